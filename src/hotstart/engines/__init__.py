@@ -1,0 +1,19 @@
+"""How embedding models run. The table holds import strings, so that naming an engine costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hotstart.engines.base import Engine
+    from hotstart.types import Prepared
+
+ENGINES = {"onnx": "hotstart.engines.onnx:OnnxEngine"}
+
+
+def open_engine(name: str, prepared: Prepared, threads: int) -> Engine:
+    """Load `prepared` into the engine called `name`, which may use `threads` cores."""
+    module, _, attribute = ENGINES[name].partition(":")
+    engine: Engine = getattr(importlib.import_module(module), attribute)(prepared, threads)
+    return engine

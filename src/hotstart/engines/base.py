@@ -1,0 +1,35 @@
+"""What an engine promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Engine(Protocol):
+    """A loaded embedding model. Safe to call from several threads at once.
+
+    Attributes:
+        name: its key in `hotstart.engines.ENGINES`.
+        dimension: length of a vector.
+    """
+
+    name: str
+    dimension: int
+
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
+
+        Args:
+            texts: valid Unicode; may be empty strings, and may be none at all.
+            batch_size: the most texts run together; by default as many as a token budget allows.
+        """
+
+    def close(self) -> None:
+        """Give the model's memory back. No call may be running, and none may follow."""

@@ -1,0 +1,72 @@
+"""Texts to padded batches of token ids: what every engine that runs a graph shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hotstart._lazy import require
+from hotstart.types import Prepared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TOKENIZER = "tokenizer.json"
+TOKEN_BUDGET = 4096
+"""Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
+
+
+class Tokenizer:
+    """The model's own tokenizer, configured once: its limit as truncation, no padding."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        tokenizers = require("tokenizers")
+        path = os.path.join(prepared.folder, TOKENIZER)
+        self._tokenizer: Any = tokenizers.Tokenizer.from_file(path)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(prepared.max_seq_length)
+        if prepared.lowercase:
+            steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
+            self._tokenizer.normalizer = tokenizers.normalizers.Sequence(
+                [step for step in steps if step is not None]
+            )
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's token ids, special tokens included, cut to the model's limit."""
+        if len(texts) == 1:  # a batch of one would start the tokenizer's threads for nothing
+            return [self._tokenizer.encode(texts[0]).ids]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+
+def batches(
+    lengths: Sequence[int], batch_size: int | None = None, budget: int = TOKEN_BUDGET
+) -> Iterator[list[int]]:
+    """Yield the positions of texts that run together, longest first, each position once.
+
+    Texts of like length share a batch, so that little of it is padding. A batch holds at most
+    `batch_size` texts and, padded to its longest, at most `budget` tokens; a single text may
+    exceed the budget.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    start = 0
+    while start < len(order):
+        fitting = max(1, budget // max(1, lengths[order[start]]))
+        size = min(fitting, batch_size) if batch_size else fitting
+        yield order[start : start + size]
+        start += size
+
+
+def pad(
+    ids: Sequence[Sequence[int]], pad_token_id: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return ids and attention mask, int32 (len(ids), longest), padded on the right."""
+    np = require("numpy")
+    width = max(map(len, ids))
+    padded = np.full((len(ids), width), pad_token_id, np.int32)
+    mask = np.zeros((len(ids), width), np.int32)
+    for row, tokens in enumerate(ids):
+        padded[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return padded, mask

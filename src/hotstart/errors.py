@@ -1,0 +1,213 @@
+"""Every error hotstart raises, as one tree. Each message states the facts and the remedy.
+
+HotstartError
+├── InvalidInput (ValueError)        what the caller passed cannot be used
+│   └── InvalidText                  one text of a batch cannot be embedded
+├── MissingExtra (ImportError)       an optional dependency is not installed
+├── ModelError                       a model as it lies on disk or on the hub
+│   ├── ModelNotFound                nothing by that name is on this machine
+│   ├── ModelIncomplete              some of its files are missing
+│   ├── ModelDamaged                 a file is there and cannot be right
+│   ├── UnsupportedModel             no engine here can run it
+│   ├── DownloadFailed               the hub could not give it
+│   └── ArtifactDamaged              what was prepared from it no longer matches its record
+├── ReadinessError                   a model on its way into memory
+│   ├── NotReady (TimeoutError)      not within the caller's deadline
+│   └── LoadFailed                   the load itself failed; its cause is chained
+└── SearchError                      an index of documents
+    ├── IndexMissing                 the folder was never indexed
+    ├── IndexBusy                    another process is writing it
+    └── IndexDamaged                 the database cannot be read
+
+A message is composed here, by the class, from the facts the raiser hands over: no caller
+formats prose, and every message of one kind reads alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class HotstartError(Exception):
+    """Base of every error raised by hotstart.
+
+    Attributes:
+        facts: what happened, without a closing full stop.
+        remedy: what to do about it, an imperative sentence without its full stop.
+    """
+
+    def __init__(self, facts: str, remedy: str) -> None:
+        self.facts = facts
+        self.remedy = remedy
+        super().__init__(f"{facts}. {remedy}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses take named facts, so the default reduction (cls, self.args) cannot rebuild them
+        # in another process.
+        return _rebuild, (type(self), self.__dict__ | {"args": self.args})
+
+
+def _rebuild(cls: type[HotstartError], state: dict[str, Any]) -> HotstartError:
+    error = cls.__new__(cls)
+    error.args = state.pop("args")
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidInput(HotstartError, ValueError):
+    """An argument cannot be used: `name` had `got`, where `expected` is needed."""
+
+    def __init__(self, name: str, *, got: object, expected: str) -> None:
+        super().__init__(f"{name} is {got!r}", f"Give {expected}")
+
+
+class InvalidText(InvalidInput):
+    """The text at `position` of a batch cannot be embedded, because of `reason`."""
+
+    def __init__(self, position: int, *, reason: str, remedy: str) -> None:
+        self.position = position
+        HotstartError.__init__(self, f"Text {position} cannot be embedded: {reason}", remedy)
+
+
+class MissingExtra(HotstartError, ImportError):
+    """`module` is not installed; the extra `extra` brings it."""
+
+    def __init__(self, module: str, *, extra: str | None) -> None:
+        wanted = f"hotstart[{extra}]" if extra else "hotstart"
+        super().__init__(f"{module} is not installed", f"Run: pip install '{wanted}'")
+
+
+class ModelError(HotstartError):
+    """Something is the matter with a model as it lies on disk or on the hub."""
+
+
+class ModelNotFound(ModelError):
+    """No model called `source` was found in any of the places `looked`."""
+
+    def __init__(self, source: str, *, looked: Sequence[str]) -> None:
+        super().__init__(
+            f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})",
+            f"Run: hotstart models pull {source} (or pass allow_download=True)",
+        )
+
+
+class ModelIncomplete(ModelError):
+    """The model in `folder` lacks the files `missing`."""
+
+    def __init__(self, source: str, *, folder: str, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"Model {source!r} is only partly in {folder}: missing {', '.join(missing)}",
+            f"Run: hotstart models pull {source} (or complete the folder)",
+        )
+
+
+class ModelDamaged(ModelError):
+    """The model file `path` cannot be right, because of `reason`."""
+
+    def __init__(self, path: str, *, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {reason}", "Fetch the model again")
+
+
+class UnsupportedModel(ModelError):
+    """`feature` of a model is `got`; the graph builder knows `supported`."""
+
+    def __init__(self, folder: str, *, feature: str, got: object, supported: Sequence[str]) -> None:
+        super().__init__(
+            f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
+            f"{', '.join(supported)}, and repositories that ship onnx/model.onnx",
+            "Use one of these, or export the model to ONNX; the engine of the extra "
+            "hotstart[torch] is planned, not in this release",
+        )
+
+
+class DownloadFailed(ModelError):
+    """The hub could not give `source`, because of `reason`."""
+
+    def __init__(self, source: str, *, reason: str, remedy: str | None = None) -> None:
+        super().__init__(
+            f"Model {source!r} could not be downloaded: {reason}",
+            remedy or "Check the name, the network and HF_TOKEN, then pull again",
+        )
+
+
+class ArtifactDamaged(ModelError):
+    """The prepared artifact in `folder` does not match its own record, because of `reason`."""
+
+    def __init__(self, folder: str, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The prepared model in {folder} is damaged: {reason}",
+            "Run: hotstart models prepare MODEL",
+        )
+
+
+class ReadinessError(HotstartError):
+    """A model is not in memory as the call needs it."""
+
+
+class NotReady(ReadinessError, TimeoutError):
+    """The model was not ready within the caller's deadline; its load goes on.
+
+    Attributes:
+        state: the instance's state when the deadline passed.
+        stage: what its load was doing.
+        elapsed: seconds since that load began.
+        expected: seconds the last load took, None when none has ended yet.
+    """
+
+    def __init__(
+        self, source: str, *, state: str, stage: str, elapsed: float, expected: float | None
+    ) -> None:
+        self.state, self.stage = state, stage
+        self.elapsed, self.expected = elapsed, expected
+        estimate = "" if expected is None else f" of about {expected:.2f} s"
+        super().__init__(
+            f"Model {source!r} is {state} (stage {stage}, {elapsed:.2f} s{estimate})",
+            "Ask again, or give a longer timeout",
+        )
+
+
+class LoadFailed(ReadinessError):
+    """The load of a model failed with `error`, which is chained; an ask in `retry_in` s retries."""
+
+    def __init__(self, source: str, *, error: BaseException, retry_in: float) -> None:
+        self.retry_in = retry_in
+        reason = str(error).strip() or "no message"
+        super().__init__(
+            f"Model {source!r} could not be loaded: {type(error).__name__}: {reason}",
+            f"Mend the cause; the next ask after {retry_in:g} s tries again",
+        )
+
+
+class SearchError(HotstartError):
+    """Something is the matter with an index of documents."""
+
+
+class IndexMissing(SearchError):
+    """Neither `folder` nor a folder above it holds an index."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"{folder} is not indexed, and no folder above it is", f"Run: hotstart index {folder}"
+        )
+
+
+class IndexBusy(SearchError):
+    """Another process is writing the index of `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"The index of {folder} is being written by another process",
+            "Wait for it to end, then run this again",
+        )
+
+
+class IndexDamaged(SearchError):
+    """The index database `path` cannot be used, because of `reason`."""
+
+    def __init__(self, path: str, *, reason: str, remedy: str | None = None) -> None:
+        super().__init__(
+            f"The index {path} cannot be used: {reason}",
+            remedy or "Delete it and run hotstart index again: it holds nothing but derived data",
+        )

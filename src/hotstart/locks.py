@@ -1,0 +1,30 @@
+"""Locks between processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hotstart._lazy import require
+
+
+@contextmanager
+def exclusive(path: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path` exclusively; yields whether it is held.
+
+    With `wait` false, a lock held elsewhere is not waited for: False is yielded. The kernel
+    releases the lock of a process that dies. The file itself stays.
+    """
+    filelock = require("filelock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,0 +1,42 @@
+"""What can be said of a model before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hotstart.config import Settings
+from hotstart.errors import ArtifactDamaged
+from hotstart.models.artifacts import find
+from hotstart.models.catalog import known_model
+from hotstart.models.folder import describe
+from hotstart.models.sources import locate
+from hotstart.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Numbers a caller may need to lay out its storage."""
+
+    dimension: int
+    max_seq_length: int
+
+
+def facts(spec: ModelSpec, settings: Settings) -> Facts:
+    """Return the facts of the model, from the first place that has them.
+
+    The catalog (no look at the disk), the artifact's record, then the model's own folder.
+
+    Raises:
+        ModelError: the model is on this machine in none of these.
+    """
+    known = known_model(spec.source)
+    if known and not spec.names_folder and spec.revision in {None, known.revision}:
+        return Facts(known.dimension, known.max_seq_length)
+    try:
+        artifact = find(spec, settings)
+    except ArtifactDamaged:  # the next load says so and mends it; the originals are as good here
+        artifact = None
+    if artifact is not None:
+        return Facts(artifact.metadata.dimension, artifact.metadata.max_seq_length)
+    model = describe(locate(spec, settings).folder, spec.source)
+    return Facts(model.dimension, model.max_seq_length)

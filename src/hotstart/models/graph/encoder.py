@@ -1,0 +1,145 @@
+"""Token ids to token embeddings: one builder for all families of `families.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.models.folder import Description
+from hotstart.models.graph.builder import GraphBuilder
+from hotstart.models.families import FAMILIES
+from hotstart.models.graph.positions import position_ids, relative_bias
+from hotstart.models.safetensors import Tensor
+
+_FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("FastGelu", {}),
+    "gelu_fast": ("FastGelu", {}),
+    "gelu_pytorch_tanh": ("FastGelu", {}),
+    "silu": ("QuickGelu", {"alpha": 1.0}),
+    "swish": ("QuickGelu", {"alpha": 1.0}),
+}
+_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
+
+
+class Encoder:
+    """Adds the encoder of `model` to `graph`, its weights taken from `tensors`."""
+
+    def __init__(
+        self, graph: GraphBuilder, model: Description, tensors: Mapping[str, Tensor]
+    ) -> None:
+        self._graph = graph
+        self._model = model
+        self._tensors = tensors
+        self._family = FAMILIES[model.model_type]
+        self._prefix = self._find_prefix()
+        self._hidden = int(model.setting("hidden_size"))
+        self._heads = int(model.setting("num_attention_heads"))
+        self._epsilon = float(model.setting("layer_norm_eps") or 1e-12)
+        self._activation = self._find_activation()
+
+    def tokens(self, input_ids: str, attention_mask: str) -> str:
+        """Return the token embeddings, float32 (batch, tokens, hidden)."""
+        graph = self._graph
+        shape = graph.node("Shape", input_ids)
+        shape = graph.node("Concat", shape, graph.constant([self._hidden], "INT64"), axis=0)
+        self._rows = graph.constant([-1, self._hidden], "INT64")
+        bias = self._relative_bias(input_ids)
+        hidden = graph.node("Reshape", self._embeddings(input_ids), self._rows)
+        for number in range(int(self._model.setting("num_hidden_layers"))):
+            hidden = self._layer(number, hidden, shape, attention_mask, bias)
+        return graph.node("Reshape", hidden, shape)
+
+    def _embeddings(self, input_ids: str) -> str:
+        graph, name = self._graph, "embeddings."
+        segments = segment_table = positions = ""
+        if self._family.segments:
+            segments = graph.node("Sub", input_ids, input_ids)  # row 0 for every token
+            segment_table = self._weight(name + "token_type_embeddings.weight")
+        if self._family.positions_after_padding:
+            positions = position_ids(graph, input_ids, self._model.pad_token_id)
+        return graph.fused(
+            "EmbedLayerNormalization",
+            *(input_ids, segments),
+            self._weight(name + "word_embeddings.weight"),
+            self._weight(name + "position_embeddings.weight"),
+            segment_table,
+            self._weight(name + "LayerNorm.weight"),
+            self._weight(name + "LayerNorm.bias"),
+            *("", positions),
+            outputs=2,  # the second, a mask index, is required and not used
+            epsilon=self._epsilon,
+        )
+
+    def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
+        """One post-norm layer over rows of tokens: attention, then feed-forward."""
+        graph, family = self._graph, self._family
+        prefix = family.layer.format(number)
+        heads = [
+            graph.node("Reshape", self._linear(prefix + name, hidden), shape)
+            for name in (family.query, family.key, family.value)
+        ]
+        context = graph.fused(
+            *("MultiHeadAttention", *heads, "", attention_mask, bias), num_heads=self._heads
+        )
+        context = graph.node("Reshape", context, self._rows)
+        attended = self._linear(prefix + family.attention_output, context)
+        hidden = self._add_and_norm(prefix + family.attention_norm, attended, hidden)
+        inner = self._activate(self._linear(prefix + family.intermediate, hidden))
+        outer = self._linear(prefix + family.output, inner)
+        return self._add_and_norm(prefix + family.output_norm, outer, hidden)
+
+    def _linear(self, name: str, rows: str) -> str:
+        """x @ W.T + b: torch stores W as (out, in)."""
+        weight, bias = self._weight(f"{name}.weight"), self._weight(f"{name}.bias")
+        return self._graph.node("Gemm", rows, weight, bias, transB=1)
+
+    def _add_and_norm(self, name: str, value: str, residual: str) -> str:
+        scale, shift = self._weight(f"{name}.weight"), self._weight(f"{name}.bias")
+        return self._graph.fused(
+            "SkipLayerNormalization", value, residual, scale, shift, epsilon=self._epsilon
+        )
+
+    def _activate(self, value: str) -> str:
+        if self._activation == "relu":
+            return self._graph.node("Relu", value)
+        operator, attributes = _FUSED_ACTIVATIONS[self._activation]
+        return self._graph.fused(operator, value, **attributes)
+
+    def _relative_bias(self, input_ids: str) -> str:
+        if self._family.relative_bias is None:
+            return ""
+        return relative_bias(
+            self._graph,
+            input_ids,
+            self._weight(self._family.relative_bias),
+            buckets=int(self._model.config.get("relative_attention_num_buckets", 32)),
+            positions=int(self._model.setting("max_position_embeddings")),
+        )
+
+    def _weight(self, name: str) -> str:
+        tensor = self._tensors.get(self._prefix + name)
+        if tensor is None:
+            raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
+        return self._graph.weight(tensor)
+
+    def _find_prefix(self) -> str:
+        marker = "embeddings.word_embeddings.weight"
+        for prefix in self._family.prefixes:
+            if prefix + marker in self._tensors:
+                return prefix
+        raise ModelDamaged(self._model.folder, reason=f"no tensor {marker} in its weights")
+
+    def _find_activation(self) -> str:
+        name = str(self._model.setting("hidden_act") or "gelu")
+        positions = self._model.config.get("position_embedding_type") or "absolute"
+        for feature, got, supported in (
+            ("activation", name, _ACTIVATIONS),
+            ("position embedding", positions, ("absolute",)),
+        ):
+            if got not in supported:
+                raise UnsupportedModel(
+                    self._model.folder, feature=feature, got=got, supported=supported
+                )
+        return name

@@ -1,0 +1,67 @@
+"""The graph files of an artifact: built whole, or a head for a graph the repository ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from hotstart.durable import write_whole
+from hotstart.errors import UnsupportedModel
+from hotstart.models.folder import Description
+from hotstart.models.graph.builder import OUTPUT, GraphBuilder, output_names
+from hotstart.models.graph.encoder import Encoder
+from hotstart.models.graph.pooling import apply_head, pool
+from hotstart.models.safetensors import Tensor
+from hotstart.types import Graphs
+
+_TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
+_VECTOR_OUTPUTS = ("sentence_embedding",)
+
+
+def write_graphs(
+    model: Description, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+) -> Graphs:
+    """Write the graph files of `model` into the artifact `folder` and say how they are run.
+
+    Args:
+        model: what to build.
+        folder: where `tensors` lie and the graphs go.
+        tensors: the float32 weights in `folder`: the encoder's under "", a Dense layer's under its
+            module's path.
+    """
+    if model.shipped_graph is None:
+        return _write_built(model, folder, tensors)
+    return _write_head(model, model.shipped_graph, folder, tensors)
+
+
+def _write_built(
+    model: Description, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+) -> Graphs:
+    graph = GraphBuilder(folder)
+    tokens = Encoder(graph, model, tensors[""]).tokens("input_ids", "attention_mask")
+    vectors = pool(graph, tokens, "attention_mask", model.poolings)
+    vectors = apply_head(graph, vectors, model.head, tensors)
+    inputs = {"input_ids": ("INT32", 2), "attention_mask": ("INT32", 2)}
+    write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
+    return Graphs(encoder="model.onnx", output=OUTPUT, optimized=True, head=None)
+
+
+def _write_head(
+    model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+) -> Graphs:
+    """Leave the shipped graph as it is; pooling and head, which it lacks, become a second one."""
+    outputs = output_names(os.path.join(folder, shipped))
+    for name in _TOKEN_OUTPUTS:
+        if name in outputs:
+            graph = GraphBuilder(folder)
+            vectors = pool(graph, "tokens", "attention_mask", model.poolings)
+            vectors = apply_head(graph, vectors, model.head, tensors)
+            inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
+            content = graph.build(inputs, vectors, model.dimension)
+            write_whole(os.path.join(folder, "head.onnx"), content)
+            return Graphs(encoder=shipped, output=name, optimized=False, head="head.onnx")
+    for name in _VECTOR_OUTPUTS:
+        if name in outputs:
+            return Graphs(encoder=shipped, output=name, optimized=False, head=None)
+    known = (*_TOKEN_OUTPUTS, *_VECTOR_OUTPUTS)
+    raise UnsupportedModel(folder, feature="ONNX outputs", got=outputs, supported=known)

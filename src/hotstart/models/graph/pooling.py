@@ -1,0 +1,104 @@
+"""Token embeddings to one vector a text: pooling, Dense layers, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from hotstart.errors import ModelDamaged
+from hotstart.models.graph.builder import GraphBuilder
+from hotstart.models.modules import DenseLayer, HeadStep
+from hotstart.models.safetensors import Tensor
+
+_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
+    "Identity": lambda graph, x: x,
+    "Tanh": lambda graph, x: graph.node("Tanh", x),
+    "ReLU": lambda graph, x: graph.node("Relu", x),
+    "Sigmoid": lambda graph, x: graph.node("Sigmoid", x),
+    "GELU": lambda graph, x: graph.fused("Gelu", x),
+    "SiLU": lambda graph, x: graph.fused("QuickGelu", x, alpha=1.0),
+}
+
+
+def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[str]) -> str:
+    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes), as sentence-transformers.
+
+    Texts are padded on the right and hold at least one token.
+    """
+    pooled = [_POOLINGS[mode](graph, tokens, attention_mask) for mode in modes]
+    return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
+
+
+def apply_head(
+    graph: GraphBuilder,
+    vectors: str,
+    head: Sequence[HeadStep],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+) -> str:
+    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path."""
+    for step in head:
+        if isinstance(step, DenseLayer):
+            vectors = _dense(graph, vectors, step, tensors[step.path])
+        else:
+            vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
+    return vectors
+
+
+def _dense(
+    graph: GraphBuilder, vectors: str, layer: DenseLayer, tensors: Mapping[str, Tensor]
+) -> str:
+    names = ["linear.weight", "linear.bias"][: 1 + layer.bias]
+    for name in names:
+        if name not in tensors:
+            raise ModelDamaged(layer.path, reason=f"no tensor {name}")
+    weights = [graph.weight(tensors[name]) for name in names]
+    return _ACTIVATIONS[layer.activation](
+        graph, graph.node("Gemm", vectors, *weights, transB=1)
+    )
+
+
+def _cls(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    return graph.node("Gather", tokens, graph.constant(0, "INT64"), axis=1)
+
+
+def _max(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    present = graph.cast(_as_column(graph, attention_mask), "BOOL")
+    masked = graph.node("Where", present, tokens, graph.constant(float("-inf"), "FLOAT"))
+    return graph.node("ReduceMax", masked, axes=[1], keepdims=0)
+
+
+def _mean(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    return graph.node("Div", *_sum_and_count(graph, tokens, attention_mask))
+
+
+def _mean_sqrt_len(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, attention_mask)
+    return graph.node("Div", total, graph.node("Sqrt", count))
+
+
+def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    length = graph.node(
+        "ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1
+    )
+    last = graph.node("Sub", length, graph.constant(1, "INT32"))
+    return graph.node("GatherND", tokens, graph.cast(last, "INT64"), batch_dims=1)
+
+
+def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
+    """The sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
+    axis = graph.constant([1], "INT64")
+    mask = graph.cast(attention_mask, "FLOAT")
+    total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
+    return graph.node("Squeeze", total, axis), graph.node("ReduceSum", mask, axis, keepdims=1)
+
+
+def _as_column(graph: GraphBuilder, attention_mask: str) -> str:
+    return graph.node("Unsqueeze", attention_mask, graph.constant([2], "INT64"))
+
+
+_POOLINGS: dict[str, Callable[[GraphBuilder, str, str], str]] = {
+    "cls": _cls,
+    "max": _max,
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _mean_sqrt_len,
+    "lasttoken": _last_token,
+}

@@ -1,0 +1,117 @@
+"""Fetching a model from the Hugging Face hub: the only file that uses the network for a model.
+
+Called only where the user asked for it (`pull`, `allow_download=True`). The commit is fixed first
+and everything fetched at that commit; huggingface_hub writes each file beside and renames it. The
+weights come last, so that a snapshot with weights has everything else.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+
+from hotstart._lazy import require
+from hotstart.config import Settings
+from hotstart.durable import write_whole
+from hotstart.errors import DownloadFailed, ModelNotFound
+from hotstart.models.catalog import known_model
+from hotstart.models.folder import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
+from hotstart.models.sources import hub_folder, locate, repository_of
+from hotstart.models.spec import ModelSpec
+
+_SMALL = (
+    "config.json",
+    "modules.json",
+    "sentence_*_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "[0-9]_*/config.json",
+    WEIGHTS_INDEX,
+)
+_DENSE = "[0-9]_*/model.safetensors"
+_SHARDS = "model-*-of-*.safetensors"
+
+
+def fetch(spec: ModelSpec, settings: Settings) -> str:
+    """Bring the files of `spec` into the Hugging Face cache and return their folder.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        DownloadFailed: the hub, the network or HF_HUB_OFFLINE stands against it.
+        ModelNotFound: the source is a folder, which no hub can bring.
+    """
+    if spec.names_folder:
+        raise ModelNotFound(spec.source, looked=[spec.folder])
+    repository = repository_of(spec.source)
+    if settings.offline:
+        raise DownloadFailed(
+            spec.source, reason="HF_HUB_OFFLINE is set", remedy="Unset it, or copy the model here"
+        )
+    hub = require("huggingface_hub", extra="hub")
+    try:
+        commit, files = _fix_commit(hub, spec, repository)
+        small, weights = files_to_fetch(files)
+        for patterns in (small, weights):
+            hub.snapshot_download(
+                repository,
+                revision=commit,
+                allow_patterns=patterns,
+                cache_dir=settings.hub_cache,
+            )
+    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] or type(error).__name__
+        raise DownloadFailed(spec.source, reason=reason) from error
+    _remember(repository, spec, commit, files, settings)
+    return locate(spec, settings).folder
+
+
+def files_to_fetch(files: list[str]) -> tuple[list[str], list[str]]:
+    """Return which of a repository's `files` a load needs: the small ones, then the weights.
+
+    safetensors, whole or in shards, else the ONNX file: never both, never other formats.
+    """
+    small = [name for name in files if _matches(name, _SMALL)]
+    dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
+    if SINGLE_WEIGHTS in files:
+        return small, [*dense, SINGLE_WEIGHTS]
+    shards = [name for name in files if fnmatch.fnmatchcase(name, _SHARDS)]
+    if WEIGHTS_INDEX in files and shards:
+        return small, dense + shards
+    return small, dense + [name for name in files if name.startswith(SHIPPED_GRAPH)]
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """fnmatch with `*` kept within one folder."""
+    return any(
+        name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
+        for pattern in patterns
+    )
+
+
+def _fix_commit(hub: object, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
+    known = known_model(spec.source)
+    revision = spec.revision or (known.revision if known else "main")
+    info = hub.HfApi().model_info(repository, revision=revision)  # type: ignore[attr-defined]
+    return info.sha, [entry.rfilename for entry in info.siblings]
+
+
+def _remember(
+    repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
+) -> None:
+    """Note what `sources.py` needs to find the snapshot again without asking the hub.
+
+    Both in huggingface_hub's own layout: which commit the revision stood at, and that a
+    modules.json which was not listed does not exist.
+    """
+    folder = hub_folder(repository, settings)
+    revision = spec.revision or ("main" if known_model(spec.source) is None else commit)
+    if revision != commit:
+        _write(os.path.join(folder, "refs", revision), commit)
+    if "modules.json" not in files:
+        _write(os.path.join(folder, ".no_exist", commit, "modules.json"), "")
+
+
+def _write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_whole(path, text.encode())

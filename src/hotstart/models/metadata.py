@@ -1,0 +1,119 @@
+"""An artifact's record of itself, `metadata.json`: what it holds, what it was made from and by."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hotstart.durable import write_whole
+from hotstart.errors import ArtifactDamaged
+from hotstart.types import Graphs, Prepared
+
+FORMAT = 1
+"""Raised whenever an artifact made before could not be run as it is."""
+
+FILE_NAME = "metadata.json"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of an artifact: size, SHA-256, and the cheaper marks of `integrity.py`."""
+
+    bytes: int
+    sha256: str
+    mtime_ns: int
+    sample_crc32: int
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The facts of one artifact.
+
+    Attributes:
+        source: the model as it was named; `origin` says where its files were found.
+        parameters: number of floating-point weights in its files.
+        fingerprint: identity of its vector space (see `fingerprint.py`).
+        original_files: size and mtime_ns of the files it was made from, by absolute path.
+        made_by: versions of hotstart and of the libraries that shaped the files.
+    """
+
+    source: str
+    origin: str
+    original_folder: str
+    revision: str | None
+    engine: str
+    precision: str
+    dimension: int
+    max_seq_length: int
+    parameters: int
+    weights_bytes: int
+    pad_token_id: int
+    lowercase: bool
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    fingerprint: str
+    graphs: Graphs
+    files: dict[str, FileRecord]
+    original_files: dict[str, tuple[int, int]]
+    made_by: dict[str, str]
+    made_at: str
+    format: int = FORMAT
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all the artifact's files; linked weights are counted though they take no room."""
+        return sum(record.bytes for record in self.files.values())
+
+    def prepared(self, folder: str) -> Prepared:
+        """Return what an engine needs of this artifact in `folder`."""
+        return Prepared(
+            folder=folder,
+            graphs=self.graphs,
+            dimension=self.dimension,
+            max_seq_length=self.max_seq_length,
+            pad_token_id=self.pad_token_id,
+            lowercase=self.lowercase,
+        )
+
+
+def write_metadata(folder: str, metadata: Metadata) -> None:
+    """Write the record, whole or not at all."""
+    content = json.dumps(asdict(metadata), indent=1, ensure_ascii=False)
+    write_whole(os.path.join(folder, FILE_NAME), content.encode())
+
+
+def read_metadata(folder: str) -> Metadata | None:
+    """Return the record of the artifact in `folder`, None where there is no artifact.
+
+    Raises:
+        ArtifactDamaged: there is one, unreadable or of another format.
+    """
+    try:
+        with open(os.path.join(folder, FILE_NAME), encoding="utf-8") as file:
+            content = json.load(file)
+        if content["format"] != FORMAT:
+            made = f"format {content['format']}, this version reads {FORMAT}"
+            raise ArtifactDamaged(folder, reason=f"made by an incompatible version ({made})")
+        return _from_json(content)
+    except (FileNotFoundError, NotADirectoryError):
+        if os.path.isdir(folder):
+            raise ArtifactDamaged(folder, reason=f"{FILE_NAME} is missing") from None
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactDamaged(folder, reason=f"{FILE_NAME} is unreadable ({error})") from error
+
+
+def _from_json(content: dict[str, Any]) -> Metadata:
+    return Metadata(
+        **content
+        | {
+            "graphs": Graphs(**content["graphs"]),
+            "files": {name: FileRecord(**entry) for name, entry in content["files"].items()},
+            "original_files": {
+                path: (size, mtime) for path, (size, mtime) in content["original_files"].items()
+            },
+        }
+    )

@@ -1,0 +1,58 @@
+"""The header of a safetensors file: where each tensor lies.
+
+Format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes
+(https://github.com/huggingface/safetensors#format). The tensors themselves are never read here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+
+from hotstart.errors import ModelDamaged
+
+_MAX_HEADER = 100_000_000  # the bound of the reference implementation
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor in file `path`: `length` bytes of `dtype` in shape `shape`, from `offset` on."""
+
+    path: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+
+def read_header(path: str) -> dict[str, Tensor]:
+    """Return the tensors of `path` by name; ModelDamaged where the header cannot be right."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
+            raise ModelDamaged(path, reason=f"header of {length} bytes in a file of {size}")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+        header.pop("__metadata__", None)
+        return {name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelDamaged(path, reason=f"unreadable header ({error})") from error
+
+
+def _tensor(path: str, entry: dict[str, object], data: int, size: int) -> Tensor:
+    begin, end = entry["data_offsets"]  # type: ignore[misc]
+    dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])  # type: ignore[attr-defined]
+    expected = ITEM_BYTES.get(dtype, 0)
+    for n in shape:
+        expected *= n
+    if not 0 <= begin <= end or data + end > size:
+        raise ModelDamaged(path, reason=f"a tensor ends at byte {data + end} of {size}")
+    if dtype in ITEM_BYTES and end - begin != expected:
+        raise ModelDamaged(path, reason=f"{end - begin} bytes hold {dtype} of shape {shape}")
+    return Tensor(path, dtype, shape, data + begin, end - begin)

@@ -1,0 +1,50 @@
+"""What the user named: the model to run and when to load it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+from hotstart.errors import InvalidInput
+
+_REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]*")  # it becomes part of a path
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as the user named it.
+
+    Two specs are equal when they need the same loaded model; the strategy says only when it is
+    loaded and takes no part in that.
+
+    Attributes:
+        source: a folder, a name of the catalog, or a repository of the hub (`owner/name`).
+        revision: commit, tag or branch of a hub repository; None for the catalog's pinned commit,
+            else for the branch `main` as it stood when it was pulled.
+        allow_download: whether a load may fetch what is missing from the hub.
+        strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
+    """
+
+    source: str
+    revision: str | None = None
+    allow_download: bool = False
+    strategy: str = field(default="lazy", compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
+            raise InvalidInput("source", got=self.source, expected="a folder or a model's name")
+        if self.revision is not None and not _REVISION.fullmatch(self.revision):
+            raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
+
+    @property
+    def names_folder(self) -> bool:
+        """Whether the source can only be a folder, or is one on this machine."""
+        return self.source.startswith((".", "/", "~")) or os.path.isfile(
+            os.path.join(self.source, "config.json")
+        )
+
+    @property
+    def folder(self) -> str:
+        """The source as an absolute path."""
+        return os.path.abspath(os.path.expanduser(self.source))

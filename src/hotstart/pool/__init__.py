@@ -1,0 +1,1 @@
+"""Readiness: the one place that starts and stops models."""

@@ -1,0 +1,51 @@
+"""The few types that more than one room speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
+Mode = Literal["hybrid", "lexical", "semantic"]
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The ONNX files of an artifact.
+
+    Attributes:
+        encoder: the file whose inputs are token ids.
+        output: the encoder's output that is read.
+        optimized: whether the file is optimised already, so that loading need not do it.
+        head: a second file, from token embeddings and mask to vectors, where `output` is the former.
+    """
+
+    encoder: str
+    output: str
+    optimized: bool
+    head: str | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an engine needs to know of a prepared model; `models` makes it, `engines` read it.
+
+    Attributes:
+        folder: the artifact's folder; file names are relative to it.
+        dimension: length of a vector.
+        max_seq_length: tokens kept of a text, special tokens counted.
+        pad_token_id: fills the shorter texts of a batch.
+        lowercase: whether texts are lowered before they are tokenised.
+    """
+
+    folder: str
+    graphs: Graphs
+    dimension: int
+    max_seq_length: int
+    pad_token_id: int
+    lowercase: bool
