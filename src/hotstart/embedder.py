@@ -1,8 +1,8 @@
 """Texts in, vectors out. Read this file first: everything else stands behind one of its lines.
 
-    texts ──check──▶ pool: "the loaded model, please" ──▶ engine: tokenise, batch, run ──▶ vectors
-                       │
-                       └─ the first ask loads it: models (find, prepare) ──▶ engines (open)
+texts ──check──▶ pool: "the loaded model, please" ──▶ engine: tokenise, batch, run ──▶ vectors
+                   │
+                   └─ the first ask loads it: models (find, prepare) ──▶ engines (open)
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hotstart._lazy import require
 from hotstart.config import read_settings
 from hotstart.engines.precision import OutputFormat
 from hotstart.errors import InvalidInput, InvalidText
@@ -36,12 +35,11 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 WINDOW = 1024
 """Texts that are tokenised and sorted by length together; what bounds the memory of a stream."""
 
-_QUERY_PROMPTS = ("query",)
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' order
+_ROLES = ("query", "document")  # prompt names that every model has, empty where it sets none
 
 
 class Embedder:
-    """An embedding model by name. Making one loads nothing; its methods may be called by any thread.
+    """An embedding model by name. Making one loads nothing; any thread may call its methods.
 
     Embedders of one model share one loaded instance of it in the process.
 
@@ -125,7 +123,7 @@ class Embedder:
         return self._instance.wait(timeout)
 
     def unload(self) -> None:
-        """Give the model's memory back once the calls in flight have ended; a later call reloads."""
+        """Give the model's memory back once the calls in flight end; a later call reloads."""
         self._instance.unload()
 
     # Vectors --------------------------------------------------------------------------------
@@ -169,26 +167,28 @@ class Embedder:
             NotReady: the model was not ready in time; its load goes on.
             HotstartError: the load failed, for the reason it states.
         """
-        single = isinstance(inputs, str)
-        texts = _check_texts([inputs] if single else inputs)
-        output = OutputFormat(precision, normalize_embeddings, truncate_dim or self._truncate_dim)
+        if batch_size is not None and batch_size < 1:
+            raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
+        texts = _check_texts([inputs] if isinstance(inputs, str) else inputs)
+        cut = self._truncate_dim if truncate_dim is None else truncate_dim
         with self._instance.lease(timeout) as model:
+            cut = model.metadata.truncate_dim if cut is None else cut
+            output = OutputFormat(precision, normalize_embeddings, cut)
             output.check(model.metadata.dimension, len(texts))
             before = _choose_prompt(model.metadata, prompt_name, prompt)
             with bar("Embedding", len(texts), shown=show_progress_bar) as advance:
                 vectors = output.apply(_embed(model, texts, before, batch_size, advance))
-        if single:
+        if isinstance(inputs, str):
             return vectors[0]
         return vectors if convert_to_numpy else list(vectors)
 
     def encode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
         """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
-        return self.encode(inputs, **self._with_prompt(_QUERY_PROMPTS, options))
+        return self.encode(inputs, **_in_role("query", options))
 
     def encode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
-        """Encode what questions are asked of: with the model's prompt `document`, `passage` or
-        `corpus`, the first it has. Options as `encode`."""
-        return self.encode(inputs, **self._with_prompt(_DOCUMENT_PROMPTS, options))
+        """Encode what is asked about: with the model's prompt `document`, if it has one."""
+        return self.encode(inputs, **_in_role("document", options))
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of one question as a plain list."""
@@ -213,20 +213,18 @@ class Embedder:
                 "precision", got=options["precision"], expected="float32, binary or ubinary"
             )
         source = iter(inputs)
+        seen = 0
         while texts := list(islice(source, window)):
+            _check_texts(texts, first=seen)
             yield from self.encode(texts, **options)
-
-    def _with_prompt(self, names: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
-        """`options` with the first of `names` the model has, where they name no prompt."""
-        if options.get("prompt") is None and options.get("prompt_name") is None:
-            with self._instance.lease(options.get("timeout")) as model:
-                known = model.metadata.prompts
-            options["prompt_name"] = next((name for name in names if name in known), None)
-        return options
+            seen += len(texts)
 
 
-def _check_texts(inputs: Sequence[str]) -> Sequence[str]:
-    for position, text in enumerate(inputs):
+def _check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
+    """Return `inputs`, or raise InvalidText for the first that is none, counted from `first`."""
+    if isinstance(inputs, (bytes, bytearray)) or not hasattr(inputs, "__getitem__"):
+        raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
+    for position, text in enumerate(inputs, first):
         if not isinstance(text, str):
             kind = type(text).__name__
             raise InvalidText(position, reason=f"it is {kind}, not str", remedy="Pass strings")
@@ -242,26 +240,30 @@ def _check_texts(inputs: Sequence[str]) -> Sequence[str]:
     return inputs
 
 
+def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` with the prompt called `role`, unless they name another."""
+    return options | {"prompt_name": options.get("prompt_name") or role}
+
+
 def _choose_prompt(metadata: Metadata, prompt_name: str | None, prompt: str | None) -> str:
     """The text to put before each input."""
     if prompt is not None:
         return prompt
-    name = prompt_name or metadata.default_prompt_name
-    if name is None:
-        return ""
-    if name not in metadata.prompts and prompt_name:
-        known = ", ".join(metadata.prompts) or "none: this model has no prompts"
-        raise InvalidInput("prompt_name", got=name, expected=f"one of {known}")
-    return metadata.prompts.get(name, "")
+    if prompt_name is None:
+        return metadata.prompts.get(metadata.default_prompt_name or "", "")
+    if prompt_name not in metadata.prompts and prompt_name not in _ROLES:
+        known = ", ".join(dict.fromkeys([*metadata.prompts, *_ROLES]))
+        raise InvalidInput("prompt_name", got=prompt_name, expected=f"one of {known}")
+    return metadata.prompts.get(prompt_name, "")
 
 
 def _embed(
     model: LoadedModel, texts: Sequence[str], before: str, batch_size: int | None, advance: Advance
 ) -> NDArray[np.float32]:
     """The vectors of `texts`, a window at a time."""
-    vectors: NDArray[np.float32] = require("numpy").empty(
-        (len(texts), model.engine.dimension), "float32"
-    )
+    import numpy as np
+
+    vectors = np.empty((len(texts), model.engine.dimension), np.float32)
     for start in range(0, len(texts), WINDOW):
         window = [before + text for text in texts[start : start + WINDOW]]
         vectors[start : start + WINDOW] = model.engine.embed(window, batch_size)

@@ -10,6 +10,7 @@ HotstartError
 │   ├── ModelDamaged                 a file is there and cannot be right
 │   ├── UnsupportedModel             no engine here can run it
 │   ├── DownloadFailed               the hub could not give it
+│   ├── ArtifactMissing              nothing was prepared from it yet
 │   └── ArtifactDamaged              what was prepared from it no longer matches its record
 ├── ReadinessError                   a model on its way into memory
 │   ├── NotReady (TimeoutError)      not within the caller's deadline
@@ -85,20 +86,24 @@ class ModelError(HotstartError):
 class ModelNotFound(ModelError):
     """No model called `source` was found in any of the places `looked`."""
 
-    def __init__(self, source: str, *, looked: Sequence[str]) -> None:
+    def __init__(self, source: str, *, looked: Sequence[str], on_hub: bool) -> None:
         super().__init__(
             f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})",
-            f"Run: hotstart models pull {source} (or pass allow_download=True)",
+            f"Run: hotstart models pull {source} (or pass allow_download=True)"
+            if on_hub
+            else "Give the folder that holds its config.json, or the name of a model",
         )
 
 
 class ModelIncomplete(ModelError):
     """The model in `folder` lacks the files `missing`."""
 
-    def __init__(self, source: str, *, folder: str, missing: Sequence[str]) -> None:
+    def __init__(self, source: str, *, folder: str, missing: Sequence[str], on_hub: bool) -> None:
         super().__init__(
             f"Model {source!r} is only partly in {folder}: missing {', '.join(missing)}",
-            f"Run: hotstart models pull {source} (or complete the folder)",
+            f"Run: hotstart models pull {source} (or pass allow_download=True)"
+            if on_hub
+            else "Copy the missing files into that folder",
         )
 
 
@@ -128,6 +133,16 @@ class DownloadFailed(ModelError):
         super().__init__(
             f"Model {source!r} could not be downloaded: {reason}",
             remedy or "Check the name, the network and HF_TOKEN, then pull again",
+        )
+
+
+class ArtifactMissing(ModelError):
+    """No artifact of `source` is in `folder`."""
+
+    def __init__(self, source: str, *, folder: str) -> None:
+        super().__init__(
+            f"Model {source!r} is not prepared (nothing in {folder})",
+            f"Run: hotstart models prepare {source}",
         )
 
 

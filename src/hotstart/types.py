@@ -22,7 +22,7 @@ class Graphs:
         encoder: the file whose inputs are token ids.
         output: the encoder's output that is read.
         optimized: whether the file is optimised already, so that loading need not do it.
-        head: a second file, from token embeddings and mask to vectors, where `output` is the former.
+        head: a second file, from token embeddings and mask to vectors, where needed.
     """
 
     encoder: str
@@ -38,14 +38,10 @@ class Prepared:
     Attributes:
         folder: the artifact's folder; file names are relative to it.
         dimension: length of a vector.
-        max_seq_length: tokens kept of a text, special tokens counted.
         pad_token_id: fills the shorter texts of a batch.
-        lowercase: whether texts are lowered before they are tokenised.
     """
 
     folder: str
     graphs: Graphs
     dimension: int
-    max_seq_length: int
     pad_token_id: int
-    lowercase: bool

@@ -1,4 +1,4 @@
-"""How embedding models run. The table holds import strings, so that naming an engine costs nothing."""
+"""How embedding models run. The table holds import strings: naming an engine costs nothing."""
 
 from __future__ import annotations
 

@@ -21,9 +21,7 @@ class Engine(Protocol):
     name: str
     dimension: int
 
-    def embed(
-        self, texts: Sequence[str], batch_size: int | None = None
-    ) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
 
         Args:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hotstart._lazy import require
 from hotstart.engines.text import Tokenizer, batches, pad
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Run = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
@@ -30,14 +31,10 @@ class OnnxEngine:
         self._run: Run | None = _open(prepared, threads)
         self._tokenizer = Tokenizer(prepared)
 
-    def embed(
-        self, texts: Sequence[str], batch_size: int | None = None
-    ) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._run is not None, "embed after close"
-        vectors: NDArray[np.float32] = require("numpy").empty(
-            (len(texts), self.dimension), dtype="float32"
-        )
+        vectors = np.empty((len(texts), self.dimension), np.float32)
         ids = self._tokenizer.ids(texts) if texts else []
         for batch in batches([len(tokens) for tokens in ids], batch_size):
             vectors[batch] = self._run(*pad([ids[i] for i in batch], self._pad_token_id))
@@ -77,9 +74,7 @@ def _session(folder: str, graph: str, threads: int, *, optimize: bool) -> Any:
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = (
-        levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
-    )
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     # Threads that wait in a spin keep an idle process busy and take the cores of its neighbours.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(

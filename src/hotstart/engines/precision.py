@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from hotstart._lazy import require
 from hotstart.errors import InvalidInput
 from hotstart.types import Precision
 
@@ -39,7 +38,9 @@ class OutputFormat:
             raise InvalidInput("truncate_dim", got=cut, expected=f"a number from 1 to {dimension}")
         if self.precision in _CALIBRATED and texts == 1:
             raise InvalidInput(
-                "precision", got=self.precision, expected="two texts or more, whose range it divides"
+                "precision",
+                got=self.precision,
+                expected="two texts or more: it divides their range",
             )
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
@@ -52,7 +53,8 @@ class OutputFormat:
 
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `vectors` scaled to length 1 each; a zero vector stays zero."""
-    np = require("numpy")
+    import numpy as np
+
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: NDArray[np.float32] = vectors / np.maximum(norms, 1e-12)
     return scaled
@@ -65,7 +67,8 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
       Vectors of different calls are therefore not comparable.
     - `binary`, `ubinary`: (n, ceil(d / 8)) int8 or uint8, one bit a dimension, set where positive.
     """
-    np = require("numpy")
+    import numpy as np
+
     if precision == "float32":
         return vectors
     if precision in {"binary", "ubinary"}:
@@ -75,5 +78,5 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
         return vectors.astype(precision)
     low = vectors.min(axis=0)
     steps = (vectors.max(axis=0) - low) / 255
-    scaled = (vectors - low) / np.where(steps == 0, 1, steps)
+    scaled = np.clip(np.floor((vectors - low) / np.where(steps == 0, 1, steps)), 0, 255)
     return scaled.astype("uint8") if precision == "uint8" else (scaled - 128).astype("int8")

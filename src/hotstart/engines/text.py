@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hotstart._lazy import require
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 TOKENIZER = "tokenizer.json"
@@ -19,19 +20,11 @@ TOKEN_BUDGET = 4096
 
 
 class Tokenizer:
-    """The model's own tokenizer, configured once: its limit as truncation, no padding."""
+    """The artifact's tokenizer: its limit and normalisation were settled at preparation."""
 
     def __init__(self, prepared: Prepared) -> None:
-        tokenizers = require("tokenizers")
         path = os.path.join(prepared.folder, TOKENIZER)
-        self._tokenizer: Any = tokenizers.Tokenizer.from_file(path)
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(prepared.max_seq_length)
-        if prepared.lowercase:
-            steps = [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
-            self._tokenizer.normalizer = tokenizers.normalizers.Sequence(
-                [step for step in steps if step is not None]
-            )
+        self._tokenizer: Any = require("tokenizers").Tokenizer.from_file(path)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids, special tokens included, cut to the model's limit."""
@@ -62,7 +55,6 @@ def pad(
     ids: Sequence[Sequence[int]], pad_token_id: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return ids and attention mask, int32 (len(ids), longest), padded on the right."""
-    np = require("numpy")
     width = max(map(len, ids))
     padded = np.full((len(ids), width), pad_token_id, np.int32)
     mask = np.zeros((len(ids), width), np.int32)

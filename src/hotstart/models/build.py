@@ -21,11 +21,12 @@ from hotstart.models.fingerprint import fingerprint
 from hotstart.models.folder import Description, describe
 from hotstart.models.graph.files import write_graphs
 from hotstart.models.integrity import record_file, sha256
-from hotstart.models.metadata import TOKENIZER, FileRecord, Metadata, write_metadata
+from hotstart.models.metadata import FileRecord, Metadata, write_metadata
 from hotstart.models.safetensors import Tensor
 from hotstart.models.sources import Located, locate
 from hotstart.models.spec import ModelSpec
-from hotstart.models.weights import place_file, place_weights
+from hotstart.models.tokenizer import TOKENIZER, write_tokenizer
+from hotstart.models.weights import place_weights
 from hotstart.types import Graphs, Progress
 
 _MAKERS = ("hotstart", "onnx", "numpy")
@@ -78,7 +79,13 @@ def _fill(
     tensors = place_weights(model, staged)
     report("graph", 0.3)
     graphs = write_graphs(model, staged, tensors)
-    place_file(model.folder, TOKENIZER, staged)
+    write_tokenizer(
+        model.folder,
+        staged,
+        normalizer=model.normalizer,
+        lowercase=model.lowercase,
+        max_seq_length=model.max_seq_length,
+    )
     report("checksums", 0.5)
     records = {name: record_file(os.path.join(staged, name)) for name in _files(staged)}
     hashes = _original_hashes(model, staged, records, graphs)
@@ -95,7 +102,7 @@ def _fill(
         parameters=_parameters(tensors),
         weights_bytes=sum(records[name].bytes for name in hashes if name != TOKENIZER),
         pad_token_id=model.pad_token_id,
-        lowercase=model.lowercase,
+        truncate_dim=model.truncate_dim,
         prompts=model.prompts,
         default_prompt_name=model.default_prompt_name,
         fingerprint=fingerprint(model, hashes, "float32"),

@@ -8,7 +8,8 @@ from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
 from hotstart.models.artifacts import find
 from hotstart.models.catalog import known_model
-from hotstart.models.folder import describe
+from hotstart.models.folder import Description, describe
+from hotstart.models.metadata import Metadata
 from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 
@@ -37,6 +38,9 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
     except ArtifactDamaged:  # the next load says so and mends it; the originals are as good here
         artifact = None
     if artifact is not None:
-        return Facts(artifact.metadata.dimension, artifact.metadata.max_seq_length)
-    model = describe(locate(spec, settings).folder, spec.source)
-    return Facts(model.dimension, model.max_seq_length)
+        return _facts(artifact.metadata)
+    return _facts(describe(locate(spec, settings).folder, spec.source))
+
+
+def _facts(model: Metadata | Description) -> Facts:
+    return Facts(model.truncate_dim or model.dimension, model.max_seq_length)

@@ -27,6 +27,8 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "dimension": model.dimension,
         "max_seq_length": model.max_seq_length,
         "lowercase": model.lowercase,
+        "normalizer": model.normalizer,
+        "truncate_dim": model.truncate_dim,
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
     }

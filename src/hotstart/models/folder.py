@@ -14,7 +14,8 @@ from typing import Any
 
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 from hotstart.models.families import FAMILIES
-from hotstart.models.modules import DenseLayer, HeadStep, read_dense, read_poolings
+from hotstart.models.modules import DenseLayer, HeadStep, read_dense, read_poolings, refuse_settings
+from hotstart.models.tokenizer import TOKENIZER, overruling_normalizer
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -33,6 +34,9 @@ class Description:
         head: what follows pooling, in order.
         dimension: length of the resulting vector.
         max_seq_length: tokens kept of a text, special tokens counted.
+        lowercase: whether texts are lowered before anything else.
+        normalizer: what stands in place of the tokenizer's own normaliser, if anything.
+        truncate_dim: leading dimensions kept of a vector, where the model says so.
         prompts: text put before an input, by prompt name.
     """
 
@@ -47,6 +51,8 @@ class Description:
     max_seq_length: int
     pad_token_id: int
     lowercase: bool
+    normalizer: dict[str, Any] | None
+    truncate_dim: int | None
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
 
@@ -60,51 +66,64 @@ def missing_files(folder: str) -> list[str]:
     """Return which of the files a model needs are absent from `folder`, sorted; [] when whole.
 
     A folder without modules.json is taken as a bare transformer, as sentence-transformers does.
+    What an architecture that cannot be run would need is not known: `describe` refuses it.
     """
-    needed = ["config.json", "tokenizer.json", *_module_files(folder)]
+    config = _read_json(folder, "config.json")
+    if config and not _is_supported(folder, config):
+        return []
+    needed = ["config.json", TOKENIZER, *_module_files(folder)]
     missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
     return sorted(missing + _missing_weights(folder))
 
 
 def describe(folder: str, source: str) -> Description:
-    """Read the model in `folder`.
+    """Read the whole model in `folder`, which `source` named.
 
     Raises:
         ModelIncomplete: files are missing.
         ModelDamaged: one of them is not the JSON it should be.
         UnsupportedModel: neither a graph can be built nor one is shipped.
     """
+    missing = missing_files(folder)
+    if missing:
+        raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
     config = _read_json(folder, "config.json")
-    model_type = str(config.get("model_type"))
-    shipped = SHIPPED_GRAPH if os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)) else None
-    buildable = model_type in FAMILIES and bool(_weight_files(folder))
-    if model_type not in FAMILIES and not shipped:
+    model_type = _model_type(config)
+    if not _is_supported(folder, config):
         raise UnsupportedModel(
             folder, feature="architecture", got=model_type, supported=tuple(FAMILIES)
         )
-    missing = missing_files(folder)
-    if missing:
-        raise ModelIncomplete(source, folder=folder, missing=missing)
-    hidden = int(config.get("hidden_size") or config["dim"])
+    weights = _weight_files(folder) if model_type in FAMILIES else ()
     poolings, head = _read_modules(folder)
-    prompts = _read_json(folder, "config_sentence_transformers.json")
+    sentence = _read_json(folder, "config_sentence_transformers.json")
     tokenizer = _read_json(folder, "tokenizer_config.json")
-    bert_config = _transformer_config(folder)
+    transformer = _transformer_config(folder)
+    refuse_settings(folder, transformer)
     return Description(
         folder=folder,
         model_type=model_type,
         config=config,
-        weights=_weight_files(folder) if buildable else (),
-        shipped_graph=None if buildable else shipped,
+        weights=weights,
+        shipped_graph=None if weights else SHIPPED_GRAPH,
         poolings=poolings,
         head=head,
-        dimension=_dimension(hidden, poolings, head),
-        max_seq_length=_max_seq_length(model_type, config, tokenizer, bert_config),
+        dimension=_dimension(int(config.get("hidden_size") or config["dim"]), poolings, head),
+        max_seq_length=_max_seq_length(model_type, config, tokenizer, transformer),
         pad_token_id=int(config.get("pad_token_id") or 0),
-        lowercase=bool(bert_config.get("do_lower_case")),
-        prompts={name: text for name, text in (prompts.get("prompts") or {}).items() if text},
-        default_prompt_name=prompts.get("default_prompt_name"),
+        lowercase=bool(transformer.get("do_lower_case")),
+        normalizer=overruling_normalizer(model_type, tokenizer),
+        truncate_dim=sentence.get("truncate_dim"),
+        prompts={name: text for name, text in (sentence.get("prompts") or {}).items() if text},
+        default_prompt_name=sentence.get("default_prompt_name"),
     )
+
+
+def _is_supported(folder: str, config: dict[str, Any]) -> bool:
+    return _model_type(config) in FAMILIES or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
+
+
+def _model_type(config: dict[str, Any]) -> str:
+    return str(config.get("model_type"))
 
 
 def _weight_files(folder: str) -> tuple[str, ...]:
@@ -120,9 +139,8 @@ def _missing_weights(folder: str) -> list[str]:
     names = _weight_files(folder)
     if not names and os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)):
         return []
-    return [
-        name for name in names or (SINGLE_WEIGHTS,) if not os.path.isfile(os.path.join(folder, name))
-    ]
+    wanted = names or (SINGLE_WEIGHTS,)
+    return [name for name in wanted if not os.path.isfile(os.path.join(folder, name))]
 
 
 def _module_files(folder: str) -> list[str]:
@@ -170,14 +188,14 @@ def _transformer_config(folder: str) -> dict[str, Any]:
 
 
 def _max_seq_length(
-    model_type: str, config: dict[str, Any], tokenizer: dict[str, Any], bert_config: dict[str, Any]
+    model_type: str, config: dict[str, Any], tokenizer: dict[str, Any], transformer: dict[str, Any]
 ) -> int:
     """sentence-transformers' choice, bounded by the rows of the position embedding."""
     positions = int(config.get("max_position_embeddings") or 512)
     family = FAMILIES.get(model_type)
     if family and family.positions_after_padding:
         positions -= int(config.get("pad_token_id") or 0) + 1
-    chosen = bert_config.get("max_seq_length") or tokenizer.get("model_max_length") or positions
+    chosen = transformer.get("max_seq_length") or tokenizer.get("model_max_length") or positions
     return min(int(chosen), positions)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from typing import Any
 
 from hotstart._lazy import require
 from hotstart.config import Settings
@@ -42,7 +43,7 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
         ModelNotFound: the source is a folder, which no hub can bring.
     """
     if spec.names_folder:
-        raise ModelNotFound(spec.source, looked=[spec.folder])
+        raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
     repository = repository_of(spec.source)
     if settings.offline:
         raise DownloadFailed(
@@ -89,10 +90,10 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _fix_commit(hub: object, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
+def _fix_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
     known = known_model(spec.source)
     revision = spec.revision or (known.revision if known else "main")
-    info = hub.HfApi().model_info(repository, revision=revision)  # type: ignore[attr-defined]
+    info = hub.HfApi().model_info(repository, revision=revision)
     return info.sha, [entry.rfilename for entry in info.siblings]
 
 

@@ -52,7 +52,7 @@ def is_touched(path: str, record: FileRecord) -> bool:
 
 
 def sample_crc32(path: str) -> int:
-    """Return the CRC-32 of up to 32 pages spread evenly over the file, first and last among them."""
+    """Return the CRC-32 of 32 pages spread evenly over the file, first and last included."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         last = max(0, os.fstat(descriptor).st_size - _PAGE)

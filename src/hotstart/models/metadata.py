@@ -15,7 +15,6 @@ FORMAT = 1
 """Raised whenever an artifact made before could not be run as it is."""
 
 FILE_NAME = "metadata.json"
-TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Metadata:
     parameters: int
     weights_bytes: int
     pad_token_id: int
-    lowercase: bool
+    truncate_dim: int | None
     prompts: dict[str, str]
     default_prompt_name: str | None
     fingerprint: str
@@ -73,9 +72,7 @@ class Metadata:
             folder=folder,
             graphs=self.graphs,
             dimension=self.dimension,
-            max_seq_length=self.max_seq_length,
             pad_token_id=self.pad_token_id,
-            lowercase=self.lowercase,
         )
 
 

@@ -27,6 +27,15 @@ _LEGACY_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
+_PLAIN_SETTINGS = {
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "processing_kwargs": None,
+    "query_length": None,
+    "document_length": None,
+    "query_expansion": None,
+}
+
 
 @dataclass(frozen=True)
 class DenseLayer:
@@ -40,6 +49,13 @@ class DenseLayer:
 
 
 HeadStep = DenseLayer | Literal["normalize"]
+
+
+def refuse_settings(folder: str, config: Mapping[str, Any]) -> None:
+    """Raise UnsupportedModel for settings of sentence_bert_config.json that change the vectors."""
+    for key, plain in _PLAIN_SETTINGS.items():
+        if config.get(key) not in (None, {}, plain):
+            raise UnsupportedModel(folder, feature=key, got=config[key], supported=(str(plain),))
 
 
 def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -62,9 +78,7 @@ def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
     """Return the layer that a Dense module's `config` describes; UnsupportedModel for others."""
     activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
     if activation not in ACTIVATIONS:
-        raise UnsupportedModel(
-            folder, feature="activation", got=activation, supported=ACTIVATIONS
-        )
+        raise UnsupportedModel(folder, feature="activation", got=activation, supported=ACTIVATIONS)
     if config.get("use_residual") or config.get("module_input_name", "sentence_embedding") != (
         "sentence_embedding"
     ):

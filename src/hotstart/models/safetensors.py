@@ -10,6 +10,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from hotstart.errors import ModelDamaged
 
@@ -45,9 +46,9 @@ def read_header(path: str) -> dict[str, Tensor]:
         raise ModelDamaged(path, reason=f"unreadable header ({error})") from error
 
 
-def _tensor(path: str, entry: dict[str, object], data: int, size: int) -> Tensor:
-    begin, end = entry["data_offsets"]  # type: ignore[misc]
-    dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])  # type: ignore[attr-defined]
+def _tensor(path: str, entry: dict[str, Any], data: int, size: int) -> Tensor:
+    begin, end = entry["data_offsets"]
+    dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
     expected = ITEM_BYTES.get(dtype, 0)
     for n in shape:
         expected *= n

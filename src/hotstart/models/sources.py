@@ -45,8 +45,13 @@ def locate(spec: ModelSpec, settings: Settings) -> Located:
             return located
         partial = partial or located
     if partial:
-        raise ModelIncomplete(spec.source, folder=partial.folder, missing=partial.missing)
-    raise ModelNotFound(spec.source, looked=_places(spec, settings))
+        raise ModelIncomplete(
+            spec.source,
+            folder=partial.folder,
+            missing=partial.missing,
+            on_hub=not spec.names_folder,
+        )
+    raise ModelNotFound(spec.source, looked=_places(spec, settings), on_hub=not spec.names_folder)
 
 
 def repository_of(source: str) -> str:
@@ -132,4 +137,4 @@ def _places(spec: ModelSpec, settings: Settings) -> list[str]:
         return [spec.folder]
     known = known_model(spec.source)
     places = [hub_folder(repository_of(spec.source), settings)]
-    return places + [f"package {known.package[0]}"] if known and known.package else places
+    return [*places, f"package {known.package[0]}"] if known and known.package else places

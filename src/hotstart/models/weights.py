@@ -1,4 +1,4 @@
-"""A model's weights, placed in an artifact folder: linked where they can be, converted where not."""
+"""A model's weights in an artifact folder: linked where they can be, converted where not."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import shutil
 import struct
 from collections.abc import Mapping
 
-from hotstart._lazy import require
 from hotstart.errors import UnsupportedModel
 from hotstart.models.folder import SINGLE_WEIGHTS, Description
 from hotstart.models.modules import DenseLayer
 from hotstart.models.safetensors import Tensor, read_header
 
+_SUPPORTED = ("F32", "F16", "BF16")
 _CONVERTED = {"F16", "BF16"}
 _UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids; the graph needs none
 
@@ -55,9 +55,12 @@ def place_file(source: str, name: str, folder: str) -> str:
 def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
     tensors = read_header(os.path.join(model.folder, name))
     dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
-    if not dtypes <= {"F32", *_CONVERTED}:
+    if not dtypes <= set(_SUPPORTED):
         raise UnsupportedModel(
-            model.folder, feature="weights of type", got=sorted(dtypes), supported=("F32", "F16", "BF16")
+            model.folder,
+            feature="weights of type",
+            got=sorted(dtypes),
+            supported=_SUPPORTED,
         )
     if dtypes & _CONVERTED:
         path = os.path.join(folder, name)
@@ -91,7 +94,8 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
 
 
 def _read_float32(tensor: Tensor) -> bytes:
-    np = require("numpy")
+    import numpy as np
+
     with open(tensor.path, "rb") as file:
         file.seek(tensor.offset)
         raw = file.read(tensor.length)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.models.families import FAMILIES
 from hotstart.models.folder import Description
 from hotstart.models.graph.builder import GraphBuilder
-from hotstart.models.families import FAMILIES
 from hotstart.models.graph.positions import position_ids, relative_bias
 from hotstart.models.safetensors import Tensor
 
@@ -20,6 +20,7 @@ _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),
     "swish": ("QuickGelu", {"alpha": 1.0}),
 }
+_LEGACY_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 _ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
@@ -120,6 +121,8 @@ class Encoder:
 
     def _weight(self, name: str) -> str:
         tensor = self._tensors.get(self._prefix + name)
+        for new, old in _LEGACY_NAMES:
+            tensor = tensor or self._tensors.get(self._prefix + name.replace(new, old))
         if tensor is None:
             raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
         return self._graph.weight(tensor)

@@ -51,9 +51,7 @@ def _dense(
         if name not in tensors:
             raise ModelDamaged(layer.path, reason=f"no tensor {name}")
     weights = [graph.weight(tensors[name]) for name in names]
-    return _ACTIVATIONS[layer.activation](
-        graph, graph.node("Gemm", vectors, *weights, transB=1)
-    )
+    return _ACTIVATIONS[layer.activation](graph, graph.node("Gemm", vectors, *weights, transB=1))
 
 
 def _cls(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
@@ -76,9 +74,7 @@ def _mean_sqrt_len(graph: GraphBuilder, tokens: str, attention_mask: str) -> str
 
 
 def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
-    length = graph.node(
-        "ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1
-    )
+    length = graph.node("ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1)
     last = graph.node("Sub", length, graph.constant(1, "INT32"))
     return graph.node("GatherND", tokens, graph.cast(last, "INT64"), batch_dims=1)
 

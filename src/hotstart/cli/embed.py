@@ -1,0 +1,73 @@
+"""`hotstart embed`: texts to vectors on standard output, or in a file."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from hotstart.durable import write_whole
+from hotstart.embedder import Embedder
+from hotstart.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Embed the texts and print or write their vectors."""
+    texts = _lines(sys.stdin) if arguments.texts == ["-"] else iter(arguments.texts)
+    embedder = Embedder(arguments.model)
+    embedder.load()  # while the first texts are read
+    options = {
+        "prompt_name": arguments.prompt_name,
+        "normalize_embeddings": arguments.normalize,
+        "truncate_dim": arguments.truncate_dim,
+    }
+    if arguments.npy:
+        _write_npy(arguments.npy, embedder.encode(list(texts), **options))
+        return 0
+    kept: deque[str] = deque()
+    for vector in embedder.encode_stream(_keep(texts, kept), **options):
+        text = kept.popleft()
+        values = [float(value) for value in vector]
+        sys.stdout.write(_as_json(text, values) if arguments.json else _as_numbers(values))
+    return 0
+
+
+def _lines(stream: io.TextIOBase | Iterable[str]) -> Iterator[str]:
+    try:
+        for line in stream:
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "standard input", got=error.object[error.start : error.end], expected="UTF-8 text"
+        ) from error
+
+
+def _keep(texts: Iterable[str], kept: deque[str]) -> Iterator[str]:
+    """Pass `texts` on, remembering those whose vectors are still to come."""
+    for text in texts:
+        kept.append(text)
+        yield text
+
+
+def _as_json(text: str, values: list[float]) -> str:
+    return json.dumps({"text": text, "embedding": values}, ensure_ascii=False) + "\n"
+
+
+def _as_numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.8g}" for value in values) + "\n"
+
+
+def _write_npy(path: str, vectors: NDArray[Any]) -> None:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, vectors)
+    write_whole(os.path.abspath(path), buffer.getvalue())

@@ -1,0 +1,135 @@
+"""`hotstart models`: what is on this machine, and preparing it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from hotstart.cli.text import file_size, table
+from hotstart.config import read_settings
+from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
+from hotstart.models.artifacts import Artifact, artifact_folder, find, list_artifacts, verify
+from hotstart.models.catalog import KNOWN
+from hotstart.models.ensure import prepare, remove
+from hotstart.models.folder import describe
+from hotstart.models.sources import locate
+from hotstart.models.spec import ModelSpec
+from hotstart.progress import bar
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Print the prepared models, and the known ones that are not prepared."""
+    settings = read_settings()
+    found = list(list_artifacts(settings))
+    prepared = [artifact for artifact in found if isinstance(artifact, Artifact)]
+    if arguments.json:
+        print(json.dumps([_summary(artifact) for artifact in prepared], indent=1))
+    else:
+        rows = [_row(artifact) for artifact in prepared]
+        sources = {artifact.metadata.source for artifact in prepared}
+        rows += [_known_row(name) for name in KNOWN if name not in sources]
+        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "STATE"), rows))
+    for damaged in found:
+        if isinstance(damaged, ArtifactDamaged):
+            print(f"damaged: {damaged.facts}")
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Print what is known of one model, prepared or not."""
+    spec, settings = _spec(arguments), read_settings()
+    artifact = find(spec, settings)
+    if artifact is not None:
+        facts = _summary(artifact) | {"prepared": artifact.folder}
+    else:
+        located = locate(spec, settings)
+        model = describe(located.folder, spec.source)
+        facts = {
+            "source": spec.source,
+            "origin": located.origin,
+            "original_folder": located.folder,
+            "revision": located.revision,
+            "dimension": model.dimension,
+            "max_seq_length": model.max_seq_length,
+            "prompts": model.prompts,
+            "prepared": None,
+        }
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        print(table(("", ""), [(key, str(value)) for key, value in facts.items()]))
+    return 0
+
+
+def run_pull(arguments: argparse.Namespace) -> int:
+    """Bring one model onto this machine; a model that is whole here needs no network."""
+    spec, settings = _spec(arguments), read_settings()
+    try:
+        print(f"{spec.source} is here already: {locate(spec, settings).folder}")
+    except (ModelNotFound, ModelIncomplete):
+        from hotstart.models.hub import fetch
+
+        print(f"{spec.source} pulled into {fetch(spec, settings)}")
+    return 0
+
+
+def run_prepare(arguments: argparse.Namespace) -> int:
+    """Prepare one model anew."""
+    spec, settings = _spec(arguments), read_settings()
+    with bar(f"Preparing {spec.source}", 100) as advance:
+        done = 0
+
+        def report(stage: str, fraction: float) -> None:
+            nonlocal done
+            advance(max(0, round(fraction * 100) - done))
+            done = max(done, round(fraction * 100))
+
+        artifact = prepare(spec, settings, report)
+    print(f"{spec.source} prepared in {artifact.folder}")
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Compare every file of one prepared model with its recorded SHA-256."""
+    spec, settings = _spec(arguments), read_settings()
+    artifact = find(spec, settings)
+    if artifact is None:
+        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+    faults = verify(artifact)
+    if faults:
+        raise ArtifactDamaged(artifact.folder, reason="; ".join(faults))
+    print(f"{spec.source}: {len(artifact.metadata.files)} files are as recorded")
+    return 0
+
+
+def run_rm(arguments: argparse.Namespace) -> int:
+    """Remove what was prepared of one model."""
+    spec, settings = _spec(arguments), read_settings()
+    if not remove(spec, settings):
+        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+    print(f"{spec.source}: prepared files removed")
+    return 0
+
+
+def _spec(arguments: argparse.Namespace) -> ModelSpec:
+    return ModelSpec(arguments.model, arguments.revision)
+
+
+def _summary(artifact: Artifact) -> dict[str, object]:
+    facts = asdict(artifact.metadata) | {"total_bytes": artifact.metadata.total_bytes}
+    for bulky in ("files", "original_files", "graphs"):
+        del facts[bulky]
+    return facts
+
+
+def _row(artifact: Artifact) -> tuple[str, ...]:
+    facts = artifact.metadata
+    size = file_size(facts.total_bytes)
+    return facts.source, str(facts.dimension), str(facts.max_seq_length), size, "prepared"
+
+
+def _known_row(name: str) -> tuple[str, ...]:
+    known = KNOWN[name]
+    size = file_size(known.weights_bytes)
+    return name, str(known.dimension), str(known.max_seq_length), size, "not prepared"

@@ -1,0 +1,88 @@
+"""What can be typed. Each command names its function as a string; nothing is imported to parse."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hotstart import __version__
+
+_MODEL = "all-MiniLM-L6-v2"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="hotstart", description="Embedding models and search without a cold start."
+    )
+    parser.add_argument("--version", action="version", version=f"hotstart {__version__}")
+    parser.add_argument("--debug", action="store_true", help="log, and show tracebacks")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_embed(commands)
+    _add_index(commands)
+    _add_search(commands)
+    _add_models(commands)
+    return parser
+
+
+def _add_embed(commands: Any) -> None:
+    embed = commands.add_parser("embed", help="print the vectors of texts")
+    embed.add_argument("texts", nargs="+", metavar="TEXT", help="a text; - reads lines from stdin")
+    form = embed.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a text")
+    form.add_argument("--npy", metavar="FILE", help="write float32 (n, dimension) to a .npy file")
+    embed.add_argument("--prompt-name", metavar="NAME", help="a prompt of the model's own")
+    embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
+    embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep N leading dimensions")
+    _add_model(embed)
+    embed.set_defaults(run="hotstart.cli.embed:run")
+
+
+def _add_index(commands: Any) -> None:
+    index = commands.add_parser("index", help="index the files below a folder, or what changed")
+    index.add_argument("path", metavar="PATH")
+    index.add_argument("--lexical", action="store_true", help="compute no vectors")
+    _add_model(index)
+    index.set_defaults(run="hotstart.cli.index:run")
+
+
+def _add_search(commands: Any) -> None:
+    search = commands.add_parser("search", help="search an indexed folder")
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument("--path", default=".", help="the folder, or one below it (default: here)")
+    search.add_argument("--top-k", type=int, default=5, metavar="N", help="results (default: 5)")
+    search.add_argument(
+        "--deadline",
+        type=float,
+        metavar="SECONDS",
+        help="answer lexically if the model is not ready by then; 0 never waits (default: wait)",
+    )
+    search.add_argument("--json", action="store_true", help="one JSON object")
+    _add_model(search)
+    search.set_defaults(run="hotstart.cli.search:run")
+
+
+def _add_models(commands: Any) -> None:
+    models = commands.add_parser("models", help="the models on this machine")
+    actions = models.add_subparsers(metavar="ACTION", required=True)
+    for name, text in (
+        ("list", "what is prepared"),
+        ("show", "what is known of one"),
+        ("pull", "download one from the Hugging Face hub"),
+        ("prepare", "prepare one to be loaded at once"),
+        ("verify", "read a prepared one whole and compare its checksums"),
+        ("rm", "remove what was prepared; the model's own files stay"),
+    ):
+        action = actions.add_parser(name, help=text)
+        if name != "list":
+            action.add_argument("model", metavar="MODEL", help="a name, owner/name, or a folder")
+            action.add_argument("--revision", help="commit, tag or branch on the hub")
+        if name in {"list", "show"}:
+            action.add_argument("--json", action="store_true", help="JSON")
+        action.set_defaults(run=f"hotstart.cli.models:run_{name}")
+
+
+def _add_model(command: Any) -> None:
+    command.add_argument(
+        "--model", default=_MODEL, help="a name, owner/name, or a folder (default: %(default)s)"
+    )

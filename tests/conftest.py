@@ -1,0 +1,70 @@
+"""Every test has a cache of its own and sees no model of the person who runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hotstart.config import Settings, read_settings
+
+DATA = Path(__file__).parent / "data"
+FAMILIES = DATA / "families"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An empty machine: no Hugging Face cache, an artifact cache shared by the whole run."""
+    home = tmp_path_factory.mktemp("machine")
+    os.environ["HOTSTART_CACHE_DIR"] = str(home / "cache")
+    os.environ["HF_HOME"] = str(home / "huggingface")
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings of the run's own machine."""
+    return read_settings()
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """Settings of a machine on which nothing was ever prepared."""
+    monkeypatch.setenv("HOTSTART_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    return read_settings()
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code, or a module's command line, in a fresh interpreter."""
+
+    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # type: ignore[call-overload, no-any-return]
+            [sys.executable, *arguments],
+            **{"capture_output": True, "text": True, "timeout": 120} | options,
+        )
+
+    return run
+
+
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The cosine of each row with the same row."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def family_texts() -> list[str]:
+    """The texts that every family's golden vectors were made from."""
+    entries = json.loads((FAMILIES / "texts.json").read_text())
+    return [e["text"] * e.get("times", 1) if isinstance(e, dict) else e for e in entries]

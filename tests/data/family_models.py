@@ -1,0 +1,99 @@
+"""The families of tiny embedding models: a table, and how an entry becomes a model in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from tiny_models import scatter, tiny_model
+from tiny_tokenizers import TOKENIZERS
+
+
+@dataclass(frozen=True)
+class Family:
+    """One tiny model: how it is built, and how its folder is written."""
+
+    name: str
+    kind: str = "bert"
+    tokenizer: str = ""
+    pooling: str | tuple[str, ...] = "mean"
+    dense: tuple[int, bool, type[nn.Module]] | None = None
+    normalize: bool = False
+    max_length: int | None = 32
+    lower_case: bool = False
+    prompts: dict[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("classic",)
+
+
+PROMPTS = {"query": "query: ", "document": "passage: ", "classify": "classify this: "}
+
+FAMILIES: tuple[Family, ...] = (
+    Family("bert-mean-normalize", normalize=True, formats=("classic", "fixed_padding")),
+    Family("bert-cls", pooling="cls", max_length=None, formats=("classic",)),
+    Family("bert-max", pooling="max", formats=()),
+    Family("bert-mean-sqrt-len", pooling="mean_sqrt_len_tokens"),
+    Family("bert-lasttoken", pooling="lasttoken", formats=()),
+    Family("bert-cls-mean", pooling=("cls", "mean")),
+    Family("bert-dense-tanh", dense=(16, True, nn.Tanh), normalize=True),
+    Family("bert-sharded", formats=("sharded",)),
+    Family("bert-fp16", formats=("half", "classic")),
+    Family("bert-bf16", formats=("bfloat16",)),
+    Family("bert-prompts", prompts=PROMPTS, default_prompt_name="classify", formats=()),
+    Family("bert-lowercase", tokenizer="bert-cased", lower_case=True),
+    Family("bert-config-case", formats=("classic", "config_case")),
+    Family("bert-gelu-tanh", config={"hidden_act": "gelu_pytorch_tanh"}),
+    Family("bert-prefixed", formats=("prefixed", "classic")),
+    Family("bert-legacy-names", pooling="cls", formats=("prefixed", "legacy_names", "classic")),
+    Family("bert-plain", max_length=None, formats=("bare",)),
+    Family("roberta-mean", "roberta", max_length=40),
+    Family("xlm-roberta-cls-normalize", "xlm-roberta", pooling="cls", normalize=True),
+    Family("camembert-mean", "camembert", formats=()),
+    Family("distilbert-mean", "distilbert"),
+    Family("mpnet-mean-normalize", "mpnet", normalize=True, max_length=48),
+    Family(
+        "modern-save",
+        pooling=("mean", "max"),
+        dense=(24, False, nn.Identity),
+        normalize=True,
+        max_length=None,
+        formats=(),
+    ),
+)
+
+
+def tokenizer_of(family: Family) -> PreTrainedTokenizerBase:
+    """The tokenizer of a family, limited to its longest text."""
+    tokenizer = TOKENIZERS[family.tokenizer or family.kind]()
+    if family.max_length:
+        tokenizer.model_max_length = family.max_length
+    return tokenizer
+
+
+def assembled(family: Family, folder: str) -> SentenceTransformer:
+    """The family's model in memory; its encoder and tokenizer pass through ``folder``."""
+    tokenizer = tokenizer_of(family)
+    tokenizer.save_pretrained(folder)
+    tiny_model(family.name, family.kind, tokenizer, family.config).save_pretrained(folder)
+    modules: list[nn.Module] = [Transformer(folder, do_lower_case=family.lower_case)]
+    modules.append(Pooling(modules[0].get_embedding_dimension(), family.pooling))  # type: ignore[operator]
+    if family.dense:
+        size, bias, activation = family.dense
+        modules.append(Dense(modules[1].get_embedding_dimension(), size, bias, activation()))  # type: ignore[operator]
+        scatter(modules[2], family.name)
+    if family.normalize:
+        modules.append(Normalize())
+    return SentenceTransformer(
+        modules=modules,
+        prompts=family.prompts or None,
+        default_prompt_name=family.default_prompt_name,
+        similarity_fn_name="cosine",
+        device="cpu",
+    )

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotstart.engines.text import batches, pad
+
+LENGTHS = st.lists(st.integers(0, 600), max_size=200)
+
+
+@given(LENGTHS, st.none() | st.integers(1, 50), st.integers(1, 5000))
+def test_every_text_is_in_one_batch_and_every_batch_within_its_bounds(
+    lengths: list[int], batch_size: int | None, budget: int
+) -> None:
+    found = list(batches(lengths, batch_size, budget))
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    for batch in found:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or len(batch) * longest <= budget
+        assert batch_size is None or len(batch) <= batch_size
+
+
+@given(LENGTHS)
+def test_batches_go_from_long_to_short(lengths: list[int]) -> None:
+    order = [lengths[i] for batch in batches(lengths) for i in batch]
+    assert order == sorted(lengths, reverse=True)
+
+
+def test_padding_stands_on_the_right_and_is_masked() -> None:
+    ids, mask = pad([[5, 6, 7], [8]], pad_token_id=1)
+    np.testing.assert_array_equal(ids, [[5, 6, 7], [8, 1, 1]])
+    np.testing.assert_array_equal(mask, [[1, 1, 1], [1, 0, 0]])
+    assert ids.dtype == mask.dtype == np.int32
