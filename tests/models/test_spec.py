@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from hotstart.errors import InvalidInput
+from hotstart.models.spec import ModelSpec
+
+
+@pytest.mark.parametrize("source", ["", "  ", "a\0b", None, 5])
+def test_a_source_must_name_something(source: object) -> None:
+    with pytest.raises(InvalidInput, match="a folder or a model's name"):
+        ModelSpec(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("revision", ["", "../../etc", "a/../b", "/abs", "a b"])
+def test_a_revision_becomes_part_of_a_path_and_may_not_leave_it(revision: str) -> None:
+    with pytest.raises(InvalidInput, match="commit, tag or branch"):
+        ModelSpec("owner/name", revision)
+
+
+def test_the_strategy_takes_no_part_in_identity() -> None:
+    assert ModelSpec("m", strategy="lazy") == ModelSpec("m", strategy="eager")
+    assert ModelSpec("m") != ModelSpec("m", "v1")
