@@ -65,7 +65,7 @@ class Instance(Generic[T]):
         self._load_time: float | None = None
         self._began = 0.0
         self._failure: HotstartError | None = None
-        self._failures = 0
+        self._failed_loads = self._failures_in_row = 0
         self._retry_at = 0.0
 
     @property
@@ -152,24 +152,29 @@ class Instance(Generic[T]):
     def _wait_ready(self, timeout: float | None) -> T:
         """Wait, the condition held, until there is a model or the reason why there is none."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            self._start_if_due()
-            if self._state == "ready":
-                assert self._model is not None
-                return self._model
-            if self._state == "failed":
+        self._start_if_due()
+        failed_before = self._failed_loads
+        while self._state != "ready":
+            if self._state == "failed" or self._failed_loads > failed_before:
                 assert self._failure is not None
                 raise copy.copy(self._failure) from self._failure.__cause__
+            if self._state == "unloaded":  # by an unload that ended while this call waited
+                self._start_if_due()
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise NotReady(
-                    self.name,
-                    state=self._state,
-                    stage=self._stage,
-                    elapsed=time.monotonic() - self._began,
-                    expected=self._load_time,
-                )
+                raise self._not_ready()
             self._changed.wait(left)
+        assert self._model is not None
+        return self._model
+
+    def _not_ready(self) -> NotReady:
+        return NotReady(
+            self.name,
+            state=self._state,
+            stage=self._stage,
+            elapsed=time.monotonic() - self._began,
+            expected=self._load_time,
+        )
 
     def _start_if_due(self) -> None:
         due = self._state == "unloaded" or (
@@ -189,15 +194,16 @@ class Instance(Generic[T]):
             self._fail(error)
             return
         with self._changed:
-            self._model, self._failure, self._failures = model, None, 0
+            self._model, self._failures_in_row = model, 0
             self._loads += 1
             self._load_time = time.monotonic() - self._began
             self._enter("ready", f"loaded in {self._load_time:.3f} s")
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:
-            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._failures)
-            self._failures += 1
+            backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._failures_in_row)
+            self._failures_in_row += 1
+            self._failed_loads += 1
             self._retry_at = time.monotonic() + backoff
             if isinstance(error, HotstartError):
                 self._failure = error

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hotstart.durable import beside, place_folder, remove_leftovers, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(str(path), b"old")
+    write_whole(str(path), b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(str(path), b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(str(path), b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_is_placed_over_another(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        staged = Path(beside(str(tmp_path / "folder")))
+        (staged / "inner").mkdir(parents=True)
+        (staged / "inner" / "file").write_text(content)
+        place_folder(str(staged), str(tmp_path / "folder"))
+    assert (tmp_path / "folder" / "inner" / "file").read_text() == "new"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_leftovers_of_one_name_are_removed_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / ".folder.1-ab").mkdir()
+    (tmp_path / ".folder.2-cd").touch()
+    (tmp_path / ".folders.3-ef").touch()
+    remove_leftovers(str(tmp_path / "folder"))
+    assert os.listdir(tmp_path) == [".folders.3-ef"]
+
+
+def test_a_writer_killed_while_it_replaces_leaves_one_of_the_two(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    code = (
+        "import sys; from hotstart.durable import write_whole\n"
+        "while True:\n"
+        "    for letter in b'ab': write_whole(sys.argv[1], bytes([letter]) * 1_000_000)"
+    )
+    for pause in (0.15, 0.2, 0.25, 0.3):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        deadline = time.monotonic() + 10
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert path.read_bytes() in {b"a" * 1_000_000, b"b" * 1_000_000}

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+
+import pytest
+
+from hotstart import errors
+
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if inspect.isclass(value) and issubclass(value, errors.HotstartError)
+]
+EXAMPLES = [
+    errors.InvalidInput("top_k", got=0, expected="a positive number"),
+    errors.InvalidText(3, reason="it is None", remedy="Pass strings"),
+    errors.MissingExtra("tantivy", extra="search"),
+    errors.MissingExtra("numpy", extra=None),
+    errors.ModelNotFound("m", looked=["here", "there"], on_hub=True),
+    errors.ModelIncomplete("m", folder="/f", missing=["config.json"], on_hub=False),
+    errors.ModelDamaged("/f/model.safetensors", reason="too short"),
+    errors.UnsupportedModel("/f", feature="architecture", got="t5", supported=("bert",)),
+    errors.DownloadFailed("m", reason="no network"),
+    errors.ArtifactMissing("m", folder="/f"),
+    errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
+    errors.NotReady("m", state="loading", stage="engine", elapsed=1.0, expected=2.0),
+    errors.LoadFailed("m", error=RuntimeError("no"), retry_in=0.5),
+    errors.IndexMissing("/f"),
+    errors.IndexBusy("/f"),
+    errors.IndexDamaged("/f/index.db", reason="not a database"),
+]
+
+
+def test_the_tree_drawn_at_the_head_of_the_file_is_the_tree() -> None:
+    drawn = []
+    stack: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^([│├└─ ]*)([A-Z]\w+)(?: \((\w+)\))?(?:  |$)", line)
+        if found:
+            depth = len(found[1]) // 4
+            stack[depth:] = [found[2]]
+            drawn.append((found[2], stack[depth - 1] if depth else "Exception", found[3]))
+    actual = [
+        (cls.__name__, cls.__bases__[0].__name__, *(b.__name__ for b in cls.__bases__[1:]))
+        for cls in CLASSES
+    ]
+    assert sorted(tuple(filter(None, entry)) for entry in drawn) == sorted(actual)
+
+
+def test_every_class_that_is_raised_has_an_example_here() -> None:
+    groups = {errors.HotstartError, errors.ModelError, errors.ReadinessError, errors.SearchError}
+    assert {type(example) for example in EXAMPLES} == set(CLASSES) - groups
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_a_message_states_the_facts_and_the_remedy(error: errors.HotstartError) -> None:
+    assert str(error) == f"{error.facts}. {error.remedy}."
+    assert re.match(r"[A-Z/]|top_k|tantivy|numpy", error.facts)
+    assert re.match(r"[A-Z][a-z]+\b", error.remedy)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_survives_the_way_to_another_process(error: errors.HotstartError) -> None:
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)
+
+
+def test_they_are_caught_as_what_python_calls_them() -> None:
+    assert issubclass(errors.InvalidInput, ValueError)
+    assert issubclass(errors.MissingExtra, ImportError)
+    assert issubclass(errors.NotReady, TimeoutError)

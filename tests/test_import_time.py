@@ -1,0 +1,93 @@
+"""What is imported when. Names decide; times are bounded where the margin is several-fold."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+import pytest
+
+THIRD_PARTY = (
+    "[m for m in sys.modules if m.partition('.')[0] not in sys.stdlib_module_names "
+    "and m.partition('.')[0] not in {'hotstart', '__main__', 'sitecustomize'} "
+    "and not m.startswith(('_distutils', '__editable__', '_virtualenv'))]"
+)
+Python = Callable[..., "CompletedProcess[str]"]
+
+
+def third_party(python: Python, code: str) -> list[str]:
+    done = python("-c", f"import sys, json; {code}; print(json.dumps({THIRD_PARTY}))")
+    assert done.returncode == 0, done.stderr
+    modules: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return sorted({name.partition(".")[0] for name in modules})
+
+
+def milliseconds_over_bare(code: str) -> float:
+    """Median over 15 alternating runs of `python -c code`, less that of `python -c pass`."""
+    times: dict[str, list[float]] = {"pass": [], code: []}
+    for _ in range(15):
+        for each in times:
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", each], check=True, stdout=subprocess.DEVNULL)
+            times[each].append(time.perf_counter() - began)
+    return 1000 * (statistics.median(times[code]) - statistics.median(times["pass"]))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hotstart",
+        "from hotstart import Embedder; e = Embedder(); assert e.dimension == 384; e.status()",
+        "from hotstart.cli.parser import build_parser; build_parser()",
+        "from hotstart import HotstartError",
+    ],
+)
+def test_nothing_of_others_is_imported(python: Python, code: str) -> None:
+    assert third_party(python, code) in ([], ["platformdirs"])
+
+
+def test_import_hotstart_imports_next_to_nothing(python: Python) -> None:
+    code = "import sys; b = set(sys.modules); import hotstart; print(len(set(sys.modules) - b))"
+    assert int(python("-c", code).stdout) < 45
+
+
+def test_a_load_imports_what_runs_a_model_and_nothing_that_prepares_one(python: Python) -> None:
+    ready = "from hotstart import Embedder; Embedder().encode('a')"
+    third_party(python, ready)  # prepared by now
+    assert third_party(python, ready) == ["numpy", "onnxruntime", "tokenizers"]
+
+
+def test_import_hotstart_is_quick() -> None:
+    """The promise is 15 ms; what is measured stands in the benchmark."""
+    assert milliseconds_over_bare("import hotstart") < 45
+
+
+def test_help_is_quick() -> None:
+    """The promise is 40 ms."""
+    code = "from hotstart.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert milliseconds_over_bare(code) < 120
+
+
+def test_constructing_and_starting_to_load_are_quick(python: Python) -> None:
+    """The promises are 10 ms and 1 ms."""
+    code = (
+        "import time; from hotstart import Embedder; t = time.perf_counter(); e = Embedder();"
+        "u = time.perf_counter(); e.load(); v = time.perf_counter(); print(u - t, v - u)"
+    )
+    constructing, starting = map(float, python("-c", code).stdout.split())
+    assert constructing < 0.03
+    assert starting < 0.01
+
+
+def test_the_dimension_of_a_prepared_model_costs_no_load(python: Python) -> None:
+    """The promise is 1 ms after the first time."""
+    code = (
+        "import time; from hotstart import Embedder; e = Embedder(); e.dimension;"
+        "t = time.perf_counter(); e.dimension; print(time.perf_counter() - t)"
+    )
+    assert float(python("-c", code).stdout) < 0.005

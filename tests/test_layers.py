@@ -1,0 +1,171 @@
+"""The house's rules, read off the code: arrows only go down, and each library has one door."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SOURCE = ROOT / "src" / "hotstart"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+FLOORS: dict[str, int] = {
+    "cli": 5,
+    "search": 4,
+    "embedder": 3,
+    "pool": 2,
+    "models": 1,
+    "engines": 1,
+    "": 0,  # every other file of the package: the ground
+}
+PARTS = {"models", "engines"}
+EVERYWHERE = {"numpy"}  # the language vectors are spoken in
+FACE = {"__init__", "__main__"}  # hands names on
+
+
+def room(module: str) -> str:
+    """The part of the house a module stands in: `hotstart.models.hub` in `models`."""
+    top = module.split(".")[1] if "." in module else ""
+    return top if top in FLOORS else ""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module, typing-only and function-local ones too, and whether at the top."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
+    for function in ast.walk(tree):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            top -= {id(node) for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in top
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path} imports relatively"
+            for alias in node.names:
+                inner = SOURCE.parent / Path(*node.module.split("."), f"{alias.name}.py")
+                yield (
+                    (f"{node.module}.{alias.name}" if inner.exists() else node.module),
+                    (id(node) in top),
+                )
+
+
+def required(path: Path) -> set[str]:
+    """Libraries asked for by name, through `_lazy.require`."""
+    return {
+        name.partition(".")[0]
+        for name in re.findall(r'require\(\s*"([\w.]+)"', path.read_text(encoding="utf-8"))
+    }
+
+
+def is_third_party(module: str) -> bool:
+    import sys
+
+    top = module.partition(".")[0]
+    return top != "hotstart" and top not in sys.stdlib_module_names
+
+
+def graph() -> dict[str, set[str]]:
+    modules = {module_of(path): path for path in FILES}
+    return {
+        module: {name for name, _ in imports(path) if name in modules and name != module}
+        for module, path in modules.items()
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_arrows_only_go_down(path: Path) -> None:
+    if path.parent == SOURCE and path.stem in FACE:
+        return
+    here = room(module_of(path))
+    for name, _ in imports(path):
+        if name.startswith("hotstart."):
+            there = room(name)
+            assert there == here or FLOORS[there] < FLOORS[here], f"{here} imports {name}"
+            assert not {here, there} <= PARTS or here == there, f"{here} knows {name}"
+
+
+def test_there_is_no_circle_typing_only_imports_counted() -> None:
+    arrows = graph()
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module not in done:
+            for target in arrows[module] - {"hotstart"}:
+                visit(target, (*trail, module))
+            done.add(module)
+
+    for module in arrows:
+        visit(module, ())
+
+
+def test_a_library_is_imported_by_one_file() -> None:
+    doors: dict[str, set[str]] = defaultdict(set)
+    for path in FILES:
+        names = {name.partition(".")[0] for name, _ in imports(path) if is_third_party(name)}
+        for name in (names | required(path)) - EVERYWHERE:
+            doors[name].add(module_of(path))
+    assert {name: files for name, files in doors.items() if len(files) > 1} == {}
+    assert {"onnx", "onnxruntime", "tokenizers", "tantivy", "huggingface_hub"} <= doors.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_libraries_are_not_imported_at_the_top(path: Path) -> None:
+    """But for numpy in an engine, which is itself imported only to load a model."""
+    typing_only = _type_checking_lines(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and node.lineno not in typing_only:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+            for name in names:
+                allowed = room(module_of(path)) == "engines" and name == "numpy"
+                assert allowed or not is_third_party(str(name)), f"{path} imports {name}"
+
+
+def _type_checking_lines(path: Path) -> set[int]:
+    return {
+        inner.lineno
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in node.body
+    }
+
+
+def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
+    text = {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
+    readers = {m for m, t in text.items() if re.search(r"os\.(environ|getenv)", t)}
+    assert readers == {"hotstart.config"}
+    network = {m for m, t in text.items() if re.search(r"\b(urllib|httpx|requests|socket)\b", t)}
+    assert network == set()
+    assert {m for m, t in text.items() if 'require("huggingface_hub"' in t} == {
+        "hotstart.models.hub"
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_rooms_and_functions_keep_their_size(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 290, "this room is asking to be divided along its meaning"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = [n for n in node.body if not _is_docstring(n)]
+            length = (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert length <= 40, f"{node.name} has {length} lines"
+    assert not re.search(r"(utils|helpers|common|manager)$", path.stem)
+    assert not re.search(r"class \w*Manager\b", text)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
