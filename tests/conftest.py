@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from hotstart.config import Settings, read_settings
-
-DATA = Path(__file__).parent / "data"
-FAMILIES = DATA / "families"
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,15 +49,3 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
-
-
-def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The cosine of each row with the same row."""
-    a, b = left.astype(np.float64), right.astype(np.float64)
-    return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
-
-
-def family_texts() -> list[str]:
-    """The texts that every family's golden vectors were made from."""
-    entries = json.loads((FAMILIES / "texts.json").read_text())
-    return [e["text"] * e.get("times", 1) if isinstance(e, dict) else e for e in entries]

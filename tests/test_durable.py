@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.durable import beside, place_folder, remove_leftovers, write_whole
+from hotstart.durable import write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -34,24 +34,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
         write_whole(str(path), b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_folder_is_placed_over_another(tmp_path: Path) -> None:
-    for content in ("old", "new"):
-        staged = Path(beside(str(tmp_path / "folder")))
-        (staged / "inner").mkdir(parents=True)
-        (staged / "inner" / "file").write_text(content)
-        place_folder(str(staged), str(tmp_path / "folder"))
-    assert (tmp_path / "folder" / "inner" / "file").read_text() == "new"
-    assert os.listdir(tmp_path) == ["folder"]
-
-
-def test_leftovers_of_one_name_are_removed_and_no_others(tmp_path: Path) -> None:
-    (tmp_path / ".folder.1-ab").mkdir()
-    (tmp_path / ".folder.2-cd").touch()
-    (tmp_path / ".folders.3-ef").touch()
-    remove_leftovers(str(tmp_path / "folder"))
-    assert os.listdir(tmp_path) == [".folders.3-ef"]
 
 
 def test_a_writer_killed_while_it_replaces_leaves_one_of_the_two(tmp_path: Path) -> None:

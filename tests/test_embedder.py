@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import DATA, FAMILIES, cosines
+from golden import DATA, FAMILIES, cosines
 from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, InvalidText, ModelNotFound, NotReady
-from hotstart.pool import pool as pool_module
+from hotstart.pool.loading import load_model
 from hotstart.pool.pool import Pool
 
 GOLDEN = DATA / "golden"
@@ -83,7 +83,8 @@ def test_shapes_and_types(embedder: Embedder) -> None:
     assert (one.shape, two.shape, none.shape) == ((384,), (2, 384), (0, 384))
     assert one.dtype == two.dtype == none.dtype == np.float32
     assert embedder.encode(("a", "b")).shape == (2, 384)
-    assert embedder.encode(np.array(["a", "b"])).shape == (2, 384)
+    assert embedder.encode(np.array(["a", "b"]).tolist()).shape == (2, 384)
+    assert embedder.encode(np.array(["a", "b"])).shape == (2, 384)  # type: ignore[arg-type]
     as_list = embedder.encode(["a", "b"], convert_to_numpy=False)
     assert isinstance(as_list, list)
     assert [v.shape for v in as_list] == [(384,), (384,)]
@@ -201,10 +202,12 @@ def test_load_wait_unload_and_load_again() -> None:
     embedder.load()
     assert embedder.state in {"loading", "ready"}
     assert embedder.wait(60)
-    assert embedder.state == "ready"
+    assert embedder.status().state == "ready"
+    assert embedder.engine == "onnx"
     embedder.unload()
     assert embedder.status().reason == "unload was asked for"
-    assert embedder.state == "unloaded"
+    assert embedder.status().state == "unloaded"
+    assert embedder.engine is None
     assert embedder.encode("a").shape == (384,)
     assert embedder.status().loads == 2
 
@@ -228,13 +231,12 @@ def test_a_model_that_is_nowhere(fresh: Settings) -> None:
 
 def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
-    load = pool_module.load_model
 
     def slow(*arguments: Any) -> Any:
         held.wait(30)
-        return load(*arguments)
+        return load_model(*arguments)
 
-    monkeypatch.setattr(pool_module, "load_model", slow)
+    monkeypatch.setattr("hotstart.pool.pool.load_model", slow)
     embedder = Embedder(pool=Pool())
     with pytest.raises(NotReady, match="is loading") as caught:
         embedder.encode("a", timeout=0.05)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from golden import ROOT
 
 SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))

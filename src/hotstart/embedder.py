@@ -91,6 +91,12 @@ class Embedder:
         return facts(self._spec, read_settings()).max_seq_length
 
     @property
+    def engine(self) -> str | None:
+        """The engine that runs the model, None while it is not loaded."""
+        model = self._instance.peek()
+        return model.engine.name if model else None
+
+    @property
     def fingerprint(self) -> str:
         """Identity of the vector space; prepares the model if need be, but does not load it.
 

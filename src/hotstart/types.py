@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 Mode = Literal["hybrid", "lexical", "semantic"]
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
+Stage = Literal["first light", "full"]
+"""How far a model is loaded: able to answer at full fidelity, or at full speed too."""
+
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Graphs:
+class Graphs(NamedTuple):
     """The ONNX files of an artifact.
 
     Attributes:
@@ -31,8 +32,7 @@ class Graphs:
     head: str | None
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """What an engine needs to know of a prepared model; `models` makes it, `engines` read it.
 
     Attributes:

@@ -8,11 +8,10 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from torch import nn
-from transformers import PreTrainedTokenizerBase
-
 from tiny_models import scatter, tiny_model
 from tiny_tokenizers import TOKENIZERS
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,10 @@ def assembled(family: Family, folder: str) -> SentenceTransformer:
     tokenizer.save_pretrained(folder)
     tiny_model(family.name, family.kind, tokenizer, family.config).save_pretrained(folder)
     modules: list[nn.Module] = [Transformer(folder, do_lower_case=family.lower_case)]
-    modules.append(Pooling(modules[0].get_embedding_dimension(), family.pooling))  # type: ignore[operator]
+    modules.append(Pooling(modules[0].get_embedding_dimension(), family.pooling))
     if family.dense:
         size, bias, activation = family.dense
-        modules.append(Dense(modules[1].get_embedding_dimension(), size, bias, activation()))  # type: ignore[operator]
+        modules.append(Dense(modules[1].get_embedding_dimension(), size, bias, activation()))
         scatter(modules[2], family.name)
     if family.normalize:
         modules.append(Normalize())

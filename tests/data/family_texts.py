@@ -1,5 +1,4 @@
 """The texts which every family of tiny models in ``tests/data/families`` embeds."""
-# ruff: noqa: RUF001
 
 from __future__ import annotations
 

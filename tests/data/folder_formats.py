@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from family_models import Family, tokenizer_of
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from transformers import PreTrainedModel
-
-from family_models import Family, tokenizer_of
 from tiny_models import with_heads
+from transformers import PreTrainedModel
 
 LENGTH_OF_TOKENIZER = 512
 
@@ -72,7 +71,7 @@ def sharded(made: Made) -> None:
 
 def half(made: Made) -> None:
     """Weights stored as float16."""
-    save_encoder(made.folder, made.encoder.half())  # type: ignore[no-untyped-call]
+    save_encoder(made.folder, made.encoder.half())
 
 
 def bfloat16(made: Made) -> None:

@@ -3,7 +3,6 @@
 Every entry is ``(text, times)``: the text to embed is ``text * times``, so that a text of 100,000
 characters costs a few bytes in ``texts.json``. Invisible characters are written as escapes.
 """
-# ruff: noqa: RUF001
 
 from __future__ import annotations
 

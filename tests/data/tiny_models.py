@@ -77,7 +77,7 @@ def tiny_model(
 ) -> PreTrainedModel:
     """An encoder of the given kind, in evaluation mode."""
     config = config_of(kind, tokenizer, changes)
-    model: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    model: PreTrainedModel = AutoModel.from_config(config)
     scatter(model, name)
     model.train(False)
     return model

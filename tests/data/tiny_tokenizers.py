@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from family_texts import FAMILY_TEXTS
+from golden_texts import SHORT
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     BertTokenizer,
@@ -24,9 +26,6 @@ from transformers import (
     RobertaTokenizer,
     XLMRobertaTokenizer,
 )
-
-from family_texts import FAMILY_TEXTS
-from golden_texts import SHORT
 
 CORPUS: tuple[str, ...] = FAMILY_TEXTS + SHORT
 CHARACTERS = 50

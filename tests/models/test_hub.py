@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from conftest import FAMILIES
+from golden import FAMILIES
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
 from hotstart.models.hub import fetch, files_to_fetch

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from conftest import FAMILIES
+from golden import FAMILIES
 from hotstart.errors import ModelDamaged
 from hotstart.models.safetensors import read_header
 

@@ -14,5 +14,5 @@ def test_strategies_are_data() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match="'soon'. Give one of lazy, eager"):
+    with pytest.raises(InvalidInput, match=r"'soon'\. Give one of lazy, eager"):
         strategy_named("soon")

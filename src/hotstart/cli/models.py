@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 
 from hotstart.cli.text import file_size, table
 from hotstart.config import read_settings
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
-from hotstart.models.artifacts import Artifact, artifact_folder, find, list_artifacts, verify
+from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.catalog import KNOWN
-from hotstart.models.ensure import prepare, remove
 from hotstart.models.folder import describe
+from hotstart.models.names import artifact_folder
+from hotstart.models.prepare import prepare, remove
 from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import bar
@@ -117,7 +117,7 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
 
 
 def _summary(artifact: Artifact) -> dict[str, object]:
-    facts = asdict(artifact.metadata) | {"total_bytes": artifact.metadata.total_bytes}
+    facts = artifact.metadata._asdict() | {"total_bytes": artifact.metadata.total_bytes}
     for bulky in ("files", "original_files", "graphs"):
         del facts[bulky]
     return facts

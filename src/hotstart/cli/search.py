@@ -39,8 +39,7 @@ def _summary(answer: Answer) -> str:
     """How long the answer took, in which mode, and with which engine."""
     count = f"{len(answer.hits)} result{'' if len(answer.hits) == 1 else 's'}"
     parts = [f"{count} in {answer.seconds:.3f} s", f"mode {answer.mode}"]
-    if answer.model:
-        parts.append(f"engine {answer.model}")
+    parts.append(f"engine {answer.engine} ({answer.model})" if answer.model else "no engine")
     if answer.reason:
         parts.append(answer.reason)
     return " · ".join(parts)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hotstart.engines.base import Engine
-    from hotstart.types import Prepared
+    from hotstart.types import Prepared, Stage
 
 ENGINES = {"onnx": "hotstart.engines.onnx:OnnxEngine"}
 
 
-def open_engine(name: str, prepared: Prepared, threads: int) -> Engine:
-    """Load `prepared` into the engine called `name`, which may use `threads` cores."""
+def open_engine(name: str, prepared: Prepared, stage: Stage, threads: int) -> Engine:
+    """Load `prepared` as far as `stage` into the engine called `name`, to use `threads` cores."""
     module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), attribute)(prepared, threads)
+    engine: Engine = getattr(importlib.import_module(module), attribute)(prepared, stage, threads)
     return engine

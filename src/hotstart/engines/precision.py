@@ -5,8 +5,7 @@ The order and the formulas are those of sentence-transformers' `encode` and `qua
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from hotstart.errors import InvalidInput
 from hotstart.types import Precision
@@ -19,8 +18,7 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 _CALIBRATED = {"int8", "uint8"}
 
 
-@dataclass(frozen=True)
-class OutputFormat:
+class OutputFormat(NamedTuple):
     """What becomes of an engine's vectors: cut to `truncate_dim`, normalised, then quantised."""
 
     precision: Precision = "float32"
@@ -72,11 +70,12 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
     if precision == "float32":
         return vectors
     if precision in {"binary", "ubinary"}:
-        packed = np.packbits(vectors > 0, axis=-1)
-        return packed if precision == "ubinary" else (packed.astype("int16") - 128).astype("int8")
+        bits = np.packbits(vectors > 0, axis=-1)
+        return bits if precision == "ubinary" else (bits - 128).astype(np.int8)
     if not len(vectors):
         return vectors.astype(precision)
     low = vectors.min(axis=0)
     steps = (vectors.max(axis=0) - low) / 255
-    scaled = np.clip(np.floor((vectors - low) / np.where(steps == 0, 1, steps)), 0, 255)
-    return scaled.astype("uint8") if precision == "uint8" else (scaled - 128).astype("int8")
+    levels = np.clip(np.floor((vectors - low) / np.where(steps == 0, 1, steps)), 0, 255)
+    quantized: NDArray[Any] = levels if precision == "uint8" else levels - 128
+    return quantized.astype(precision)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOKENIZER = "tokenizer.json"
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 1024
 """Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
 
 

@@ -3,31 +3,26 @@
     <cache_dir>/models/<model>/onnx-float32/
         metadata.json  model.onnx  model.safetensors  tokenizer.json
 
-This file finds and checks them; `build.py` makes one, `ensure.py` decides when.
+This file finds and checks them and imports nothing that only making one needs: it is on the way to
+the first vector. `ensure.py` is what others ask; `prepare.py` has one process build one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
 from hotstart.models.integrity import is_touched, quick_fault, verify_file
 from hotstart.models.metadata import Metadata, read_metadata, write_metadata
-from hotstart.models.sources import repository_of
+from hotstart.models.names import artifact_folder
 from hotstart.models.spec import ModelSpec
 from hotstart.types import Prepared
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A prepared model in `folder`."""
 
     folder: str
@@ -39,16 +34,17 @@ class Artifact:
         return self.metadata.prepared(self.folder)
 
 
-def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
-    """Return where the artifact of `spec` is kept, whether or not it is there."""
-    if spec.names_folder:
-        mark = hashlib.sha256(spec.folder.encode()).hexdigest()[:10]
-        name = re.sub(r"[^\w.-]", "_", os.path.basename(spec.folder)) + "--" + mark
-    else:
-        name = repository_of(spec.source).replace("/", "--")
-        if spec.revision:
-            name += "@" + spec.revision.replace("/", "_")
-    return os.path.join(settings.cache_dir, "models", name, "onnx-float32")
+def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
+    """Return the artifact if it can be used; else None and, where one is there, why it cannot."""
+    try:
+        artifact = find(spec, settings)
+        if artifact is None:
+            return None, ""
+        if _is_stale(artifact):
+            return None, f" again: {artifact.metadata.original_folder} has changed"
+        return check(artifact), ""
+    except ArtifactDamaged as error:
+        return None, f" again: {error.facts}"
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
@@ -77,17 +73,15 @@ def check(artifact: Artifact) -> Artifact:
         fault = quick_fault(path, record)
         if fault is None and is_touched(path, record):
             fault = verify_file(path, record)
-            touched[name] = replace(record, mtime_ns=os.stat(path).st_mtime_ns)
+            touched[name] = record._replace(mtime_ns=os.stat(path).st_mtime_ns)
         if fault is not None:
             raise ArtifactDamaged(artifact.folder, reason=fault)
     if not touched:
         return artifact
-    renewed = replace(artifact.metadata, files=records | touched)
-    try:
-        write_metadata(artifact.folder, renewed)
-    except OSError as error:  # a read-only cache: hashed again at each load
-        logger.info("The marks in %s could not be renewed: %s", artifact.folder, error)
-    return Artifact(artifact.folder, renewed)
+    renewed = artifact._replace(metadata=artifact.metadata._replace(files=records | touched))
+    if os.access(artifact.folder, os.W_OK):  # else, in a read-only cache, hashed at each load
+        write_metadata(artifact.folder, renewed.metadata)
+    return renewed
 
 
 def verify(artifact: Artifact) -> list[str]:
@@ -116,7 +110,7 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
                     yield Artifact(folder, metadata)
 
 
-def is_stale(artifact: Artifact) -> bool:
+def _is_stale(artifact: Artifact) -> bool:
     """Whether an original file was changed since, as by training the model anew.
 
     Originals that are gone do not count: the artifact needs them no longer.

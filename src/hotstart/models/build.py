@@ -13,15 +13,17 @@ import shutil
 from collections.abc import Mapping
 
 from hotstart.config import Settings
-from hotstart.durable import beside, place_folder, remove_leftovers
+from hotstart.durable import beside
 from hotstart.errors import ModelDamaged, ModelError
-from hotstart.models.artifacts import Artifact, artifact_folder
+from hotstart.folders import place_folder, remove_leftovers
+from hotstart.models.artifacts import Artifact
 from hotstart.models.catalog import known_model
 from hotstart.models.fingerprint import fingerprint
 from hotstart.models.folder import Description, describe
 from hotstart.models.graph.files import write_graphs
 from hotstart.models.integrity import record_file, sha256
 from hotstart.models.metadata import FileRecord, Metadata, write_metadata
+from hotstart.models.names import artifact_folder
 from hotstart.models.safetensors import Tensor
 from hotstart.models.sources import Located, locate
 from hotstart.models.spec import ModelSpec

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
 from hotstart.models.artifacts import find
 from hotstart.models.catalog import known_model
-from hotstart.models.folder import Description, describe
-from hotstart.models.metadata import Metadata
-from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from hotstart.models.folder import Description
+    from hotstart.models.metadata import Metadata
 
-@dataclass(frozen=True)
-class Facts:
+
+class Facts(NamedTuple):
     """Numbers a caller may need to lay out its storage."""
 
     dimension: int
@@ -39,6 +39,9 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
         artifact = None
     if artifact is not None:
         return _facts(artifact.metadata)
+    from hotstart.models.folder import describe  # what reads a model folder is needed here alone
+    from hotstart.models.sources import locate
+
     return _facts(describe(locate(spec, settings).folder, spec.source))
 
 

@@ -17,7 +17,8 @@ from hotstart.durable import write_whole
 from hotstart.errors import DownloadFailed, ModelNotFound
 from hotstart.models.catalog import known_model
 from hotstart.models.folder import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
-from hotstart.models.sources import hub_folder, locate, repository_of
+from hotstart.models.names import hub_folder, repository_of
+from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 
 _SMALL = (

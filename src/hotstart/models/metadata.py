@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hotstart.durable import write_whole
 from hotstart.errors import ArtifactDamaged
@@ -17,8 +16,7 @@ FORMAT = 1
 FILE_NAME = "metadata.json"
 
 
-@dataclass(frozen=True)
-class FileRecord:
+class FileRecord(NamedTuple):
     """One file of an artifact: size, SHA-256, and the cheaper marks of `integrity.py`."""
 
     bytes: int
@@ -27,8 +25,7 @@ class FileRecord:
     sample_crc32: int
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """The facts of one artifact.
 
     Attributes:
@@ -78,8 +75,12 @@ class Metadata:
 
 def write_metadata(folder: str, metadata: Metadata) -> None:
     """Write the record, whole or not at all."""
-    content = json.dumps(asdict(metadata), indent=1, ensure_ascii=False)
-    write_whole(os.path.join(folder, FILE_NAME), content.encode())
+    content = metadata._asdict() | {
+        "graphs": metadata.graphs._asdict(),
+        "files": {name: record._asdict() for name, record in metadata.files.items()},
+    }
+    raw = json.dumps(content, indent=1, ensure_ascii=False)
+    write_whole(os.path.join(folder, FILE_NAME), raw.encode())
 
 
 def read_metadata(folder: str) -> Metadata | None:

@@ -8,18 +8,15 @@ the error when nothing whole is found.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hotstart.config import Settings
-from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
+from hotstart.errors import ModelIncomplete, ModelNotFound
 from hotstart.models.catalog import known_model
 from hotstart.models.folder import missing_files
+from hotstart.models.names import hub_folder, repository_of
 from hotstart.models.spec import ModelSpec
-
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-DEFAULT_OWNER = "sentence-transformers"  # of names without an owner, as sentence-transformers does
 
 
 @dataclass(frozen=True)
@@ -52,21 +49,6 @@ def locate(spec: ModelSpec, settings: Settings) -> Located:
             on_hub=not spec.names_folder,
         )
     raise ModelNotFound(spec.source, looked=_places(spec, settings), on_hub=not spec.names_folder)
-
-
-def repository_of(source: str) -> str:
-    """Return the hub repository that `source` names; InvalidInput where it can name none."""
-    known = known_model(source)
-    name = known.repository if known else source
-    name = name if "/" in name else f"{DEFAULT_OWNER}/{name}"
-    if not _REPOSITORY.fullmatch(name) or ".." in name:
-        raise InvalidInput("source", got=source, expected="a folder, or a name such as owner/name")
-    return name
-
-
-def hub_folder(repository: str, settings: Settings) -> str:
-    """Return the folder of `repository` in the Hugging Face cache."""
-    return os.path.join(settings.hub_cache, "models--" + repository.replace("/", "--"))
 
 
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[Located]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from hotstart.errors import InvalidInput
 
-_REVISION = re.compile(r"(?!.*\.\.)[\w][\w./-]*")  # it becomes part of a path
-
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -34,7 +32,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
             raise InvalidInput("source", got=self.source, expected="a folder or a model's name")
-        if self.revision is not None and not _REVISION.fullmatch(self.revision):
+        # It becomes part of a path.
+        if self.revision is not None and not re.fullmatch(r"(?!.*\.\.)\w[\w./-]*", self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
 
     @property

@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from hotstart.errors import HotstartError, LoadFailed, NotReady
 from hotstart.types import Progress, State
@@ -26,8 +25,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 """Seconds between a failed load and the next try, doubled with each failure in a row."""
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """What an instance says of itself.
 
     Attributes:
@@ -84,6 +82,10 @@ class Instance(Generic[T]):
                 loads=self._loads,
                 in_use=self._in_use,
             )
+
+    def peek(self) -> T | None:
+        """Return the model if it is loaded at this moment; never waits, starts nothing."""
+        return self._model if self._state == "ready" else None
 
     def start(self) -> None:
         """Have the model loaded; return at once. Does nothing where it is loaded or loading."""

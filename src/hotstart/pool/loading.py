@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hotstart.config import read_settings
 from hotstart.engines import open_engine
 from hotstart.engines.base import Engine
 from hotstart.errors import HotstartError
-from hotstart.models.artifacts import Artifact, verify
-from hotstart.models.ensure import ensure, prepare
+from hotstart.models.artifacts import Artifact
+from hotstart.models.ensure import ensure
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.strategies import strategy_named
 from hotstart.resources import available_cores
-from hotstart.types import Progress
-
-logger = logging.getLogger(__name__)
+from hotstart.types import Progress, Stage
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """An engine that holds a model, and that model's record."""
 
     engine: Engine
@@ -38,20 +35,24 @@ def load_model(spec: ModelSpec, report: Progress) -> LoadedModel:
     quick look cannot see, it is prepared again, once.
     """
     settings = read_settings()
+    stage = strategy_named(spec.strategy).stage
     artifact = ensure(spec, settings, report)
     try:
-        return _open(artifact, report)
+        return _open(artifact, stage, report)
     except HotstartError:
         raise
     except Exception:
-        faults = verify(artifact)
-        if not faults:
+        from hotstart.models.prepare import repair  # seldom needed, and not cheap to import
+
+        repaired = repair(artifact, spec, settings, report)
+        if repaired is None:
             raise
-        logger.warning("Preparing %s again: %s", spec.source, "; ".join(faults))
-        return _open(prepare(spec, settings, report), report)
+        return _open(repaired, stage, report)
 
 
-def _open(artifact: Artifact, report: Progress) -> LoadedModel:
-    report("engine", 0.0)
-    engine = open_engine(artifact.metadata.engine, artifact.prepared, available_cores())
-    return LoadedModel(engine, artifact.metadata)
+def _open(artifact: Artifact, stage: Stage, report: Progress) -> LoadedModel:
+    report(stage, 0.0)
+    name = artifact.metadata.engine
+    return LoadedModel(
+        open_engine(name, artifact.prepared, stage, available_cores()), artifact.metadata
+    )

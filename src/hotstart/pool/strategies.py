@@ -1,23 +1,23 @@
-"""When a model is loaded. A strategy is data; the pool acts on it."""
+"""When a model is loaded, and how far. A strategy is data; the pool acts on it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hotstart.errors import InvalidInput
+from hotstart.types import Stage
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """When an embedder has its model loaded."""
+class Strategy(NamedTuple):
+    """When an embedder has its model loaded, and to which stage."""
 
     starts: Literal["at first use", "in the constructor"]
+    stage: Stage
 
 
 STRATEGIES = {
-    "lazy": Strategy(starts="at first use"),
-    "eager": Strategy(starts="in the constructor"),
+    "lazy": Strategy(starts="at first use", stage="first light"),
+    "eager": Strategy(starts="in the constructor", stage="full"),
 }
 
 

@@ -1,0 +1,34 @@
+"""Search: the files below a folder, found by their words and by their meaning.
+
+folder ──documents──▶ text ──chunking──▶ chunks ──▶ store (SQLite: the truth)
+                                                      ├──▶ lexical (tantivy: derived)
+                                                      └──▶ vectors (with their fingerprint)
+query ──▶ lexical ranking + nearest vectors ──fusion──▶ answer
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hotstart._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from hotstart.search.answers import Answer, Hit
+    from hotstart.search.index import SearchIndex
+    from hotstart.search.indexing import UpdateReport
+
+__all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Answer": "hotstart.search.answers",
+        "Hit": "hotstart.search.answers",
+        "SearchIndex": "hotstart.search.index",
+        "UpdateReport": "hotstart.search.indexing",
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return __all__

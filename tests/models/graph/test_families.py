@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conftest import FAMILIES, cosines, family_texts
+from golden import FAMILIES, cosines, family_texts
 from hotstart import Embedder
 from hotstart.errors import UnsupportedModel
 

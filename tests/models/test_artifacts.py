@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import FAMILIES
+from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged, ModelDamaged
-from hotstart.models.artifacts import artifact_folder, find, list_artifacts, verify
-from hotstart.models.ensure import ensure, prepare, remove
+from hotstart.models.artifacts import find, list_artifacts, verify
+from hotstart.models.names import artifact_folder
+from hotstart.models.prepare import prepare, remove
 from hotstart.models.spec import ModelSpec
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"

@@ -1,0 +1,145 @@
+"""The figures, how each is read, and what hotstart promises of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.first_light import Outcome
+from benchmarks.measure import Summary, summary
+from benchmarks.peers import FLOOR, REFERENCE, SUBJECT
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity.
+
+    Attributes:
+        scale: what a value is multiplied with to be shown in `unit`.
+        better: `less`, `more`, or `same` for one that has no ratio.
+    """
+
+    key: str
+    title: str
+    unit: str
+    scale: float
+    form: str
+    better: str
+
+    def shown(self, value: float) -> str:
+        """Return `value` with its unit."""
+        return f"{value * self.scale:{self.form}} {self.unit}".rstrip()
+
+
+FIGURES = (
+    Figure("first_vector", "Process start to first vector", "s", 1, ".3f", "less"),
+    Figure("peak_memory", "Peak memory to first vector", "MB", 1e-6, ".0f", "less"),
+    Figure("import", "Import, over bare Python", "ms", 1e3, ".0f", "less"),
+    Figure("latency", "One short text, warm", "ms", 1e3, ".2f", "less"),
+    Figure("throughput", "512 texts of about 122 tokens", "texts/s", 1, ".0f", "more"),
+    Figure("serving_memory", "Peak memory while serving them", "MB", 1e-6, ".0f", "less"),
+    Figure("cosine_min", "Lowest cosine to the reference", "", 1, ".7f", "same"),
+    Figure("cosine_mean", "Mean cosine to the reference", "", 1, ".7f", "same"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one peer.
+
+    Attributes:
+        ratio: how many times better than the reference, by medians; None where there is none.
+        ratio_least: the same within the round where it was least.
+        ratio_greatest: the same within the round where it was greatest.
+    """
+
+    value: Summary
+    ratio: float | None = None
+    ratio_least: float | None = None
+    ratio_greatest: float | None = None
+
+
+Table = dict[str, dict[str, Cell]]
+"""Figure → peer → cell."""
+
+
+def tabulate(outcome: Outcome) -> Table:
+    """Return every measured figure of every peer with its ratio to the reference.
+
+    A peer that failed in some round keeps the rounds before it, but has no ratio there, because
+    its rounds are no longer those of the reference. Bare Python embeds nothing and has none.
+    """
+    table: Table = {}
+    for figure in FIGURES:
+        samples = outcome.samples.get(figure.key, {})
+        reference = samples.get(REFERENCE, [])
+        table[figure.key] = {
+            peer: _cell(figure, values, [] if peer == FLOOR else reference)
+            for peer, values in samples.items()
+        }
+    return table
+
+
+def _cell(figure: Figure, values: list[float], reference: list[float]) -> Cell:
+    value = summary(values)
+    if figure.better == "same" or not reference or len(values) != len(reference):
+        return Cell(value)
+    pairs = list(zip(values, reference, strict=True))
+    rounds = [_ratio(figure, own, other) for own, other in pairs]
+    ratio = _ratio(figure, value.median, summary(reference).median)
+    return Cell(value, ratio, min(rounds), max(rounds))
+
+
+def _ratio(figure: Figure, own: float, other: float) -> float:
+    """How many times better `own` is; an import lost in the noise counts as 0.1 ms."""
+    if figure.better == "more":
+        return own / other
+    return other / max(own, 1e-4)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What hotstart promises: a figure's ratio, or its value where it has none, is `bound` or more.
+
+    Held to the value means held to its worst round.
+    """
+
+    figure: str
+    bound: float
+    text: str
+
+
+PROMISES = (
+    Promise("first_vector", 25, "first vector at least 25 times sooner"),
+    Promise("peak_memory", 6, "peak memory at most a sixth"),
+    Promise("cosine_min", 0.9999, "cosine at least 0.9999"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a promise was kept; `found` is None where it could not be measured."""
+
+    promise: Promise
+    found: float | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was measured and kept."""
+        return self.found is not None and self.found >= self.promise.bound
+
+    def __str__(self) -> str:
+        word = "KEPT  " if self.kept else "BROKEN"
+        found = "not measured" if self.found is None else f"{self.found:.7g}"
+        return f"{word} {self.promise.text}: {found}"
+
+
+def judge(table: Table) -> list[Verdict]:
+    """Return the verdict on each promise."""
+    return [Verdict(promise, _found(table, promise.figure)) for promise in PROMISES]
+
+
+def _found(table: Table, figure: str) -> float | None:
+    cell = table[figure].get(SUBJECT)
+    if cell is None or REFERENCE not in table[figure]:
+        return None
+    return cell.value.least if figure.startswith("cosine") else cell.ratio

@@ -1,0 +1,65 @@
+"""Preparing, one process at a time: lock, look again, build."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+
+from hotstart.config import Settings
+from hotstart.locks import exclusive
+from hotstart.models.artifacts import Artifact, check, look, verify
+from hotstart.models.build import build
+from hotstart.models.names import artifact_folder
+from hotstart.models.spec import ModelSpec
+from hotstart.types import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(spec: ModelSpec, settings: Settings, on_progress: Progress | None = None) -> Artifact:
+    """Prepare the artifact of `spec` anew, whatever is there."""
+    with exclusive(_lock_path(spec, settings)):
+        return check(build(spec, settings, on_progress))
+
+
+def prepare_once(
+    spec: ModelSpec, settings: Settings, on_progress: Progress | None = None
+) -> Artifact:
+    """Prepare the artifact of `spec` unless another process did so while this one waited.
+
+    A damaged one is named in the log and prepared again, once: a fresh one that is damaged too
+    raises ArtifactDamaged.
+    """
+    with exclusive(_lock_path(spec, settings)):
+        usable, why = look(spec, settings)
+        if usable is not None:
+            return usable
+        logger.log(logging.WARNING if why else logging.INFO, "Preparing %s%s", spec.source, why)
+        return check(build(spec, settings, on_progress))
+
+
+def repair(
+    artifact: Artifact, spec: ModelSpec, settings: Settings, on_progress: Progress
+) -> Artifact | None:
+    """Prepare `artifact` anew if, read whole, it is damaged; None where it is as recorded."""
+    faults = verify(artifact)
+    if not faults:
+        return None
+    logger.warning("Preparing %s again: %s", spec.source, "; ".join(faults))
+    return prepare(spec, settings, on_progress)
+
+
+def remove(spec: ModelSpec, settings: Settings) -> bool:
+    """Remove the artifact of `spec` and return whether there was one; its originals stay."""
+    home = os.path.dirname(artifact_folder(spec, settings))
+    with exclusive(_lock_path(spec, settings)):
+        if not os.path.isdir(home):
+            return False
+        shutil.rmtree(home)
+        return True
+
+
+def _lock_path(spec: ModelSpec, settings: Settings) -> str:
+    home, variant = os.path.split(artifact_folder(spec, settings))
+    return os.path.join(settings.cache_dir, "locks", f"{os.path.basename(home)}--{variant}.lock")

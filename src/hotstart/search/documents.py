@@ -1,0 +1,130 @@
+"""The files below a folder that can be searched: found, judged and read."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from hotstart.search.gitignore import Rules, is_ignored, rules_above, rules_within
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 1_000_000
+"""Bytes of the largest file that is read; what is larger is data or generated."""
+
+_PROBE = 8192  # bytes in which a NUL says "binary", as git judges
+
+Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
+
+
+class Found(NamedTuple):
+    """A file, by its path relative to the folder that was walked, with forward slashes."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, and the digest of its bytes."""
+
+    text: str
+    sha256: str
+
+
+class PassedOver(Exception):
+    """A file cannot be searched, because of `reason`."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def find_documents(root: str, passed_over: Counter[str]) -> Iterator[Found]:
+    """Yield the files below `root` in a fixed order; count in `passed_over` those that cannot be
+    searched, by reason.
+
+    Left out without being counted: what a .gitignore ignores, names that start with a dot,
+    symbolic links, and what is neither file nor folder.
+    """
+    root = os.path.abspath(root)
+    waiting: list[tuple[str, Rules]] = [(root, rules_above(root))]
+    while waiting:
+        folder, outer = waiting.pop()
+        rules = rules_within(folder, outer)
+        inner: list[str] = []
+        for entry in _entries(folder, passed_over):
+            if entry.name.startswith(".") or entry.is_symlink():
+                continue
+            if entry.is_dir():
+                if not is_ignored(entry.path + os.sep, rules):
+                    inner.append(entry.path)
+            elif entry.is_file() and not is_ignored(entry.path, rules):
+                found = _judge(entry, root, passed_over)
+                if found is not None:
+                    yield found
+        waiting.extend((path, rules) for path in reversed(inner))
+
+
+def read_document(path: str) -> Content:
+    """Return what the file `path` holds.
+
+    Raises:
+        PassedOver: it cannot be searched, for the reason it states.
+        FileNotFoundError: it is gone.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_PROBE)
+            if b"\0" in data:
+                raise PassedOver("binary")
+            data += file.read(LARGEST + 1 - len(data))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        logger.info("%s is passed over: %s", path, error.strerror)
+        raise PassedOver("unreadable") from error
+    if len(data) > LARGEST:
+        raise PassedOver("too large")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PassedOver("binary") from None
+    return Content(text, hashlib.sha256(data).hexdigest())
+
+
+def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:  # removed since its parent was listed
+        return []
+    except OSError as error:
+        logger.info("%s is passed over: %s", folder, error.strerror)
+        passed_over["unreadable"] += 1
+        return []
+
+
+def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> Found | None:
+    """The file `entry`; None where its name or size already says that it cannot be searched."""
+    try:
+        entry.path.encode()
+        status = entry.stat(follow_symlinks=False)
+    except UnicodeEncodeError:
+        passed_over["name is not Unicode"] += 1
+    except FileNotFoundError:  # removed since its folder was listed
+        return None
+    except OSError:
+        passed_over["unreadable"] += 1
+    else:
+        if status.st_size <= LARGEST:
+            relative = entry.path[len(os.path.join(root, "")) :].replace(os.sep, "/")
+            return Found(relative, status.st_size, status.st_mtime_ns)
+        passed_over["too large"] += 1
+    return None

@@ -1,0 +1,188 @@
+"""The words of the chunks, in a tantivy index beside the store: derived, and remade at any doubt.
+
+The index holds, as document 0, the stamp of the store it agrees with. The stamp is committed with
+the documents, so it is never newer or older than they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hotstart._lazy import require
+from hotstart.search.words import parts_of, query_words
+
+if TYPE_CHECKING:
+    from hotstart.search.store import Passage, Store
+
+logger = logging.getLogger(__name__)
+
+Advance = Callable[[int, int], None]
+"""Called with the chunks done and the chunks in all."""
+
+_FORMAT = 1  # raised with each change of the fields: an index of another format is remade
+_STAMP_ID = 0  # chunk ids begin at 1
+_WEIGHTS = {"title": 2.0, "text": 1.0, "parts": 1.0}
+_HEAP = 50_000_000  # bytes of the writer's buffer
+_REPORT = 256  # chunks between two reports of progress
+
+
+class Lexical:
+    """The lexical index in `folder`. Opened when first used; safe from any thread."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._index: Any = None
+        self._distrusted = False
+
+    def agrees(self, store: Store) -> bool:
+        """Return whether the index holds exactly the chunks of `store`."""
+        if self._distrusted:
+            return False
+        state = store.state()
+        index = self._index
+        if self._generation(index, state.identity) != state.generation:
+            index = self._open()  # what was open here may have been replaced since
+            if self._generation(index, state.identity) != state.generation:
+                return False
+        documents: int = index.searcher().num_docs
+        return documents == store.count_chunks() + 1
+
+    def sync(self, store: Store, on_progress: Advance | None = None) -> None:
+        """Bring the index to the state of `store`. The caller holds the lock of the store.
+
+        It is brought up to date by what changed; remade where it is missing, cannot be read, is of
+        another store, is newer than the store, does not have as many chunks, or failed a search.
+        """
+        if self.agrees(store):
+            return
+        report = on_progress or _nobody
+        state = store.state()
+        index = None if self._distrusted else self._index
+        known = self._generation(index, state.identity)
+        if known is not None and known < state.generation:
+            try:
+                self._write(index, store, known, report)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the index can be remade
+                logger.warning("%s could not be brought up to date: %s", self._folder, error)
+        if not self.agrees(store):
+            self.rebuild(store, report)
+
+    def rebuild(self, store: Store, on_progress: Advance | None = None) -> None:
+        """Make the index anew from `store`, whose lock the caller holds.
+
+        That is done beside the old one, which answers until it is replaced.
+        """
+        import shutil  # here, because an answer needs none of it
+
+        from hotstart.durable import beside
+        from hotstart.folders import place_folder, remove_leftovers
+
+        logger.info("Making %s anew", self._folder)
+        tantivy = require("tantivy", extra="search")
+        remove_leftovers(self._folder)
+        staged = beside(self._folder)
+        os.mkdir(staged)
+        try:
+            index = tantivy.Index(_schema(tantivy), path=staged)
+            self._write(index, store, 0, on_progress or _nobody)
+            place_folder(staged, self._folder)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        self._open()
+        self._distrusted = False
+
+    def search(self, query: str, limit: int) -> list[tuple[int, float]]:
+        """Return the ids of the chunks that hold words of `query`, at most `limit`, with their
+        score, best first. A query that is no words, or an index that is not there, finds nothing.
+
+        Raises:
+            LexicalDamaged: the index cannot be read; the next `sync` makes it anew.
+        """
+        words = query_words(query)
+        index = self._index or self._open()
+        if not words or index is None:
+            return []
+        try:
+            # Words alone reach the parser, in lower case: nothing in them is syntax to it.
+            parsed, _ = index.parse_query_lenient(
+                " ".join(words), list(_WEIGHTS), field_boosts=_WEIGHTS
+            )
+            searcher = index.searcher()
+            hits = searcher.search(parsed, limit, count=False).hits
+            return [(searcher.doc(place).get_first("id"), score) for score, place in hits]
+        except BaseException as error:
+            self._distrusted = True
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise LexicalDamaged(str(error)) from error
+            raise
+
+    def _open(self) -> Any:
+        """Open the index anew and return it; None where there is none that can be opened."""
+        tantivy = require("tantivy", extra="search")
+        try:
+            self._index = tantivy.Index.open(self._folder)
+        except Exception as error:  # noqa: BLE001 - of several kinds, by what is missing
+            logger.info("%s cannot be opened: %s", self._folder, error)
+            self._index = None
+        return self._index
+
+    def _generation(self, index: Any, identity: str) -> int | None:
+        """The generation of the store `identity` that `index` agrees with, None if with none."""
+        if index is None:
+            return None
+        tantivy = require("tantivy", extra="search")
+        try:
+            only = tantivy.Query.term_query(index.schema, "id", _STAMP_ID)
+            searcher = index.searcher()
+            ((_, place),) = searcher.search(only, 2).hits
+            known, of, generation = searcher.doc(place).get_first("stamp").split(":")
+        except Exception as error:  # noqa: BLE001 - of another format, or damaged
+            logger.info("%s has no stamp: %s", self._folder, error)
+            return None
+        return int(generation) if (known, of) == (str(_FORMAT), identity) else None
+
+    def _write(self, index: Any, store: Store, known: int, report: Advance) -> None:
+        """Commit to `index`, which agrees with generation `known`, what `store` has since then."""
+        tantivy = require("tantivy", extra="search")
+        state, total = store.state(), store.count_chunks(after=known)
+        writer = index.writer(_HEAP, 1)
+        for chunk_id in (_STAMP_ID, *store.removed_after(known)):
+            writer.delete_documents_by_term("id", chunk_id)
+        for done, passage in enumerate(store.chunks_after(known)):
+            if done % _REPORT == 0:
+                report(done, total)
+            writer.delete_documents_by_term("id", passage.id)  # it may be there by another path
+            writer.add_document(_document(tantivy, passage))
+        stamp = f"{_FORMAT}:{state.identity}:{state.generation}"
+        writer.add_document(tantivy.Document(id=_STAMP_ID, stamp=stamp))
+        writer.commit()
+        writer.wait_merging_threads()
+        index.reload()
+        report(total, total)
+
+
+class LexicalDamaged(Exception):
+    """The lexical index turned out to be unreadable in the middle of a search."""
+
+
+def _schema(tantivy: Any) -> Any:
+    builder = tantivy.SchemaBuilder()
+    builder.add_integer_field("id", stored=True, indexed=True)
+    builder.add_text_field("stamp", stored=True, tokenizer_name="raw", index_option="basic")
+    for field in _WEIGHTS:
+        builder.add_text_field(field, tokenizer_name="en_stem")
+    return builder.build()
+
+
+def _document(tantivy: Any, passage: Passage) -> Any:
+    title = f"{passage.path} {passage.heading}"
+    parts = " ".join(parts_of(f"{title} {passage.text}"))
+    return tantivy.Document(id=passage.id, title=title, text=passage.text, parts=parts)
+
+
+def _nobody(done: int, total: int) -> None:
+    """Progress that nobody asked for."""

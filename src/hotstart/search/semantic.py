@@ -1,0 +1,85 @@
+"""The meaning of a query: its vector, if the model gives it in time, and the nearest chunks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from hotstart.errors import HotstartError
+
+if TYPE_CHECKING:
+    from hotstart.embedder import Embedder
+    from hotstart.search.store import State, Store
+    from hotstart.search.vectors import Vectors
+
+logger = logging.getLogger(__name__)
+
+
+class Nearest(NamedTuple):
+    """Chunk ids with their cosine, the nearest first, and why these are not all there could be."""
+
+    ranking: list[tuple[int, float]]
+    reason: str | None
+
+
+class Semantic:
+    """Ranks chunks by their nearness to a query. Safe from any thread.
+
+    The vectors are kept between searches, and loaded again when the store has others.
+    """
+
+    def __init__(self, embedder: Embedder | None) -> None:
+        self._embedder = embedder
+        self._lock = threading.Lock()
+        self._loaded: tuple[tuple[State, str], Vectors] | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model that makes the vectors, None where there is none."""
+        return self._embedder.model if self._embedder else None
+
+    @property
+    def engine(self) -> str | None:
+        """What runs the model, None while it is not loaded."""
+        return self._embedder.engine if self._embedder else None
+
+    def start(self) -> None:
+        """Have the model loaded in the background, if there is one."""
+        if self._embedder:
+            self._embedder.load()
+
+    def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
+        """Return the `limit` chunks nearest to `query`; none, with the reason, where the model does
+        not give the query's vector within `timeout` seconds or the store has none to compare."""
+        if self._embedder is None:
+            return Nearest([], "no embedding model was given")
+        if not store.has_vectors():
+            return Nearest([], "the index has no vectors yet: update it with an embedding model")
+        try:
+            vector = self._embedder.encode_query(query, normalize_embeddings=True, timeout=timeout)
+            # Only now: a model that has just answered is prepared, so that this is a quick look.
+            fingerprint = self._embedder.fingerprint
+        except HotstartError as error:
+            logger.info("Answering without vectors: %s", error)
+            return Nearest([], error.facts)
+        vectors = self._vectors(store, fingerprint)
+        return Nearest(vectors.nearest(vector, limit), self._shortfall(len(vectors), store))
+
+    def _vectors(self, store: Store, fingerprint: str) -> Vectors:
+        from hotstart.search.vectors import Vectors
+
+        key = (store.state(), fingerprint)
+        with self._lock:
+            if self._loaded is None or self._loaded[0] != key:
+                self._loaded = None  # before the next are loaded: never two of them in memory
+                self._loaded = (key, Vectors(store, fingerprint))
+            return self._loaded[1]
+
+    def _shortfall(self, vectors: int, store: Store) -> str | None:
+        """Why vectors do not cover the whole index, None where they do."""
+        chunks = store.count_chunks()
+        if vectors >= chunks:
+            return None
+        had = "none" if vectors == 0 else f"only {vectors}"
+        return f"{had} of {chunks} chunks have vectors of {self.model!r} yet: update the index"

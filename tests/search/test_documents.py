@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hotstart.search.documents import LARGEST, PassedOver, find_documents, read_document
+
+Plant = Callable[[Mapping[str, str]], str]
+
+
+def found(root: str) -> list[str]:
+    return [file.path for file in find_documents(root, Counter())]
+
+
+def test_files_are_found_in_order_with_their_stamps(plant: Plant) -> None:
+    root = plant({"b.txt": "bb", "a/z.py": "", "a.md": "x", "a/b/c.txt": "x"})
+    assert found(root) == ["a.md", "b.txt", "a/z.py", "a/b/c.txt"]
+    (file,) = (f for f in find_documents(root, Counter()) if f.path == "b.txt")
+    status = os.stat(os.path.join(root, "b.txt"))
+    assert (file.size, file.mtime_ns) == (2, status.st_mtime_ns)
+
+
+def test_hidden_names_and_links_are_left_out(plant: Plant, tmp_path: Path) -> None:
+    root = plant({".venv/x.py": "", ".hotstart/y.txt": "", ".env": "S=1", "a.txt": "x"})
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "o.txt").write_text("o")
+    os.symlink(tmp_path / "outside", os.path.join(root, "linked"))
+    os.symlink(os.path.join(root, "a.txt"), os.path.join(root, "also.txt"))
+    os.mkfifo(os.path.join(root, "pipe"))
+    assert found(root) == ["a.txt"]
+
+
+RULES = [
+    {".gitignore": "*.log\n!keep.log\n"},
+    {".gitignore": "build/\n", "sub/.gitignore": "!build/\n"},
+    {".gitignore": "*.txt\n", "sub/.gitignore": "!*.txt\n"},
+    {".gitignore": "/a.txt\nsub/b.txt\n"},
+    {".gitignore": "sub/*\n!sub/deep/\n"},
+    {".gitignore": "sub\n!sub/keep.log\n"},  # what is in an ignored folder cannot be had back
+    {"sub/.gitignore": "/deep\n*.md\n", "sub/deep/.gitignore": "!x.md\n"},
+    {".gitignore": "**/deep/**\n# a comment\n\n\\#odd.txt\n"},
+    {".gitignore": "[z-a]\nnot\\\n*.md\n"},  # lines that are no patterns spoil nothing
+    {".gitignore": "*\n!*/\n!*.md\n"},
+]
+FILES = ["a.txt", "x.log", "keep.log", "#odd.txt", "build/o.txt", "x.md", "sub/a.txt", "sub/b.txt"]
+FILES += ["sub/keep.log", "sub/build/o.txt", "sub/deep/x.md", "sub/deep/y.txt", "sub/deep/d/z.md"]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_the_files_are_those_that_git_sees(plant: Plant, rules: dict[str, str]) -> None:
+    root = plant(dict.fromkeys(FILES, "x") | rules)
+    git = ["git", "-c", "core.excludesFile=/dev/null", "-c", "core.quotePath=false"]
+    subprocess.run([*git, "init", "-q"], cwd=root, check=True)
+    listed = subprocess.run(
+        [*git, "ls-files", "--others", "--exclude-standard"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    expected = {path for path in listed if not os.path.basename(path).startswith(".")}
+    assert set(found(root)) == expected
+
+
+def test_the_rules_of_the_repository_around_count(plant: Plant) -> None:
+    root = plant({".gitignore": "*.log\n", "pkg/a.log": "", "pkg/a.txt": "", "pkg/in/b.log": ""})
+    inner = os.path.join(root, "pkg")
+    assert found(inner) == ["a.log", "a.txt", "in/b.log"]  # no repository: not its business
+    os.mkdir(os.path.join(root, ".git"))
+    assert found(inner) == ["a.txt"]
+    os.mkdir(os.path.join(inner, ".git"))
+    assert found(inner) == ["a.log", "a.txt", "in/b.log"]  # a repository of its own
+
+
+def test_an_ignored_folder_that_is_asked_for_is_searched(plant: Plant) -> None:
+    root = plant({".gitignore": "build/\n", "build/a.txt": "x", ".git/HEAD": ""})
+    assert found(os.path.join(root, "build")) == ["a.txt"]
+    assert found(root) == []
+
+
+def test_what_cannot_be_searched_is_passed_over_for_a_reason(plant: Plant) -> None:
+    root = plant({"ok.txt": "\ufeffgrüß", "huge.txt": "x" * (LARGEST + 1)})
+    contents = {"nul.dat": b"a\0b", "latin.txt": "grüß".encode("latin-1")}
+    for name, data in contents.items():
+        with open(os.path.join(root, name), "wb") as file:
+            file.write(data)
+    with open(os.path.join(os.fsencode(root), b"\xff.txt"), "wb"):
+        pass
+    passed_over: Counter[str] = Counter()
+    names = [file.path for file in find_documents(root, passed_over)]
+    assert names == ["latin.txt", "nul.dat", "ok.txt"]
+    assert passed_over == {"too large": 1, "name is not Unicode": 1}
+    assert read_document(os.path.join(root, "ok.txt")).text == "grüß"
+    for name in contents:
+        with pytest.raises(PassedOver, match="binary"):
+            read_document(os.path.join(root, name))
+    with pytest.raises(FileNotFoundError):
+        read_document(os.path.join(root, "gone"))
+
+
+def test_a_file_that_outgrew_its_listing_is_too_large(plant: Plant) -> None:
+    root = plant({"a.txt": "x" * (LARGEST + 1)})
+    with pytest.raises(PassedOver, match="too large"):
+        read_document(os.path.join(root, "a.txt"))
+
+
+def test_what_may_not_be_read_is_counted() -> None:
+    with tempfile.TemporaryDirectory() as root:  # tmp_path lies in a folder closed to others
+        os.chmod(root, 0o755)
+        for path, mode in (("shut", 0o700), ("a.txt", 0o600), ("b.txt", 0o644)):
+            target = os.path.join(root, path)
+            if path == "shut":
+                os.mkdir(target)
+            else:
+                with open(target, "w") as file:
+                    file.write("x")
+            os.chmod(target, 0o000 if os.geteuid() else mode)
+        passed_over: Counter[str] = Counter()
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # root may read anything
+        try:
+            assert "a.txt" in [f.path for f in find_documents(root, passed_over)]
+            with pytest.raises(PassedOver, match="unreadable"):
+                read_document(os.path.join(root, "a.txt"))
+        finally:
+            os.seteuid(user)
+            os.chmod(os.path.join(root, "shut"), 0o700)
+        assert passed_over == {"unreadable": 1}

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotstart import Embedder
+from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.locks import exclusive
+from hotstart.pool.instance import Instance
+from hotstart.search import SearchIndex
+from hotstart.search.store import Store
+
+Plant = Callable[[Mapping[str, str]], str]
+
+FILES = {
+    "cats.txt": "The kitten sleeps on the sofa all afternoon.\n",
+    "money.txt": "The bank raised its interest rates again.\n",
+    "code/pool.py": "class Pool:\n    def getModelName(self):\n        return self.name\n",
+}
+
+
+@pytest.fixture
+def root(plant: Plant, embedder: Embedder) -> str:
+    folder = plant(FILES)
+    SearchIndex(folder, embedder).update()
+    return folder
+
+
+def test_words_and_meaning_together_answer(root: str, embedder: Embedder) -> None:
+    answer = SearchIndex(root, embedder).search("interest of the kitten", top_k=2)
+    assert (answer.mode, answer.reason, answer.model) == ("hybrid", None, embedder.model)
+    assert {hit.path for hit in answer.hits} == {"cats.txt", "money.txt"}
+    assert all(hit.found_by == ("lexical", "semantic") for hit in answer.hits)
+    assert answer.hits[0].score >= answer.hits[1].score > 0
+    assert answer.seconds > 0
+
+
+def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embedder) -> None:
+    answer = SearchIndex(root, embedder).search("feline napping")
+    assert answer.mode == "semantic"
+    assert answer.reason == "no chunk holds a word of the query"
+    assert answer.hits[0].path == "cats.txt"
+    assert answer.hits[0].found_by == ("semantic",)
+
+
+def test_a_hit_says_where_it_stands(root: str) -> None:
+    (hit,) = SearchIndex(root).search("model name").hits
+    assert (hit.path, hit.start_line, hit.end_line) == ("code/pool.py", 1, 3)
+    assert hit.heading == "class Pool > def getModelName"
+    assert hit.text == FILES["code/pool.py"].rstrip()
+    assert hit.found_by == ("lexical",)
+
+
+def test_without_a_model_the_answer_is_lexical(root: str) -> None:
+    answer = SearchIndex(root).search("kitten")
+    assert (answer.mode, answer.model) == ("lexical", None)
+    assert answer.reason == "no embedding model was given"
+    assert [hit.path for hit in answer.hits] == ["cats.txt"]
+
+
+class Slow(Embedder):
+    """The real model, whose load waits until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+        real = self._instance._load
+
+        def load(report: Any) -> Any:
+            assert self.released.wait(20)
+            return real(report)
+
+        self._instance = Instance("slow", load, lambda model: model.close())
+
+
+def test_a_deadline_is_not_waited_beyond(root: str) -> None:
+    slow = Slow()
+    index = SearchIndex(root, slow)
+    for deadline in (0, 0.05):
+        answer = index.search("kitten", deadline=deadline)
+        assert answer.mode == "lexical"
+        assert answer.reason is not None
+        assert "'slow' is loading" in answer.reason
+        assert answer.hits[0].path == "cats.txt"
+        assert deadline <= answer.seconds < deadline + 2
+    slow.released.set()  # the load was started by the searches and went on
+    assert slow.status().loads <= 1
+    assert index.search("kitten").mode == "hybrid"
+    assert index.search("kitten", deadline=0).mode == "hybrid"
+    assert slow.status().loads == 1
+
+
+def test_an_index_without_vectors_is_not_waited_for(plant: Plant) -> None:
+    root = plant(FILES)
+    SearchIndex(root).update()
+    answer = SearchIndex(root, Slow()).search("kitten")  # would hang
+    assert answer.mode == "lexical"
+    assert answer.reason is not None
+    assert "no vectors yet" in answer.reason
+
+
+def test_vectors_of_another_space_do_not_take_part(root: str) -> None:
+    answer = SearchIndex(root, Embedder(truncate_dim=64)).search("kitten")
+    assert answer.mode == "lexical"
+    assert answer.reason is not None
+    assert "none of 3 chunks have vectors" in answer.reason
+
+
+def test_an_index_that_is_partly_embedded_says_so(
+    root: str, plant: Plant, embedder: Embedder
+) -> None:
+    index = SearchIndex(root, embedder)
+    assert index.search("kitten").reason is None
+    plant({"new.txt": "a new kitten"})
+    SearchIndex(root).update()
+    answer = index.search("kitten")
+    assert answer.mode == "hybrid"
+    assert answer.reason is not None
+    assert "only 3 of 4 chunks" in answer.reason
+    assert "new.txt" in {hit.path for hit in answer.hits}
+    index.update()
+    answer = index.search("kitten")  # the vectors it kept are those of before
+    assert answer.reason is None
+    assert ("new.txt", ("lexical", "semantic")) in [(h.path, h.found_by) for h in answer.hits]
+
+
+def test_a_lagging_lexical_index_is_brought_up_to_date_by_a_search(root: str) -> None:
+    database = os.path.join(root, ".hotstart", "index.db")
+    index = SearchIndex(root)
+    index.search("kitten")
+    with Store(database) as store, store.transaction():
+        store.remove("cats.txt")
+        store.rename("money.txt", "treasure.txt")
+    with exclusive(os.path.join(root, ".hotstart", "lock")):
+        answer = index.search("kitten interest")
+        assert [hit.path for hit in answer.hits] == ["treasure.txt"]  # what is gone is no hit
+        assert answer.reason is not None
+        assert "another process is writing" in answer.reason
+        assert index.search("treasure").hits == ()
+    answer = index.search("treasure")
+    assert [hit.path for hit in answer.hits] == ["treasure.txt"]
+    assert answer.reason == "no embedding model was given"
+
+
+def test_a_search_mends_a_lexical_index_that_fails_in_it(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = SearchIndex(root)
+    index.search("kitten")
+
+    class Failing:
+        def __init__(self, index: Any) -> None:
+            self._index = index
+
+        def parse_query_lenient(self, *args: Any, **options: Any) -> Any:
+            raise ValueError("a damaged segment")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._index, name)
+
+    monkeypatch.setattr(index._lexical, "_index", Failing(index._lexical._index))
+    assert [hit.path for hit in index.search("kitten").hits] == ["cats.txt"]
+
+
+def test_the_index_of_a_folder_above_is_found(root: str, tmp_path: Path) -> None:
+    assert SearchIndex.nearest(os.path.join(root, "code")).path == root
+    assert SearchIndex.nearest(os.path.join(root, "code", "pool.py")).path == root
+    assert SearchIndex.nearest(root).path == root
+    with pytest.raises(IndexMissing):
+        SearchIndex.nearest(tmp_path)
+
+
+def test_a_folder_that_was_never_indexed_says_so(tmp_path: Path) -> None:
+    with pytest.raises(IndexMissing, match="hotstart index"):
+        SearchIndex(tmp_path).search("x")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"query": ""},
+        {"query": " \n"},
+        {"query": 3},
+        {"top_k": 0},
+        {"deadline": -1},
+        {"deadline": float("nan")},
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(root: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        SearchIndex(root).search(**({"query": "kitten"} | arguments))
+
+
+@pytest.mark.parametrize("query", ["???", 'a "b', "kitten\ud800", "AND OR NOT", "x" * 100_000])
+def test_odd_queries_get_an_answer(root: str, embedder: Embedder, query: str) -> None:
+    SearchIndex(root, embedder).search(query)
+    SearchIndex(root).search(query)
+
+
+def test_top_k_bounds_the_hits(plant: Plant) -> None:
+    root = plant({f"{n}.txt": f"common number {n}" for n in range(150)})
+    index = SearchIndex(root)
+    index.update()
+    assert [len(index.search("common", top_k=k).hits) for k in (1, 10, 149, 500)] == [
+        1,
+        10,
+        149,
+        150,
+    ]
+
+
+def test_a_lexical_answer_imports_neither_numpy_nor_an_engine(root: str) -> None:
+    code = (
+        "import sys; from hotstart import SearchIndex;"
+        f"answer = SearchIndex({root!r}).search('kitten'); assert answer.hits;"
+        "print(*sys.modules)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    modules = set(output.stdout.split())
+    heavy = {"numpy", "onnxruntime", "tokenizers", "filelock", "pathspec", "rich", "asyncio"}
+    assert "tantivy" in modules
+    assert not modules & heavy
+    assert not {name for name in modules if name.startswith("hotstart.models")}

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from hotstart.errors import IndexBusy, IndexDamaged
+from hotstart.search import database
+from hotstart.search.chunking import Chunk
+from hotstart.search.store import Document, Store
+
+DOCUMENT = Document(1, 2, "digest")
+
+
+def chunks(*texts: str) -> list[Chunk]:
+    return [Chunk(text, "", n, n) for n, text in enumerate(texts, 1)]
+
+
+def put(store: Store, path: str, *texts: str) -> None:
+    with store.transaction():
+        store.put(path, DOCUMENT, chunks(*texts))
+
+
+def texts(store: Store) -> dict[int, str]:
+    return {passage.id: passage.text for passage in store.chunks_after(0)}
+
+
+def test_the_generation_rises_once_for_a_transaction_that_changes_chunks(store: Store) -> None:
+    with store.transaction():
+        store.put("a", DOCUMENT, chunks("x", "y"))
+        store.put("b", DOCUMENT, chunks("z"))
+    assert store.state().generation == 1
+    with store.transaction():
+        store.restamp("a", DOCUMENT._replace(size=9))
+        store.put("b", DOCUMENT, chunks("z"))
+    assert store.state().generation == 1
+    assert store.documents() == {"a": DOCUMENT._replace(size=9), "b": DOCUMENT}
+    with store.transaction():
+        store.remove("a")
+    assert store.state().generation == 2
+    assert (store.removed_after(1), store.removed_after(2)) == ([1, 2], [])
+
+
+def test_chunks_that_stay_keep_their_ids_and_vectors(store: Store) -> None:
+    put(store, "a", "one", "two", "two", "three")
+    store.put_vectors("f", [(n, b"1234") for n in (1, 2, 3, 4)])
+    put(store, "a", "new", "two", "three", "two")
+    assert texts(store) == {2: "two", 3: "two", 4: "three", 5: "new"}
+    assert [p.text for p in store.chunks_after(1)] == ["new"]
+    assert store.removed_after(1) == [1]
+    assert [i for i, _ in store.vectors("f")] == [2, 3, 4]
+    assert {i: p.start_line for i, p in store.passages([2, 3, 4, 5]).items()} == {
+        5: 1,
+        2: 2,
+        4: 3,
+        3: 4,
+    }
+
+
+def test_the_id_of_a_removed_chunk_is_never_given_again(store: Store) -> None:
+    put(store, "a", "x")
+    with store.transaction():
+        store.remove("a")
+    put(store, "a", "x")
+    assert texts(store) == {2: "x"}
+
+
+def test_a_renamed_document_keeps_its_chunks_and_is_news_to_the_lexical_index(
+    store: Store,
+) -> None:
+    put(store, "a", "x")
+    with store.transaction():
+        store.rename("a", "b")
+    assert [(p.id, p.path) for p in store.chunks_after(1)] == [(1, "b")]
+
+
+def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
+    put(store, "a", "x")
+
+    def fail() -> None:
+        with store.transaction():
+            store.put("a", DOCUMENT, chunks("y"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert texts(store) == {1: "x"}
+    assert store.state().generation == 1
+    put(store, "b", "z")  # the generation is counted on from what was committed
+    assert store.state().generation == 2
+
+
+def test_vectors_are_kept_apart_by_fingerprint(store: Store) -> None:
+    put(store, "a", "x", "y", "z")
+    assert not store.has_vectors()
+    store.put_vectors("f", [(1, b"f1")])
+    store.put_vectors("g", [(1, b"g1"), (2, b"g2")])
+    assert store.has_vectors()
+    assert (store.count_vectors("f"), store.count_vectors("g")) == (1, 2)
+    assert list(store.vectors("g")) == [(1, b"g1"), (2, b"g2")]
+    assert [p.id for p in store.lacking_vector("f", after=0, limit=9)] == [2, 3]
+    assert [p.id for p in store.lacking_vector("f", after=2, limit=9)] == [3]
+    assert [p.id for p in store.lacking_vector("f", after=0, limit=1)] == [2]
+    assert store.state().vectors_generation == 2
+    assert store.state().generation == 1
+
+
+def test_passages_leave_out_what_is_gone(store: Store) -> None:
+    put(store, "a", "x")
+    assert list(store.passages([7, 1])) == [1]
+
+
+def test_a_store_that_is_held_for_long_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_PATIENCE", 0.05)
+    path = str(tmp_path / ".hotstart" / "index.db")
+    (tmp_path / ".hotstart").mkdir()
+    with Store(path) as one, Store(path) as other, one.transaction():
+        assert other.count_chunks() == 0  # readers do not wait for a writer
+        with pytest.raises(IndexBusy, match=str(tmp_path)), other.transaction():
+            pass
+
+
+def test_a_page_that_was_overwritten_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    with Store(str(path)) as store:
+        put(store, "a", *(f"{n} " * 300 for n in range(300)))
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xee" * (len(data) - 4096)
+    path.write_bytes(bytes(data))
+    with pytest.raises(IndexDamaged, match="malformed"), Store(str(path)) as store:
+        list(store.chunks_after(0))
+
+
+def test_a_place_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    with pytest.raises(IndexDamaged, match="permissions"):
+        Store(str(tmp_path / "no" / "index.db"))
+
+
+def test_faults_of_the_program_are_not_called_damage(store: Store) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        store.put_vectors("f", [(1, b"of no chunk")])
