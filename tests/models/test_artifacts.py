@@ -19,6 +19,7 @@ from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged, ModelDamaged
 from hotstart.models.artifacts import find, list_artifacts, verify
+from hotstart.models.ensure import ensure
 from hotstart.models.names import artifact_folder
 from hotstart.models.prepare import prepare, remove
 from hotstart.models.spec import ModelSpec

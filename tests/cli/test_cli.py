@@ -1,0 +1,220 @@
+"""The commands as people type them: what they print, on which stream, with which status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from golden import FAMILIES, cosines
+from hotstart import Embedder
+from hotstart.cli import main
+from hotstart.config import Settings
+
+TINY = str(FAMILIES / "bert-mean-normalize" / "model")
+Python = Callable[..., "CompletedProcess[str]"]
+
+
+def test_embed_prints_a_vector_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", "--model", TINY, "one", "two"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    vectors = np.array([[float(x) for x in line.split()] for line in lines], np.float32)
+    np.testing.assert_allclose(vectors, Embedder(TINY).encode(["one", "two"]), rtol=1e-6)
+
+
+def test_embed_json_keeps_the_text_beside_its_vector(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", "--model", TINY, "--json", "--truncate-dim", "4", "żółw", "b"]) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["text"] for entry in entries] == ["żółw", "b"]
+    assert [len(entry["embedding"]) for entry in entries] == [4, 4]
+
+
+def test_embed_reads_lines_and_writes_npy(python: Python, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npy"
+    arguments = ["-m", "hotstart", "embed", "--model", TINY, "--npy", str(path), "-"]
+    done = python(*arguments, input="first\nsecond\r\n\nfourth\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    vectors = np.load(path)
+    assert (vectors.shape, vectors.dtype) == ((4, 32), np.float32)
+    expected = Embedder(TINY).encode(["first", "second", "", "fourth"])
+    assert cosines(vectors, expected).min() > 0.9999
+
+
+def test_embed_of_an_endless_pipe_answers_as_it_goes(python: Python) -> None:
+    code = f"yes text | {sys.executable} -m hotstart embed --model {TINY} - | head -n 3 | wc -l"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("3", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["embed", "--model", "nobody/nothing", "x"], 1, "hotstart models pull nobody/nothing"),
+        (["embed", "--model", "a/b/c", "x"], 2, "owner/name"),
+        (["embed", "--model", TINY, "--truncate-dim", "99", "x"], 2, "from 1 to 32"),
+        (["embed", "--model", TINY, "--prompt-name", "no", "x"], 2, "query, document"),
+        (["embed", "--model", TINY, "\udcff"], 2, "lone surrogate"),
+        (["index", "/no/such/folder"], 2, "folder"),
+        (["search", "x", "--path", "/"], 1, "hotstart index /"),
+        (["models", "verify", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
+        (["models", "rm", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
+        (["models", "show", "/no/such"], 1, "config.json"),
+    ],
+)
+def test_an_error_is_one_line_with_its_remedy(
+    capsys: pytest.CaptureFixture[str],
+    fresh: Settings,
+    arguments: list[str],
+    status: int,
+    message: str,
+) -> None:
+    assert main(arguments) == status
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert shown.err.startswith("hotstart: ")
+    assert message in shown.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["embed"], ["search"], ["models"]])
+def test_misuse_exits_2_with_usage(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: hotstart" in capsys.readouterr().err
+
+
+def test_a_fault_of_our_own_shows_no_traceback_unless_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr("hotstart.cli.models.read_settings", broken)
+    assert main(["models", "list"]) == 1
+    assert "RuntimeError: not foreseen. Run it again with --debug" in capsys.readouterr().err
+    with pytest.raises(RuntimeError):
+        main(["--debug", "models", "list"])
+
+
+def test_models_from_nothing_to_nothing(
+    fresh: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*arguments: str) -> str:
+        assert main(["models", *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "not prepared" in shown("list")
+    assert json.loads(shown("show", "--json", TINY))["prepared"] is None
+    assert "is here already" in shown("pull", "all-MiniLM-L6-v2")
+    assert "prepared in" in shown("prepare", TINY)
+    assert [entry["dimension"] for entry in json.loads(shown("list", "--json"))] == [32]
+    assert "3 files are as recorded" in shown("verify", TINY)
+    facts = json.loads(shown("show", "--json", TINY))
+    assert facts["prepared"].startswith(fresh.cache_dir)
+    assert facts["max_seq_length"] == Embedder(TINY).max_seq_length
+    assert "removed" in shown("rm", TINY)
+    assert json.loads(shown("list", "--json")) == []
+
+
+def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "prepare", "all-MiniLM-L6-v2"]) == 0
+    weights = next(Path(fresh.cache_dir).rglob("model.safetensors"))
+    stamps, content = weights.stat(), bytearray(weights.read_bytes())
+    content[-100_000] ^= 1
+    weights.unlink()
+    weights.write_bytes(content)
+    os.utime(weights, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    capsys.readouterr()
+    assert main(["models", "verify", "all-MiniLM-L6-v2"]) == 1
+    assert "does not have its recorded SHA-256" in capsys.readouterr().err
+
+
+# Index and search -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "docs").mkdir(parents=True)
+    (root / "docs" / "guide.md").write_text(
+        "# Guide\n\n## Eviction\n\nModels idle longest are unloaded first under pressure.\n\n"
+        "## Colours\n\nThe sky is blue in summer.\n"
+    )
+    (root / "app.py").write_text("def load_model(name):\n    return name\n")
+    (root / "ignored.txt").write_text("secret")
+    (root / ".gitignore").write_text("ignored.txt\n")
+    (root / "blob.bin").write_bytes(b"\0\1\2" * 100)
+    return root
+
+
+def test_index_then_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "2 added, 0 changed, 0 removed, 0 unchanged" in out
+    assert "passed over: 1 binary" in out
+    assert main(["search", "who is unloaded under pressure?", "--path", str(folder / "docs")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("docs/guide.md:1  Guide > Eviction, Colours\n")
+    summary = out.splitlines()[-1]
+    assert "mode hybrid" in summary
+    assert "engine onnx (all-MiniLM-L6-v2)" in summary
+    assert "secret" not in out
+
+
+def test_a_second_index_touches_only_what_changed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["index", str(folder)])
+    (folder / "app.py").write_text("def unload_model(name):\n    return name\n")
+    capsys.readouterr()
+    assert main(["index", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "0 added, 1 changed, 0 removed, 1 unchanged" in out
+    assert " 1 embedded" in out
+
+
+def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> None:
+    python("-m", "hotstart", "index", str(folder))
+    arguments = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--json"]
+    done = python(*arguments, "--deadline", "0")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["mode"], answer["model"]) == (0, "lexical", None)
+    assert "is loading" in answer["reason"]
+    assert answer["hits"][0]["heading"] == "Guide > Eviction, Colours"
+    waited = json.loads(python(*arguments, "--deadline", "60", "--top-k", "1").stdout)
+    assert (waited["mode"], waited["engine"], len(waited["hits"])) == ("hybrid", "onnx", 1)
+
+
+def test_an_index_without_vectors_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", "--lexical", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["search", "eviction", "--path", str(folder)]) == 0
+    assert "mode lexical" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_bar_is_drawn_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
+    """A real terminal of util-linux's `script`; where it is absent the bar cannot be looked at."""
+    if not shutil.which("script"):
+        pytest.fail("install util-linux: this test needs its `script`")
+    command = f"{sys.executable} -m hotstart index {folder}"
+    done = subprocess.run(
+        ["script", "-qec", command, str(tmp_path / "typescript")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    assert "Vectors" in done.stdout
+    assert "━" in done.stdout
+    quiet = subprocess.run(command.split(), capture_output=True, text=True, timeout=120)
+    assert "━" not in quiet.stdout + quiet.stderr
