@@ -14,7 +14,7 @@ _RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Run, print, write; 0 where every promise was kept and no peer failed."""
+    """Run, print, write; 1 where a peer failed. A promise not kept is printed, not hidden."""
     arguments = _arguments()
     facts = machine.machine_facts() | {"rounds": arguments.rounds}
     print("preparing: bytecode, texts, fastembed's export, hotstart's artifact", file=sys.stderr)
@@ -30,7 +30,7 @@ def main() -> int:
         print(line)
     for line in report.closing_lines(outcome, verdicts):
         print(line)
-    return 0 if all(v.kept for v in verdicts) and not outcome.failures else 1
+    return 1 if outcome.failures else 0
 
 
 def _arguments() -> argparse.Namespace:

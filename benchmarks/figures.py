@@ -33,6 +33,7 @@ class Figure:
 FIGURES = (
     Figure("first_vector", "Process start to first vector", "s", 1, ".3f", "less"),
     Figure("peak_memory", "Peak memory to first vector", "MB", 1e-6, ".0f", "less"),
+    Figure("private_memory", "Of it private, not mapped files", "MB", 1e-6, ".0f", "less"),
     Figure("import", "Import, over bare Python", "ms", 1e3, ".0f", "less"),
     Figure("latency", "One short text, warm", "ms", 1e3, ".2f", "less"),
     Figure("throughput", "512 texts of about 122 tokens", "texts/s", 1, ".0f", "more"),

@@ -20,6 +20,7 @@ from benchmarks.peers import (
     Peer,
     first_vector_program,
     import_program,
+    private_memory_program,
     serving_program,
 )
 from benchmarks.prepare import Workplace
@@ -73,10 +74,11 @@ def run(place: Workplace, rounds: int) -> Outcome:
 
 
 def _scenes() -> tuple[Scene, ...]:
-    importing = [peer for peer in PEERS if not peer.cold_cache]
+    importing = [peer for peer in PEERS if not peer.cold_cache and "eager" not in peer.name]
     serving = [peer for peer in PEERS if peer.serves]
     return (
         Scene("first vector", first_vector_program, PEERS, _keep_first_vector, 1),
+        Scene("private memory", private_memory_program, PEERS, _keep_private_memory, 0),
         Scene("import", import_program, importing, _keep_import, 1),
         Scene("serving", serving_program, serving, _keep_serving, 0),
     )
@@ -120,6 +122,11 @@ def _keep_first_vector(outcome: Outcome, runs: dict[str, Run]) -> None:
     for peer, done in runs.items():
         outcome.note("first_vector", peer, done.seconds)
         outcome.note("peak_memory", peer, done.peak_bytes)
+
+
+def _keep_private_memory(outcome: Outcome, runs: dict[str, Run]) -> None:
+    for peer, done in runs.items():
+        outcome.note("private_memory", peer, 1024 * float(done.output.splitlines()[-1]))
 
 
 def _keep_import(outcome: Outcome, runs: dict[str, Run]) -> None:

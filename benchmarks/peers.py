@@ -72,6 +72,13 @@ PEERS = (
         many="model.encode(texts)",
     ),
     Peer(
+        name="hotstart, eager",
+        imports="from hotstart import Embedder",
+        load='model = Embedder("all-MiniLM-L6-v2", strategy="eager")',
+        one="model.encode(text)",
+        many="model.encode(texts)",
+    ),
+    Peer(
         name="hotstart, first run",
         imports="from hotstart import Embedder",
         load='model = Embedder("all-MiniLM-L6-v2")',
@@ -115,6 +122,16 @@ def first_vector_program(peer: Peer) -> str:
     """Return a program that embeds one text, prints the vector and exits."""
     vector = f"[float(x) for x in {peer.one}]"
     return f'{peer.imports}\n{peer.load}\ntext = "How do I reset my password?"\nprint({vector})'
+
+
+def private_memory_program(peer: Peer) -> str:
+    """Return a program that embeds one text and prints its anonymous resident memory in kB.
+
+    What the process has for itself: mapped files, of which every process shares one copy that the
+    kernel may drop, are left out. Linux only (proc(5), RssAnon).
+    """
+    reading = 'print(next(l.split()[1] for l in open("/proc/self/status") if "RssAnon" in l))'
+    return f"{first_vector_program(peer)}\n{reading}"
 
 
 def import_program(peer: Peer) -> str:

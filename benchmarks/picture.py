@@ -11,7 +11,7 @@ from benchmarks.figures import FIGURES, Figure, Table
 from benchmarks.peers import FLOOR, PEERS, REFERENCE, SUBJECT
 from benchmarks.report import ratio_text, write_whole
 
-_SHOWN = ("first_vector", "peak_memory", "import", "latency", "throughput", "cosine_min")
+_SHOWN = ("first_vector", "peak_memory", "private_memory", "import", "latency", "throughput")
 _COLOURS = {REFERENCE: "#8d99a6", "fastembed": "#5b8db8", SUBJECT: "#e4572e", FLOOR: "#c9ced4"}
 _OTHER_COLOUR = "#f2a48c"
 _ROOM = 1.75
