@@ -79,7 +79,7 @@ def test_the_house_drawn_in_the_design_is_the_house() -> None:
 def test_the_targets_of_the_readme_are_in_the_makefile() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake ([a-z-]+)", readme))
+    targets = set(re.findall(r"(?:^    |`)make ([a-z-]+)", readme, re.M))
     assert {"demo", "test"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.M), target
