@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.config import read_settings
 from hotstart.engines.precision import OutputFormat
-from hotstart.errors import InvalidInput, InvalidText
+from hotstart.errors import InvalidInput
 from hotstart.models.ensure import ensure
 from hotstart.models.facts import facts
 from hotstart.models.spec import ModelSpec
@@ -22,6 +22,7 @@ from hotstart.pool.instance import Status
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.strategies import strategy_named
 from hotstart.progress import Advance, bar
+from hotstart.texts import check_texts
 from hotstart.types import Precision, State
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Embedder:
         """
         if batch_size is not None and batch_size < 1:
             raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
-        texts = _check_texts([inputs] if isinstance(inputs, str) else inputs)
+        texts = check_texts([inputs] if isinstance(inputs, str) else inputs)
         cut = self._truncate_dim if truncate_dim is None else truncate_dim
         with self._instance.lease(timeout) as model:
             cut = model.metadata.truncate_dim if cut is None else cut
@@ -221,29 +222,9 @@ class Embedder:
         source = iter(inputs)
         seen = 0
         while texts := list(islice(source, window)):
-            _check_texts(texts, first=seen)
+            check_texts(texts, first=seen)
             yield from self.encode(texts, **options)
             seen += len(texts)
-
-
-def _check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
-    """Return `inputs`, or raise InvalidText for the first that is none, counted from `first`."""
-    if isinstance(inputs, (bytes, bytearray)) or not hasattr(inputs, "__getitem__"):
-        raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
-    for position, text in enumerate(inputs, first):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise InvalidText(position, reason=f"it is {kind}, not str", remedy="Pass strings")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InvalidText(
-                    position,
-                    reason=f"character {error.start} is a lone surrogate, which is no Unicode text",
-                    remedy="Decode the text anew, or encode it with errors='replace'",
-                ) from None
-    return inputs
 
 
 def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import textwrap
 from dataclasses import asdict
@@ -21,18 +22,31 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=1))
     else:
+        words = _words(arguments.query)
         for hit in answer.hits:
-            print(_as_text(hit))
+            print(_as_text(hit, words))
         print(_summary(answer))
     return 0
 
 
-def _as_text(hit: Hit) -> str:
+def _as_text(hit: Hit, words: set[str]) -> str:
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     place = f"{bold}{hit.path}:{hit.start_line}{plain}"
-    lines = [line for line in hit.text.splitlines() if line.strip()][:_LINES]
-    shown = [textwrap.shorten(line, _WIDTH, placeholder=" …") for line in lines]
+    shown = [textwrap.shorten(line, _WIDTH, placeholder=" …") for line in _excerpt(hit.text, words)]
     return "\n".join([f"{place}  {hit.heading}".rstrip(), *(f"    {s}" for s in shown), ""])
+
+
+def _excerpt(text: str, words: set[str]) -> list[str]:
+    """A few lines on end of `text`: those with the most of `words`, the first of equals."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    starts = range(max(1, len(lines) - _LINES + 1))
+    best = max(starts, key=lambda n: len(words & _words("\n".join(lines[n : n + _LINES]))))
+    return lines[best : best + _LINES]
+
+
+def _words(text: str) -> set[str]:
+    """The words that say something: the short ones stand in every line."""
+    return set(re.findall(r"\w{4,}", text.lower()))
 
 
 def _summary(answer: Answer) -> str:
