@@ -9,7 +9,7 @@ QUESTION ?= how does a killed writer leave an artifact whole?
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-parity lint bench clean
+.PHONY: demo test test-slow test-parity lint bench clean
 
 demo: .venv/installed  ## index this project and ask it a question
 	$(BIN)/hotstart index .
@@ -18,6 +18,9 @@ demo: .venv/installed  ## index this project and ask it a question
 
 test: .venv/developing  ## the ordinary tests
 	$(BIN)/pytest
+
+test-slow: .venv/developing  ## the tests that take minutes: endurance, memory, forked workers
+	$(BIN)/pytest -m slow
 
 test-parity: .venv-bench/installed  ## live comparison with torch and sentence-transformers
 	$(BENCH)/python -m pytest -m parity

@@ -160,7 +160,8 @@ def test_facts_need_no_load() -> None:
 def test_the_catalog_tells_the_truth(embedder: Embedder) -> None:
     embedder.wait()
     with embedder._instance.lease() as model:
-        facts = model.metadata
+        assert model.artifact is not None
+        facts = model.artifact.metadata
     from hotstart.models.catalog import KNOWN
 
     known = KNOWN["all-MiniLM-L6-v2"]
@@ -217,7 +218,7 @@ def test_eager_is_ready_when_it_is_made() -> None:
 
 
 def test_an_unknown_strategy_names_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match="lazy, eager"):
+    with pytest.raises(InvalidInput, match="lazy, background"):
         Embedder(strategy="soon")
 
 

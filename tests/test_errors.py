@@ -28,6 +28,8 @@ EXAMPLES = [
     errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
     errors.NotReady("m", state="loading", stage="engine", elapsed=1.0, expected=2.0),
     errors.LoadFailed("m", error=RuntimeError("no"), retry_in=0.5),
+    errors.LoadTimeout("m", stage="engine", after=2.0),
+    errors.InsufficientMemory("m", needed=2 * 10**8, available=10**8, limit="RLIMIT_AS"),
     errors.IndexMissing("/f"),
     errors.IndexBusy("/f"),
     errors.IndexDamaged("/f/index.db", reason="not a database"),
@@ -65,7 +67,7 @@ def test_a_message_states_the_facts_and_the_remedy(error: errors.HotstartError) 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_survives_the_way_to_another_process(error: errors.HotstartError) -> None:
-    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), error.again()):  # noqa: S301
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)

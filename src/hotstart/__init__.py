@@ -12,17 +12,33 @@ from hotstart._lazy import lazy_names
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
     from hotstart.errors import HotstartError
+    from hotstart.provider import get_embedding_provider, preload_embeddings
+    from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
+    from hotstart.types import LoadingStrategy
 
 __version__ = "0.1.0"
-__all__ = ["Embedder", "HotstartError", "SearchIndex", "__version__"]
+__all__ = [
+    "Embedder",
+    "HotstartError",
+    "LoadingStrategy",
+    "ResourceProfile",
+    "SearchIndex",
+    "__version__",
+    "get_embedding_provider",
+    "preload_embeddings",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "Embedder": "hotstart.embedder",
         "HotstartError": "hotstart.errors",
+        "LoadingStrategy": "hotstart.types",
+        "ResourceProfile": "hotstart.resources",
         "SearchIndex": "hotstart.search",
+        "get_embedding_provider": "hotstart.provider",
+        "preload_embeddings": "hotstart.provider",
     },
 )
 

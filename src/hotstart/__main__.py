@@ -1,6 +1,6 @@
 """`python -m hotstart`: the command line."""
 
-from hotstart.cli import main
+from hotstart.cli import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()

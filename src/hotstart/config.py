@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hotstart._lazy import require
+from hotstart.errors import InvalidInput
+
+CONFIG_FILE = "hotstart.toml"
 
 
 class Settings(NamedTuple):
@@ -16,12 +19,14 @@ class Settings(NamedTuple):
     Attributes:
         cache_dir: prepared artifacts; HOTSTART_CACHE_DIR, else the platform's cache folder.
         hub_cache: the Hugging Face cache; HF_HUB_CACHE, else HF_HOME/hub, else its default.
+        strategy: HOTSTART_STRATEGY, else `strategy` of `[models.default]` in ./hotstart.toml.
         offline: HF_HUB_OFFLINE: even `pull` and `allow_download` must not use the network.
     """
 
     cache_dir: str
     hub_cache: str
     offline: bool
+    strategy: str | None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -31,6 +36,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_dir=_cache_dir(env),
         hub_cache=_hub_cache(env),
         offline=env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
+        strategy=env.get("HOTSTART_STRATEGY") or _from_file(CONFIG_FILE),
     )
 
 
@@ -53,3 +59,17 @@ def _hub_cache(env: Mapping[str, str]) -> str:
         env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface"
     )
     return os.path.expanduser(os.path.join(home, "hub"))
+
+
+def _from_file(path: str) -> str | None:
+    """The strategy that the configuration file names, None where there is no such file."""
+    if not os.path.isfile(path):
+        return None
+    tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    with open(path, "rb") as file:
+        try:
+            content = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidInput(path, got=str(error), expected="a TOML file") from error
+    strategy = content.get("models", {}).get("default", {}).get("strategy")
+    return None if strategy is None else str(strategy)

@@ -8,28 +8,29 @@ texts ──check──▶ pool: "the loaded model, please" ──▶ engine: to
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hotstart.config import read_settings
+from hotstart.engines import entry_of
 from hotstart.engines.precision import OutputFormat
 from hotstart.errors import InvalidInput
-from hotstart.models.ensure import ensure
-from hotstart.models.facts import facts
+from hotstart.models.facts import Facts
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.instance import Status
-from hotstart.pool.pool import Pool, default_pool
-from hotstart.pool.strategies import strategy_named
+from hotstart.pool.loading import card_of, foresee, prepare_artifact
+from hotstart.pool.pool import Limits, Pool, default_pool
+from hotstart.pool.readiness import Readiness
+from hotstart.pool.strategies import choose, strategy_named
 from hotstart.progress import Advance, bar
 from hotstart.texts import check_texts
-from hotstart.types import Precision, State
+from hotstart.types import Card, LoadingStrategy, Precision, Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hotstart.models.metadata import Metadata
     from hotstart.pool.loading import LoadedModel
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -39,18 +40,30 @@ WINDOW = 1024
 _ROLES = ("query", "document")  # prompt names that every model has, empty where it sets none
 
 
-class Embedder:
+class Embedder(Readiness):
     """An embedding model by name. Making one loads nothing; any thread may call its methods.
 
-    Embedders of one model share one loaded instance of it in the process.
+    Embedders of one model share one loaded instance of it in the process; strategy, time limit and
+    keep-alive are those of the first.
 
     Args:
         model: a known name (`all-MiniLM-L6-v2`), a repository of the hub (`owner/name`), or a
             folder as sentence-transformers saves it.
         revision: commit, tag or branch of a hub repository.
-        strategy: `lazy` loads at the first use, `eager` in this constructor.
+        strategy: when and in which stages the model is loaded: a `LoadingStrategy` or its name;
+            None for HOTSTART_STRATEGY, hotstart.toml, else `lazy`; `auto` for what suits the
+            machine.
+        engine: `onnx` (the default), `openvino`, `torch`, `static`; a model called `fake:...` runs
+            on the engine `fake`.
+        precision: of the weights, `float32` or `int8`; None for the strategy's.
+        device: for the engine `torch`: `cpu`, `cuda`, `mps`; None for the best there is.
+        trust_remote_code: for the engine `torch`: run code that the model's repository brings.
+            It comes from here alone, never from a file or a request.
         truncate_dim: keep only this many leading dimensions of each vector.
         allow_download: let a load fetch a model that is not on this machine.
+        load_timeout: seconds after which a load has failed.
+        keep_alive: seconds without use after which the model's memory is given back.
+        on_progress: called with stage and fraction while it loads, by the thread that loads.
         pool: where the loaded model lives; by default the process's own pool.
     """
 
@@ -59,17 +72,31 @@ class Embedder:
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         revision: str | None = None,
-        strategy: str = "lazy",
+        strategy: str | LoadingStrategy | None = None,
+        engine: str | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+        trust_remote_code: bool = False,
         truncate_dim: int | None = None,
         allow_download: bool = False,
+        load_timeout: float | None = None,
+        keep_alive: float | None = None,
+        on_progress: Progress | None = None,
         pool: Pool | None = None,
     ) -> None:
-        chosen = strategy_named(strategy)
-        self._spec = ModelSpec(os.fspath(model), revision, allow_download, strategy)
+        source = os.fspath(model)
+        choice = choose(strategy, read_settings().strategy)
+        engine = "fake" if source.startswith("fake:") else engine or "onnx"
+        entry_of(engine)
+        precision = precision or strategy_named(choice.name).precision
+        self._spec = ModelSpec(
+            *(source, revision, allow_download, choice.name),
+            *(engine, precision, device, trust_remote_code),
+        )
         self._truncate_dim = truncate_dim
-        self._instance = (pool or default_pool()).instance(self._spec)
-        if chosen.starts == "in the constructor":
-            self._instance.wait()
+        limits = Limits(load_timeout, keep_alive)
+        instance = (pool or default_pool()).instance(self._spec, limits)
+        super().__init__(instance, choice, on_progress)
 
     def __repr__(self) -> str:
         return f"Embedder({self._spec.source!r}, state={self.state!r})"
@@ -84,54 +111,34 @@ class Embedder:
     @property
     def dimension(self) -> int:
         """Length of the vectors, without loading the model."""
-        return self._truncate_dim or facts(self._spec, read_settings()).dimension
+        return self._truncate_dim or self._facts().dimension
 
     @property
     def max_seq_length(self) -> int:
         """Tokens kept of a text, special tokens counted, without loading the model."""
-        return facts(self._spec, read_settings()).max_seq_length
-
-    @property
-    def engine(self) -> str | None:
-        """The engine that runs the model, None while it is not loaded."""
-        model = self._instance.peek()
-        return model.engine.name if model else None
+        return self._facts().max_seq_length
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the vector space; prepares the model if need be, but does not load it.
+        """Identity of the vector space: vectors may be compared when it is equal, and only then.
 
-        Vectors may be compared when their fingerprints are equal, and only then.
+        Prepares the model if need be and, where only its engine can tell, loads it.
         """
-        identity = ensure(self._spec, read_settings()).metadata.fingerprint
+        identity = self._identity()
         return f"{identity}-{self._truncate_dim}" if self._truncate_dim else identity
 
-    # Readiness ------------------------------------------------------------------------------
+    def _identity(self) -> str:
+        if entry_of(self._spec.engine).opened_from == "artifact":
+            return card_of(prepare_artifact(self._spec)).fingerprint
+        with self._instance.lease() as model:
+            return model.card.fingerprint
 
-    @property
-    def state(self) -> State:
-        """`unloaded`, `loading`, `ready`, `unloading` or `failed`."""
-        return self._instance.state
-
-    def status(self) -> Status:
-        """Return the state with its reason, and the figures of the last load."""
-        return self._instance.status()
-
-    def load(self) -> None:
-        """Start loading and return at once."""
-        self._instance.start()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Load if need be and return whether the model is ready within `timeout` seconds.
-
-        Raises:
-            HotstartError: the load failed, for the reason it states.
-        """
-        return self._instance.wait(timeout)
-
-    def unload(self) -> None:
-        """Give the model's memory back once the calls in flight end; a later call reloads."""
-        self._instance.unload()
+    def _facts(self) -> Facts:
+        foreseen = foresee(self._spec)
+        if foreseen is not None:
+            return foreseen
+        with self._instance.lease() as model:  # its engine alone can tell
+            return Facts(model.card.truncate_dim or model.card.dimension, sys.maxsize)
 
     # Vectors --------------------------------------------------------------------------------
 
@@ -178,16 +185,36 @@ class Embedder:
             raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
         texts = check_texts([inputs] if isinstance(inputs, str) else inputs)
         cut = self._truncate_dim if truncate_dim is None else truncate_dim
-        with self._instance.lease(timeout) as model:
-            cut = model.metadata.truncate_dim if cut is None else cut
+        with self._instance.lease(timeout, len(texts)) as model:
+            cut = model.card.truncate_dim if cut is None else cut
             output = OutputFormat(precision, normalize_embeddings, cut)
-            output.check(model.metadata.dimension, len(texts))
-            before = _choose_prompt(model.metadata, prompt_name, prompt)
+            output.check(model.card.dimension, len(texts))
+            before = _choose_prompt(model.card, prompt_name, prompt)
             with bar("Embedding", len(texts), shown=show_progress_bar) as advance:
                 vectors = output.apply(_embed(model, texts, before, batch_size, advance))
         if isinstance(inputs, str):
             return vectors[0]
         return vectors if convert_to_numpy else list(vectors)
+
+    async def aencode(
+        self, inputs: str | Sequence[str], *, timeout: float | None = None, **options: Any
+    ) -> Any:
+        """Do what `encode` does without holding up the event loop: neither load nor computation.
+
+        Being cancelled harms nobody else who asks.
+        """
+        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
+
+        await until_ready(self._instance, timeout)
+        return await in_thread(self.encode, inputs, **options)
+
+    async def aencode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Do what `encode_query` does without holding up the event loop."""
+        return await self.aencode(inputs, **_in_role("query", options))
+
+    async def aencode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Do what `encode_document` does without holding up the event loop."""
+        return await self.aencode(inputs, **_in_role("document", options))
 
     def encode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
         """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
@@ -232,16 +259,16 @@ def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:
     return options | {"prompt_name": options.get("prompt_name") or role}
 
 
-def _choose_prompt(metadata: Metadata, prompt_name: str | None, prompt: str | None) -> str:
+def _choose_prompt(card: Card, prompt_name: str | None, prompt: str | None) -> str:
     """The text to put before each input."""
     if prompt is not None:
         return prompt
     if prompt_name is None:
-        return metadata.prompts.get(metadata.default_prompt_name or "", "")
-    if prompt_name not in metadata.prompts and prompt_name not in _ROLES:
-        known = ", ".join(dict.fromkeys([*metadata.prompts, *_ROLES]))
+        return card.prompts.get(card.default_prompt_name or "", "")
+    if prompt_name not in card.prompts and prompt_name not in _ROLES:
+        known = ", ".join(dict.fromkeys([*card.prompts, *_ROLES]))
         raise InvalidInput("prompt_name", got=prompt_name, expected=f"one of {known}")
-    return metadata.prompts.get(prompt_name, "")
+    return card.prompts.get(prompt_name, "")
 
 
 def _embed(

@@ -14,7 +14,9 @@ HotstartError
 │   └── ArtifactDamaged              what was prepared from it no longer matches its record
 ├── ReadinessError                   a model on its way into memory
 │   ├── NotReady (TimeoutError)      not within the caller's deadline
-│   └── LoadFailed                   the load itself failed; its cause is chained
+│   ├── LoadFailed                   the load itself failed; its cause is chained
+│   ├── LoadTimeout                  the load took longer than it may
+│   └── InsufficientMemory           the model does not fit into what this process may use
 └── SearchError                      an index of documents
     ├── IndexMissing                 the folder was never indexed
     ├── IndexBusy                    another process is writing it
@@ -42,6 +44,10 @@ class HotstartError(Exception):
         self.facts = facts
         self.remedy = remedy
         super().__init__(f"{facts}. {remedy}.")
+
+    def again(self) -> HotstartError:
+        """Return a copy to be raised in another thread: a traceback belongs to one raising."""
+        return _rebuild(type(self), self.__dict__ | {"args": self.args})
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Subclasses take named facts, so the default reduction (cls, self.args) cannot rebuild them
@@ -121,8 +127,7 @@ class UnsupportedModel(ModelError):
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
             f"{', '.join(supported)}, and repositories that ship onnx/model.onnx",
-            "Use one of these, or export the model to ONNX; the engine of the extra "
-            "hotstart[torch] is planned, not in this release",
+            "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
         )
 
 
@@ -192,6 +197,27 @@ class LoadFailed(ReadinessError):
         super().__init__(
             f"Model {source!r} could not be loaded: {type(error).__name__}: {reason}",
             f"Mend the cause; the next ask after {retry_in:g} s tries again",
+        )
+
+
+class LoadTimeout(ReadinessError):
+    """The load of a model was still at `stage` after the `after` seconds it may take."""
+
+    def __init__(self, source: str, *, stage: str, after: float) -> None:
+        super().__init__(
+            f"Model {source!r} was still loading after {after:g} s (stage {stage})",
+            "Give a longer load_timeout, or look what holds it up with hotstart --debug",
+        )
+
+
+class InsufficientMemory(ReadinessError):
+    """A model that needs `needed` bytes does not fit into the `available` that `limit` leaves."""
+
+    def __init__(self, source: str, *, needed: int, available: int, limit: str) -> None:
+        super().__init__(
+            f"Model {source!r} needs about {needed / 1e6:.0f} MB and {limit} leaves "
+            f"{available / 1e6:.0f} MB",
+            "Raise the limit, unload another model, or use strategy='quantized'",
         )
 
 

@@ -1,10 +1,11 @@
-"""A progress bar on the terminal, for those who ask for one; the only file that imports rich."""
+"""Bars and spinners on the terminal, for those who ask; the only file that imports rich."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from hotstart._lazy import require
 
@@ -31,6 +32,35 @@ def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
     with rich.Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+@contextmanager
+def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
+    """Show `title` and a spinner while the block runs, if it runs for longer than `after` seconds.
+
+    Drawn on standard error, and only where that is a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    shown = ExitStack()
+    ended = threading.Lock()
+
+    def show() -> None:
+        console = require("rich.console").Console(stderr=True)
+        with ended:  # not after the block has ended
+            if not timer.finished.is_set():
+                shown.enter_context(console.status(title))
+
+    timer = threading.Timer(after, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with ended:
+            shown.close()
 
 
 def _nothing(steps: int) -> None:

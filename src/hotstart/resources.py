@@ -1,9 +1,80 @@
-"""What this process may use of the machine."""
+"""What this process may use of the machine, and what follows for loading a model."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from typing import NamedTuple
+
+_SMALL_MEMORY = 1_500_000_000  # bytes left, below which 8-bit weights are the better choice
+_THROUGHPUT_FLAGS = {"amx_bf16", "avx512_bf16"}
+_NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
+
+
+class MemoryLeft(NamedTuple):
+    """The bytes this process can still have, and which limit says so."""
+
+    bytes: int
+    limit: str
+
+
+class ResourceProfile(NamedTuple):
+    """What was found, and what is recommended.
+
+    Attributes:
+        cores: by affinity and cgroup quota.
+        memory: bytes left under the tightest of cgroup, address space limit and free memory.
+        limit: which of these that is.
+        instructions: of the CPU, those that matter for matrix products.
+        devices: `cpu`, and `cuda` or `mps` where there is one.
+        device: the one recommended.
+        engine: recommended for it.
+        batch_size: texts a batch, recommended for bulk work on it.
+        strategy: recommended; `why` says for what reason.
+    """
+
+    cores: int
+    memory: int
+    limit: str
+    instructions: tuple[str, ...]
+    devices: tuple[str, ...]
+    device: str
+    engine: str
+    batch_size: int
+    strategy: str
+    why: str
+
+    @classmethod
+    def detect(cls) -> ResourceProfile:
+        """Look at this machine as it is now. Imports nothing and takes about a millisecond."""
+        return recommend(available_cores(), memory_left(), cpu_flags(), devices())
+
+
+def recommend(
+    cores: int, left: MemoryLeft, flags: frozenset[str], found: tuple[str, ...]
+) -> ResourceProfile:
+    """Return the profile of a machine with these resources. Pure."""
+    device = found[-1]
+    if left.bytes < _SMALL_MEMORY:
+        strategy, why = "quantized", f"{left.limit} leaves {left.bytes / 1e6:.0f} MB"
+    elif cores == 1:
+        strategy, why = "background", "one core: a promotion would take it from the calls"
+    else:
+        strategy, why = "progressive", f"{cores} cores and {left.bytes / 1e9:.1f} GB left"
+    fast = device == "cpu" and flags & _THROUGHPUT_FLAGS
+    return ResourceProfile(
+        cores=cores,
+        memory=left.bytes,
+        limit=left.limit,
+        instructions=tuple(flag for flag in _NOTED_FLAGS if flag in flags),
+        devices=found,
+        device=device,
+        engine="torch" if device != "cpu" else "openvino" if fast else "onnx",
+        batch_size=128 if device != "cpu" else 32,
+        strategy=strategy,
+        why=why,
+    )
 
 
 def available_cores(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
@@ -15,6 +86,57 @@ def available_cores(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min([affinity or 1, *_quotas(root, membership)]))
+
+
+def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> MemoryLeft:
+    """Return what the tightest limit leaves: cgroup, RLIMIT_AS, or the machine's free memory.
+
+    Page cache counts as free, in a cgroup too: the kernel drops it for a process that needs it.
+    """
+    limits = [MemoryLeft(_machine_memory(), "the machine")]
+    for group in _groups(root, membership):
+        limit = _read_words(os.path.join(group, "memory.max"))
+        used = _read_words(os.path.join(group, "memory.current"))
+        if limit and used and limit[0] != "max":
+            cached = _field(os.path.join(group, "memory.stat"), "inactive_file")
+            limits.append(MemoryLeft(int(limit[0]) - int(used[0]) + cached, "its cgroup"))
+    limits.extend(_address_space())
+    return min(limits)
+
+
+def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
+    """Return the instruction set flags of the CPU; none where the system does not tell."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[2].split())
+
+
+def devices(root: str = "/dev") -> tuple[str, ...]:
+    """Return `cpu` and, after it, what could do better, by the traces of its driver."""
+    if os.path.exists(os.path.join(root, "nvidiactl")):
+        return ("cpu", "cuda")
+    if sys.platform == "darwin" and os.uname().machine == "arm64":
+        return ("cpu", "mps")
+    return ("cpu",)
+
+
+def _machine_memory() -> int:
+    return _field("/proc/meminfo", "MemAvailable:") * 1024 or sys.maxsize
+
+
+def _address_space() -> Iterator[MemoryLeft]:
+    try:
+        import resource  # POSIX alone has it
+    except ImportError:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _read_words("/proc/self/statm")
+    if limit != resource.RLIM_INFINITY and pages:
+        used = int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+        yield MemoryLeft(limit - used, "RLIMIT_AS")
 
 
 def _quotas(root: str, membership: str) -> Iterator[int]:
@@ -38,6 +160,12 @@ def _groups(root: str, membership: str) -> Iterator[str]:
                 yield group
                 group = os.path.dirname(group)
     yield root
+
+
+def _field(path: str, name: str) -> int:
+    """The number after `name` in a file of such pairs, 0 where there is none."""
+    words = _read_words(path)
+    return int(words[words.index(name) + 1]) if name in words else 0
 
 
 def _read_words(path: str) -> list[str]:

@@ -3,17 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Literal, NamedTuple
 
 State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 Mode = Literal["hybrid", "lexical", "semantic"]
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
-Stage = Literal["first light", "full"]
-"""How far a model is loaded: able to answer at full fidelity, or at full speed too."""
+Stage = Literal["first light", "full", "throughput"]
+"""How far a model is loaded: able to answer at full fidelity; at full speed; fastest in bulk."""
+
+
+class LoadingStrategy(str, Enum):
+    """The names of the strategies, for those who prefer them to strings."""
+
+    LAZY = "lazy"
+    BACKGROUND = "background"
+    PROGRESSIVE = "progressive"
+    QUANTIZED = "quantized"
+    CACHED = "cached"
+    EAGER = "eager"
+    AUTO = "auto"
+
+
+class LoadProgress(NamedTuple):
+    """How far a load is: `fraction` 0 to 1, `eta` in seconds, each None where not known."""
+
+    stage: str
+    fraction: float | None
+    eta: float | None
+
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
+
+
+class Card(NamedTuple):
+    """What calls need to know of a loaded model.
+
+    Attributes:
+        dimension: length of the engine's vectors.
+        truncate_dim: leading dimensions kept of them, where the model says so.
+        prompts: text put before an input, by prompt name.
+        fingerprint: identity of the vector space.
+    """
+
+    dimension: int
+    truncate_dim: int | None
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    fingerprint: str
 
 
 class Graphs(NamedTuple):

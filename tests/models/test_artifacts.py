@@ -26,6 +26,7 @@ from hotstart.models.spec import ModelSpec
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 SPEC = ModelSpec(str(MODEL))
+INT8 = ModelSpec(str(MODEL), precision="int8")
 DEFAULT = ModelSpec("all-MiniLM-L6-v2")
 
 
@@ -61,7 +62,18 @@ def replace_content(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (SPEC, "model.onnx"),
+        (SPEC, "model.safetensors"),
+        (SPEC, "tokenizer.json"),
+        (INT8, "model.onnx"),
+        (INT8, "weights.int8.bin"),
+        (INT8, "tokenizer.json"),
+    ],
+    ids=lambda value: value.precision if isinstance(value, ModelSpec) else value,
+)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -73,17 +85,21 @@ def replace_content(path: Path, content: bytes) -> None:
     ],
 )
 def test_a_damaged_artifact_is_noticed_said_and_prepared_again_once(
-    fresh: Settings, caplog: pytest.LogCaptureFixture, name: str, damage: Callable[[Path], None]
+    fresh: Settings,
+    caplog: pytest.LogCaptureFixture,
+    spec: ModelSpec,
+    name: str,
+    damage: Callable[[Path], None],
 ) -> None:
-    artifact = ensure(SPEC, fresh)
+    artifact = ensure(spec, fresh)
     damage(Path(artifact.folder) / name)
     with caplog.at_level(logging.WARNING):
-        mended = ensure(SPEC, fresh)
+        mended = ensure(spec, fresh)
     assert [r.message for r in caplog.records if name in r.message]
     assert verify(mended) == []
     assert mended.metadata.fingerprint == artifact.metadata.fingerprint
     caplog.clear()
-    assert ensure(SPEC, fresh).metadata == mended.metadata
+    assert ensure(spec, fresh).metadata == mended.metadata
     assert caplog.records == []
 
 
@@ -91,7 +107,8 @@ def test_a_damaged_artifact_is_noticed_said_and_prepared_again_once(
     ("content", "reason"),
     [
         ('{"format": 0}', "incompatible version"),
-        ('{"format": 1}', "unreadable"),
+        ('{"format": 1}', "incompatible version"),
+        ('{"format": 2}', "unreadable"),
         ("[]", "unreadable"),
         ("{", "unreadable"),
         ("", "unreadable"),

@@ -18,6 +18,23 @@ def test_a_revision_becomes_part_of_a_path_and_may_not_leave_it(revision: str) -
         ModelSpec("owner/name", revision)
 
 
+@pytest.mark.parametrize("precision", ["", "int4", "float16", None])
+def test_a_precision_is_one_that_can_be_had(precision: str) -> None:
+    with pytest.raises(InvalidInput, match="one of float32, int8"):
+        ModelSpec("m", precision=precision)
+
+
+@pytest.mark.parametrize("engine", ["", "../onnx", "ONNX", "a b"])
+def test_an_engine_becomes_part_of_a_path_too(engine: str) -> None:
+    with pytest.raises(InvalidInput, match="the name of an engine"):
+        ModelSpec("m", engine=engine)
+
+
+def test_engine_and_precision_are_part_of_identity() -> None:
+    assert ModelSpec("m", precision="int8") != ModelSpec("m")
+    assert ModelSpec("m", engine="openvino") != ModelSpec("m")
+
+
 def test_the_strategy_takes_no_part_in_identity() -> None:
     assert ModelSpec("m", strategy="lazy") == ModelSpec("m", strategy="eager")
     assert ModelSpec("m") != ModelSpec("m", "v1")

@@ -3,16 +3,63 @@ from __future__ import annotations
 import pytest
 
 from hotstart.errors import InvalidInput
-from hotstart.pool.strategies import STRATEGIES, strategy_named
+from hotstart.pool.strategies import BULK_TEXTS, STRATEGIES, choose, next_stage, strategy_named
+from hotstart.types import LoadingStrategy
 
 
-def test_strategies_are_data() -> None:
-    assert {name: strategy.starts for name, strategy in STRATEGIES.items()} == {
-        "lazy": "at first use",
-        "eager": "in the constructor",
+def test_the_strategies_are_those_of_the_design() -> None:
+    assert {name: (s.starts, s.stages, s.precision) for name, s in STRATEGIES.items()} == {
+        "lazy": ("at first use", ("full",), "float32"),
+        "background": ("at once", ("full",), "float32"),
+        "progressive": ("at once", ("first light", "full", "throughput"), "float32"),
+        "quantized": ("at first use", ("full",), "int8"),
+        "cached": ("at once", ("full",), "float32"),
+        "eager": ("in the constructor", ("full",), "float32"),
     }
+    assert [name for name, s in STRATEGIES.items() if s.prepared_only] == ["cached"]
+    assert {strategy.value for strategy in LoadingStrategy} == {*STRATEGIES, "auto"}
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match=r"'soon'\. Give one of lazy, eager"):
+    with pytest.raises(InvalidInput, match=r"'soon'\. Give one of lazy, background"):
         strategy_named("soon")
+
+
+@pytest.mark.parametrize(
+    ("given", "configured", "name"),
+    [
+        (None, None, "lazy"),
+        (None, "eager", "eager"),
+        ("cached", "eager", "cached"),
+        (LoadingStrategy.PROGRESSIVE, None, "progressive"),
+    ],
+)
+def test_what_is_given_goes_before_what_is_configured(
+    given: str | None, configured: str | None, name: str
+) -> None:
+    assert choose(given, configured) == (name, name)
+
+
+def test_auto_says_why() -> None:
+    choice = choose("auto", None)
+    assert choice.name in STRATEGIES
+    assert choice.said.startswith(f"{choice.name} (auto: ")
+
+
+def test_a_name_that_is_none_is_refused_wherever_it_comes_from() -> None:
+    with pytest.raises(InvalidInput):
+        choose(None, "soon")
+
+
+def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
+    stages = STRATEGIES["progressive"].stages
+    assert next_stage(stages, "first light", 0, None) == "full"
+    assert next_stage(stages, "full", BULK_TEXTS - 1, None) is None
+    assert next_stage(stages, "full", BULK_TEXTS, None) == "throughput"
+    assert next_stage(stages, "throughput", 10**9, None) is None
+    assert next_stage(("full",), "full", 10**9, None) is None
+
+
+def test_what_is_asked_for_waits_for_nothing() -> None:
+    assert next_stage(("full",), "full", 0, "throughput") == "throughput"
+    assert next_stage(("full",), "full", 0, "full") is None

@@ -73,9 +73,9 @@ class Slow(Embedder):
         self.released = threading.Event()
         real = self._instance._load
 
-        def load(report: Any) -> Any:
+        def load(stage: Any, report: Any, beside: Any) -> Any:
             assert self.released.wait(20)
-            return real(report)
+            return real(stage, report, beside)
 
         self._instance = Instance("slow", load, lambda model: model.close())
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from hotstart.cli.parser import build_parser
 from hotstart.errors import HotstartError, InvalidInput
@@ -36,8 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         status = _tell(error)
-    _leave_loads_behind(status)
     return status
+
+
+def run() -> NoReturn:
+    """Run the command of this process's own arguments and end the process.
+
+    At once where the answer is out and a load or a promotion still runs in a thread: waiting for
+    it would break the deadline the answer was given by, and the interpreter must not be torn down
+    under native code.
+    """
+    status = main()
+    pool = sys.modules.get("hotstart.pool.pool")
+    if pool is not None and pool.default_pool().loading():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _tell(error: Exception) -> int:
@@ -47,16 +63,3 @@ def _tell(error: Exception) -> int:
         message = f"{type(error).__name__}: {error}. Run it again with --debug for the traceback."
     sys.stderr.write("hotstart: " + " ".join(message.split()) + "\n")
     return 2 if isinstance(error, InvalidInput) else 1
-
-
-def _leave_loads_behind(status: int) -> None:
-    """End the process at once where the answer is out and a load still runs in a thread.
-
-    Waiting for it would break the deadline the answer was given by, and the interpreter must not
-    be torn down under native code.
-    """
-    pool = sys.modules.get("hotstart.pool.pool")
-    if pool is not None and pool.default_pool().loading():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hotstart.durable import write_whole
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
+from hotstart.progress import spinner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Embed the texts and print or write their vectors."""
     texts = _lines(sys.stdin) if arguments.texts == ["-"] else iter(arguments.texts)
-    embedder = Embedder(arguments.model)
-    embedder.load()  # while the first texts are read
+    embedder = Embedder(arguments.model, strategy="progressive")  # it loads while texts are read
     options = {
         "prompt_name": arguments.prompt_name,
         "normalize_embeddings": arguments.normalize,
         "truncate_dim": arguments.truncate_dim,
     }
+    with spinner(f"Loading {arguments.model}"):
+        embedder.wait()
     if arguments.npy:
         _write_npy(arguments.npy, embedder.encode(list(texts), **options))
         return 0

@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Index what changed below the folder and say what was done."""
     if not os.path.isdir(arguments.path):
         raise InvalidInput("PATH", got=arguments.path, expected="a folder")
-    embedder = None if arguments.lexical else Embedder(arguments.model)
+    embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
     with ExitStack() as stack:
         report = SearchIndex(arguments.path, embedder).update(_Bars(stack).report)
     print(

@@ -15,6 +15,7 @@ from hotstart.models.names import artifact_folder
 from hotstart.models.prepare import prepare, remove
 from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.loading import measure_artifact
 from hotstart.progress import bar
 
 
@@ -29,7 +30,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         rows = [_row(artifact) for artifact in prepared]
         sources = {artifact.metadata.source for artifact in prepared}
         rows += [_known_row(name) for name in KNOWN if name not in sources]
-        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "STATE"), rows))
+        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
             print(f"damaged: {damaged.facts}")
@@ -85,7 +86,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
             advance(max(0, round(fraction * 100) - done))
             done = max(done, round(fraction * 100))
 
-        artifact = prepare(spec, settings, report)
+        artifact = prepare(spec, settings, report, measure_artifact)
     print(f"{spec.source} prepared in {artifact.folder}")
     return 0
 
@@ -113,11 +114,18 @@ def run_rm(arguments: argparse.Namespace) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
-    return ModelSpec(arguments.model, arguments.revision)
+    return ModelSpec(
+        arguments.model,
+        arguments.revision,
+        engine=arguments.engine,
+        precision=arguments.precision,
+    )
 
 
 def _summary(artifact: Artifact) -> dict[str, object]:
     facts = artifact.metadata._asdict() | {"total_bytes": artifact.metadata.total_bytes}
+    measured = artifact.metadata.measured
+    facts["measured"] = measured._asdict() if measured else None
     for bulky in ("files", "original_files", "graphs"):
         del facts[bulky]
     return facts
@@ -126,10 +134,11 @@ def _summary(artifact: Artifact) -> dict[str, object]:
 def _row(artifact: Artifact) -> tuple[str, ...]:
     facts = artifact.metadata
     size = file_size(facts.total_bytes)
-    return facts.source, str(facts.dimension), str(facts.max_seq_length), size, "prepared"
+    variant = f"{facts.engine} {facts.precision}"
+    return facts.source, str(facts.dimension), str(facts.max_seq_length), size, variant
 
 
 def _known_row(name: str) -> tuple[str, ...]:
     known = KNOWN[name]
     size = file_size(known.weights_bytes)
-    return name, str(known.dimension), str(known.max_seq_length), size, "not prepared"
+    return name, str(known.dimension), str(known.max_seq_length), size, "no"

@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_index(commands)
     _add_search(commands)
     _add_models(commands)
+    _add_profile(commands)
     return parser
 
 
@@ -77,9 +78,28 @@ def _add_models(commands: Any) -> None:
         if name != "list":
             action.add_argument("model", metavar="MODEL", help="a name, owner/name, or a folder")
             action.add_argument("--revision", help="commit, tag or branch on the hub")
+            action.add_argument("--engine", default="onnx", help="default: %(default)s")
+            action.add_argument(
+                "--precision", default="float32", help="float32 or int8 (default: %(default)s)"
+            )
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="JSON")
         action.set_defaults(run=f"hotstart.cli.models:run_{name}")
+
+
+def _add_profile(commands: Any) -> None:
+    profile = commands.add_parser("profile", help="where the time to the first vector goes")
+    profile.add_argument("model", metavar="MODEL", help="a name, owner/name, or a folder")
+    profile.add_argument("--strategy", metavar="S", help="default: the one that is configured")
+    profile.add_argument(
+        "--against", choices=["sentence-transformers"], help="measure this library beside it"
+    )
+    profile.add_argument(
+        "--runs", type=int, default=5, metavar="N", help="processes of each kind (default: 5)"
+    )
+    profile.add_argument("--json", action="store_true", help="one JSON object")
+    profile.add_argument("--html", metavar="FILE", help="write a timeline, a page in one file")
+    profile.set_defaults(run="hotstart.cli.profile:run")
 
 
 def _add_model(command: Any) -> None:

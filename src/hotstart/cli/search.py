@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import asdict
 
 from hotstart.embedder import Embedder
+from hotstart.progress import spinner
 from hotstart.search import Answer, Hit, SearchIndex
 
 _LINES, _WIDTH = 3, 96
@@ -17,8 +18,9 @@ _LINES, _WIDTH = 3, 96
 
 def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
-    index = SearchIndex.nearest(arguments.path, Embedder(arguments.model))
-    answer = index.search(arguments.query, top_k=arguments.top_k, deadline=arguments.deadline)
+    index = SearchIndex.nearest(arguments.path, Embedder(arguments.model, strategy="progressive"))
+    with spinner(f"Loading {arguments.model}"):
+        answer = index.search(arguments.query, top_k=arguments.top_k, deadline=arguments.deadline)
     if arguments.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=1))
     else:

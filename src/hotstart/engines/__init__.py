@@ -3,17 +3,77 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
     from hotstart.engines.base import Engine
     from hotstart.types import Prepared, Stage
 
-ENGINES = {"onnx": "hotstart.engines.onnx:OnnxEngine"}
+OpenedFrom = Literal["artifact", "folder", "nothing"]
 
 
-def open_engine(name: str, prepared: Prepared, stage: Stage, threads: int) -> Engine:
-    """Load `prepared` as far as `stage` into the engine called `name`, to use `threads` cores."""
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), attribute)(prepared, stage, threads)
-    return engine
+class Entry(NamedTuple):
+    """What is known of an engine before it is imported.
+
+    Attributes:
+        home: its class, as `module:name`.
+        extra: the extra of hotstart that brings its library, None where every install has it.
+        opened_from: what its class is called with: an `artifact` (Prepared, Stage, threads), a
+            model's own `folder`, or `nothing` of a model, but settings.
+        cached: whether it keeps what it compiles, in a `cache_folder`.
+        options: fields of a ModelSpec that its class takes as keyword arguments.
+    """
+
+    home: str
+    extra: str | None
+    opened_from: OpenedFrom
+    cached: bool = False
+    options: tuple[str, ...] = ()
+
+
+ENGINES = {
+    "onnx": Entry("hotstart.engines.onnx:OnnxEngine", None, "artifact"),
+    "openvino": Entry("hotstart.engines.openvino:OpenVinoEngine", "openvino", "artifact", True),
+    "torch": Entry(
+        "hotstart.engines.torch:TorchEngine",
+        "torch",
+        "folder",
+        options=("device", "trust_remote_code"),
+    ),
+    "static": Entry("hotstart.engines.static:StaticEngine", "static", "folder"),
+    "fake": Entry("hotstart.engines.fake:FakeEngine", None, "nothing"),
+}
+
+
+def entry_of(name: str) -> Entry:
+    """Return what is known of the engine called `name`; InvalidInput where there is none."""
+    try:
+        return ENGINES[name]
+    except KeyError:
+        raise InvalidInput("engine", got=name, expected=f"one of {', '.join(ENGINES)}") from None
+
+
+def engine_class(name: str) -> Callable[..., Engine]:
+    """Import the engine called `name` and return its class; its library is imported on opening."""
+    module, _, attribute = entry_of(name).home.partition(":")
+    found: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def open_engine(
+    name: str, prepared: Prepared, stage: Stage, threads: int, cache_folder: str | None = None
+) -> Engine:
+    """Load an artifact as far as `stage` into the engine called `name`, to use `threads` cores.
+
+    Args:
+        name: an engine that is opened from an artifact.
+        prepared: the artifact.
+        stage: how far to load.
+        threads: cores to use.
+        cache_folder: where an engine that compiles keeps the outcome; None: nowhere.
+    """
+    options: dict[str, Any] = {"cache_folder": cache_folder} if entry_of(name).cached else {}
+    return engine_class(name)(prepared, stage, threads, **options)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.engines.text import Tokenizer, batches, pad
+from hotstart.engines.graph import GraphEngine, feed
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Run = Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray[np.float32]]
+    from hotstart.engines.graph import Batch, Run
 
 _ERRORS_ONLY = 3
 
 
-class OnnxEngine:
+class OnnxEngine(GraphEngine):
     """Runs a prepared model on the CPU; see `hotstart.engines.base.Engine` for what it promises.
 
     At the stage `first light` the weights are used as they lie in the mapped file: the session
@@ -31,46 +32,27 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, prepared: Prepared, stage: Stage, threads: int) -> None:
-        self.dimension = prepared.dimension
-        self._pad_token_id = prepared.pad_token_id
-        self._run: Run | None = _open(prepared, stage, threads)
-        self._tokenizer = Tokenizer(prepared)
-
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
-        assert self._run is not None, "embed after close"
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        ids = self._tokenizer.ids(texts) if texts else []
-        for batch in batches([len(tokens) for tokens in ids], batch_size):
-            vectors[batch] = self._run(*pad([ids[i] for i in batch], self._pad_token_id))
-        return vectors
-
-    def close(self) -> None:
-        """Drop the sessions, and with them the weights and ONNX Runtime's working memory."""
-        self._run = None
+        require("onnxruntime")  # imported here: two threads that import get in each other's way
+        super().__init__(prepared, partial(_open, prepared, stage, threads))
 
 
 def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
-    """Return the function from ids and mask to vectors, its sessions opened."""
+    """Return the function from batches to vectors, its sessions opened."""
     graphs = prepared.graphs
     options = _options(stage, threads)
     encoder = _session(prepared.folder, graphs.encoder, options, optimize=not graphs.optimized)
     inputs = {entry.name: _element_type(entry) for entry in encoder.get_inputs()}
     outputs = [graphs.output]
+    head = graphs.head and _session(prepared.folder, graphs.head, options, optimize=False)
 
-    def encode(ids: NDArray[np.int32], mask: NDArray[np.int32]) -> Any:
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
-        feed = {name: given[name].astype(dtype, copy=False) for name, dtype in inputs.items()}
-        return encoder.run(outputs, feed)[0]
+    def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+        for ids, mask in batches:
+            encoded = encoder.run(outputs, feed(inputs, ids, mask))[0]
+            if head:
+                encoded = head.run(None, {"tokens": encoded, "attention_mask": mask})[0]
+            yield encoded
 
-    if graphs.head is None:
-        return encode
-    head = _session(prepared.folder, graphs.head, options, optimize=False)
-
-    def encode_and_pool(ids: NDArray[np.int32], mask: NDArray[np.int32]) -> Any:
-        return head.run(None, {"tokens": encode(ids, mask), "attention_mask": mask})[0]
-
-    return encode_and_pool
+    return run
 
 
 def _options(stage: Stage, threads: int) -> Any:

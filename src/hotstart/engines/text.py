@@ -1,15 +1,13 @@
-"""Texts to padded batches of token ids: what every engine that runs a graph shares."""
+"""Texts to padded batches of token ids. The only file that imports `tokenizers`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.types import Prepared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,12 +17,16 @@ TOKEN_BUDGET = 1024
 """Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
 
 
-class Tokenizer:
-    """The artifact's tokenizer: its limit and normalisation were settled at preparation."""
+def open_tokenizer(path: str) -> Any:
+    """Return the `tokenizers.Tokenizer` of the file `path`."""
+    return require("tokenizers").Tokenizer.from_file(path)
 
-    def __init__(self, prepared: Prepared) -> None:
-        path = os.path.join(prepared.folder, TOKENIZER)
-        self._tokenizer: Any = require("tokenizers").Tokenizer.from_file(path)
+
+class Tokenizer:
+    """The tokenizer file of an artifact: limit and normalisation were settled at preparation."""
+
+    def __init__(self, path: str) -> None:
+        self._tokenizer = open_tokenizer(path)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids, special tokens included, cut to the model's limit."""

@@ -20,24 +20,37 @@ from hotstart.models.artifacts import Artifact
 from hotstart.models.catalog import known_model
 from hotstart.models.fingerprint import fingerprint
 from hotstart.models.folder import Description, describe
-from hotstart.models.graph.files import write_graphs
 from hotstart.models.integrity import record_file, sha256
+from hotstart.models.measuring import Measure, measured
 from hotstart.models.metadata import FileRecord, Metadata, write_metadata
-from hotstart.models.names import artifact_folder
-from hotstart.models.safetensors import Tensor
+from hotstart.models.names import artifact_engine, artifact_folder
 from hotstart.models.sources import Located, locate
 from hotstart.models.spec import ModelSpec
-from hotstart.models.tokenizer import TOKENIZER, write_tokenizer
-from hotstart.models.weights import place_weights
-from hotstart.types import Graphs, Progress
+from hotstart.models.tokenizer import TOKENIZER
+from hotstart.models.variant import SCHEMES, Written, write_variant
+from hotstart.models.weights import weight_files
+from hotstart.types import Progress
 
 _MAKERS = ("hotstart", "onnx", "numpy")
 
 
-def build(spec: ModelSpec, settings: Settings, on_progress: Progress | None = None) -> Artifact:
+def build(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    measure: Measure | None = None,
+) -> Artifact:
     """Build the artifact of `spec`, replacing the one that is there.
 
+    Args:
+        spec: what is built.
+        settings: says where to.
+        on_progress: hears what is being done.
+        measure: runs an artifact below float32 beside one of float32. Without it nothing is known
+            of such an artifact, and its vectors cannot pass for float32's.
+
     Raises:
+        InvalidInput: the model cannot be had at that precision.
         ModelError: the model cannot be found, read or run, as its subclasses say.
     """
     report = on_progress or _unheard
@@ -50,7 +63,7 @@ def build(spec: ModelSpec, settings: Settings, on_progress: Progress | None = No
     staged = beside(folder)
     os.mkdir(staged)
     try:
-        metadata = _fill(staged, spec, located, model, report)
+        metadata = _fill(staged, spec, located, model, report, measure)
         report("placing", 0.9)
         place_folder(staged, folder)
     except BaseException:
@@ -74,48 +87,60 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> Located:
 
 
 def _fill(
-    staged: str, spec: ModelSpec, located: Located, model: Description, report: Progress
+    staged: str,
+    spec: ModelSpec,
+    located: Located,
+    model: Description,
+    report: Progress,
+    measure: Measure | None,
 ) -> Metadata:
     """Write every file of the artifact into `staged`, its record last."""
     report("weights", 0.1)
-    tensors = place_weights(model, staged)
-    report("graph", 0.3)
-    graphs = write_graphs(model, staged, tensors)
-    write_tokenizer(
-        model.folder,
-        staged,
-        normalizer=model.normalizer,
-        lowercase=model.lowercase,
-        max_seq_length=model.max_seq_length,
-    )
+    written = write_variant(model, staged, spec.precision)
     report("checksums", 0.5)
     records = {name: record_file(os.path.join(staged, name)) for name in _files(staged)}
-    hashes = _original_hashes(model, staged, records, graphs)
+    hashes = _original_hashes(model, staged, records)
     _expect_published(spec, located, model, hashes)
-    metadata = Metadata(
+    metadata = _describe(spec, located, model, written, records, hashes)
+    if measure is not None and spec.precision != "float32":
+        report("measuring", 0.7)
+        float32 = fingerprint(model, hashes, SCHEMES["float32"])
+        metadata = measured(metadata, staged, model, measure, float32)
+    write_metadata(staged, metadata)
+    return metadata
+
+
+def _describe(
+    spec: ModelSpec,
+    located: Located,
+    model: Description,
+    written: Written,
+    records: dict[str, FileRecord],
+    hashes: Mapping[str, str],
+) -> Metadata:
+    made = {TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
+    return Metadata(
         source=spec.source,
         origin=located.origin,
         original_folder=model.folder,
         revision=located.revision,
-        engine="onnx",
-        precision="float32",
+        engine=artifact_engine(spec),
+        precision=spec.precision,
         dimension=model.dimension,
         max_seq_length=model.max_seq_length,
-        parameters=_parameters(tensors),
-        weights_bytes=sum(records[name].bytes for name in hashes if name != TOKENIZER),
+        parameters=written.parameters,
+        weights_bytes=sum(records[name].bytes for name in records.keys() - made),
         pad_token_id=model.pad_token_id,
         truncate_dim=model.truncate_dim,
         prompts=model.prompts,
         default_prompt_name=model.default_prompt_name,
-        fingerprint=fingerprint(model, hashes, "float32"),
-        graphs=graphs,
+        fingerprint=fingerprint(model, hashes, SCHEMES[spec.precision]),
+        graphs=written.graphs,
         files=records,
         original_files=_originals(model, hashes),
         made_by={name: importlib.metadata.version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    write_metadata(staged, metadata)
-    return metadata
 
 
 def _files(staged: str) -> list[str]:
@@ -127,14 +152,13 @@ def _files(staged: str) -> list[str]:
 
 
 def _original_hashes(
-    model: Description, staged: str, records: Mapping[str, FileRecord], graphs: Graphs
+    model: Description, staged: str, records: Mapping[str, FileRecord]
 ) -> dict[str, str]:
     """SHA-256 of the original weights and tokenizer by name; a linked file is not read again."""
-    built = {graphs.head, graphs.encoder if model.shipped_graph is None else None}
     hashes = {}
-    for name in sorted(records.keys() - built):
+    for name in [*weight_files(model), TOKENIZER]:
         original = os.path.join(model.folder, name)
-        linked = os.path.samefile(original, os.path.join(staged, name))
+        linked = name in records and os.path.samefile(original, os.path.join(staged, name))
         hashes[name] = records[name].sha256 if linked else sha256(original)
     return hashes
 
@@ -162,10 +186,6 @@ def _expect_published(
                     os.path.join(model.folder, name),
                     reason=f"SHA-256 {hashes[name]}, published is {known.weights_sha256}",
                 )
-
-
-def _parameters(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:
-    return sum(tensor.length // 4 for group in tensors.values() for tensor in group.values())
 
 
 def _unheard(stage: str, fraction: float) -> None:

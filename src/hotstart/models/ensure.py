@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hotstart.config import Settings
 from hotstart.models.artifacts import Artifact, look
 from hotstart.models.spec import ModelSpec
 from hotstart.types import Progress
 
+if TYPE_CHECKING:
+    from hotstart.models.measuring import Measure
 
-def ensure(spec: ModelSpec, settings: Settings, on_progress: Progress | None = None) -> Artifact:
+
+def ensure(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    measure: Measure | None = None,
+) -> Artifact:
     """Return the artifact of `spec`, prepared now if it is absent, stale or damaged.
 
-    The network is used only where the spec allows it.
+    The network is used only where the spec allows it. `measure` is for a preparation, see `build`.
 
     Raises:
         ModelError: the model cannot be found, read or run, as its subclasses say.
@@ -21,4 +31,4 @@ def ensure(spec: ModelSpec, settings: Settings, on_progress: Progress | None = N
         return usable
     from hotstart.models.prepare import prepare_once  # what builds is not needed to open
 
-    return prepare_once(spec, settings, on_progress)
+    return prepare_once(spec, settings, on_progress, measure)

@@ -68,7 +68,7 @@ def missing_files(folder: str) -> list[str]:
     A folder without modules.json is taken as a bare transformer, as sentence-transformers does.
     What an architecture that cannot be run would need is not known: `describe` refuses it.
     """
-    config = _read_json(folder, "config.json")
+    config = read_json(folder, "config.json")
     if config and not _is_supported(folder, config):
         return []
     needed = ["config.json", TOKENIZER, *_module_files(folder)]
@@ -87,7 +87,7 @@ def describe(folder: str, source: str) -> Description:
     missing = missing_files(folder)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    config = _read_json(folder, "config.json")
+    config = read_json(folder, "config.json")
     model_type = _model_type(config)
     if not _is_supported(folder, config):
         raise UnsupportedModel(
@@ -95,8 +95,8 @@ def describe(folder: str, source: str) -> Description:
         )
     weights = _weight_files(folder) if model_type in FAMILIES else ()
     poolings, head = _read_modules(folder)
-    sentence = _read_json(folder, "config_sentence_transformers.json")
-    tokenizer = _read_json(folder, "tokenizer_config.json")
+    sentence = read_json(folder, "config_sentence_transformers.json")
+    tokenizer = read_json(folder, "tokenizer_config.json")
     transformer = _transformer_config(folder)
     refuse_settings(folder, transformer)
     return Description(
@@ -131,7 +131,7 @@ def _weight_files(folder: str) -> tuple[str, ...]:
     if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
         return (SINGLE_WEIGHTS,)
     if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
-        return tuple(sorted(set(_read_json(folder, WEIGHTS_INDEX)["weight_map"].values())))
+        return tuple(sorted(set(read_json(folder, WEIGHTS_INDEX)["weight_map"].values())))
     return ()
 
 
@@ -155,7 +155,7 @@ def _module_files(folder: str) -> list[str]:
 
 def _modules(folder: str) -> list[tuple[str, str]]:
     """(class name, sub-folder) of each module; a bare transformer where modules.json is absent."""
-    entries = _read_json(folder, "modules.json", default=[])
+    entries = read_json(folder, "modules.json", default=[])
     return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
 
 
@@ -163,7 +163,7 @@ def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
     poolings: tuple[str, ...] = ("mean",)
     head: list[HeadStep] = []
     for kind, path in _modules(folder):
-        config = _read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
+        config = read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
         if kind == "Pooling":
             poolings = read_poolings(folder, config)
         elif kind == "Dense":
@@ -184,7 +184,7 @@ def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...
 def _transformer_config(folder: str) -> dict[str, Any]:
     """sentence_bert_config.json, under whichever of its names (it once carried the family's)."""
     found = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
-    return _read_json(folder, os.path.basename(found[0])) if found else {}
+    return read_json(folder, os.path.basename(found[0])) if found else {}
 
 
 def _max_seq_length(
@@ -199,7 +199,7 @@ def _max_seq_length(
     return min(int(chosen), positions)
 
 
-def _read_json(folder: str, name: str, default: Any = None) -> Any:
+def read_json(folder: str, name: str, default: Any = None) -> Any:
     """The JSON of `name`; `default`, else an empty dict, where the file is absent."""
     path = os.path.join(folder, name)
     try:

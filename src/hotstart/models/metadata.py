@@ -10,7 +10,7 @@ from hotstart.durable import write_whole
 from hotstart.errors import ArtifactDamaged
 from hotstart.types import Graphs, Prepared
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an artifact made before could not be run as it is."""
 
 FILE_NAME = "metadata.json"
@@ -25,15 +25,36 @@ class FileRecord(NamedTuple):
     sample_crc32: int
 
 
+class Measured(NamedTuple):
+    """What an artifact of lower precision costs and gives, on the machine that prepared it.
+
+    Attributes:
+        memory_bytes: resident memory that loading it and embedding a first text took.
+        load_seconds: from the artifact to an engine ready to answer.
+        text_ms: one short text, milliseconds.
+        cosine_min: the least cosine to the float32 vectors of `measuring.PROBES`.
+        cosine_mean: their mean.
+    """
+
+    memory_bytes: int
+    load_seconds: float
+    text_ms: float
+    cosine_min: float
+    cosine_mean: float
+
+
 class Metadata(NamedTuple):
     """The facts of one artifact.
 
     Attributes:
         source: the model as it was named; `origin` says where its files were found.
         parameters: number of floating-point weights in its files.
-        fingerprint: identity of its vector space (see `fingerprint.py`).
+        fingerprint: identity of its vector space (see `fingerprint.py`), one for each precision.
         original_files: size and mtime_ns of the files it was made from, by absolute path.
         made_by: versions of hotstart and of the libraries that shaped the files.
+        measured: of a precision below float32, where it was measured at all.
+        same_space_as: the fingerprint of the float32 artifact where the measured vectors are so
+            close to its that they may be compared with them; else None.
     """
 
     source: str
@@ -56,7 +77,14 @@ class Metadata(NamedTuple):
     original_files: dict[str, tuple[int, int]]
     made_by: dict[str, str]
     made_at: str
+    measured: Measured | None = None
+    same_space_as: str | None = None
     format: int = FORMAT
+
+    @property
+    def vector_space(self) -> str:
+        """The fingerprint that vectors of this artifact may carry."""
+        return self.same_space_as or self.fingerprint
 
     @property
     def total_bytes(self) -> int:
@@ -78,6 +106,7 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
     content = metadata._asdict() | {
         "graphs": metadata.graphs._asdict(),
         "files": {name: record._asdict() for name, record in metadata.files.items()},
+        "measured": metadata.measured and metadata.measured._asdict(),
     }
     raw = json.dumps(content, indent=1, ensure_ascii=False)
     write_whole(os.path.join(folder, FILE_NAME), raw.encode())
@@ -110,6 +139,7 @@ def _from_json(content: dict[str, Any]) -> Metadata:
         | {
             "graphs": Graphs(**content["graphs"]),
             "files": {name: FileRecord(**entry) for name, entry in content["files"].items()},
+            "measured": content["measured"] and Measured(**content["measured"]),
             "original_files": {
                 path: (size, mtime) for path, (size, mtime) in content["original_files"].items()
             },

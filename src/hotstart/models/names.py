@@ -11,6 +11,7 @@ from hotstart.models.catalog import known_model
 from hotstart.models.spec import ModelSpec
 
 DEFAULT_OWNER = "sentence-transformers"  # of names without an owner, as sentence-transformers does
+_SHARED = {"openvino": "onnx"}  # reads the same graph and weights
 
 
 def repository_of(source: str) -> str:
@@ -37,7 +38,20 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
         name = repository_of(spec.source).replace("/", "--")
         if spec.revision:
             name += "@" + spec.revision.replace("/", "_")
-    return os.path.join(settings.cache_dir, "models", name, "onnx-float32")
+    variant = f"{artifact_engine(spec)}-{spec.precision}"
+    return os.path.join(settings.cache_dir, "models", name, variant)
+
+
+def compiled_folder(artifact: str) -> str:
+    """Return where an engine keeps what it compiles from the artifact folder `artifact`."""
+    home, variant = os.path.split(artifact)
+    models, name = os.path.split(home)
+    return os.path.join(os.path.dirname(models), "compiled", f"{name}--{variant}")
+
+
+def artifact_engine(spec: ModelSpec) -> str:
+    """Return the engine that the artifact of `spec` is named after: those that share one do."""
+    return _SHARED.get(spec.engine, spec.engine)
 
 
 def _folder_name(path: str) -> str:

@@ -5,26 +5,37 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from contextlib import ExitStack
+from dataclasses import replace
 
 from hotstart.config import Settings
 from hotstart.locks import exclusive
 from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.build import build
-from hotstart.models.names import artifact_folder
-from hotstart.models.spec import ModelSpec
+from hotstart.models.measuring import Measure
+from hotstart.models.names import artifact_folder, compiled_folder
+from hotstart.models.spec import PRECISIONS, ModelSpec
 from hotstart.types import Progress
 
 logger = logging.getLogger(__name__)
 
 
-def prepare(spec: ModelSpec, settings: Settings, on_progress: Progress | None = None) -> Artifact:
-    """Prepare the artifact of `spec` anew, whatever is there."""
+def prepare(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    measure: Measure | None = None,
+) -> Artifact:
+    """Prepare the artifact of `spec` anew, whatever is there; `measure` as in `build`."""
     with exclusive(_lock_path(spec, settings)):
-        return check(build(spec, settings, on_progress))
+        return check(build(spec, settings, on_progress, measure))
 
 
 def prepare_once(
-    spec: ModelSpec, settings: Settings, on_progress: Progress | None = None
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    measure: Measure | None = None,
 ) -> Artifact:
     """Prepare the artifact of `spec` unless another process did so while this one waited.
 
@@ -36,24 +47,36 @@ def prepare_once(
         if usable is not None:
             return usable
         logger.log(logging.WARNING if why else logging.INFO, "Preparing %s%s", spec.source, why)
-        return check(build(spec, settings, on_progress))
+        return check(build(spec, settings, on_progress, measure))
 
 
 def repair(
-    artifact: Artifact, spec: ModelSpec, settings: Settings, on_progress: Progress
+    artifact: Artifact,
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress,
+    measure: Measure | None = None,
 ) -> Artifact | None:
     """Prepare `artifact` anew if, read whole, it is damaged; None where it is as recorded."""
     faults = verify(artifact)
     if not faults:
         return None
     logger.warning("Preparing %s again: %s", spec.source, "; ".join(faults))
-    return prepare(spec, settings, on_progress)
+    return prepare(spec, settings, on_progress, measure)
 
 
 def remove(spec: ModelSpec, settings: Settings) -> bool:
-    """Remove the artifact of `spec` and return whether there was one; its originals stay."""
+    """Remove the artifacts of `spec`'s model, at every precision; its originals stay.
+
+    Returns whether there was one.
+    """
     home = os.path.dirname(artifact_folder(spec, settings))
-    with exclusive(_lock_path(spec, settings)):
+    with ExitStack() as held:
+        for precision in PRECISIONS:
+            variant = replace(spec, precision=precision)
+            held.enter_context(exclusive(_lock_path(variant, settings)))
+            compiled = compiled_folder(artifact_folder(variant, settings))
+            shutil.rmtree(compiled, ignore_errors=True)  # there is none where no engine compiled
         if not os.path.isdir(home):
             return False
         shutil.rmtree(home)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from hotstart.errors import InvalidInput
 
+PRECISIONS = ("float32", "int8")
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -22,12 +24,20 @@ class ModelSpec:
             else for the branch `main` as it stood when it was pulled.
         allow_download: whether a load may fetch what is missing from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
+        engine: what runs it, a key of `hotstart.engines.ENGINES`.
+        precision: of the weights as they are run, one of PRECISIONS.
+        device: where the engine torch runs it; None for the best there is.
+        trust_remote_code: let the engine torch run code that the repository brings.
     """
 
     source: str
     revision: str | None = None
     allow_download: bool = False
     strategy: str = field(default="lazy", compare=False)
+    engine: str = "onnx"
+    precision: str = "float32"
+    device: str | None = None
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
@@ -35,6 +45,11 @@ class ModelSpec:
         # It becomes part of a path.
         if self.revision is not None and not re.fullmatch(r"(?!.*\.\.)\w[\w./-]*", self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):  # and so does this
+            raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
+        if self.precision not in PRECISIONS:
+            expected = f"one of {', '.join(PRECISIONS)}"
+            raise InvalidInput("precision", got=self.precision, expected=expected)
 
     @property
     def names_folder(self) -> bool:

@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hotstart.errors import UnsupportedModel
+from hotstart.models.floats import FLOATS, read_floats
 from hotstart.models.folder import SINGLE_WEIGHTS, Description
 from hotstart.models.modules import DenseLayer
 from hotstart.models.safetensors import Tensor, read_header
 
-_SUPPORTED = ("F32", "F16", "BF16")
 _CONVERTED = {"F16", "BF16"}
 _UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids; the graph needs none
 
@@ -23,17 +23,45 @@ def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor
 
     The encoder's tensors are under "", a Dense layer's under its module's path.
     """
-    placed: dict[str, dict[str, Tensor]] = {"": {}}
+    for name in _shipped_files(model):
+        place_file(model.folder, name, folder)
+    return _collect(model, lambda name: _place(model, name, folder))
+
+
+def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of `model` as they lie in its own folder, their types those of FLOATS.
+
+    They are grouped as by `place_weights`.
+    """
+    return _collect(model, lambda name: _read(model, name))
+
+
+def weight_files(model: Description) -> list[str]:
+    """Return the files of the model's folder that hold its weights, and a graph it ships."""
+    return [*model.weights, *_dense_files(model).values(), *_shipped_files(model)]
+
+
+def _collect(
+    model: Description, tensors_of: Callable[[str], dict[str, Tensor]]
+) -> dict[str, dict[str, Tensor]]:
+    collected: dict[str, dict[str, Tensor]] = {"": {}}
     for name in model.weights:
-        placed[""].update(_place(model, name, folder))
-    for step in model.head:
-        if isinstance(step, DenseLayer):
-            placed[step.path] = _place(model, f"{step.path}/{SINGLE_WEIGHTS}", folder)
-    if model.shipped_graph:
-        place_file(model.folder, model.shipped_graph, folder)
-        for name in _external_data(model.folder, model.shipped_graph):
-            place_file(model.folder, name, folder)
-    return placed
+        collected[""].update(tensors_of(name))
+    for path, name in _dense_files(model).items():
+        collected[path] = tensors_of(name)
+    return collected
+
+
+def _dense_files(model: Description) -> dict[str, str]:
+    """The weights file of each Dense layer, by the layer's path."""
+    layers = [step for step in model.head if isinstance(step, DenseLayer)]
+    return {layer.path: f"{layer.path}/{SINGLE_WEIGHTS}" for layer in layers}
+
+
+def _shipped_files(model: Description) -> list[str]:
+    if model.shipped_graph is None:
+        return []
+    return [model.shipped_graph, *_external_data(model.folder, model.shipped_graph)]
 
 
 def place_file(source: str, name: str, folder: str) -> str:
@@ -53,16 +81,8 @@ def place_file(source: str, name: str, folder: str) -> str:
 
 
 def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
-    tensors = read_header(os.path.join(model.folder, name))
-    dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
-    if not dtypes <= set(_SUPPORTED):
-        raise UnsupportedModel(
-            model.folder,
-            feature="weights of type",
-            got=sorted(dtypes),
-            supported=_SUPPORTED,
-        )
-    if dtypes & _CONVERTED:
+    tensors = _read(model, name)
+    if any(tensor.dtype in _CONVERTED for tensor in tensors.values()):
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         _convert(tensors, path)
@@ -71,11 +91,24 @@ def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
     return {key: t for key, t in read_header(path).items() if t.dtype == "F32"}
 
 
+def _read(model: Description, name: str) -> dict[str, Tensor]:
+    """The tensors of one of the model's files as they lie there, those of numbers alone."""
+    tensors = read_header(os.path.join(model.folder, name))
+    dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
+    if not dtypes <= set(FLOATS):
+        raise UnsupportedModel(
+            model.folder,
+            feature="weights of type",
+            got=sorted(dtypes),
+            supported=FLOATS,
+        )
+    return {key: t for key, t in tensors.items() if t.dtype in FLOATS}
+
+
 def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
-    """Write `tensors` as a float32 safetensors file, one at a time. Both widenings are exact."""
-    kept = {name: t for name, t in tensors.items() if t.dtype not in _UNUSED}
+    """Write `tensors` as a float32 safetensors file, one at a time."""
     header, offset = {}, 0
-    for name, tensor in kept.items():
+    for name, tensor in tensors.items():
         length = 4
         for n in tensor.shape:
             length *= n
@@ -89,21 +122,8 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
     raw += b" " * (-len(raw) % 8)  # the format's alignment of the first tensor
     with open(path, "xb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
-        for tensor in kept.values():
-            file.write(_read_float32(tensor))
-
-
-def _read_float32(tensor: Tensor) -> bytes:
-    import numpy as np
-
-    with open(tensor.path, "rb") as file:
-        file.seek(tensor.offset)
-        raw = file.read(tensor.length)
-    if tensor.dtype == "F16":
-        return bytes(np.frombuffer(raw, "<f2").astype("<f4").tobytes())
-    if tensor.dtype == "BF16":  # the upper half of a float32
-        return bytes((np.frombuffer(raw, "<u2").astype("<u4") << 16).tobytes())
-    return raw
+        for tensor in tensors.values():
+            file.write(read_floats(tensor).tobytes())
 
 
 def _external_data(folder: str, graph: str) -> list[str]:

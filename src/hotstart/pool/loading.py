@@ -1,58 +1,168 @@
-"""From a spec to a model in memory: the artifact of `models`, run by an engine of `engines`."""
+"""From a spec to a model in memory: found by `models`, run by an engine of `engines`."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
-from hotstart.config import read_settings
-from hotstart.engines import open_engine
+from hotstart.config import Settings, read_settings
+from hotstart.engines import engine_class, entry_of, open_engine
 from hotstart.engines.base import Engine
-from hotstart.errors import HotstartError
-from hotstart.models.artifacts import Artifact
+from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
+from hotstart.models.artifacts import Artifact, look
 from hotstart.models.ensure import ensure
-from hotstart.models.metadata import Metadata
+from hotstart.models.facts import Facts, facts
+from hotstart.models.metadata import Measured, Metadata
+from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.strategies import strategy_named
-from hotstart.resources import available_cores
-from hotstart.types import Progress, Stage
+from hotstart.resources import available_cores, memory_left
+from hotstart.types import Card, Prepared, Progress, Stage
+
+_ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
+THROUGHPUT_ENGINE = "openvino"
 
 
 class LoadedModel(NamedTuple):
-    """An engine that holds a model, and that model's record."""
+    """An engine that holds a model, and what calls need to know of it."""
 
     engine: Engine
-    metadata: Metadata
+    card: Card
+    artifact: Artifact | None
 
     def close(self) -> None:
         """Give the memory back."""
         self.engine.close()
 
 
-def load_model(spec: ModelSpec, report: Progress) -> LoadedModel:
-    """Load the model of `spec`, preparing it first where that was not done yet.
+def load_model(
+    spec: ModelSpec, stage: Stage, report: Progress, beside: LoadedModel | None
+) -> LoadedModel:
+    """Load one stage of the model of `spec`, preparing it first where that was not done yet.
 
-    An engine that cannot open the artifact has it read whole; if it proves damaged in a way the
-    quick look cannot see, it is prepared again, once.
+    A promotion, `beside` what serves, opens the very artifact that serves, whatever has become of
+    the model's files meanwhile: one instance answers in one vector space.
+
+    Raises:
+        ArtifactMissing: the strategy loads prepared models only, and this is none.
+        InsufficientMemory: the model does not fit into what this process may still use.
+        HotstartError: it cannot be found, read or run, as its subclasses say.
     """
+    if beside is not None and beside.artifact is not None:
+        return _open(beside.artifact, spec, stage, report)
+    return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
+
+
+def foresee(spec: ModelSpec) -> Facts | None:
+    """Return what is known of the model before it is loaded; None where a load alone can tell.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+    opened_from = entry_of(spec.engine).opened_from
+    if opened_from == "artifact":
+        return facts(spec, read_settings())
+    if opened_from == "nothing":
+        from hotstart.engines.fake import FakeSettings
+
+        return Facts(FakeSettings.parse(spec.source).dimension, max_seq_length=sys.maxsize)
+    return None
+
+
+def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
+    """Return the artifact of `spec`, prepared and measured if need be, without loading it."""
+    return ensure(spec, read_settings(), report, measure_artifact)
+
+
+def measure_artifact(prepared: Prepared, reference: Prepared) -> Measured:
+    """Measure an artifact of lower precision while it is prepared."""
+    from hotstart.pool.measuring import measure  # it starts processes: seldom needed
+
+    return measure(prepared, reference)
+
+
+def card_of(artifact: Artifact) -> Card:
+    """Return what calls need to know of the model in `artifact`."""
+    metadata = artifact.metadata
+    return Card(
+        dimension=metadata.dimension,
+        truncate_dim=metadata.truncate_dim,
+        prompts=metadata.prompts,
+        default_prompt_name=metadata.default_prompt_name,
+        fingerprint=metadata.vector_space,
+    )
+
+
+def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+    """An engine that cannot open the artifact has it read whole; if it proves damaged in a way
+    the quick look cannot see, it is prepared again, once."""
     settings = read_settings()
-    stage = strategy_named(spec.strategy).stage
-    artifact = ensure(spec, settings, report)
+    report("metadata", 0.0)
+    artifact = _artifact(spec, settings, report)
+    _check_memory(spec, artifact.metadata)
     try:
-        return _open(artifact, stage, report)
+        return _open(artifact, spec, stage, report)
     except HotstartError:
         raise
     except Exception:
         from hotstart.models.prepare import repair  # seldom needed, and not cheap to import
 
-        repaired = repair(artifact, spec, settings, report)
+        repaired = repair(artifact, spec, settings, report, measure_artifact)
         if repaired is None:
             raise
-        return _open(repaired, stage, report)
+        return _open(repaired, spec, stage, report)
 
 
-def _open(artifact: Artifact, stage: Stage, report: Progress) -> LoadedModel:
-    report(stage, 0.0)
-    name = artifact.metadata.engine
-    return LoadedModel(
-        open_engine(name, artifact.prepared, stage, available_cores()), artifact.metadata
+def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+    from hotstart.models.card import folder_card
+    from hotstart.models.sources import locate
+
+    report("metadata", 0.0)
+    folder = locate(spec, read_settings()).folder
+    report(stage, 0.5)
+    options = {name: getattr(spec, name) for name in entry_of(spec.engine).options}
+    engine = engine_class(spec.engine)(folder, **options)
+    return LoadedModel(engine, folder_card(folder, engine.dimension, spec.engine), None)
+
+
+def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+    from hotstart.engines.fake import FakeSettings
+
+    report(stage, 0.5)
+    settings = FakeSettings.parse(spec.source)
+    card = Card(settings.dimension, None, {}, None, f"fake-{settings.dimension}")
+    return LoadedModel(engine_class(spec.engine)(settings), card, None)
+
+
+def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:
+    if not strategy_named(spec.strategy).prepared_only:
+        return ensure(spec, settings, report, measure_artifact)
+    usable, _ = look(spec, settings)
+    if usable is None:
+        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+    return usable
+
+
+def _check_memory(spec: ModelSpec, metadata: Metadata) -> None:
+    """Refuse a load that would be killed half-way: weights, their packed copy, and the engine."""
+    needed = 2 * metadata.weights_bytes + _ENGINE_BYTES
+    left = memory_left()
+    if left.bytes < needed:
+        raise InsufficientMemory(spec.source, needed=needed, available=left.bytes, limit=left.limit)
+
+
+def _open(artifact: Artifact, spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+    report(stage, 0.5)
+    name = THROUGHPUT_ENGINE if stage == "throughput" else spec.engine
+    engine = open_engine(
+        name, artifact.prepared, stage, available_cores(), compiled_folder(artifact.folder)
     )
+    return LoadedModel(engine, card_of(artifact), artifact)
+
+
+_OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
+    "artifact": _from_artifact,
+    "folder": _from_folder,
+    "nothing": _from_nothing,
+}

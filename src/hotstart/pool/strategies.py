@@ -1,28 +1,89 @@
-"""When a model is loaded, and how far. A strategy is data; the pool acts on it."""
+"""When a model is loaded, and in which stages. A strategy is data; the pool acts on it."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 from hotstart.errors import InvalidInput
-from hotstart.types import Stage
+from hotstart.resources import ResourceProfile
+from hotstart.types import LoadingStrategy, Stage
+
+Start = Literal["at first use", "at once", "in the constructor"]
 
 
 class Strategy(NamedTuple):
-    """When an embedder has its model loaded, and to which stage."""
+    """When an embedder has its model loaded, and how far.
 
-    starts: Literal["at first use", "in the constructor"]
-    stage: Stage
+    Attributes:
+        starts: what begins the load.
+        stages: loaded one after the other; from the first on the model answers, each later one
+            is a promotion beside it.
+        precision: of the weights, where the user names none.
+        prepared_only: nothing may be prepared or downloaded on the way.
+    """
+
+    starts: Start
+    stages: tuple[Stage, ...]
+    precision: str = "float32"
+    prepared_only: bool = False
 
 
 STRATEGIES = {
-    "lazy": Strategy(starts="at first use", stage="first light"),
-    "eager": Strategy(starts="in the constructor", stage="full"),
+    "lazy": Strategy("at first use", ("full",)),
+    "background": Strategy("at once", ("full",)),
+    "progressive": Strategy("at once", ("first light", "full", "throughput")),
+    "quantized": Strategy("at first use", ("full",), precision="int8"),
+    "cached": Strategy("at once", ("full",), prepared_only=True),
+    "eager": Strategy("in the constructor", ("full",)),
 }
+
+AUTO = "auto"
+BULK_TEXTS = 512
+"""Texts embedded before the throughput engine, seconds in the loading, pays for itself."""
+
+
+class Choice(NamedTuple):
+    """A strategy's name, and what is said of how it was chosen."""
+
+    name: str
+    said: str
+
+
+def choose(given: str | None, configured: str | None) -> Choice:
+    """Return the strategy to use: what was given, else what is configured, else `lazy`.
+
+    `auto` looks at the machine and says why it took what it took.
+    """
+    name = given or configured or "lazy"
+    name = name.value if isinstance(name, LoadingStrategy) else name
+    if name == AUTO:
+        profile = ResourceProfile.detect()
+        return Choice(profile.strategy, f"{profile.strategy} (auto: {profile.why})")
+    strategy_named(name)
+    return Choice(name, name)
 
 
 def strategy_named(name: str) -> Strategy:
     """Return the strategy called `name`; InvalidInput for a name that is none."""
     if name not in STRATEGIES:
-        raise InvalidInput("strategy", got=name, expected=f"one of {', '.join(STRATEGIES)}")
+        known = ", ".join([*STRATEGIES, AUTO])
+        raise InvalidInput("strategy", got=name, expected=f"one of {known}")
     return STRATEGIES[name]
+
+
+def next_stage(
+    stages: tuple[Stage, ...], current: Stage, texts: int, asked: Stage | None
+) -> Stage | None:
+    """Return the stage to promote to from `current`, None to stay.
+
+    Args:
+        stages: of the strategy.
+        current: what serves now.
+        texts: embedded so far; the throughput stage waits for BULK_TEXTS of them.
+        asked: a stage somebody asked for, which waits for nothing.
+    """
+    if asked is not None and asked != current:
+        return asked
+    later = stages[stages.index(current) + 1 :] if current in stages else ()
+    following = next(iter(later), None)
+    return None if following == "throughput" and texts < BULK_TEXTS else following

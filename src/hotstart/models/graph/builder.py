@@ -18,6 +18,7 @@ from hotstart.models.safetensors import Tensor
 OPSET = 17
 FUSED = "com.microsoft"
 OUTPUT = "embedding"
+_ELEMENTS = {"F32": "FLOAT", "U8": "UINT8"}
 _IR_VERSION = 8  # read by every ONNX Runtime the project accepts
 
 
@@ -64,12 +65,13 @@ class GraphBuilder:
         return name
 
     def weight(self, tensor: Tensor) -> str:
-        """Return the name of a float32 weight that stays in its safetensors file."""
+        """Return the name of a weight that stays in its file, F32 or U8."""
         location = os.path.relpath(tensor.path, self._folder)
         name = f"{location}:{tensor.offset}"
         if name not in self._initializers:
             proto = self._onnx.TensorProto()
-            proto.name, proto.data_type = name, self._onnx.TensorProto.FLOAT
+            element = _ELEMENTS[tensor.dtype]
+            proto.name, proto.data_type = name, getattr(self._onnx.TensorProto, element)
             proto.dims.extend(tensor.shape)
             proto.data_location = self._onnx.TensorProto.EXTERNAL
             place = {"location": location, "offset": tensor.offset, "length": tensor.length}

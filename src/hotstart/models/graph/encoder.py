@@ -9,7 +9,8 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.models.families import FAMILIES
 from hotstart.models.folder import Description
 from hotstart.models.graph.builder import GraphBuilder
-from hotstart.models.graph.positions import position_ids, relative_bias
+from hotstart.models.graph.positions import position_rows, relative_bias
+from hotstart.models.graph.weights import Weights
 from hotstart.models.safetensors import Tensor
 
 _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -25,12 +26,17 @@ _ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
 class Encoder:
-    """Adds the encoder of `model` to `graph`, its weights taken from `tensors`."""
+    """Adds the encoder of `model` to `graph`, `tensors` taken in as `weights` does it."""
 
     def __init__(
-        self, graph: GraphBuilder, model: Description, tensors: Mapping[str, Tensor]
+        self,
+        graph: GraphBuilder,
+        weights: Weights,
+        model: Description,
+        tensors: Mapping[str, Tensor],
     ) -> None:
         self._graph = graph
+        self._weights = weights
         self._model = model
         self._tensors = tensors
         self._family = FAMILIES[model.model_type]
@@ -54,23 +60,15 @@ class Encoder:
 
     def _embeddings(self, input_ids: str) -> str:
         graph, name = self._graph, "embeddings."
-        segments = segment_table = positions = ""
-        if self._family.segments:
-            segments = graph.node("Sub", input_ids, input_ids)  # row 0 for every token
-            segment_table = self._weight(name + "token_type_embeddings.weight")
-        if self._family.positions_after_padding:
-            positions = position_ids(graph, input_ids, self._model.pad_token_id)
-        return graph.fused(
-            "EmbedLayerNormalization",
-            *(input_ids, segments),
-            self._weight(name + "word_embeddings.weight"),
-            self._weight(name + "position_embeddings.weight"),
-            segment_table,
-            self._weight(name + "LayerNorm.weight"),
-            self._weight(name + "LayerNorm.bias"),
-            *("", positions),
-            outputs=2,  # the second, a mask index, is required and not used
-            epsilon=self._epsilon,
+        words = self._weights.lookup(self._tensor(name + "word_embeddings.weight"), input_ids)
+        pad = self._model.pad_token_id if self._family.positions_after_padding else None
+        table = self._weight(name + "position_embeddings.weight")
+        segment = ""
+        if self._family.segments:  # row 0 for every token
+            rows = self._weight(name + "token_type_embeddings.weight")
+            segment = graph.node("Gather", rows, graph.constant(0, "INT64"))
+        return self._add_and_norm(
+            name + "LayerNorm", words, position_rows(graph, input_ids, table, pad), segment
         )
 
     def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
@@ -78,8 +76,8 @@ class Encoder:
         graph, family = self._graph, self._family
         prefix = family.layer.format(number)
         heads = [
-            graph.node("Reshape", self._linear(prefix + name, hidden), shape)
-            for name in (family.query, family.key, family.value)
+            graph.node("Reshape", self._linear(prefix + name, hidden, exact=exact), shape)
+            for name, exact in ((family.query, False), (family.key, False), (family.value, True))
         ]
         context = graph.fused(
             *("MultiHeadAttention", *heads, "", attention_mask, bias), num_heads=self._heads
@@ -91,16 +89,15 @@ class Encoder:
         outer = self._linear(prefix + family.output, inner)
         return self._add_and_norm(prefix + family.output_norm, outer, hidden)
 
-    def _linear(self, name: str, rows: str) -> str:
-        """x @ W.T + b: torch stores W as (out, in)."""
-        weight, bias = self._weight(f"{name}.weight"), self._weight(f"{name}.bias")
-        return self._graph.node("Gemm", rows, weight, bias, transB=1)
+    def _linear(self, name: str, rows: str, *, exact: bool = False) -> str:
+        weight, bias = self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias")
+        return self._weights.linear(rows, weight, bias, exact=exact)
 
-    def _add_and_norm(self, name: str, value: str, residual: str) -> str:
-        scale, shift = self._weight(f"{name}.weight"), self._weight(f"{name}.bias")
-        return self._graph.fused(
-            "SkipLayerNormalization", value, residual, scale, shift, epsilon=self._epsilon
-        )
+    def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
+        """The layer normalisation of value + residual + `row`, the last for every token."""
+        inputs = [value, residual, self._weight(f"{name}.weight"), self._weight(f"{name}.bias")]
+        inputs += [row] if row else []  # OpenVINO does not take an empty name for none
+        return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
 
     def _activate(self, value: str) -> str:
         if self._activation == "relu":
@@ -120,12 +117,15 @@ class Encoder:
         )
 
     def _weight(self, name: str) -> str:
+        return self._weights.whole(self._tensor(name))
+
+    def _tensor(self, name: str) -> Tensor:
         tensor = self._tensors.get(self._prefix + name)
         for new, old in _LEGACY_NAMES:
             tensor = tensor or self._tensors.get(self._prefix + name.replace(new, old))
         if tensor is None:
             raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
-        return self._graph.weight(tensor)
+        return tensor
 
     def _find_prefix(self) -> str:
         marker = "embeddings.word_embeddings.weight"

@@ -11,6 +11,7 @@ from hotstart.models.folder import Description
 from hotstart.models.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.models.graph.encoder import Encoder
 from hotstart.models.graph.pooling import apply_head, pool
+from hotstart.models.graph.weights import Linked, Quantized
 from hotstart.models.safetensors import Tensor
 from hotstart.types import Graphs
 
@@ -19,28 +20,39 @@ _VECTOR_OUTPUTS = ("sentence_embedding",)
 
 
 def write_graphs(
-    model: Description, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+    model: Description,
+    folder: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    *,
+    quantized: bool = False,
 ) -> Graphs:
     """Write the graph files of `model` into the artifact `folder` and say how they are run.
 
     Args:
         model: what to build.
-        folder: where `tensors` lie and the graphs go.
-        tensors: the float32 weights in `folder`: the encoder's under "", a Dense layer's under its
-            module's path.
+        folder: where the graphs go.
+        tensors: the weights, the encoder's under "", a Dense layer's under its module's path.
+            They are float32 and in `folder`, or anything of FLOATS anywhere where `quantized`.
+        quantized: write the weights that the graph uses into `folder`, in 8 bits where it pays.
+            Not for a shipped graph.
     """
     if model.shipped_graph is None:
-        return _write_built(model, folder, tensors)
+        return _write_built(model, folder, tensors, quantized)
     return _write_head(model, model.shipped_graph, folder, tensors)
 
 
 def _write_built(
-    model: Description, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+    model: Description,
+    folder: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    quantized: bool,
 ) -> Graphs:
     graph = GraphBuilder(folder)
-    tokens = Encoder(graph, model, tensors[""]).tokens("input_ids", "attention_mask")
+    weights = Quantized(graph, folder) if quantized else Linked(graph)
+    encoder = Encoder(graph, weights, model, tensors[""])
+    tokens = encoder.tokens("input_ids", "attention_mask")
     vectors = pool(graph, tokens, "attention_mask", model.poolings)
-    vectors = apply_head(graph, vectors, model.head, tensors)
+    vectors = apply_head(graph, weights, vectors, model.head, tensors)
     inputs = {"input_ids": ("INT32", 2), "attention_mask": ("INT32", 2)}
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return Graphs(encoder="model.onnx", output=OUTPUT, optimized=True, head=None)
@@ -55,7 +67,7 @@ def _write_head(
         if name in outputs:
             graph = GraphBuilder(folder)
             vectors = pool(graph, "tokens", "attention_mask", model.poolings)
-            vectors = apply_head(graph, vectors, model.head, tensors)
+            vectors = apply_head(graph, Linked(graph), vectors, model.head, tensors)
             inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
             content = graph.build(inputs, vectors, model.dimension)
             write_whole(os.path.join(folder, "head.onnx"), content)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hotstart.errors import ModelDamaged
 from hotstart.models.graph.builder import GraphBuilder
+from hotstart.models.graph.weights import Weights
 from hotstart.models.modules import DenseLayer, HeadStep
 from hotstart.models.safetensors import Tensor
 
@@ -30,28 +31,36 @@ def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[
 
 def apply_head(
     graph: GraphBuilder,
+    weights: Weights,
     vectors: str,
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
 ) -> str:
-    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path."""
+    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path.
+
+    Dense layers stay whole in any precision: they are small, and what they get wrong stays in.
+    """
     for step in head:
         if isinstance(step, DenseLayer):
-            vectors = _dense(graph, vectors, step, tensors[step.path])
+            vectors = _dense(graph, weights, vectors, step, tensors[step.path])
         else:
             vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
     return vectors
 
 
 def _dense(
-    graph: GraphBuilder, vectors: str, layer: DenseLayer, tensors: Mapping[str, Tensor]
+    graph: GraphBuilder,
+    weights: Weights,
+    vectors: str,
+    layer: DenseLayer,
+    tensors: Mapping[str, Tensor],
 ) -> str:
     names = ["linear.weight", "linear.bias"][: 1 + layer.bias]
     for name in names:
         if name not in tensors:
             raise ModelDamaged(layer.path, reason=f"no tensor {name}")
-    weights = [graph.weight(tensors[name]) for name in names]
-    return _ACTIVATIONS[layer.activation](graph, graph.node("Gemm", vectors, *weights, transB=1))
+    parts = [weights.whole(tensors[name]) for name in names]
+    return _ACTIVATIONS[layer.activation](graph, graph.node("Gemm", vectors, *parts, transB=1))
 
 
 def _cls(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:

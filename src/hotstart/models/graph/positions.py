@@ -7,6 +7,18 @@ from hotstart.models.graph.builder import GraphBuilder
 _MAX_DISTANCE = 128  # beyond it, all distances share a bucket (transformers' MPNetEncoder)
 
 
+def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
+    """Add the rows of the position embedding `table` that the tokens' positions name.
+
+    Without `padding` positions count from 0 for every text, and the rows are (tokens, hidden).
+    With it they are RoBERTa's `position_ids`, and the rows (batch, tokens, hidden).
+    """
+    if padding is not None:
+        return graph.node("Gather", table, position_ids(graph, input_ids, padding))
+    start, length = graph.constant([0], "INT64"), graph.node("Shape", input_ids, start=1)
+    return graph.node("Slice", table, start, length, start)  # the last names the axis
+
+
 def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
     """Add the positions of tokens counted from pad_token_id + 1, padding left at pad_token_id.
 

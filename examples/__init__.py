@@ -1,0 +1,1 @@
+"""Small real programs that use hotstart, each with its tests in `tests/examples/`."""

@@ -1,0 +1,1 @@
+"""An interviewer that greets at once, whatever its embedding model is doing at that moment."""

@@ -1,0 +1,78 @@
+"""`hotstart profile`: where the time goes on the way to the first vector."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+
+from hotstart.config import Settings, read_settings
+from hotstart.durable import write_whole
+from hotstart.errors import ArtifactDamaged, InvalidInput
+from hotstart.models.artifacts import find
+from hotstart.models.sources import locate
+from hotstart.models.spec import ModelSpec
+from hotstart.profiling.chart import chart
+from hotstart.profiling.page import page
+from hotstart.profiling.profiler import Subject, profile
+from hotstart.progress import bar
+from hotstart.types import LoadingStrategy
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure fresh processes and print where their time goes."""
+    subject = _subject(arguments.model, arguments.strategy)
+    if arguments.html:
+        _check_folder(arguments.html)  # before the minute it takes, not after
+    with bar("Measuring", 100) as advance:
+        shown = 0
+
+        def on_run(done: int, total: int) -> None:
+            nonlocal shown
+            advance(100 * done // total - shown)
+            shown = 100 * done // total
+
+        report = profile(subject, arguments.runs, arguments.against, on_run)
+    if arguments.json:
+        print(json.dumps(report.as_json(), indent=1))
+    else:
+        print(chart(report, min(100, shutil.get_terminal_size().columns)))
+    if arguments.html:
+        write_whole(os.path.abspath(arguments.html), page(report).encode())
+    return 0
+
+
+def _subject(model: str, strategy: str | None) -> Subject:
+    names = [known.value for known in LoadingStrategy]
+    if strategy is not None and strategy not in names:
+        raise InvalidInput("--strategy", got=strategy, expected=f"one of {', '.join(names)}")
+    settings = read_settings()
+    folder = _own_folder(ModelSpec(model), settings)
+    elsewhere = folder is not None and _device(folder) != _device(settings.cache_dir)
+    return Subject(model, strategy, folder, elsewhere)
+
+
+def _own_folder(spec: ModelSpec, settings: Settings) -> str | None:
+    """The model's own files, None where only what was prepared of them is left."""
+    try:
+        artifact = find(spec, settings)
+    except ArtifactDamaged:
+        artifact = None
+    if artifact is None:
+        return locate(spec, settings).folder
+    folder = artifact.metadata.original_folder
+    return folder if os.path.isdir(folder) else None
+
+
+def _device(path: str) -> int:
+    """The file system of `path`, or of where it would be made."""
+    path = os.path.realpath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return os.stat(path).st_dev
+
+
+def _check_folder(path: str) -> None:
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise InvalidInput("--html", got=path, expected="a file in a folder that is there")

@@ -1,0 +1,198 @@
+"""An engine without a model, for tests of what waits for models: deterministic, slow at will."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hotstart.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PREFIX = "fake:"
+
+
+class FakeSettings(NamedTuple):
+    """What a `FakeEngine` does.
+
+    Attributes:
+        name: engines of one name share a `Rehearsal`: the count of their loads, and its release.
+        dimension: length of a vector.
+        load_seconds: how long the constructor takes.
+        fail_loads: so many constructions of this name fail before one succeeds; after
+            `load_seconds`, as real ones do.
+        fail_message: what they fail with.
+        hang_load: the constructor returns only after `rehearsal(name).release()`.
+        encode_seconds: how long a call of `embed` takes.
+        fail_texts: texts that make `embed` fail.
+    """
+
+    name: str = "fake"
+    dimension: int = 8
+    load_seconds: float = 0.0
+    fail_loads: int = 0
+    fail_message: str = "this load was set to fail"
+    hang_load: bool = False
+    encode_seconds: float = 0.0
+    fail_texts: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, source: str) -> FakeSettings:
+        """Read `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
+
+        `hang_load` is `true` or `false`; several `fail_texts` stand between bars (`a|b`). A comma
+        cannot be part of a value.
+
+        Raises:
+            InvalidInput: a key that is not known, or a value that is none of its kind.
+        """
+        settings: dict[str, Any] = {}
+        for part in filter(None, source.removeprefix(PREFIX).split(",")):
+            key, _, value = part.partition("=")
+            key = key.strip()
+            if key not in _READERS:
+                known = ", ".join(_READERS)
+                raise InvalidInput("fake setting", got=key, expected=f"one of {known}")
+            settings[key] = _read(key, value)
+        return cls(**settings)
+
+
+class _Kind(NamedTuple):
+    """How a value is read from its text, and what it has to be."""
+
+    read: Callable[[str], Any]
+    expected: str
+
+
+def _number(text: str, least: int = 0) -> int:
+    if (number := int(text)) < least:
+        raise ValueError(text)
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < threading.TIMEOUT_MAX:
+        raise ValueError(text)
+    return seconds
+
+
+_TEXT = _Kind(str, "a text without a comma")
+_SECONDS = _Kind(_seconds, "seconds, 0 or more")
+_READERS: Mapping[str, _Kind] = {
+    "name": _TEXT,
+    "dimension": _Kind(lambda text: _number(text, 1), "a number, 1 or more"),
+    "load_seconds": _SECONDS,
+    "fail_loads": _Kind(_number, "a number, 0 or more"),
+    "fail_message": _TEXT,
+    "hang_load": _Kind(lambda text: {"true": True, "false": False}[text], "true or false"),
+    "encode_seconds": _SECONDS,
+    "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts with | between them"),
+}
+
+
+def _read(key: str, value: str) -> Any:
+    kind = _READERS[key]
+    try:
+        return kind.read(value)
+    except (ValueError, KeyError):
+        raise InvalidInput(f"fake setting {key}", got=value, expected=kind.expected) from None
+
+
+class Rehearsal:
+    """What the fake engines of one name have in common, in this process.
+
+    Attributes:
+        loads: constructions begun.
+        failures: how many of them failed as they were set to.
+    """
+
+    def __init__(self) -> None:
+        self.loads = 0
+        self.failures = 0
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+
+    def release(self) -> None:
+        """Let constructors that hang go on, those to come too."""
+        self._released.set()
+
+    def load(self, settings: FakeSettings) -> None:
+        """Take the time that `settings` say, then succeed or fail."""
+        with self._lock:
+            self.loads += 1
+        if settings.hang_load:
+            self._released.wait()
+        _pass_time(settings.load_seconds)
+        with self._lock:
+            failing = self.failures < settings.fail_loads
+            self.failures += failing
+        if failing:
+            raise RuntimeError(settings.fail_message)
+
+
+_rehearsals: defaultdict[str, Rehearsal] = defaultdict(Rehearsal)
+_rehearsals_lock = threading.Lock()
+
+
+def rehearsal(name: str = "fake") -> Rehearsal:
+    """Return what the fake engines called `name` have in common."""
+    with _rehearsals_lock:
+        return _rehearsals[name]
+
+
+def forget_rehearsal(name: str = "fake") -> None:
+    """Release what hangs under `name` and let its counts begin anew."""
+    with _rehearsals_lock:
+        past = _rehearsals.pop(name, None)
+    if past is not None:
+        past.release()
+
+
+class FakeEngine:
+    """Vectors from a hash of the text; see `hotstart.engines.base.Engine` for what it promises.
+
+    A text's vector has length 1 and depends on the text and the dimension alone: the same in
+    every process and on every machine. Vectors of different texts are unrelated.
+    """
+
+    name = "fake"
+
+    def __init__(self, settings: FakeSettings | None = None) -> None:
+        settings = settings or FakeSettings()
+        rehearsal(settings.name).load(settings)
+        self.dimension = settings.dimension
+        self._settings: FakeSettings | None = settings
+
+    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+        assert self._settings is not None, "embed after close"
+        _pass_time(self._settings.encode_seconds)
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        for row, text in enumerate(texts):
+            if text in self._settings.fail_texts:
+                raise RuntimeError(f"this text was set to fail: {text!r}")
+            vectors[row] = _vector(text, self.dimension)
+        return vectors
+
+    def close(self) -> None:
+        """Let no call follow."""
+        self._settings = None
+
+
+def _vector(text: str, dimension: int) -> NDArray[np.float32]:
+    digest = hashlib.shake_128(text.encode("utf-8", "surrogatepass")).digest(4 * dimension)
+    # Odd numbers over a power of two: within (-1, 1) and never zero.
+    spread = (np.frombuffer(digest, "<u4") + 0.5) / 2**31 - 1
+    vector: NDArray[np.float32] = (spread / np.linalg.norm(spread)).astype(np.float32)
+    return vector
+
+
+def _pass_time(seconds: float) -> None:
+    if seconds:
+        threading.Event().wait(seconds)

@@ -1,0 +1,186 @@
+"""Static embeddings (model2vec): a row of a table for each token, and their mean.
+
+Reads the folder itself and answers what `model2vec.StaticModel` answers: importing that package
+takes 160 ms, the 60 of NumPy included, and copies the table, which is mapped here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hotstart.engines.text import TOKENIZER, open_tokenizer
+from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULT_MAX_LENGTH = 512
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
+
+
+class _Layout(NamedTuple):
+    """Where a folder keeps its parts: as model2vec or as sentence-transformers saved it."""
+
+    config: str
+    part: str
+    table: str
+
+    def files(self, folder: str) -> tuple[str, str, str]:
+        """Configuration, tensors and tokenizer."""
+        inner = os.path.join(folder, self.part)
+        return (
+            os.path.join(folder, self.config),
+            os.path.join(inner, "model.safetensors"),
+            os.path.join(inner, TOKENIZER),
+        )
+
+
+_LAYOUTS = (
+    _Layout("config.json", "", "embeddings"),
+    _Layout("config_sentence_transformers.json", "", "embedding.weight"),
+    _Layout("config_sentence_transformers.json", "0_StaticEmbedding", "embedding.weight"),
+)
+
+
+class StaticEngine:
+    """Runs a model2vec folder; see `hotstart.engines.base.Engine` for what it promises.
+
+    Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
+    vector. `batch_size` changes nothing: every text is averaged on its own.
+    """
+
+    name = "static"
+
+    def __init__(self, folder: str) -> None:
+        layout = _layout_of(folder)
+        config_path, tensors_path, tokenizer_path = layout.files(folder)
+        config = _read_config(config_path)
+        tensors = _map_tensors(tensors_path)
+        if layout.table not in tensors:
+            raise ModelDamaged(tensors_path, reason=f"no tensor {layout.table}")
+        self._table: NDArray[Any] | None = tensors[layout.table]
+        self._mapping, self._weights = tensors.get("mapping"), tensors.get("weights")
+        self._normalize = bool(config.get("normalize", False))
+        self._words = _Words(tokenizer_path, config.get("max_length", DEFAULT_MAX_LENGTH))
+        self.dimension = int(self._table.shape[1])
+        rows = len(self._table if self._mapping is None else self._mapping)
+        if rows != self._words.size:
+            reason = f"{rows} rows for the {self._words.size} tokens of {tokenizer_path}"
+            raise ModelDamaged(tensors_path, reason=reason)
+
+    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+        table = self._table
+        assert table is not None, "embed after close"
+        # A table of float16 gives vectors rounded to float16, as model2vec's are.
+        rounded = table.dtype if table.dtype.kind == "f" else np.dtype(np.float32)
+        means = np.zeros((len(texts), self.dimension), rounded)
+        for row, tokens in enumerate(self._words.ids(texts)):
+            if tokens:
+                means[row] = self._rows(table, np.array(tokens)).mean(axis=0)
+        if not self._normalize:
+            return means.astype(np.float32, copy=False)
+        vectors = means.astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
+        return vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
+
+    def close(self) -> None:
+        """Give the mapped table back."""
+        self._table = self._mapping = self._weights = None
+
+    def _rows(self, table: NDArray[Any], tokens: NDArray[np.int64]) -> NDArray[Any]:
+        rows = table[tokens if self._mapping is None else self._mapping[tokens]]
+        return rows if self._weights is None else rows * self._weights[tokens, None]
+
+
+class _Words:
+    """Texts to token ids without special and unknown tokens, cut as model2vec cuts them."""
+
+    def __init__(self, path: str, max_length: int | None) -> None:
+        self._tokenizer = open_tokenizer(path)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if max_length is not None:
+            self._tokenizer.enable_truncation(max_length)
+        self._max_length = max_length
+        self._longest: int | None = None
+        self._unknown = _unknown_id(self._tokenizer)
+        self.size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each of `texts`."""
+        encodings = self._tokenizer.encode_batch_fast(
+            [self._cut(text) for text in texts], add_special_tokens=False
+        )
+        return [[id for id in each.ids if id != self._unknown] for each in encodings]
+
+    def _cut(self, text: str) -> str:
+        """What model2vec gives to the tokenizer: as many characters as tokens of median length."""
+        limit = self._max_length
+        if limit is None or len(text) <= limit:  # the median is 1 at least
+            return text
+        if self._longest is None:  # takes the whole vocabulary, so only for the first long text
+            lengths = [len(token) for token in self._tokenizer.get_vocab()]
+            self._longest = limit * int(np.median(lengths))
+        return text[: self._longest]
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The id of the token for unknown words, of each kind of vocabulary; None where it has none."""
+    model = tokenizer.model
+    if hasattr(model, "unk_token"):  # WordPiece, BPE, WordLevel
+        known = model.unk_token is not None
+        found: int | None = tokenizer.token_to_id(model.unk_token) if known else None
+    else:  # Unigram
+        found = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    return found
+
+
+def _layout_of(folder: str) -> _Layout:
+    for layout in _LAYOUTS:
+        if all(map(os.path.exists, layout.files(folder))):
+            return layout
+    missing = [path for path in _LAYOUTS[0].files(folder) if not os.path.exists(path)]
+    names = [os.path.basename(path) for path in missing]
+    raise ModelIncomplete(folder, folder=folder, missing=names, on_hub=False)
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (ValueError, TypeError) as error:
+        raise ModelDamaged(path, reason=f"unreadable ({error})") from error
+
+
+def _map_tensors(path: str) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file by name, each where it lies in the mapped file."""
+    try:
+        raw = np.asarray(np.memmap(path, np.uint8, "r"))
+        length = int(raw[:8].view("<u8")[0])
+        data = raw[8 + length :]
+        header = json.loads(raw[8 : 8 + length].tobytes())
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            if entry["dtype"] not in _DTYPES:
+                raise UnsupportedModel(
+                    os.path.dirname(path),
+                    feature=f"dtype of {name}",
+                    got=entry["dtype"],
+                    supported=tuple(_DTYPES),
+                )
+        return {name: _tensor(data, **entry) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ModelDamaged(path, reason=f"unreadable ({error})") from error
+
+
+def _tensor(
+    data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]
+) -> NDArray[Any]:
+    begin, end = data_offsets
+    return data[begin:end].view(_DTYPES[dtype]).reshape(shape)

@@ -1,0 +1,81 @@
+"""The engine for CUDA, MPS and architectures without a graph: sentence-transformers, and torch."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hotstart._lazy import require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH_SIZE = 32  # sentence-transformers' own
+_constructing = threading.Lock()
+
+
+class TorchEngine:
+    """Runs a model folder; see `hotstart.engines.base.Engine` for what it promises.
+
+    The weights are taken as float32, whatever they are stored as. Calls from several threads take
+    turns: the tokenizers of transformers fail when two threads use one of them.
+
+    Args:
+        folder: a folder as sentence-transformers saves it; nothing is fetched.
+        device: torch's name of one (`cpu`, `cuda`, `cuda:1`, `mps`); None: the best there is.
+        trust_remote_code: run Python code that lies in the folder. Only ever from the code of a
+            program that trusts that folder, never from a request or a file.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, folder: str, device: str | None = None, trust_remote_code: bool = False
+    ) -> None:
+        with _constructing:  # two constructions at once break one another, imports included
+            self._torch = require("torch", extra="torch")
+            model = require("sentence_transformers", extra="torch").SentenceTransformer(
+                folder,
+                device=device,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                model_kwargs={"dtype": self._torch.float32},
+            )
+        model.truncate_dim = None  # cut, like the prompts, is what others decide
+        self._model: Any = model
+        self._turn = threading.Lock()
+        self.device = str(model.device)
+        self.dimension = self._find_dimension()
+
+    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+        assert self._model is not None, "embed after close"
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        return self._encode(list(texts), batch_size or _BATCH_SIZE)
+
+    def close(self) -> None:
+        """Drop the model and give its memory back, a device's too."""
+        self._model = None
+        gc.collect()  # a torch module and its parts refer to one another
+        if self.device.startswith("cuda"):
+            self._torch.cuda.empty_cache()
+
+    def _find_dimension(self) -> int:
+        told = self._model.get_embedding_dimension()
+        return int(self._encode([""], 1).shape[1] if told is None else told)
+
+    def _encode(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
+        with self._turn:
+            vectors = self._model.encode(
+                texts,
+                prompt="",  # or the model's default one would be put before texts that have theirs
+                batch_size=batch_size,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+        return np.asarray(vectors, np.float32)

@@ -1,0 +1,101 @@
+"""What an artifact of lower precision costs and gives, as measured when it is prepared.
+
+This part of the house cannot run a model; whoever can hands in a `Measure`. It runs PROBES through
+both forms of the model that it is given, the new one and float32.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hotstart.models.folder import Description
+from hotstart.models.metadata import Measured, Metadata
+from hotstart.models.variant import write_variant
+from hotstart.types import Prepared
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Measure = Callable[[Prepared, Prepared], Measured]
+"""Measures the first against the second, the same model in float32. The folders of both go away
+or move as soon as it returns: it must have closed what it opened in them."""
+
+SAME_SPACE = 0.999
+"""The least cosine to float32, over PROBES, at which vectors may stand for float32's."""
+
+PROBES: tuple[str, ...] = (
+    "a",
+    "OK",
+    "No?",
+    "...",
+    "42",
+    "hello world",
+    "The cat sat on the mat.",
+    "THE CAT SAT ON THE MAT!",
+    "How do I reset my password?",
+    "What is the capital of France?",
+    "Paris is the capital and most populous city of France.",
+    "lol thats soooo funny 😂😂",
+    "https://example.com/photos/2021?id=7&size=large#top",
+    "Call +49 30 1234567 or write to someone@example.org by 31.12.2024.",
+    "The invoice of $1,234.56 is due in 30 days; late payment costs 1.5 % a month.",
+    "Ignore the noise: qwzx vbnm 0x7f3a 9f86d081884c7d65 !!! ???",
+    "def add(a, b):\n    return a + b  # sum of two numbers",
+    "SELECT name, COUNT(*) FROM users WHERE age > 30 GROUP BY name ORDER BY 2 DESC;",
+    "Traceback (most recent call last):\n  File \"app.py\", line 3\nKeyError: 'id'",
+    '<p class="x">Text &amp; more</p> {"id": 1, "tags": ["a", "b"]}',
+    "E = mc², ∫₀¹ x² dx = ⅓, and ∑ 1/n² = π²/6",
+    "Die Katze saß gestern auf der Matte und schlief.",
+    "¿Dónde está la biblioteca más cercana, por favor?",
+    "Le président a annoncé une réforme des retraites à l'Assemblée nationale.",
+    "Привет, мир! Кошка сидит на окне.",
+    "Ο γρήγορος σκύλος τρέχει στο πάρκο.",
+    "你好,世界。猫坐在垫子上。",
+    "東京は日本の首都で、人口が最も多い都市です。",
+    "안녕하세요, 오늘 날씨가 정말 좋네요.",
+    "مرحبا بالعالم، القطة تجلس على النافذة.",
+    "नमस्ते दुनिया, बिल्ली चटाई पर बैठी है।",
+    "The dog chased the cat around the garden, and then the cat sat on the mat again. " * 3,
+    "Photosynthesis converts light energy into chemical energy that is stored in sugars. "
+    "It takes place in the chloroplasts of plants and algae, releases oxygen as a by-product, "
+    "and feeds, directly or through other creatures, nearly all life on Earth. " * 8,
+)
+"""Short and long, prose and code, many scripts. Short texts show an error first."""
+
+
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosine of each row of `left` with the same row of `right`."""
+    import numpy as np
+
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    result: NDArray[np.float64] = (a * b).sum(-1) / np.maximum(lengths, 1e-300)
+    return result
+
+
+def measured(
+    metadata: Metadata, folder: str, model: Description, measure: Measure, float32: str
+) -> Metadata:
+    """Return `metadata` of the artifact in `folder` with what `measure` finds.
+
+    Args:
+        metadata: as it is before.
+        folder: the artifact's, complete but for its record.
+        model: what it was made from; written in float32 for the comparison, then removed.
+        measure: see `Measure`.
+        float32: the fingerprint of the model in float32, which the artifact may stand for where it
+            proves close enough.
+    """
+    reference = tempfile.mkdtemp(prefix="float32-", dir=folder)  # gone with it if killed
+    try:
+        graphs = write_variant(model, reference, "float32").graphs
+        plain = metadata._replace(graphs=graphs).prepared(reference)
+        found = measure(metadata.prepared(folder), plain)
+    finally:
+        shutil.rmtree(reference, ignore_errors=True)
+    same = found.cosine_min >= SAME_SPACE
+    return metadata._replace(measured=found, same_space_as=float32 if same else None)

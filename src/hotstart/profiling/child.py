@@ -1,0 +1,142 @@
+"""The program of a measured process; its text is handed to `python -c`, so that nothing of
+hotstart is imported before its clock runs.
+
+Arguments: what to load (`hotstart` or `sentence-transformers`), the model, the strategy or "", and
+`plain`, `imports` (run under -X importtime: marks go to standard error, between its lines) or
+`compiled` (bytecode may be written). Its last line of output is what it found, as JSON.
+"""
+
+from __future__ import annotations
+
+import time
+
+_BEGAN = time.monotonic()
+
+import atexit  # noqa: E402 - the clock goes first
+import os  # noqa: E402
+import sys  # noqa: E402
+
+if sys.argv[-1] == "imports":
+    os.write(2, b"hotstart mark start\n")
+
+TYPE_CHECKING = False  # typing's own import would be billed to nobody
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    Mark = Callable[[str], None]
+
+TEXT = "Where does the time go on the way to the first vector?"
+_TOKENIZER = ("hotstart.engines.text", "open_tokenizer")
+
+
+def main(subject: str, model: str, strategy: str, mode: str) -> None:
+    """Measure and print."""
+    if mode == "compiled":
+        sys.dont_write_bytecode = False
+    marks = [("start", _BEGAN)]
+
+    def mark(name: str) -> None:
+        if marks[-1][0] not in {name, "first vector"}:  # a second load is of no interest
+            marks.append((name, time.monotonic()))
+            if mode == "imports":
+                os.write(2, f"hotstart mark {name}\n".encode())
+
+    found: dict[str, Any] = {"marks": marks}
+    atexit.register(_tell, found)  # before the pool's own, and so after it: promotions have ended
+    try:
+        if subject == "hotstart":
+            _hotstart(model, strategy, mark, found, traced=mode == "imports")
+        else:
+            _sentence_transformers(model, mark)
+    except Exception as error:  # noqa: BLE001 - the parent is told and raises it
+        facts = getattr(error, "facts", f"{type(error).__name__}: {error}")
+        found["error"] = [facts, getattr(error, "remedy", "")]
+
+
+def _hotstart(
+    model: str, strategy: str, mark: Mark, found: dict[str, Any], *, traced: bool
+) -> None:
+    from hotstart.embedder import Embedder
+
+    mark("imported")
+    began = time.monotonic()
+    embedder = Embedder(
+        model, strategy=strategy or None, on_progress=lambda stage, fraction: mark(stage)
+    )
+    found["constructor"] = time.monotonic() - began
+    embedder.wait()
+    mark("ready")
+    embedder.encode(TEXT)
+    mark("first vector")
+    began = time.monotonic()
+    embedder.encode(TEXT)
+    found["second"] = time.monotonic() - began
+    found["engine"] = embedder.engine
+    found["status"] = embedder.status  # asked at the end
+    found["dont_write_bytecode"] = sys.dont_write_bytecode
+    found["uncompiled"] = _uncompiled()
+    if traced:
+        found["tokenizer"] = _tokenizer_time(embedder)
+
+
+def _sentence_transformers(model: str, mark: Mark) -> None:
+    import importlib
+
+    library = importlib.import_module("sentence_transformers")
+    mark("imported")
+    loaded = library.SentenceTransformer(model, device="cpu", local_files_only=True)
+    mark("ready")
+    loaded.encode(TEXT, show_progress_bar=False)
+    mark("first vector")
+
+
+def _tokenizer_time(embedder: Any) -> float | None:
+    """Seconds that the tokenizer takes of a load, from a second one watched by a profile hook."""
+    import threading
+
+    times: list[float] = []
+
+    def watch(frame: FrameType, event: str, argument: object) -> None:
+        name = frame.f_code.co_name
+        if (frame.f_globals.get("__name__"), name) == _TOKENIZER and event in {"call", "return"}:
+            times.append(time.monotonic())
+
+    embedder.unload()
+    threading.setprofile(watch)  # of the thread that loads
+    embedder.wait()
+    threading.setprofile(None)
+    return times[1] - times[0] if len(times) > 1 else None
+
+
+def _uncompiled() -> list[str]:
+    """The imported modules that were compiled anew, as no usable bytecode lay beside them."""
+    names = []
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if spec and spec.cached and str(spec.origin).endswith(".py"):
+            try:
+                with open(spec.cached, "rb") as file:
+                    header = file.read(12)
+                stamp = int(os.stat(spec.origin).st_mtime) & 0xFFFFFFFF
+                usable = header[4] != 0 or int.from_bytes(header[8:], "little") == stamp
+            except (OSError, IndexError):
+                usable = False
+            if not usable:
+                names.append(name)
+    return names
+
+
+def _tell(found: dict[str, Any]) -> None:
+    import json
+
+    status = found.pop("status", None)
+    if status is not None:
+        said = status()
+        found |= {"stages": said.stages, "refused": dict(said.refused), "strategy": said.strategy}
+    print(f"\n{json.dumps(found)}", flush=True)  # noqa: T201 - it is what this program is for
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,47 @@
+"""Every engine that the ordinary environment can open, over a small model."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from golden import DATA, FAMILIES
+from hotstart.config import read_settings
+from hotstart.engines import engine_class, open_engine
+from hotstart.engines.base import Engine
+from hotstart.engines.fake import FakeSettings
+from hotstart.models.ensure import ensure
+from hotstart.models.spec import ModelSpec
+from hotstart.types import Prepared, Stage
+
+STATIC = DATA / "static"
+
+
+def prepared(family: str) -> Prepared:
+    """The artifact of one of the tiny models."""
+    return ensure(ModelSpec(str(FAMILIES / family / "model")), read_settings()).prepared
+
+
+def skip_without_openvino() -> None:
+    """Look for it without importing it: the engine keeps its telemetry out."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+
+
+def openvino(family: str, stage: Stage = "full", cache: Path | None = None) -> Engine:
+    """OpenVINO over one of the tiny models."""
+    skip_without_openvino()
+    return open_engine("openvino", prepared(family), stage, 2, str(cache) if cache else None)
+
+
+OPENERS: dict[str, Callable[[], Engine]] = {
+    "onnx": lambda: open_engine("onnx", prepared("bert-mean-normalize"), "full", 2),
+    "onnx with a head": lambda: open_engine("onnx", prepared("onnx-only"), "full", 2),
+    "openvino": lambda: openvino("bert-mean-normalize"),
+    "openvino with a head": lambda: openvino("onnx-only"),
+    "static": lambda: engine_class("static")(str(STATIC / "wordpiece-normalize" / "model")),
+    "fake": lambda: engine_class("fake")(FakeSettings("contract")),
+}

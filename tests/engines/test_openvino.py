@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from engines.opening import openvino, prepared, skip_without_openvino
+from golden import FAMILIES, cosines, family_texts
+from hotstart.engines import open_engine
+from hotstart.engines.openvino import inference_precision
+from hotstart.locks import exclusive
+
+NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
+TEXTS = family_texts()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stage", ["first light", "full"])
+def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
+    engine = openvino(name, stage)  # type: ignore[arg-type]
+    expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS)
+    least = 0.9999 if engine.precision == "f32" else 0.999  # type: ignore[attr-defined]
+    assert cosines(engine.embed(TEXTS), expected).min() >= least
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2", "f32"),
+        ("fpu avx2 avx512f avx512_vnni", "f32"),
+        ("avx512_bf16", "bf16"),
+        ("amx_tile amx_bf16", "bf16"),
+        ("amx_tile amx_int8", "f32"),
+        ("", "f32"),
+    ],
+)
+def test_bf16_is_for_processors_with_units_for_it(flags: str, expected: str) -> None:
+    assert inference_precision(flags.split()) == expected
+
+
+def blobs(cache: Path) -> list[Path]:
+    return sorted(cache.glob("*.blob"))
+
+
+def test_what_was_compiled_is_found_again(tmp_path: Path) -> None:
+    first = openvino("bert-max", cache=tmp_path).embed(TEXTS)
+    (blob,) = blobs(tmp_path)
+    written = blob.stat().st_mtime_ns
+    np.testing.assert_array_equal(openvino("bert-max", cache=tmp_path).embed(TEXTS), first)
+    assert [each.stat().st_mtime_ns for each in blobs(tmp_path)] == [written]
+
+
+def test_a_compiled_model_cut_short_is_compiled_anew(tmp_path: Path) -> None:
+    expected = openvino("bert-max", cache=tmp_path).embed(TEXTS)
+    (blob,) = blobs(tmp_path)
+    for size in (blob.stat().st_size // 2, 40, 0):
+        blob.chmod(0o600)
+        os.truncate(blob, size)
+        np.testing.assert_array_equal(openvino("bert-max", cache=tmp_path).embed(TEXTS), expected)
+
+
+def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) -> None:
+    """A model prepared anew leaves a graph that reads, byte for byte, as it did before."""
+    cache, artifact = tmp_path / "cache", prepared("bert-max")
+    moved = artifact._replace(folder=str(tmp_path / "artifact"))
+    shutil.copytree(artifact.folder, moved.folder)
+    before = open_engine("openvino", moved, "full", 2, str(cache)).embed(TEXTS)
+    weights = Path(moved.folder, "model.safetensors")
+    content = bytearray(weights.read_bytes())
+    middle = len(content) // 2 & ~3
+    content[middle : middle + 400] = np.linspace(-1, 1, 100, dtype="<f4").tobytes()
+    stamp = weights.stat()
+    weights.unlink()
+    weights.write_bytes(content)
+    os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    after = open_engine("openvino", moved, "full", 2, str(cache)).embed(TEXTS)
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(
+        after, open_engine("onnx", moved, "full", 2).embed(TEXTS), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_load_beside_another_does_without_the_cache(tmp_path: Path) -> None:
+    with exclusive(str(tmp_path / "lock")):
+        assert openvino("bert-max", cache=tmp_path).embed(TEXTS).shape[0] == len(TEXTS)
+    assert blobs(tmp_path) == []
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    engine = openvino("bert-max", cache=tmp_path / "file" / "cache")
+    assert engine.embed(TEXTS).shape[0] == len(TEXTS)
+
+
+def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
+    engine = openvino("bert-max")
+    expected = engine.embed(TEXTS)
+    run = engine._run  # type: ignore[attr-defined]
+    good = np.ones((2, 5), np.int32)
+    for _ in range(20):  # more often than there are requests to be lost
+        with pytest.raises(RuntimeError):
+            list(run([(good, good), (good, np.ones((3, 4), np.int32)), (good, good)]))
+    np.testing.assert_array_equal(engine.embed(TEXTS), expected)
+
+
+def test_nothing_is_reported_to_anyone(
+    python: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Openvino's telemetry would leave its files in the home folder, and need urllib."""
+    skip_without_openvino()
+    code = """if True:
+        import sys
+        from hotstart.engines.openvino import _library
+        assert hasattr(_library(), "Core")
+        print(sys.modules["openvino_telemetry"], "urllib.request" in sys.modules)
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    outcome = python("-c", code, env=environment | {"HOME": str(tmp_path)})
+    assert outcome.stdout == "None False\n", outcome.stderr
+    assert list(tmp_path.iterdir()) == []

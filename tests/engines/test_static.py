@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from engines.opening import STATIC
+from hotstart.engines.static import StaticEngine
+from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+
+NAMES = sorted(folder.name for folder in STATIC.iterdir() if folder.is_dir())
+
+
+def texts() -> list[str]:
+    entries = json.loads((STATIC / "texts.json").read_text())
+    return [e["text"] * e["times"] if isinstance(e, dict) else e for e in entries]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(STATIC / "unigram" / "model", tmp_path / "model"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_are_those_of_model2vec(name: str) -> None:
+    golden = np.load(STATIC / name / "vectors.npy")
+    engine = StaticEngine(str(STATIC / name / "model"))
+    assert engine.dimension == golden.shape[1]
+    np.testing.assert_allclose(engine.embed(texts()), golden, atol=1e-6, rtol=0)
+    alone = np.concatenate([engine.embed([text]) for text in texts()])
+    np.testing.assert_allclose(alone, golden, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model2vec_still_gives_the_golden_vectors(name: str) -> None:
+    model2vec = pytest.importorskip("model2vec")
+    folder = STATIC / name
+    live = model2vec.StaticModel.from_pretrained(folder / "model", force_download=False)
+    np.testing.assert_allclose(live.encode(texts()), np.load(folder / "vectors.npy"), atol=1e-6)
+
+
+def test_a_text_without_a_known_token_has_the_zero_vector() -> None:
+    engine = StaticEngine(str(STATIC / "wordlevel-half" / "model"))
+    assert not engine.embed(["", "東京", "[UNK]"]).any()
+
+
+def test_it_needs_neither_model2vec_nor_onnxruntime(
+    python: Callable[..., CompletedProcess[str]],
+) -> None:
+    code = f"""if True:
+        import sys
+        from hotstart.engines import engine_class
+        engine_class("static")({str(STATIC / "unigram" / "model")!r}).embed(["text"])
+        print({{"model2vec", "onnxruntime", "safetensors", "torch"}} & sys.modules.keys())
+    """
+    assert python("-c", code).stdout == "set()\n"
+
+
+def test_missing_files_are_named(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(ModelIncomplete, match=r"missing tokenizer\.json"):
+        StaticEngine(str(model))
+
+
+@pytest.mark.parametrize("length", [0, 5, 60, 500])
+def test_tensors_cut_short_are_damage(model: Path, length: int) -> None:
+    tensors = model / "model.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:length])
+    with pytest.raises(ModelDamaged, match=r"model\.safetensors is damaged"):
+        StaticEngine(str(model))
+
+
+def write_tensors(path: Path, header: object, data: bytes = b"") -> None:
+    raw = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        {"embeddings": 1},
+        {"embeddings": {"dtype": "F32", "shape": [2, 2]}},
+        {"embeddings": {"dtype": "F32", "shape": [9, 9], "data_offsets": [0, 16]}},
+        {"embeddings": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}},
+        {"others": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}},
+    ],
+)
+def test_tensors_that_cannot_be_right_are_damage(model: Path, header: object) -> None:
+    write_tensors(model / "model.safetensors", header, bytes(16))
+    with pytest.raises(ModelDamaged):
+        StaticEngine(str(model))
+
+
+def test_a_type_numpy_does_not_know_is_refused(model: Path) -> None:
+    entry = {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}
+    write_tensors(model / "model.safetensors", {"embeddings": entry}, bytes(8))
+    with pytest.raises(UnsupportedModel, match="BF16"):
+        StaticEngine(str(model))
+
+
+def test_a_configuration_that_cannot_be_read_is_damage(model: Path) -> None:
+    (model / "config.json").write_text("{")
+    with pytest.raises(ModelDamaged, match=r"config\.json"):
+        StaticEngine(str(model))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
+import pytest
+
+from engines.opening import STATIC, prepared
+from hotstart.engines import ENGINES, engine_class, open_engine
+from hotstart.errors import InvalidInput, MissingExtra
+
+
+def test_naming_engines_imports_none(python: Callable[..., CompletedProcess[str]]) -> None:
+    code = """if True:
+        import sys, hotstart.engines
+        assert hotstart.engines.ENGINES["torch"].extra == "torch"
+        print({"numpy", "onnxruntime", "openvino", "torch"} & sys.modules.keys())
+    """
+    assert python("-c", code).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_is_called_what_the_table_calls_it(name: str) -> None:
+    assert vars(engine_class(name))["name"] == name
+    assert ENGINES[name].extra in {name, None}
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidInput, match=r"'tpu'.*onnx, openvino, torch, static, fake"):
+        engine_class("tpu")
+    with pytest.raises(InvalidInput, match="'tpu'"):
+        open_engine("tpu", prepared("bert-cls"), "full", 1)
+
+
+@pytest.mark.parametrize("name", ["openvino", "torch"])  # engine, extra and library share it
+def test_a_missing_library_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    given = {"artifact": (prepared("bert-cls"), "full", 1, None), "folder": (str(STATIC),)}
+    with pytest.raises(MissingExtra, match=rf"pip install 'hotstart\[{name}\]'"):
+        engine_class(name)(*given[ENGINES[name].opened_from])

@@ -1,0 +1,91 @@
+"""The torch engine, in the environment that has torch; on the CPU alone."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from golden import FAMILIES, cosines, family_texts
+from hotstart.engines.torch import TorchEngine
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore"),  # torch's and transformers' own
+]
+
+TEXTS = family_texts()
+NAMES = sorted(
+    folder.name
+    for folder in FAMILIES.iterdir()
+    if (folder / "vectors.npy").exists() and folder.name != "onnx-only"  # no weights for torch
+)
+
+
+def folder_of(name: str) -> str:
+    return str(FAMILIES / name / "model")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[TorchEngine]:
+    opened = TorchEngine(folder_of("bert-mean-normalize"), "cpu")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vectors_are_those_of_sentence_transformers(name: str) -> None:
+    """Without the default prompt, where a model has one: the caller puts it there."""
+    engine = TorchEngine(folder_of(name), "cpu")
+    golden = np.load(FAMILIES / name / "vectors.npy")
+    before = "" if name != "bert-prompts" else _default_prompt(engine)
+    vectors = engine.embed([before + text for text in TEXTS])
+    assert (engine.dimension, engine.device) == (golden.shape[1], "cpu")
+    assert vectors.dtype == np.float32
+    assert cosines(vectors, golden).min() >= 0.9999
+    np.testing.assert_allclose(vectors, golden, atol=2e-4, rtol=2e-4)
+
+
+def _default_prompt(engine: TorchEngine) -> str:
+    model: Any = engine._model
+    return str(model.prompts[model.default_prompt_name])
+
+
+def test_one_vector_a_text_in_their_order(engine: TorchEngine) -> None:
+    alone = np.concatenate([engine.embed([text]) for text in TEXTS])
+    for batch_size in (None, 1, 4, 100):
+        together = engine.embed(TEXTS, batch_size)
+        np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-4)
+    none = engine.embed([])
+    assert none.shape == (0, engine.dimension)
+    assert none.dtype == np.float32
+
+
+def test_eight_threads_at_once(engine: TorchEngine) -> None:
+    expected = engine.embed(TEXTS)
+    with ThreadPoolExecutor(8) as threads:
+        for vectors in threads.map(lambda _: engine.embed(TEXTS, 3), range(16)):
+            np.testing.assert_allclose(vectors, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_models_made_at_once_are_made_one_at_a_time() -> None:
+    with ThreadPoolExecutor(4) as threads:
+        engines = list(threads.map(lambda name: TorchEngine(folder_of(name), "cpu"), NAMES[:4]))
+    for name, engine in zip(NAMES[:4], engines, strict=True):
+        golden = np.load(FAMILIES / name / "vectors.npy")
+        assert cosines(engine.embed(TEXTS), golden).min() >= 0.9999
+
+
+def test_a_close_gives_the_model_back() -> None:
+    engine = TorchEngine(folder_of("bert-max"), "cpu")
+    model = weakref.ref(engine._model)
+    engine.close()
+    gc.collect()
+    assert model() is None
+    with pytest.raises(AssertionError, match="close"):
+        engine.embed(["text"])

@@ -1,0 +1,104 @@
+"""Numbers in 8 bits: how far they may be off, where they lie, what cannot be carried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hotstart.errors import ModelDamaged
+from hotstart.models import blocks
+from hotstart.models.blocks import BlockFile, Blocks, quantize_rows
+from hotstart.models.safetensors import Tensor
+
+
+def stored(folder: Path, array: NDArray[np.float32], dtype: str = "F32") -> Tensor:
+    """`array` as a tensor that lies in a file behind 8 bytes of something else."""
+    raw = {
+        "F32": lambda: array.tobytes(),
+        "F16": lambda: array.astype("<f2").tobytes(),
+        "BF16": lambda: (array.view("<u4") >> 16).astype("<u2").tobytes(),
+    }[dtype]()
+    path = folder / f"{dtype}.bin"
+    path.write_bytes(bytes(8) + raw)
+    return Tensor(str(path), dtype, array.shape, 8, len(raw))
+
+
+def array_of(tensor: Tensor) -> NDArray[np.float32]:
+    dtype = {"F32": "<f4", "U8": "u1"}[tensor.dtype]
+    with open(tensor.path, "rb") as file:
+        file.seek(tensor.offset)
+        raw = file.read(tensor.length)
+    return np.frombuffer(raw, dtype).reshape(tensor.shape).astype(np.float32)
+
+
+def widened(placed: Blocks, width: int) -> NDArray[np.float32]:
+    levels, scales, zeros = (array_of(part) for part in placed)
+    values: NDArray[np.float32] = (levels - zeros[..., None]) * scales[..., None]
+    return values.reshape(len(values), -1)[:, :width]
+
+
+@given(
+    rows=st.integers(1, 5),
+    width=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    size=st.sampled_from([1e-30, 1e-3, 1.0, 1e6]),
+    shift=st.sampled_from([0.0, 3.0, -3.0]),
+)
+def test_no_number_is_off_by_more_than_a_step(
+    rows: int, width: int, seed: int, size: float, shift: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    numbers = ((generator.standard_normal((rows, width)) + shift) * size).astype(np.float32)
+    levels, scales, zeros = quantize_rows(numbers, 16)
+    assert levels.shape == (rows, -(-width // 16), 16)
+    values = (levels.astype(np.float32) - zeros[..., None]) * scales[..., None]
+    off = np.abs(values.reshape(rows, -1)[:, :width] - numbers)
+    allowed = np.repeat(scales, 16, axis=1)[:, :width]  # half for the level, half for the zero
+    assert (off <= allowed * 1.001).all()
+
+
+def test_zeros_stay_zeros() -> None:
+    numbers = np.zeros((2, 32), np.float32)
+    numbers[1, ::3] = 0.7
+    levels, scales, zeros = quantize_rows(numbers, 16)
+    values = ((levels.astype(np.float32) - zeros[..., None]) * scales[..., None]).reshape(2, 32)
+    assert (values[numbers == 0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_a_matrix_is_put_down_a_few_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    numbers = np.random.default_rng(1).standard_normal((101, 48)).astype(np.float32)
+    tensor = stored(tmp_path, numbers, dtype)
+    whole = BlockFile(str(tmp_path / "whole.bin")).blocks(tensor, 16)
+    monkeypatch.setattr(blocks, "_CHUNK", 48 * 7)
+    parts = BlockFile(str(tmp_path / "parts.bin")).blocks(tensor, 16)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(array_of(one), array_of(other))
+    assert np.abs(widened(parts, 48) - numbers).max() < 0.04
+
+
+def test_float32_is_put_down_as_it_is_and_large_tensors_begin_at_a_page(tmp_path: Path) -> None:
+    large = stored(tmp_path, np.arange(5000, dtype=np.float32).reshape(50, 100))
+    file = BlockFile(str(tmp_path / "weights.bin"))
+    small = file.whole(Tensor(large.path, "F32", (3,), large.offset, 12))
+    placed = file.whole(large)
+    assert small.offset == 0
+    assert placed.offset == 4096
+    np.testing.assert_array_equal(array_of(placed), array_of(large))
+    assert file.whole(large) == placed, "put down once"
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_finite_number_is_refused(tmp_path: Path, wrong: float) -> None:
+    numbers = np.ones((4, 16), np.float32)
+    numbers[2, 3] = wrong
+    tensor = stored(tmp_path, numbers)
+    with pytest.raises(ModelDamaged, match="not a finite number"):
+        BlockFile(str(tmp_path / "weights.bin")).blocks(tensor, 16)

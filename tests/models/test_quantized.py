@@ -1,0 +1,175 @@
+"""The 8-bit variant: how close its vectors are, what it weighs, and which space it may claim."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from golden import DATA, FAMILIES, cosines, family_texts
+from hotstart.config import Settings
+from hotstart.engines import open_engine
+from hotstart.errors import InvalidInput
+from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
+from hotstart.models.ensure import ensure
+from hotstart.models.measuring import PROBES, SAME_SPACE
+from hotstart.models.measuring import cosines as probe_cosines
+from hotstart.models.metadata import Measured
+from hotstart.models.names import artifact_folder
+from hotstart.models.prepare import prepare, remove
+from hotstart.models.spec import ModelSpec
+from hotstart.types import Prepared
+
+DEFAULT = ModelSpec("all-MiniLM-L6-v2", precision="int8")
+TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
+BUILT = sorted(
+    folder.name
+    for folder in FAMILIES.iterdir()
+    if (folder / "vectors.npy").exists() and folder.name != "onnx-only"
+)
+
+
+def embed(prepared: Prepared, texts: list[str]) -> NDArray[np.float32]:
+    engine = open_engine("onnx", prepared, "full", 2)
+    try:
+        return engine.embed(texts)
+    finally:
+        engine.close()
+
+
+def measure(prepared: Prepared, float32: Prepared) -> Measured:
+    """As the pool measures, but for what depends on the machine."""
+    found = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
+    return Measured(1, 0.1, 2.0, float(found.min()), float(found.mean()))
+
+
+def far(prepared: Prepared, float32: Prepared) -> Measured:
+    return Measured(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
+
+
+def test_the_vectors_of_the_default_model_keep_the_promise(settings: Settings) -> None:
+    entries = json.loads((DATA / "golden" / "texts.json").read_text())
+    texts = [entry["text"] * entry.get("times", 1) for entry in entries]
+    golden = np.load(DATA / "golden" / "vectors.npy")
+    found = cosines(embed(ensure(DEFAULT, settings).prepared, texts), golden)
+    assert found.min() >= 0.999
+    assert found.mean() >= 0.9997
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_family_can_be_had_in_8_bits(settings: Settings, name: str) -> None:
+    """Random weights over 32 dimensions average little out: the bound is wider here."""
+    spec = ModelSpec(str(FAMILIES / name / "model"), precision="int8")
+    artifact = ensure(spec, settings)
+    prompt = artifact.metadata.prompts.get(artifact.metadata.default_prompt_name or "", "")
+    vectors = embed(artifact.prepared, [prompt + text for text in family_texts()])
+    assert cosines(vectors, np.load(FAMILIES / name / "vectors.npy")).min() >= 0.99
+
+
+def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settings) -> None:
+    artifact = ensure(DEFAULT, fresh)
+    plain = ensure(replace(DEFAULT, precision="float32"), fresh)
+    assert sorted(os.listdir(artifact.folder)) == [
+        "metadata.json",
+        "model.onnx",
+        "tokenizer.json",
+        "weights.int8.bin",
+    ]
+    assert artifact.metadata.weights_bytes < plain.metadata.weights_bytes * 0.35
+    assert artifact.metadata.parameters == plain.metadata.parameters
+    assert artifact.metadata.precision == "int8"
+    assert artifact.metadata.original_files == plain.metadata.original_files
+    assert verify(artifact) == []
+
+
+def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
+    artifact = ensure(DEFAULT, fresh, measure=measure)
+    found = find(DEFAULT, fresh)
+    assert found == artifact
+    assert isinstance(artifact.metadata.measured, Measured)
+    assert SAME_SPACE <= artifact.metadata.measured.cosine_min < 1
+    content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
+    assert content["measured"]["text_ms"] == 2.0
+    assert os.path.basename(artifact.folder) == "onnx-int8"
+    assert not [name for name in os.listdir(artifact.folder) if name.startswith("float32")]
+
+
+def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Settings) -> None:
+    metadata = ensure(DEFAULT, fresh, measure=measure).metadata
+    plain = ensure(replace(DEFAULT, precision="float32"), fresh, measure=measure).metadata
+    assert metadata.fingerprint != plain.fingerprint
+    assert metadata.same_space_as == plain.fingerprint == metadata.vector_space
+    assert (plain.measured, plain.same_space_as, plain.vector_space) == (
+        None,
+        None,
+        plain.fingerprint,
+    )
+
+
+@pytest.mark.parametrize("hook", [None, far])
+def test_unmeasured_or_too_far_it_does_not_pass_for_float32(fresh: Settings, hook: object) -> None:
+    metadata = ensure(TINY, fresh, measure=hook).metadata  # type: ignore[arg-type]
+    assert metadata.same_space_as is None
+    assert metadata.vector_space == metadata.fingerprint
+
+
+def test_the_float32_form_it_is_measured_against_is_the_model_itself(fresh: Settings) -> None:
+    seen = []
+
+    def look(prepared: Prepared, float32: Prepared) -> Measured:
+        seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
+        return Measured(1, 0.1, 2.0, 0.5, 0.6)
+
+    prepare(TINY, fresh, measure=look)
+    golden = np.load(FAMILIES / "bert-mean-normalize" / "vectors.npy")
+    quantized, plain = seen[0]
+    assert cosines(plain, golden).min() >= 0.9999
+    assert 0.99 <= cosines(quantized, golden).min() < 0.99999
+
+
+def test_a_measure_that_fails_leaves_nothing_behind(fresh: Settings) -> None:
+    def fail(prepared: Prepared, float32: Prepared) -> Measured:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        prepare(TINY, fresh, measure=fail)
+    assert os.listdir(os.path.dirname(artifact_folder(TINY, fresh))) == []
+
+
+def test_variants_lie_side_by_side_and_are_removed_together(fresh: Settings) -> None:
+    ensure(TINY, fresh)
+    ensure(replace(TINY, precision="float32"), fresh)
+    found = [entry for entry in list_artifacts(fresh) if isinstance(entry, Artifact)]
+    assert [entry.metadata.precision for entry in found] == ["float32", "int8"]
+    assert remove(replace(TINY, precision="float32"), fresh)
+    assert list(list_artifacts(fresh)) == []
+    assert not remove(TINY, fresh)
+
+
+def test_openvino_shares_the_artifact(fresh: Settings) -> None:
+    assert artifact_folder(replace(TINY, engine="openvino"), fresh) == artifact_folder(TINY, fresh)
+    assert ensure(replace(TINY, engine="openvino"), fresh).metadata.engine == "onnx"
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["bert-mean-normalize", "roberta-mean", "mpnet-mean-normalize"])
+def test_openvino_reads_either_precision(settings: Settings, name: str, precision: str) -> None:
+    pytest.importorskip("openvino")
+    prepared = ensure(
+        ModelSpec(str(FAMILIES / name / "model"), precision=precision), settings
+    ).prepared
+    engine = open_engine("openvino", prepared, "throughput", 2)
+    vectors = engine.embed(family_texts())
+    engine.close()
+    assert cosines(vectors, embed(prepared, family_texts())).min() >= 0.99
+
+
+def test_a_model_that_comes_as_an_onnx_file_stays_as_it_is(fresh: Settings) -> None:
+    spec = ModelSpec(str(FAMILIES / "onnx-only" / "model"), precision="int8")
+    with pytest.raises(InvalidInput, match=r"'int8'.*float32: .*onnx-only"):
+        ensure(spec, fresh)

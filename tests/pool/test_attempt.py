@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from hotstart.errors import LoadTimeout
+from hotstart.pool.instance import Instance
+from hotstart.types import Progress, Stage
+
+
+def test_a_load_that_hangs_has_failed_after_its_time_and_its_late_result_is_given_back() -> None:
+    gate = threading.Event()
+    closed: list[str] = []
+
+    def load(stage: Stage, report: Progress, beside: object) -> str:
+        report("engine", 0.5)
+        gate.wait(10)
+        return "model"
+
+    instance = Instance("m", load, closed.append, load_timeout=0.1)
+    began = time.monotonic()
+    with pytest.raises(LoadTimeout, match=r"after 0\.1 s \(stage engine\)"):
+        instance.wait()
+    assert time.monotonic() - began < 5
+    assert instance.state == "failed"
+    gate.set()
+    deadline = time.monotonic() + 10
+    while not closed and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert closed == ["model"]
+    assert instance.state == "failed"
+
+
+def test_a_load_in_time_is_not_given_up() -> None:
+    instance = Instance(
+        "m", lambda stage, report, beside: "model", lambda model: None, load_timeout=0.05
+    )
+    assert instance.wait()
+    time.sleep(0.1)
+    assert instance.state == "ready"
+
+
+def test_progress_is_told_to_those_who_listen() -> None:
+    def load(stage: Stage, report: Progress, beside: object) -> str:
+        report("metadata", 0.1)
+        report("engine", 0.7)
+        return "model"
+
+    told: list[tuple[str, float]] = []
+    instance = Instance("m", load, lambda model: None)
+    instance.listen(lambda stage, fraction: told.append((stage, fraction)))
+    instance.wait()
+    assert told == [("metadata", 0.1), ("engine", 0.7)]

@@ -1,0 +1,192 @@
+"""Every strategy and every engine, with real models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from golden import DATA, FAMILIES, cosines
+from hotstart import Embedder, LoadingStrategy
+from hotstart.config import Settings
+from hotstart.errors import ArtifactMissing, InsufficientMemory, InvalidInput, LoadFailed
+from hotstart.models.spec import ModelSpec
+from hotstart.pool.loading import prepare_artifact
+from hotstart.pool.pool import Pool
+from hotstart.resources import MemoryLeft
+
+TEXTS = ["how are models evicted?", "the cat sat on the mat", "", "Привет, мир"]
+TINY = FAMILIES / "bert-mean-normalize" / "model"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def expected() -> object:
+    return Embedder().encode(TEXTS)
+
+
+@pytest.mark.parametrize("strategy", [s for s in LoadingStrategy if s != "auto"])
+def test_every_strategy_gives_the_same_vectors(strategy: LoadingStrategy, expected: object) -> None:
+    prepare_artifact(ModelSpec("all-MiniLM-L6-v2"))
+    embedder = Embedder(strategy=strategy, pool=Pool())
+    assert isinstance(expected, np.ndarray)
+    least = 0.999 if strategy == "quantized" else 0.9999
+    assert cosines(embedder.encode(TEXTS), expected).min() >= least
+    assert embedder.status().strategy == strategy.value
+    assert embedder.status().stages
+
+
+@pytest.mark.parametrize(
+    ("strategy", "state"),
+    [
+        ("lazy", "unloaded"),
+        ("quantized", "unloaded"),
+        ("background", "loading"),
+        ("progressive", "loading"),
+        ("eager", "ready"),
+    ],
+)
+def test_when_a_strategy_starts(strategy: str, state: str) -> None:
+    began = time.monotonic()
+    embedder = Embedder("fake:load_seconds=0.3", strategy=strategy, pool=Pool())
+    took = time.monotonic() - began
+    assert embedder.state == state
+    assert took >= 0.3 if strategy == "eager" else took < 0.2
+    assert embedder.wait(10)
+
+
+def test_progressive_is_promoted_beside_its_work() -> None:
+    embedder = Embedder(strategy="progressive", pool=Pool())
+    before = embedder.encode(TEXTS)
+    eventually(lambda: embedder.status().stage == "full")
+    assert list(embedder.status().stages) == ["first light", "full"]
+    np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
+
+
+def test_the_throughput_engine_is_taken_when_it_is_asked_for() -> None:
+    embedder = Embedder(strategy="progressive", pool=Pool())
+    before = embedder.encode(TEXTS)
+    embedder.promote("throughput")
+    eventually(lambda: embedder.status().stage == "throughput", 60)
+    assert embedder.engine == "openvino"
+    assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
+
+
+def test_cached_loads_what_was_prepared_and_names_the_command_otherwise(fresh: Settings) -> None:
+    with pytest.raises(ArtifactMissing, match="hotstart models prepare"):
+        Embedder(TINY, strategy="cached", pool=Pool()).encode("a")
+    prepare_artifact(ModelSpec(str(TINY)))
+    assert Embedder(TINY, strategy="cached", pool=Pool()).encode("a").shape == (32,)
+
+
+def test_quantized_is_measured_when_it_is_prepared(fresh: Settings) -> None:
+    metadata = prepare_artifact(ModelSpec("all-MiniLM-L6-v2", precision="int8")).metadata
+    assert metadata.measured is not None
+    assert metadata.measured.cosine_min >= 0.999
+    assert 0 < metadata.measured.load_seconds < 30
+    assert metadata.measured.memory_bytes > 10_000_000
+    assert metadata.weights_bytes < 45_000_000
+    assert Embedder(strategy="quantized").fingerprint == Embedder().fingerprint
+
+
+def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path: Path) -> None:
+    """Weights retrained meanwhile are for the next load: one instance, one vector space."""
+    folder = tmp_path / "model"
+    shutil.copytree(TINY, folder)
+    embedder = Embedder(folder, strategy="background", pool=Pool())
+    before = embedder.encode(TEXTS)
+    shutil.copy(FAMILIES / "bert-cls-mean" / "model" / "model.safetensors", folder / "new")
+    os.replace(folder / "new", folder / "model.safetensors")
+    embedder.promote("first light")
+    eventually(lambda: embedder.status().stage == "first light")
+    np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def tight() -> MemoryLeft:
+        return MemoryLeft(100_000_000, "its cgroup")
+
+    monkeypatch.setattr("hotstart.pool.loading.memory_left", tight)
+    embedder = Embedder(pool=Pool())
+    with pytest.raises(InsufficientMemory, match="its cgroup leaves 100 MB"):
+        embedder.encode("a")
+    assert isinstance(embedder.error, InsufficientMemory)
+
+
+def test_an_address_space_limit_is_seen(python: Callable[..., CompletedProcess[str]]) -> None:
+    code = (
+        "import resource; from hotstart import Embedder; e = Embedder()\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 150_000_000,) * 2); e.encode('a')"
+    )
+    assert "InsufficientMemory" in python("-c", code).stderr
+
+
+def test_a_fake_model_fails_and_loads_as_it_is_told() -> None:
+    embedder = Embedder("fake:name=loading,dimension=6,fail_loads=1", pool=Pool())
+    assert embedder.dimension == 6
+    with pytest.raises(LoadFailed):
+        embedder.encode("a")
+    eventually(lambda: embedder.error is not None)
+    time.sleep(0.6)  # the back-off
+    assert embedder.encode(["a", "b"]).shape == (2, 6)
+    assert embedder.error is None
+    with pytest.raises(InvalidInput):
+        Embedder("fake:nonsense=1", pool=Pool()).dimension  # noqa: B018
+
+
+def test_a_static_model_has_a_space_of_its_own() -> None:
+    configured = sorted((DATA / "static").rglob("config.json"))
+    embedder = Embedder(configured[0].parent, engine="static", pool=Pool())
+    vector = embedder.encode("hello world")
+    assert vector.shape == (embedder.dimension,)
+    assert embedder.engine == "static"
+    assert embedder.fingerprint != Embedder().fingerprint
+
+
+def test_an_engine_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(InvalidInput, match="onnx, openvino, torch, static, fake"):
+        Embedder(engine="tensorflow")
+
+
+def test_the_strategy_comes_from_the_environment_or_the_file(tmp_path: Path) -> None:
+    code = "from hotstart import Embedder; print(Embedder('fake:').status().strategy)"
+    (tmp_path / "hotstart.toml").write_text('[models.default]\nstrategy = "background"\n')
+
+    def said(**environ: str) -> str:
+        env = os.environ | environ
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert said() == "background"
+    assert said(HOTSTART_STRATEGY="progressive") == "progressive"
+    assert said(HOTSTART_STRATEGY="auto").split()[1] == "(auto:"
+
+
+def test_progress_is_told_and_asked_for() -> None:
+    told: list[str] = []
+    embedder = Embedder(TINY, pool=Pool(), on_progress=lambda stage, fraction: told.append(stage))
+    assert embedder.progress.fraction is None
+    embedder.encode("a")
+    assert (told[0], told[-1]) == ("metadata", "full")
+    assert embedder.progress.stage == "full"
+    assert embedder.load_time is not None
+    assert (embedder.is_loaded, embedder.is_loading) == (True, False)

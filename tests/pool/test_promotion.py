@@ -1,0 +1,169 @@
+"""A better stage swapped in between two calls: no call fails, waits for it, or sees half a swap."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from hotstart.pool import promotion as promotion_module
+from hotstart.pool.instance import Instance
+from hotstart.types import Progress, Stage
+
+STAGES: tuple[Stage, ...] = ("first light", "full", "throughput")
+
+
+class Model:
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.users = 0
+        self.closed = False
+
+    def close(self) -> None:
+        assert self.users == 0, "closed in use"
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+class Loader:
+    def __init__(self) -> None:
+        self.made: list[Model] = []
+        self.fail: set[Stage] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, stage: Stage, report: Progress, beside: object) -> Model:
+        if stage != "first light":
+            assert self.gate.wait(10)
+        if stage in self.fail:
+            raise RuntimeError(f"no {stage} here")
+        self.made.append(Model(stage))
+        return self.made[-1]
+
+
+@pytest.fixture
+def loader() -> Loader:
+    return Loader()
+
+
+@pytest.fixture
+def instance(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> Instance[Model]:
+    monkeypatch.setattr(promotion_module, "GRACE", 0.0)
+    return Instance("m", loader, Model.close, STAGES)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_first_light_answers_while_the_next_stage_is_loaded(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    loader.gate.clear()
+    with instance.lease() as model:
+        assert model.stage == "first light"
+    assert instance.state == "ready"
+    loader.gate.set()
+    eventually(lambda: instance.status().stage == "full")
+    assert loader.made[0].closed
+    assert list(instance.status().stages) == ["first light", "full"]
+
+
+def test_a_call_keeps_the_model_it_began_with_and_the_old_is_closed_after_it(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    loader.gate.clear()
+    with instance.lease() as old:
+        loader.gate.set()
+        eventually(lambda: instance.status().stage == "full")
+        assert not old.closed
+        with instance.lease() as new:
+            assert new.stage == "full"
+    eventually(lambda: old.closed)
+
+
+def test_bulk_work_brings_the_throughput_stage(instance: Instance[Model], loader: Loader) -> None:
+    instance.wait()
+    eventually(lambda: instance.status().stage == "full" and not instance.busy)
+    with instance.lease(texts=10_000):
+        pass
+    eventually(lambda: instance.status().stage == "throughput")
+    eventually(lambda: [m.closed for m in loader.made] == [True, True, False])
+
+
+def test_it_can_be_asked_for(instance: Instance[Model]) -> None:
+    instance.promote("throughput")
+    eventually(lambda: instance.status().stage == "throughput")
+
+
+def test_a_promotion_that_fails_leaves_what_serves_and_says_why(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    loader.fail = {"full"}
+    instance.wait()
+    eventually(lambda: "full" in instance.status().refused)
+    with instance.lease() as model:
+        assert model.stage == "first light"
+    assert instance.status().refused == {"full": "no full here"}
+    assert len(loader.made) == 1  # it is not tried at every call
+    loader.fail = set()
+    instance.promote("full")
+    eventually(lambda: instance.status().stage == "full")
+    assert instance.status().refused == {}
+
+
+def test_unloading_while_it_is_promoted_closes_both(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    loader.gate.clear()
+    instance.wait()
+    eventually(lambda: instance.busy)
+    instance.unload()
+    assert loader.made[0].closed
+    loader.gate.set()
+    eventually(lambda: len(loader.made) == 2 and loader.made[1].closed)
+    assert instance.state == "unloaded"
+
+
+def test_ten_thousand_calls_while_it_is_promoted_again_and_again(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    instance.wait()
+    over = threading.Event()
+
+    def promote() -> None:
+        stages: list[Stage] = ["full", "throughput", "first light"]
+        while not over.is_set():
+            for stage in stages:
+                instance.promote(stage)
+                instance.settle(5)
+
+    def call() -> None:
+        calls = 0
+        while calls < 2500 or len(loader.made) < 60:
+            calls += 1
+            with instance.lease(0.0) as model:
+                model.users += 1
+                assert not model.closed
+                model.users -= 1
+
+    promoting = threading.Thread(target=promote)
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    failures: list[object] = []
+    hook, threading.excepthook = threading.excepthook, failures.append
+    try:
+        for thread in (promoting, *callers):
+            thread.start()
+        for thread in callers:
+            thread.join()
+        over.set()
+        promoting.join()
+    finally:
+        threading.excepthook = hook
+    assert failures == []
+    eventually(lambda: sum(not model.closed for model in list(loader.made)) == 1)
