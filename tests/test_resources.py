@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.resources import available_cores
+from hotstart.resources import (
+    MemoryLeft,
+    ResourceProfile,
+    available_cores,
+    devices,
+    memory_left,
+    recommend,
+)
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -35,6 +42,67 @@ def test_cores_follow_affinity_and_quota(tmp_path: Path, files: dict[str, str], 
     membership = tmp_path / "membership"
     membership.write_text("0::/pod/me\n")
     assert available_cores(cgroup(tmp_path / "cgroup", files), str(membership)) == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "max", "memory.current": "5"}, None),
+        ({"memory.max": "1000", "memory.current": "400"}, 600),
+        ({"memory.max": "1000", "memory.current": "900", "memory.stat": "inactive_file 700"}, 800),
+        (
+            {
+                "pod/me/memory.max": "1000",
+                "pod/me/memory.current": "100",
+                "pod/memory.max": "500",
+                "pod/memory.current": "200",
+            },
+            300,
+        ),
+    ],
+)
+def test_memory_is_what_the_tightest_cgroup_leaves(
+    tmp_path: Path, files: dict[str, str], left: int | None
+) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("0::/pod/me\n")
+    found = memory_left(cgroup(tmp_path / "cgroup", files), str(membership))
+    if left is None:
+        assert found.limit != "its cgroup"
+    else:
+        assert found == (left, "its cgroup")
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "flags", "devices", "expected"),
+    [
+        (8, 16.0, {"avx2"}, ("cpu",), ("cpu", "onnx", "progressive")),
+        (8, 16.0, {"amx_bf16"}, ("cpu",), ("cpu", "openvino", "progressive")),
+        (8, 16.0, {"amx_bf16"}, ("cpu", "cuda"), ("cuda", "torch", "progressive")),
+        (1, 16.0, set(), ("cpu",), ("cpu", "onnx", "background")),
+        (8, 0.8, set(), ("cpu",), ("cpu", "onnx", "quantized")),
+    ],
+)
+def test_what_is_recommended(
+    cores: int, gigabytes: float, flags: set[str], devices: tuple[str, ...], expected: object
+) -> None:
+    left = MemoryLeft(int(gigabytes * 1e9), "the machine")
+    profile = recommend(cores, left, frozenset(flags), devices)
+    assert (profile.device, profile.engine, profile.strategy) == expected
+    assert profile.why
+
+
+def test_devices_are_known_by_the_traces_of_their_drivers(tmp_path: Path) -> None:
+    assert devices(str(tmp_path)) == ("cpu",)
+    (tmp_path / "nvidiactl").touch()
+    assert devices(str(tmp_path)) == ("cpu", "cuda")
+
+
+def test_this_machine_has_a_profile() -> None:
+    profile = ResourceProfile.detect()
+    assert profile.cores >= 1
+    assert profile.memory > 0
+    assert "cpu" in profile.devices
 
 
 def test_this_machine_has_a_core() -> None:

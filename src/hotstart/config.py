@@ -29,6 +29,14 @@ class Settings(NamedTuple):
     strategy: str | None
 
 
+def refuse_telemetry() -> None:
+    """Have ONNX Runtime send nothing; for the moment before it is imported.
+
+    Its telemetry also runs a thread, for which a forked child would wait at its end for ever.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ`, by default the process's own as it is at this moment."""
     env = os.environ if environ is None else environ

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hotstart._lazy import require
+from hotstart.config import refuse_telemetry
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.types import Prepared, Stage
 
@@ -32,6 +33,7 @@ class OnnxEngine(GraphEngine):
     name = "onnx"
 
     def __init__(self, prepared: Prepared, stage: Stage, threads: int) -> None:
+        refuse_telemetry()
         require("onnxruntime")  # imported here: two threads that import get in each other's way
         super().__init__(prepared, partial(_open, prepared, stage, threads))
 

@@ -26,6 +26,7 @@ from hotstart.pool.idleness import IdleClock
 from hotstart.pool.promotion import Load, Slot
 from hotstart.pool.serving import Serving
 from hotstart.pool.status import Status
+from hotstart.resources import keep_for_ever
 from hotstart.types import Progress, Stage, State
 
 T = TypeVar("T")
@@ -59,15 +60,18 @@ class Instance(Generic[T]):
         self._hearers = Hearers()
         self._loads = 0
         self._load_time: float | None = None
-        self.forget()
+        self._begin_anew()
 
     def forget(self) -> None:
         """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
 
-        The parent's model is kept, unused, for as long as the child lives: to end it would be to
-        wait for its threads, which the child does not have. Its pages are shared with the parent.
+        The parent's model is never freed in the child, not even at its end: that would be to wait
+        for threads that the child does not have. Its pages are shared with the parent.
         """
-        self._left_behind = getattr(self, "_serving", None)
+        keep_for_ever(self._serving)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._changed = threading.Condition()
         self._state: State = "unloaded"
         self._reason = "not asked for yet"
@@ -77,8 +81,6 @@ class Instance(Generic[T]):
         self._idle_clock = (
             None if self._keep_alive is None else IdleClock(self._keep_alive, self.unload_if_idle)
         )
-
-    # What can be asked without waiting ------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -129,8 +131,6 @@ class Instance(Generic[T]):
             elapsed=time.monotonic() - attempt.began if attempt else 0.0,
             expected=self._load_time,
         )
-
-    # Asking for the model -------------------------------------------------------------------
 
     def start(self) -> None:
         """Have the model loaded; return at once. Does nothing where it is loaded or loading."""

@@ -17,7 +17,7 @@ from hotstart.models.metadata import Measured, Metadata
 from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.strategies import strategy_named
-from hotstart.resources import available_cores, memory_left
+from hotstart.resources import available_cores, memory_left, return_freed_memory
 from hotstart.types import Card, Prepared, Progress, Stage
 
 _ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
@@ -34,6 +34,7 @@ class LoadedModel(NamedTuple):
     def close(self) -> None:
         """Give the memory back."""
         self.engine.close()
+        return_freed_memory()
 
 
 def load_model(

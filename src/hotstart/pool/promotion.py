@@ -66,6 +66,8 @@ class Promoter(Generic[T]):
 
     def consider(self, slot: Slot[T], texts: int) -> None:
         """Start the promotion that is due after `texts` texts; at most one runs."""
+        if self._asked == slot.stage:  # it serves already
+            self._asked = None
         stage = next_stage(self._stages, slot.stage, texts, self._asked)
         if not self.running and stage is not None and stage not in self.refused:
             self.running, self._asked = True, None
