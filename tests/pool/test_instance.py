@@ -18,8 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hotstart.errors import LoadFailed, ModelNotFound, NotReady
 from hotstart.pool import backoff as backoff_module
 from hotstart.pool import instance as instance_module
+from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
+
+
+STAGES: tuple[Stage, ...] = ("first light", "full")
 
 
 class Model:
@@ -42,11 +46,14 @@ class Loader:
         self.gate = threading.Event()
         self.gate.set()
         self.error: BaseException | None = None
+        self.refuse_promotion = False
         self.running = 0
         self.most_running = 0
         self.made: list[Model] = []
 
     def __call__(self, stage: Stage, report: Progress, beside: object) -> Model:
+        if beside is not None:
+            return self.promote()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -58,6 +65,12 @@ class Loader:
             return self.made[-1]
         finally:
             self.running -= 1
+
+    def promote(self) -> Model:
+        if self.refuse_promotion:
+            raise RuntimeError("no better stage here")
+        self.made.append(Model())
+        return self.made[-1]
 
 
 @pytest.fixture
@@ -249,17 +262,23 @@ def test_settle_waits_for_a_load_and_no_longer_than_it_may(
 
 
 class InstanceMachine(RuleBasedStateMachine):
-    """Any order of asking, failing, giving up and unloading: one load at a time, no lost waiter."""
+    """Any order of asking, failing, giving up, promoting, forking and unloading."""
 
     def __init__(self) -> None:
         super().__init__()
         backoff_module.FIRST_BACKOFF = 0.0
         self.loader = Loader()
-        self.instance: Instance[Model] = Instance("m", self.loader, Model.close)
+        promotion_module.GRACE = 0.0
+        self.instance: Instance[Model] = Instance("m", self.loader, Model.close, STAGES)
         self.leases: list[ExitStack] = []
         self.waiters: list[threading.Thread] = []
         self.answers: list[object] = []
         self.held = False
+
+    def quiet(self) -> None:
+        """Let what runs come to its end; a promotion does not while a lease is held."""
+        if not self.leases:
+            self.instance.settle(5)
 
     @rule()
     def start(self) -> None:
@@ -268,7 +287,7 @@ class InstanceMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.held)
     @rule()
     def hold_loads(self) -> None:
-        self.instance.settle(10)
+        self.quiet()
         self.held = True
         self.loader.gate.clear()
 
@@ -277,7 +296,25 @@ class InstanceMachine(RuleBasedStateMachine):
         self.loader.error = RuntimeError("told to") if fail else None
         self.held = False
         self.loader.gate.set()
-        self.instance.settle(10)
+        self.quiet()
+
+    @rule(refuse=st.booleans(), stage=st.sampled_from(STAGES))
+    def promote(self, refuse: bool, stage: Stage) -> None:
+        self.loader.refuse_promotion = refuse
+        self.instance.promote(stage)
+
+    @precondition(lambda self: not self.leases and not self.held)
+    @rule()
+    def fork(self) -> None:
+        """What the child of a fork does, in the parent's place, once nothing runs there."""
+        self.quiet()
+        for waiter in self.waiters:
+            waiter.join(5)
+        self.quiet()
+        left = self.instance.peek()
+        self.instance.forget()
+        if left is not None:
+            left.closed = True  # it is the parent's, and kept
 
     @rule()
     def ask_and_give_up(self) -> None:
@@ -322,9 +359,11 @@ class InstanceMachine(RuleBasedStateMachine):
         self.instance.unload()
 
     @invariant()
-    def at_most_one_load_runs_and_at_most_one_model_lives(self) -> None:
+    def at_most_one_load_runs_and_no_model_is_forgotten(self) -> None:
+        """Two live while one is swapped for the other; a third where that one was unloaded
+        meanwhile and asked for again."""
         assert self.loader.most_running <= 1
-        assert sum(not model.closed for model in list(self.loader.made)) <= 1
+        assert sum(not model.closed for model in list(self.loader.made)) <= 3
 
     def teardown(self) -> None:
         for stack in self.leases:
