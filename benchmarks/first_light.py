@@ -74,7 +74,7 @@ def run(place: Workplace, rounds: int) -> Outcome:
 
 
 def _scenes() -> tuple[Scene, ...]:
-    importing = [peer for peer in PEERS if not peer.cold_cache and "eager" not in peer.name]
+    importing = [peer for peer in PEERS if not peer.cold_cache and "progressive" not in peer.name]
     serving = [peer for peer in PEERS if peer.serves]
     return (
         Scene("first vector", first_vector_program, PEERS, keep_first_vector, 1),

@@ -73,9 +73,9 @@ PEERS = (
         many="model.encode(texts)",
     ),
     Peer(
-        name="hotstart, eager",
+        name="hotstart, progressive",
         imports="from hotstart import Embedder",
-        load='model = Embedder("all-MiniLM-L6-v2", strategy="eager")',
+        load='model = Embedder("all-MiniLM-L6-v2", strategy="progressive")',
         one="model.encode(text)",
         many="model.encode(texts)",
     ),

@@ -22,7 +22,6 @@ from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
 
-
 STAGES: tuple[Stage, ...] = ("first light", "full")
 
 

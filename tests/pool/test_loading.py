@@ -186,7 +186,7 @@ def test_progress_is_told_and_asked_for() -> None:
     embedder = Embedder(TINY, pool=Pool(), on_progress=lambda stage, fraction: told.append(stage))
     assert embedder.progress.fraction is None
     embedder.encode("a")
-    assert (told[0], told[-1]) == ("metadata", "full")
-    assert embedder.progress.stage == "full"
+    assert (told[0], told[-1]) == ("metadata", "first light")
+    assert embedder.progress.stage == "first light"
     assert embedder.load_time is not None
     assert (embedder.is_loaded, embedder.is_loading) == (True, False)

@@ -9,7 +9,7 @@ from hotstart.types import LoadingStrategy
 
 def test_the_strategies_are_those_of_the_design() -> None:
     assert {name: (s.starts, s.stages, s.precision) for name, s in STRATEGIES.items()} == {
-        "lazy": ("at first use", ("full",), "float32"),
+        "lazy": ("at first use", ("first light", "full"), "float32"),
         "background": ("at once", ("full",), "float32"),
         "progressive": ("at once", ("first light", "full", "throughput"), "float32"),
         "quantized": ("at first use", ("full",), "int8"),
@@ -58,6 +58,12 @@ def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
     assert next_stage(stages, "full", BULK_TEXTS, None) == "throughput"
     assert next_stage(stages, "throughput", 10**9, None) is None
     assert next_stage(("full",), "full", 10**9, None) is None
+
+
+def test_lazy_packs_the_weights_only_for_those_who_go_on_asking() -> None:
+    lazy = STRATEGIES["lazy"]
+    assert next_stage(lazy.stages, "first light", 31, None, lazy.patience) is None
+    assert next_stage(lazy.stages, "first light", 32, None, lazy.patience) == "full"
 
 
 def test_what_is_asked_for_waits_for_nothing() -> None:

@@ -36,10 +36,10 @@ class Instance(Generic[T]):
     """The model `name`, loaded by `load` and given back by `close`. Safe from any thread.
 
     Args:
-        load: loads one stage; for a promotion it is given the model that serves meanwhile.
-        stages: loaded one after the other.
+        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
         load_timeout: seconds after which a load has failed; None lets it take what it takes.
         keep_alive: seconds after the end of the last use at which the model is unloaded.
+        patience: texts embedded before the first promotion.
     """
 
     def __init__(
@@ -50,13 +50,14 @@ class Instance(Generic[T]):
         stages: tuple[Stage, ...] = ("full",),
         load_timeout: float | None = None,
         keep_alive: float | None = None,
+        patience: int = 0,
     ) -> None:
         self.name = name
         self._load = load
         self._close = close
         self._stages = stages
         self._load_timeout = load_timeout
-        self._keep_alive = keep_alive
+        self._keep_alive, self._patience = keep_alive, patience
         self._hearers = Hearers()
         self._loads = 0
         self._load_time: float | None = None
@@ -77,7 +78,8 @@ class Instance(Generic[T]):
         self._reason = "not asked for yet"
         self._attempt: Attempt[T] | None = None
         self._backoff = Backoff(self.name)
-        self._serving = Serving(self._changed, self._stages, self._load, self._close)
+        what = (self._stages, self._patience, self._load, self._close)
+        self._serving = Serving(self._changed, *what)
         self._idle_clock = (
             None if self._keep_alive is None else IdleClock(self._keep_alive, self.unload_if_idle)
         )
@@ -151,8 +153,7 @@ class Instance(Generic[T]):
             return False
 
     def when_settled(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the load under way has ended, well or not; at once where
-        none is. Any thread may call it, and it must not block."""
+        """Have `callback` called, by whatever thread, at the end of the load under way, if any."""
         with self._changed:
             if self._state in {"loading", "unloading"}:
                 self._hearers.await_end(callback)
@@ -200,10 +201,8 @@ class Instance(Generic[T]):
         return deadline - time.monotonic()
 
     def unload(self) -> None:
-        """Give the model's memory back, after a load under way and the calls in flight have ended.
-
-        A call that comes meanwhile waits and has the model loaded again.
-        """
+        """Give the model's memory back, after a load under way and the calls in flight have ended;
+        a call that comes meanwhile has it loaded again."""
         with self._changed:
             self._changed.wait_for(lambda: self._state not in {"loading", "unloading"})
             slot = self._begin_unloading("unload was asked for")

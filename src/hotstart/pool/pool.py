@@ -53,6 +53,7 @@ class Pool:
                     LoadedModel.close,
                     _stages(spec),
                     *limits,
+                    strategy_named(spec.strategy).patience,
                 )
             return self._instances[spec]
 

@@ -46,12 +46,14 @@ class Promoter(Generic[T]):
         self,
         changed: threading.Condition,
         stages: tuple[Stage, ...],
+        patience: int,
         load: Load[T],
         swap: Callable[[Slot[T], Slot[T]], Slot[T]],
         close: Callable[[Slot[T]], None],
     ) -> None:
         self._changed = changed
         self._stages = stages
+        self._patience = patience
         self._load = load
         self._swap = swap
         self._close = close
@@ -68,7 +70,7 @@ class Promoter(Generic[T]):
         """Start the promotion that is due after `texts` texts; at most one runs."""
         if self._asked == slot.stage:  # it serves already
             self._asked = None
-        stage = next_stage(self._stages, slot.stage, texts, self._asked)
+        stage = next_stage(self._stages, slot.stage, texts, self._asked, self._patience)
         if not self.running and stage is not None and stage not in self.refused:
             self.running, self._asked = True, None
             threading.Thread(

@@ -27,12 +27,13 @@ class Serving(Generic[T]):
         self,
         changed: threading.Condition,
         stages: tuple[Stage, ...],
+        patience: int,
         load: Load[T],
         close: Callable[[T], None],
     ) -> None:
         self.slot: Slot[T] | None = None
         self.stage_times: dict[str, float] = {}
-        self.promoter = Promoter(changed, stages, load, self._swap, self.close)
+        self.promoter = Promoter(changed, stages, patience, load, self._swap, self.close)
         self._changed = changed
         self._close = close
         self._texts = 0

@@ -20,16 +20,19 @@ class Strategy(NamedTuple):
             is a promotion beside it.
         precision: of the weights, where the user names none.
         prepared_only: nothing may be prepared or downloaded on the way.
+        patience: texts embedded before the first promotion: a command that asks once shall not
+            pay for packing, a program that goes on asking gets it beside its work.
     """
 
     starts: Start
     stages: tuple[Stage, ...]
     precision: str = "float32"
     prepared_only: bool = False
+    patience: int = 0
 
 
 STRATEGIES = {
-    "lazy": Strategy("at first use", ("full",)),
+    "lazy": Strategy("at first use", ("first light", "full"), patience=32),
     "background": Strategy("at once", ("full",)),
     "progressive": Strategy("at once", ("first light", "full", "throughput")),
     "quantized": Strategy("at first use", ("full",), precision="int8"),
@@ -72,7 +75,11 @@ def strategy_named(name: str) -> Strategy:
 
 
 def next_stage(
-    stages: tuple[Stage, ...], current: Stage, texts: int, asked: Stage | None
+    stages: tuple[Stage, ...],
+    current: Stage,
+    texts: int,
+    asked: Stage | None,
+    patience: int = 0,
 ) -> Stage | None:
     """Return the stage to promote to from `current`, None to stay.
 
@@ -80,10 +87,12 @@ def next_stage(
         stages: of the strategy.
         current: what serves now.
         texts: embedded so far; the throughput stage waits for BULK_TEXTS of them.
+        patience: of the strategy, see there.
         asked: a stage somebody asked for, which waits for nothing.
     """
     if asked is not None and asked != current:
         return asked
     later = stages[stages.index(current) + 1 :] if current in stages else ()
     following = next(iter(later), None)
-    return None if following == "throughput" and texts < BULK_TEXTS else following
+    due = BULK_TEXTS if following == "throughput" else patience
+    return following if texts >= due else None
