@@ -116,7 +116,7 @@ def save(name: str, tokenizer: Tokenizer, config: dict[str, Any], dtype: str = "
     """Write a model as model2vec does."""
     rows = table(name, tokenizer.get_vocab_size(), dtype)
     folder = FOLDER / name / "model"
-    save_pretrained(folder, rows, tokenizer, config, create_model_card=False)  # type: ignore[arg-type]
+    save_pretrained(folder, rows, tokenizer, config, create_model_card=False)
 
 
 def save_quantized(name: str, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
@@ -127,7 +127,7 @@ def save_quantized(name: str, tokenizer: Tokenizer, config: dict[str, Any]) -> N
         FOLDER / name / "model",
         table(name, 12, "float32"),
         tokenizer,
-        config,  # type: ignore[arg-type]
+        config,
         create_model_card=False,
         weights=chance.uniform(0.1, 2, size),
         mapping=chance.integers(0, 12, size),
