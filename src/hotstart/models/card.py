@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from hotstart.models.folder import read_json
+from hotstart.models.folder import prompts_of, read_json
 from hotstart.models.integrity import sha256
 from hotstart.types import Card
 
@@ -23,7 +23,7 @@ def folder_card(folder: str, dimension: int, engine: str) -> Card:
     return Card(
         dimension=dimension,
         truncate_dim=sentence.get("truncate_dim"),
-        prompts={name: text for name, text in (sentence.get("prompts") or {}).items() if text},
+        prompts=prompts_of(sentence),
         default_prompt_name=sentence.get("default_prompt_name"),
         fingerprint=_fingerprint(folder, engine),
     )

@@ -113,9 +113,14 @@ def describe(folder: str, source: str) -> Description:
         lowercase=bool(transformer.get("do_lower_case")),
         normalizer=overruling_normalizer(model_type, tokenizer),
         truncate_dim=sentence.get("truncate_dim"),
-        prompts={name: text for name, text in (sentence.get("prompts") or {}).items() if text},
+        prompts=prompts_of(sentence),
         default_prompt_name=sentence.get("default_prompt_name"),
     )
+
+
+def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
+    """Return the prompts that config_sentence_transformers.json sets; an empty one sets nothing."""
+    return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
 
 
 def _is_supported(folder: str, config: dict[str, Any]) -> bool:
