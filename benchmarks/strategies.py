@@ -20,6 +20,7 @@ _PATIENCE = 120  # seconds a stage may take
 _UNTIL_STAGE = """\
 import time
 def until_stage(model, stage):
+    model.promote(stage)  # a lazy model has patience with packing
     deadline = time.monotonic() + {patience}
     while model.status().stage != stage:
         if stage in model.status().refused or time.monotonic() > deadline:
@@ -71,7 +72,6 @@ BULK = (
         name=THROUGHPUT,
         imports=f"{UNTIL_STAGE}{_IMPORT}",
         load=f"model = {_construction('background')}\n"
-        'model.promote("throughput")\n'
         'until_stage(model, "throughput")',
         one="model.encode(text)",
         many="model.encode(texts)",
@@ -167,7 +167,8 @@ def loop_program(peer: Peer) -> str:
         imports = peer.imports
         steps = [f"await asyncio.to_thread(lambda: {_construction(peer.name)})"]
     else:
-        imports, steps = peer.imports, [peer.load, "await model.ready()", _UNTIL_FULL]
+        imports = peer.imports
+        steps = [peer.load, "await model.ready()", 'model.promote("full")', _UNTIL_FULL]
     return _LOOP.format(imports=imports, loading="\n    ".join(steps), tick=TICK, noted=NOTED)
 
 

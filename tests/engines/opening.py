@@ -34,7 +34,9 @@ def skip_without_openvino() -> None:
 def openvino(family: str, stage: Stage = "full", cache: Path | None = None) -> Engine:
     """OpenVINO over one of the tiny models."""
     skip_without_openvino()
-    return open_engine("openvino", prepared(family), stage, 2, str(cache) if cache else None)
+    return open_engine(
+        "openvino", prepared(family), stage, 2, cache_folder=str(cache) if cache else None
+    )
 
 
 OPENERS: dict[str, Callable[[], Engine]] = {

@@ -70,7 +70,7 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     cache, artifact = tmp_path / "cache", prepared("bert-max")
     moved = artifact._replace(folder=str(tmp_path / "artifact"))
     shutil.copytree(artifact.folder, moved.folder)
-    before = open_engine("openvino", moved, "full", 2, str(cache)).embed(TEXTS)
+    before = open_engine("openvino", moved, "full", 2, cache_folder=str(cache)).embed(TEXTS)
     weights = Path(moved.folder, "model.safetensors")
     content = bytearray(weights.read_bytes())
     middle = len(content) // 2 & ~3
@@ -79,7 +79,7 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     weights.unlink()
     weights.write_bytes(content)
     os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    after = open_engine("openvino", moved, "full", 2, str(cache)).embed(TEXTS)
+    after = open_engine("openvino", moved, "full", 2, cache_folder=str(cache)).embed(TEXTS)
     assert np.abs(after - before).max() > 1e-3
     np.testing.assert_allclose(
         after, open_engine("onnx", moved, "full", 2).embed(TEXTS), atol=1e-4, rtol=1e-4

@@ -36,6 +36,9 @@ def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("name", ["openvino", "torch"])  # engine, extra and library share it
 def test_a_missing_library_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    given = {"artifact": (prepared("bert-cls"), "full", 1, None), "folder": (str(STATIC),)}
+    openers: dict[str, Callable[[], object]] = {
+        "artifact": lambda: open_engine(name, prepared("bert-cls"), "full", 1),
+        "folder": lambda: engine_class(name)(str(STATIC)),
+    }
     with pytest.raises(MissingExtra, match=rf"pip install 'hotstart\[{name}\]'"):
-        engine_class(name)(*given[ENGINES[name].opened_from])
+        openers[ENGINES[name].opened_from]()

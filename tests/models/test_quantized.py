@@ -79,6 +79,7 @@ def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settin
         "model.onnx",
         "tokenizer.json",
         "weights.int8.bin",
+        "wordpiece.txt",
     ]
     assert artifact.metadata.weights_bytes < plain.metadata.weights_bytes * 0.35
     assert artifact.metadata.parameters == plain.metadata.parameters

@@ -64,7 +64,13 @@ def engine_class(name: str) -> Callable[..., Engine]:
 
 
 def open_engine(
-    name: str, prepared: Prepared, stage: Stage, threads: int, cache_folder: str | None = None
+    name: str,
+    prepared: Prepared,
+    stage: Stage,
+    threads: int,
+    *,
+    cache_folder: str | None = None,
+    beside: Engine | None = None,
 ) -> Engine:
     """Load an artifact as far as `stage` into the engine called `name`, to use `threads` cores.
 
@@ -74,6 +80,9 @@ def open_engine(
         stage: how far to load.
         threads: cores to use.
         cache_folder: where an engine that compiles keeps the outcome; None: nowhere.
+        beside: an engine of the same artifact, whose tokenizer the new one shares.
     """
-    options: dict[str, Any] = {"cache_folder": cache_folder} if entry_of(name).cached else {}
+    options: dict[str, Any] = {"beside": beside}
+    if entry_of(name).cached:
+        options["cache_folder"] = cache_folder
     return engine_class(name)(prepared, stage, threads, **options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hotstart.engines.text import TOKENIZER, Tokenizer, batches, pad
+from hotstart.engines.text import TOKENIZER, Tokenizer, batches, import_tokenizers, pad
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
@@ -29,14 +29,19 @@ class GraphEngine:
 
     name: str
 
-    def __init__(self, prepared: Prepared, open_run: Callable[[], Run]) -> None:
+    def __init__(
+        self, prepared: Prepared, open_run: Callable[[], Run], beside: GraphEngine | None
+    ) -> None:
+        """Open what runs the graph; the tokenizer is that of `beside`, on the same artifact."""
         self.dimension = prepared.dimension
         self._pad_token_id = prepared.pad_token_id
+        import_tokenizers()
         # Side by side: the tokenizer holds the interpreter while it loads, a session lets go of it.
         opening = _Opening(open_run)
         opening.start()
         try:
-            self._tokenizer = Tokenizer(os.path.join(prepared.folder, TOKENIZER))
+            path = os.path.join(prepared.folder, TOKENIZER)
+            self._tokenizer: Tokenizer = beside._tokenizer if beside else Tokenizer(path)
         finally:
             self._run: Run | None = opening.outcome()
 

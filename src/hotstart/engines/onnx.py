@@ -32,10 +32,17 @@ class OnnxEngine(GraphEngine):
 
     name = "onnx"
 
-    def __init__(self, prepared: Prepared, stage: Stage, threads: int) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        stage: Stage,
+        threads: int,
+        *,
+        beside: GraphEngine | None = None,
+    ) -> None:
         refuse_telemetry()
         require("onnxruntime")  # imported here: two threads that import get in each other's way
-        super().__init__(prepared, partial(_open, prepared, stage, threads))
+        super().__init__(prepared, partial(_open, prepared, stage, threads), beside)
 
 
 def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:

@@ -45,7 +45,13 @@ class OpenVinoEngine(GraphEngine):
     name = "openvino"
 
     def __init__(
-        self, prepared: Prepared, stage: Stage, threads: int, cache_folder: str | None
+        self,
+        prepared: Prepared,
+        stage: Stage,
+        threads: int,
+        *,
+        cache_folder: str | None,
+        beside: GraphEngine | None = None,
     ) -> None:
         """Read and compile; the compiled model is kept in `cache_folder`, None for nowhere."""
         self.precision = inference_precision(_processor_flags())
@@ -56,7 +62,7 @@ class OpenVinoEngine(GraphEngine):
             # Pinned threads would meet those of the neighbour who was pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
-        super().__init__(prepared, partial(_open, prepared, config, cache_folder))
+        super().__init__(prepared, partial(_open, prepared, config, cache_folder), beside)
 
 
 def inference_precision(flags: Collection[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOKENIZER = "tokenizer.json"
+_WORDPIECE = "wordpiece.txt"
 TOKEN_BUDGET = 1024
 """Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
 
 
+def import_tokenizers() -> Any:
+    """Import the library: ahead of threads, for two that import get in each other's way."""
+    return require("tokenizers")
+
+
 def open_tokenizer(path: str) -> Any:
-    """Return the `tokenizers.Tokenizer` of the file `path`."""
-    return require("tokenizers").Tokenizer.from_file(path)
+    """Return the `tokenizers.Tokenizer` of the file `path`.
+
+    An artifact's has its vocabulary in a file beside it, a token a line.
+    """
+    tokenizers = import_tokenizers()
+    tokenizer = tokenizers.Tokenizer.from_file(path)
+    vocabulary = os.path.join(os.path.dirname(path), _WORDPIECE)
+    if os.path.exists(vocabulary):
+        settings = ("unk_token", "max_input_chars_per_word", "continuing_subword_prefix")
+        tokenizer.model = tokenizers.models.WordPiece.from_file(
+            vocabulary, **{name: getattr(tokenizer.model, name) for name in settings}
+        )
+    return tokenizer
 
 
 class Tokenizer:
-    """The tokenizer file of an artifact: limit and normalisation were settled at preparation."""
+    """An artifact's tokenizer: limit and normalisation were settled at preparation.
+
+    Safe from any thread, and so one serves every engine of an artifact.
+    """
 
     def __init__(self, path: str) -> None:
         self._tokenizer = open_tokenizer(path)

@@ -1,9 +1,9 @@
 """Artifacts: models prepared to be loaded at once, one folder each below the cache folder.
 
     <cache_dir>/models/<model>/onnx-float32/
-        metadata.json  model.onnx  model.safetensors  tokenizer.json
+        metadata.json  model.onnx  model.safetensors  tokenizer.json  wordpiece.txt
     <cache_dir>/models/<model>/onnx-int8/
-        metadata.json  model.onnx  weights.int8.bin  tokenizer.json
+        metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
 This file finds and checks them and imports nothing that only making one needs: it is on the way to
 the first vector. `ensure.py` is what others ask; `prepare.py` has one process build one.

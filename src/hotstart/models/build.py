@@ -26,11 +26,12 @@ from hotstart.models.metadata import FileRecord, Metadata, write_metadata
 from hotstart.models.names import artifact_engine, artifact_folder
 from hotstart.models.sources import Located, locate
 from hotstart.models.spec import ModelSpec
-from hotstart.models.tokenizer import TOKENIZER
+from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
 from hotstart.models.variant import SCHEMES, Written, write_variant
 from hotstart.models.weights import weight_files
 from hotstart.types import Progress
 
+_TOKENIZER = (TOKENIZER, WORDPIECE)
 _MAKERS = ("hotstart", "onnx", "numpy")
 
 
@@ -118,7 +119,7 @@ def _describe(
     records: dict[str, FileRecord],
     hashes: Mapping[str, str],
 ) -> Metadata:
-    made = {TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
+    made = {*_TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
     return Metadata(
         source=spec.source,
         origin=located.origin,

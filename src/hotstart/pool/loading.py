@@ -51,7 +51,7 @@ def load_model(
         HotstartError: it cannot be found, read or run, as its subclasses say.
     """
     if beside is not None and beside.artifact is not None:
-        return _open(beside.artifact, spec, stage, report)
+        return _open(beside.artifact, spec, stage, report, beside.engine)
     return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
 
 
@@ -153,11 +153,19 @@ def _check_memory(spec: ModelSpec, metadata: Metadata) -> None:
         raise InsufficientMemory(spec.source, needed=needed, available=left.bytes, limit=left.limit)
 
 
-def _open(artifact: Artifact, spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+def _open(
+    artifact: Artifact,
+    spec: ModelSpec,
+    stage: Stage,
+    report: Progress,
+    beside: Engine | None = None,
+) -> LoadedModel:
     report(stage, 0.5)
     name = THROUGHPUT_ENGINE if stage == "throughput" else spec.engine
     engine = open_engine(
-        name, artifact.prepared, stage, available_cores(), compiled_folder(artifact.folder)
+        *(name, artifact.prepared, stage, available_cores()),
+        cache_folder=compiled_folder(artifact.folder),
+        beside=beside,
     )
     return LoadedModel(engine, card_of(artifact), artifact)
 
