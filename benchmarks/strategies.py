@@ -71,8 +71,7 @@ BULK = (
     Peer(
         name=THROUGHPUT,
         imports=f"{UNTIL_STAGE}{_IMPORT}",
-        load=f"model = {_construction('background')}\n"
-        'until_stage(model, "throughput")',
+        load=f'model = {_construction("background")}\nuntil_stage(model, "throughput")',
         one="model.encode(text)",
         many="model.encode(texts)",
     ),

@@ -36,11 +36,12 @@ def cgroup(folder: Path, files: dict[str, str]) -> str:
         ({"pod/me/cpu.max": "max 100000", "pod/cpu.max": "100000 100000"}, 1),
         ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, AFFINITY),
+        ({"cpu/old/cpu.cfs_quota_us": "100000", "cpu/old/cpu.cfs_period_us": "100000"}, 1),
     ],
 )
 def test_cores_follow_affinity_and_quota(tmp_path: Path, files: dict[str, str], cores: int) -> None:
     membership = tmp_path / "membership"
-    membership.write_text("0::/pod/me\n")
+    membership.write_text("4:memory:/old\n3:cpu,cpuacct:/old\n0::/pod/me\n")
     assert available_cores(cgroup(tmp_path / "cgroup", files), str(membership)) == cores
 
 
@@ -59,13 +60,23 @@ def test_cores_follow_affinity_and_quota(tmp_path: Path, files: dict[str, str], 
             },
             300,
         ),
+        (
+            {
+                "memory/old/memory.limit_in_bytes": "1000",
+                "memory/old/memory.usage_in_bytes": "900",
+                "memory/old/memory.stat": "inactive_file 9 total_inactive_file 600",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": "5",
+            },
+            700,
+        ),
     ],
 )
 def test_memory_is_what_the_tightest_cgroup_leaves(
     tmp_path: Path, files: dict[str, str], left: int | None
 ) -> None:
     membership = tmp_path / "membership"
-    membership.write_text("0::/pod/me\n")
+    membership.write_text("4:memory:/old\n3:cpu,cpuacct:/old\n0::/pod/me\n")
     found = memory_left(cgroup(tmp_path / "cgroup", files), str(membership))
     if left is None:
         assert found.limit != "its cgroup"

@@ -77,6 +77,21 @@ def recommend(
     )
 
 
+class _MemoryFiles(NamedTuple):
+    """How a version of cgroups names what it tells of memory."""
+
+    controller: str
+    limit: str
+    used: str
+    cached: str
+
+
+_MEMORY_V2 = _MemoryFiles("", "memory.max", "memory.current", "inactive_file")
+_MEMORY_V1 = _MemoryFiles(
+    "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+)
+
+
 def available_cores(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
     """Return how many cores this process can keep busy, at least 1.
 
@@ -94,12 +109,13 @@ def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgro
     Page cache counts as free, in a cgroup too: the kernel drops it for a process that needs it.
     """
     limits = [MemoryLeft(_machine_memory(), "the machine")]
-    for group in _groups(root, membership):
-        limit = _read_words(os.path.join(group, "memory.max"))
-        used = _read_words(os.path.join(group, "memory.current"))
-        if limit and used and limit[0] != "max":
-            cached = _field(os.path.join(group, "memory.stat"), "inactive_file")
-            limits.append(MemoryLeft(int(limit[0]) - int(used[0]) + cached, "its cgroup"))
+    for files in (_MEMORY_V2, _MEMORY_V1):
+        for group in _groups(root, membership, files.controller):
+            limit = _read_words(os.path.join(group, files.limit))
+            used = _read_words(os.path.join(group, files.used))
+            if limit and used and limit[0] != "max":
+                cached = _field(os.path.join(group, "memory.stat"), files.cached)
+                limits.append(MemoryLeft(int(limit[0]) - int(used[0]) + cached, "its cgroup"))
     limits.extend(_address_space())
     return min(limits)
 
@@ -160,25 +176,28 @@ def _address_space() -> Iterator[MemoryLeft]:
 
 def _quotas(root: str, membership: str) -> Iterator[int]:
     limits = [_read_words(os.path.join(group, "cpu.max")) for group in _groups(root, membership)]
-    limits.append(
-        _read_words(os.path.join(root, "cpu", "cpu.cfs_quota_us"))
-        + _read_words(os.path.join(root, "cpu", "cpu.cfs_period_us"))
-    )
+    limits += [
+        _read_words(os.path.join(group, "cpu.cfs_quota_us"))
+        + _read_words(os.path.join(group, "cpu.cfs_period_us"))
+        for group in _groups(root, membership, "cpu")
+    ]
     for limit in limits:
         if len(limit) == 2 and limit[0] not in {"max", "-1"}:
             quota, period = int(limit[0]), int(limit[1])
             yield -(-quota // period)
 
 
-def _groups(root: str, membership: str) -> Iterator[str]:
-    """The cgroup v2 folders from this process's own up to the root."""
+def _groups(root: str, membership: str, controller: str = "") -> Iterator[str]:
+    """The cgroup folders from this process's own up to the root; of v1 for one `controller`."""
+    top = os.path.join(root, controller) if controller else root
     for line in _read_words(membership):
-        if line.startswith("0::"):
-            group = os.path.normpath(root + line[3:])
-            while len(group) > len(root):
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if path and controller in controllers.split(","):
+            group = os.path.normpath(top + path)
+            while len(group) > len(top):
                 yield group
                 group = os.path.dirname(group)
-    yield root
+    yield top
 
 
 def _field(path: str, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Ask for a vector with so many MB of address space left; tell what came."""
+"""Ask for a vector with so many MB of address space left, or in a cgroup; tell what came."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from endurance.account import MODEL, answer
 from hotstart import Embedder, HotstartError
 
 embedder = Embedder(MODEL)
+if len(sys.argv) > 2:
+    Path(sys.argv[2], "cgroup.procs").write_text(str(os.getpid()))
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * os.sysconf("SC_PAGE_SIZE") + int(sys.argv[1]) * 1_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

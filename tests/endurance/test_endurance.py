@@ -199,6 +199,30 @@ def test_enough_address_space_is_enough() -> None:
     assert outcome("limited.py", 4000)["state"] == "ready"
 
 
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A real cgroup of 150 MB; who may not make one is told so."""
+    home = Path("/sys/fs/cgroup")
+    v2 = (home / "cgroup.controllers").exists()
+    group = home / ("" if v2 else "memory") / f"hotstart-test-{os.getpid()}"
+    limit = group / ("memory.max" if v2 else "memory.limit_in_bytes")
+    try:
+        group.mkdir()
+        limit.write_text("150000000")
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"no cgroup can be made here ({error})")
+    yield group
+    group.rmdir()
+
+
+def test_a_cgroup_too_small_is_told_before_the_load(small_cgroup: Path) -> None:
+    told = outcome("limited.py", 4000, small_cgroup)
+    assert (told["error"], told["state"]) == ("InsufficientMemory", "failed")
+    assert "its cgroup leaves" in told["said"]
+
+
 def _truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
