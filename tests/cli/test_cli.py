@@ -118,7 +118,7 @@ def test_models_from_nothing_to_nothing(
     assert "is here already" in shown("pull", "all-MiniLM-L6-v2")
     assert "prepared in" in shown("prepare", TINY)
     assert [entry["dimension"] for entry in json.loads(shown("list", "--json"))] == [32]
-    assert "3 files are as recorded" in shown("verify", TINY)
+    assert "4 files are as recorded" in shown("verify", TINY)
     facts = json.loads(shown("show", "--json", TINY))
     assert facts["prepared"].startswith(fresh.cache_dir)
     assert facts["max_seq_length"] == Embedder(TINY).max_seq_length
