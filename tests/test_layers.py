@@ -16,13 +16,19 @@ SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
-    "cli": 5,
-    "integrations": 5,
-    "search": 4,
-    "profiling": 4,
-    "provider": 4,
-    "embedder": 3,
+    "cli": 7,
+    "integrations": 7,
+    "search": 6,
+    "profiling": 6,
+    "provider": 6,
+    "embedder": 5,
+    "ahead": 4,
+    "recall": 3,
     "pool": 2,
+    "embedding_cache": 2,
+    "encoding": 2,
+    "asking": 1,
+    "prefetch": 1,
     "models": 1,
     "engines": 1,
     "cache": 1,
@@ -151,7 +157,9 @@ def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
     text = {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
     readers = {m for m, t in text.items() if re.search(r"os\.(environ|getenv)", t)}
     assert readers == {"hotstart.config"}
-    network = {m for m, t in text.items() if re.search(r"\b(urllib|httpx|requests|socket)\b", t)}
+    network = {
+        m for m, t in text.items() if re.search(r"\b(urllib\.request|httpx|requests|socket)\b", t)
+    }
     assert network == set()
     assert {m for m, t in text.items() if 'require("huggingface_hub"' in t} == {
         "hotstart.models.hub"

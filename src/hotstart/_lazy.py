@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from hotstart.errors import MissingExtra
 
 
-def require(module: str, *, extra: str | None = None) -> Any:
-    """Import and return `module`; where it is absent, raise MissingExtra naming `extra`.
+@contextmanager
+def brought_by(extra: str | None, library: str) -> Iterator[None]:
+    """Raise MissingExtra, naming `extra`, where what is imported within finds no `library`.
 
     Only the absence of the library itself is translated: an ImportError from within an installed
     library is a fault of that installation and passes through unchanged.
     """
     try:
-        return importlib.import_module(module)
+        yield
     except ModuleNotFoundError as error:
-        top = module.partition(".")[0]
-        if error.name is None or error.name.partition(".")[0] != top:
+        if error.name is None or error.name.partition(".")[0] != library:
             raise
-        raise MissingExtra(top, extra=extra) from error
+        raise MissingExtra(library, extra=extra) from error
+
+
+def require(module: str, *, extra: str | None = None) -> Any:
+    """Import and return `module`; where its library is absent, raise MissingExtra as above."""
+    with brought_by(extra, module.partition(".")[0]):
+        return importlib.import_module(module)
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

@@ -29,12 +29,29 @@ class Settings(NamedTuple):
     strategy: str | None
 
 
+class RemoteAccess(NamedTuple):
+    """What a protocol's service needs: the secret, never printed, and where it is, if not told."""
+
+    key: str | None
+    url: str | None
+
+    def __repr__(self) -> str:
+        return f"RemoteAccess(key={'set' if self.key else None}, url={self.url!r})"
+
+
 def refuse_telemetry() -> None:
     """Have ONNX Runtime send nothing; for the moment before it is imported.
 
     Its telemetry also runs a thread, for which a forked child would wait at its end for ever.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> RemoteAccess:
+    """Return key and address for a remote engine: OPENAI_API_KEY and OPENAI_BASE_URL, and so on."""
+    env = os.environ if environ is None else environ
+    prefix = protocol.upper()
+    return RemoteAccess(env.get(f"{prefix}_API_KEY"), env.get(f"{prefix}_BASE_URL"))
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,6 +14,7 @@ HotstartError
 │   └── ArtifactDamaged              what was prepared from it no longer matches its record
 ├── ReadinessError                   a model on its way into memory
 │   ├── NotReady (TimeoutError)      not within the caller's deadline
+│   ├── StillComputing (TimeoutError)  nor were the vectors, which somebody else computes
 │   ├── LoadFailed                   the load itself failed; its cause is chained
 │   ├── LoadTimeout                  the load took longer than it may
 │   └── InsufficientMemory           the model does not fit into what this process may use
@@ -185,6 +186,16 @@ class NotReady(ReadinessError, TimeoutError):
         super().__init__(
             f"Model {source!r} is {state} (stage {stage}, {elapsed:.2f} s{estimate})",
             "Ask again, or give a longer timeout",
+        )
+
+
+class StillComputing(ReadinessError, TimeoutError):
+    """Vectors that are being computed for somebody else too were not there `after` seconds."""
+
+    def __init__(self, texts: int, *, after: float | None) -> None:
+        super().__init__(
+            f"The vectors of {texts} texts were not computed within {after or 0.0:g} s",
+            "Ask again: they are kept when they are done; or give a longer timeout",
         )
 
 

@@ -6,13 +6,14 @@ Names and units are those Prometheus asks for: `hotstart_..._total`, seconds, by
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Literal, NamedTuple
+
+from hotstart.forks import ForkLock
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of a histogram of seconds, from a cached vector to a slow remote."""
@@ -34,7 +35,7 @@ class Distribution(NamedTuple):
     sum: float
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many were observed."""
         return self.counts[-1]
 
@@ -43,9 +44,9 @@ class Distribution(NamedTuple):
 
         None while nothing was observed; infinity where it lies beyond the last bound.
         """
-        if not self.count:
+        if not self.total:
             return None
-        wanted = share * self.count
+        wanted = share * self.total
         place = next(i for i, count in enumerate(self.counts) if count >= wanted)
         return self.bounds[place] if place < len(self.bounds) else float("inf")
 
@@ -67,7 +68,7 @@ class Histogram:
         self._bounds = tuple(bounds)
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def observe(self, value: float) -> None:
         """Count one observation."""
@@ -86,7 +87,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def add(self, name: str, number: int = 1) -> None:
         """Count `number` more of `name`."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 Mode = Literal["hybrid", "lexical", "semantic"]
@@ -42,17 +46,40 @@ class Card(NamedTuple):
     """What calls need to know of a loaded model.
 
     Attributes:
-        dimension: length of the engine's vectors.
+        dimension: length of the engine's vectors; None where the first answer will tell.
         truncate_dim: leading dimensions kept of them, where the model says so.
         prompts: text put before an input, by prompt name.
         fingerprint: identity of the vector space.
     """
 
-    dimension: int
+    dimension: int | None
     truncate_dim: int | None
     prompts: dict[str, str]
     default_prompt_name: str | None
     fingerprint: str
+
+
+class Made(NamedTuple):
+    """Vectors float32 (n, dimension), and the card of the model that made them."""
+
+    vectors: NDArray[np.float32]
+    card: Card
+
+
+class Embedding(NamedTuple):
+    """Vectors, and whose they are.
+
+    Attributes:
+        vectors: what `encode` returns.
+        model: that made them, as it was named.
+        fingerprint: of their space. Vectors of different fingerprints are never compared.
+        reason: why the fallback answered; None where the model itself did.
+    """
+
+    vectors: Any
+    model: str
+    fingerprint: str
+    reason: str | None
 
 
 class Graphs(NamedTuple):

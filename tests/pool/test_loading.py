@@ -161,7 +161,7 @@ def test_a_static_model_has_a_space_of_its_own() -> None:
 
 
 def test_an_engine_that_is_none_is_refused_at_once() -> None:
-    with pytest.raises(InvalidInput, match="onnx, openvino, torch, static, fake"):
+    with pytest.raises(InvalidInput, match="onnx, openvino, torch, static, remote, fake"):
         Embedder(engine="tensorflow")
 
 

@@ -14,6 +14,7 @@ from hotstart import Embedder
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.locks import exclusive
 from hotstart.pool.instance import Instance
+from hotstart.pool.model import Model
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
 
@@ -78,6 +79,7 @@ class Slow(Embedder):
             return real(stage, report, beside)
 
         self._instance = Instance("slow", load, lambda model: model.close())
+        self._model = Model(self._spec, self._instance)
 
 
 def test_a_deadline_is_not_waited_beyond(root: str) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hotstart.engines.base import Engine
     from hotstart.types import Prepared, Stage
 
-OpenedFrom = Literal["artifact", "folder", "nothing"]
+OpenedFrom = Literal["artifact", "folder", "address", "nothing"]
 
 
 class Entry(NamedTuple):
@@ -22,9 +22,11 @@ class Entry(NamedTuple):
         home: its class, as `module:name`.
         extra: the extra of hotstart that brings its library, None where every install has it.
         opened_from: what its class is called with: an `artifact` (Prepared, Stage, threads), a
-            model's own `folder`, or `nothing` of a model, but settings.
+            model's own `folder`, the `address` of another machine, or `nothing` of a model, but
+            settings.
         cached: whether it keeps what it compiles, in a `cache_folder`.
         options: fields of a ModelSpec that its class takes as keyword arguments.
+        waits: whether its calls wait for another machine, so that many at a time pay.
     """
 
     home: str
@@ -32,6 +34,7 @@ class Entry(NamedTuple):
     opened_from: OpenedFrom
     cached: bool = False
     options: tuple[str, ...] = ()
+    waits: bool = False
 
 
 ENGINES = {
@@ -44,8 +47,12 @@ ENGINES = {
         options=("device", "trust_remote_code"),
     ),
     "static": Entry("hotstart.engines.static:StaticEngine", "static", "folder"),
+    "remote": Entry("hotstart.engines.remote.engine:RemoteEngine", "remote", "address", waits=True),
     "fake": Entry("hotstart.engines.fake:FakeEngine", None, "nothing"),
 }
+
+SCHEMES = {"openai": "remote", "tei": "remote", "hotstart": "remote", "fake": "fake"}
+"""The engine of a source that begins with one of these and a colon, whatever else is asked for."""
 
 
 def entry_of(name: str) -> Entry:
@@ -54,6 +61,14 @@ def entry_of(name: str) -> Entry:
         return ENGINES[name]
     except KeyError:
         raise InvalidInput("engine", got=name, expected=f"one of {', '.join(ENGINES)}") from None
+
+
+def engine_for(source: str, asked: str | None) -> str:
+    """Return the name of the engine that runs `source`. InvalidInput for an engine unknown."""
+    scheme, colon, _ = source.partition(":")
+    name = SCHEMES.get(scheme, asked or "onnx") if colon else asked or "onnx"
+    entry_of(name)
+    return name
 
 
 def engine_class(name: str) -> Callable[..., Engine]:

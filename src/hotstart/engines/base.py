@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from hotstart.metrics import Figure
 
 
 class Engine(Protocol):
@@ -21,13 +23,20 @@ class Engine(Protocol):
     name: str
     dimension: int
 
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
 
         Args:
             texts: valid Unicode; may be empty strings, and may be none at all.
             batch_size: the most texts run together; by default as many as a token budget allows.
+            timeout: seconds within which an engine that asks another machine answers or raises;
+                one that computes here takes the time it takes.
         """
+
+    def figures(self) -> Iterable[Figure]:
+        """Return what the engine counts, if anything."""
 
     def close(self) -> None:
         """Give the model's memory back. No call may be running, and none may follow."""

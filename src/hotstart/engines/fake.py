@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,8 @@ from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from hotstart.metrics import Figure
 
 PREFIX = "fake:"
 
@@ -110,17 +112,24 @@ class Rehearsal:
     Attributes:
         loads: constructions begun.
         failures: how many of them failed as they were set to.
+        embedded: how often each text was embedded.
     """
 
     def __init__(self) -> None:
         self.loads = 0
         self.failures = 0
+        self.embedded: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._released = threading.Event()
 
     def release(self) -> None:
         """Let constructors that hang go on, those to come too."""
         self._released.set()
+
+    def note(self, texts: Sequence[str]) -> None:
+        """Count texts that are embedded."""
+        with self._lock:
+            self.embedded.update(texts)
 
     def load(self, settings: FakeSettings) -> None:
         """Take the time that `settings` say, then succeed or fail."""
@@ -169,9 +178,12 @@ class FakeEngine:
         self.dimension = settings.dimension
         self._settings: FakeSettings | None = settings
 
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._settings is not None, "embed after close"
+        rehearsal(self._settings.name).note(texts)
         _pass_time(self._settings.encode_seconds)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
@@ -179,6 +191,10 @@ class FakeEngine:
                 raise RuntimeError(f"this text was set to fail: {text!r}")
             vectors[row] = _vector(text, self.dimension)
         return vectors
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return nothing: it counts nothing."""
+        return ()
 
     def close(self) -> None:
         """Let no call follow."""

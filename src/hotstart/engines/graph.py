@@ -15,6 +15,8 @@ from hotstart.types import Prepared
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hotstart.metrics import Figure
+
     Batch = tuple[NDArray[np.int32], NDArray[np.int32]]
     Run = Callable[[Iterable[Batch]], Iterator[NDArray[np.float32]]]
 
@@ -45,7 +47,9 @@ class GraphEngine:
         finally:
             self._run: Run | None = opening.outcome()
 
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._run is not None, "embed after close"
         vectors = np.empty((len(texts), self.dimension), np.float32)
@@ -55,6 +59,10 @@ class GraphEngine:
         for group, found in zip(groups, self._run(padded), strict=True):
             vectors[group] = found
         return vectors
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return nothing: it counts nothing."""
+        return ()
 
     def close(self) -> None:
         """Drop what runs the graph, and with it the weights and the working memory."""

@@ -19,6 +19,8 @@ from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hotstart.metrics import Figure
+
 DEFAULT_MAX_LENGTH = 512
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
 
@@ -73,7 +75,9 @@ class StaticEngine:
             reason = f"{rows} rows for the {self._words.size} tokens of {tokenizer_path}"
             raise ModelDamaged(tensors_path, reason=reason)
 
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         table = self._table
         assert table is not None, "embed after close"
@@ -88,6 +92,10 @@ class StaticEngine:
         vectors = means.astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
         return vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return nothing: it counts nothing."""
+        return ()
 
     def close(self) -> None:
         """Give the mapped table back."""

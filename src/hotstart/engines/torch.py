@@ -14,6 +14,8 @@ from hotstart._lazy import require
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hotstart.metrics import Figure
+
 _BATCH_SIZE = 32  # sentence-transformers' own
 _constructing = threading.Lock()
 
@@ -51,12 +53,18 @@ class TorchEngine:
         self.device = str(model.device)
         self.dimension = self._find_dimension()
 
-    def embed(self, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._model is not None, "embed after close"
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         return self._encode(list(texts), batch_size or _BATCH_SIZE)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return nothing: it counts nothing."""
+        return ()
 
     def close(self) -> None:
         """Drop the model and give its memory back, a device's too."""

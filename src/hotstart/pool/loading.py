@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hotstart.config import Settings, read_settings
+from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import engine_class, entry_of, open_engine
 from hotstart.engines.base import Engine
 from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
 from hotstart.models.artifacts import Artifact, look
 from hotstart.models.ensure import ensure
-from hotstart.models.facts import Facts, facts
 from hotstart.models.metadata import Measured, Metadata
 from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.foresight import card_of, foresee_card
 from hotstart.pool.strategies import strategy_named
 from hotstart.resources import available_cores, memory_left, return_freed_memory
+from hotstart.tracing import span
 from hotstart.types import Card, Prepared, Progress, Stage
 
 _ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
@@ -50,25 +50,10 @@ def load_model(
         InsufficientMemory: the model does not fit into what this process may still use.
         HotstartError: it cannot be found, read or run, as its subclasses say.
     """
-    if beside is not None and beside.artifact is not None:
-        return _open(beside.artifact, spec, stage, report, beside.engine)
-    return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
-
-
-def foresee(spec: ModelSpec) -> Facts | None:
-    """Return what is known of the model before it is loaded; None where a load alone can tell.
-
-    Raises:
-        ModelError: the model is not on this machine.
-    """
-    opened_from = entry_of(spec.engine).opened_from
-    if opened_from == "artifact":
-        return facts(spec, read_settings())
-    if opened_from == "nothing":
-        from hotstart.engines.fake import FakeSettings
-
-        return Facts(FakeSettings.parse(spec.source).dimension, max_seq_length=sys.maxsize)
-    return None
+    with span("load", model=spec.source, engine=spec.engine, stage=stage):
+        if beside is not None and beside.artifact is not None:
+            return _open(beside.artifact, spec, stage, report, beside.engine)
+        return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
 
 
 def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
@@ -81,18 +66,6 @@ def measure_artifact(prepared: Prepared, reference: Prepared) -> Measured:
     from hotstart.pool.measuring import measure  # it starts processes: seldom needed
 
     return measure(prepared, reference)
-
-
-def card_of(artifact: Artifact) -> Card:
-    """Return what calls need to know of the model in `artifact`."""
-    metadata = artifact.metadata
-    return Card(
-        dimension=metadata.dimension,
-        truncate_dim=metadata.truncate_dim,
-        prompts=metadata.prompts,
-        default_prompt_name=metadata.default_prompt_name,
-        fingerprint=metadata.vector_space,
-    )
 
 
 def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -127,13 +100,29 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
     return LoadedModel(engine, folder_card(folder, engine.dimension, spec.engine), None)
 
 
+def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
+    """Nothing is asked of the other machine yet: its first answer shows whether it is there."""
+    from hotstart.engines.remote.address import Address
+
+    report(stage, 0.5)
+    address = Address.parse(spec.source)
+    access = remote_access(address.protocol)
+    engine = engine_class(spec.engine)(address.at(access.url), access.key)
+    return LoadedModel(engine, _foreseen(spec), None)
+
+
 def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
     from hotstart.engines.fake import FakeSettings
 
     report(stage, 0.5)
-    settings = FakeSettings.parse(spec.source)
-    card = Card(settings.dimension, None, {}, None, f"fake-{settings.dimension}")
-    return LoadedModel(engine_class(spec.engine)(settings), card, None)
+    engine = engine_class(spec.engine)(FakeSettings.parse(spec.source))
+    return LoadedModel(engine, _foreseen(spec), None)
+
+
+def _foreseen(spec: ModelSpec) -> Card:
+    card = foresee_card(spec)
+    assert card is not None, f"engine {spec.engine} can be foreseen"
+    return card
 
 
 def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:
@@ -173,5 +162,6 @@ def _open(
 _OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
     "artifact": _from_artifact,
     "folder": _from_folder,
+    "address": _from_address,
     "nothing": _from_nothing,
 }

@@ -7,17 +7,22 @@ beside them, may use one instance.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import functools
+import itertools
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from hotstart.pool.instance import Instance
 from hotstart.resources import available_cores
 
 T = TypeVar("T")
+
+_WAITING = 32  # calls at a time that wait for other machines
 
 
 async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
@@ -41,21 +46,60 @@ async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
             raise instance.not_ready() from None
 
 
-async def in_thread(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """Return what `call` returns, computed by a worker thread."""
+async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False) -> T:
+    """Return what `call` returns, computed by a worker thread.
+
+    Args:
+        call: called with `arguments`.
+        arguments: its own.
+        waits: whether it waits for another machine rather than computes.
+    """
     loop = asyncio.get_running_loop()
-    work = functools.partial(call, *arguments, **options)
-    return await loop.run_in_executor(_workers(os.getpid()), work)
+    work = functools.partial(contextvars.copy_context().run, call, *arguments)
+    return await loop.run_in_executor(_workers(os.getpid(), waits), work)
 
 
-@functools.lru_cache(maxsize=1)
-def _workers(process: int) -> ThreadPoolExecutor:
-    """The workers of this process: a fork leaves the parent's behind. More would only contend."""
-    return ThreadPoolExecutor(available_cores() + 1, thread_name_prefix="hotstart-encode")
+def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> None:
+    """Have a worker thread call `call`, which tells those who wait for it itself."""
+    _workers(os.getpid(), waits).submit(contextvars.copy_context().run, call, *arguments)
+
+
+async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> bool:
+    """Return whether all of `futures` end within `timeout` seconds; one wake-up for all of them.
+
+    Being cancelled, or giving up, cancels none of them.
+    """
+    loop = asyncio.get_running_loop()
+    settled = loop.create_future()
+    left = itertools.count(len(futures) - 1, -1)  # next() is one step, whichever thread takes it
+
+    def one_less(_: Future[Any]) -> None:
+        if next(left) == 0:
+            _wake(loop, settled)
+
+    for future in futures:
+        future.add_done_callback(one_less)
+    if futures:
+        try:
+            await asyncio.wait_for(settled, timeout)
+        except asyncio.TimeoutError:
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=2)
+def _workers(process: int, waits: bool) -> ThreadPoolExecutor:
+    """The workers of this process: a fork leaves the parent's behind.
+
+    To compute, more than there are cores would only contend.
+    """
+    number = _WAITING if waits else available_cores() + 1
+    return ThreadPoolExecutor(number, thread_name_prefix="hotstart-encode")
 
 
 def _wake(loop: asyncio.AbstractEventLoop, settled: asyncio.Future[None]) -> None:
-    loop.call_soon_threadsafe(_finish, settled)
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(_finish, settled)
 
 
 def _finish(settled: asyncio.Future[None]) -> None:

@@ -117,16 +117,17 @@ class SearchIndex:
         with Store(self._database) as store:
             words, behind = self._by_words(store, query, depth)
             left = None if deadline is None else deadline - (time.perf_counter() - began)
-            meaning, short = self._semantic.nearest(store, query, depth, left)
+            nearest = self._semantic.nearest(store, query, depth, left)
+            meaning = nearest.ranking
             hits = _hits(store, words, meaning, top_k)
         mode: Mode = "lexical" if not meaning else "hybrid" if words else "semantic"
         wordless = "no chunk holds a word of the query" if mode == "semantic" else None
         return Answer(
             hits=hits,
             mode=mode,
-            reason="; ".join(filter(None, (behind, wordless, short))) or None,
+            reason="; ".join(filter(None, (behind, wordless, nearest.reason))) or None,
             seconds=time.perf_counter() - began,
-            model=self._semantic.model if meaning else None,
+            model=nearest.model if meaning else None,
             engine=self._semantic.engine if meaning else None,
         )
 

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ def update_index(
     scan = _Scan(root, store, report)
     scan.run()
     lexical.sync(store, lambda done, total: report("lexical", done, total))
-    embedded = _embed(store, embedder, report) if embedder else 0
+    embedded = sum(_embed(store, one, report) for one in _with_fallbacks(embedder))
     result = UpdateReport(
         added=scan.counts["added"],
         changed=scan.counts["changed"],
@@ -156,6 +156,14 @@ class _Scan:
     def _remove(self, path: str) -> None:
         self._store.remove(path)
         self.counts["removed"] += 1
+
+
+def _with_fallbacks(embedder: Embedder | None) -> Iterator[Embedder]:
+    """`embedder`, and before it what may answer in its place: the index holds the vectors of each,
+    and those of the fallback also where the other fails."""
+    if embedder:
+        yield from _with_fallbacks(embedder.fallback)
+        yield embedder
 
 
 def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:

@@ -17,10 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class Nearest(NamedTuple):
-    """Chunk ids with their cosine, the nearest first, and why these are not all there could be."""
+    """Chunk ids with their cosine, the nearest first.
+
+    Attributes:
+        ranking: the ids and cosines.
+        reason: why these are not all there could be, or not by the model that was meant.
+        model: that made the query's vector, None where none did.
+    """
 
     ranking: list[tuple[int, float]]
     reason: str | None
+    model: str | None = None
 
 
 class Semantic:
@@ -35,11 +42,6 @@ class Semantic:
         self._loaded: tuple[tuple[State, str], Vectors] | None = None
 
     @property
-    def model(self) -> str | None:
-        """The model that makes the vectors, None where there is none."""
-        return self._embedder.model if self._embedder else None
-
-    @property
     def engine(self) -> str | None:
         """What runs the model, None while it is not loaded."""
         return self._embedder.engine if self._embedder else None
@@ -51,20 +53,30 @@ class Semantic:
 
     def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
         """Return the `limit` chunks nearest to `query`; none, with the reason, where the model does
-        not give the query's vector within `timeout` seconds or the store has none to compare."""
+        not give the query's vector within `timeout` seconds or the store has none to compare.
+
+        Where the embedder has a fallback, whose vectors the index then holds too, it may answer.
+        """
         if self._embedder is None:
             return Nearest([], "no embedding model was given")
         if not store.has_vectors():
             return Nearest([], "the index has no vectors yet: update it with an embedding model")
         try:
-            vector = self._embedder.encode_query(query, normalize_embeddings=True, timeout=timeout)
-            # Only now: a model that has just answered is prepared, so that this is a quick look.
-            fingerprint = self._embedder.fingerprint
+            asked = self._embedder.answer(
+                query,
+                accept_fallback=True,
+                prompt_name="query",
+                normalize_embeddings=True,
+                timeout=timeout,
+            )
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
-        vectors = self._vectors(store, fingerprint)
-        return Nearest(vectors.nearest(vector, limit), self._shortfall(len(vectors), store))
+        vectors = self._vectors(store, asked.fingerprint)
+        short = _shortfall(len(vectors), store, asked.model)
+        fell_back = f"{asked.model!r} answers: {asked.reason}" if asked.reason else None
+        reason = "; ".join(filter(None, (fell_back, short))) or None
+        return Nearest(vectors.nearest(asked.vectors, limit), reason, asked.model)
 
     def _vectors(self, store: Store, fingerprint: str) -> Vectors:
         from hotstart.search.vectors import Vectors
@@ -76,10 +88,11 @@ class Semantic:
                 self._loaded = (key, Vectors(store, fingerprint))
             return self._loaded[1]
 
-    def _shortfall(self, vectors: int, store: Store) -> str | None:
-        """Why vectors do not cover the whole index, None where they do."""
-        chunks = store.count_chunks()
-        if vectors >= chunks:
-            return None
-        had = "none" if vectors == 0 else f"only {vectors}"
-        return f"{had} of {chunks} chunks have vectors of {self.model!r} yet: update the index"
+
+def _shortfall(vectors: int, store: Store, model: str) -> str | None:
+    """Why vectors do not cover the whole index, None where they do."""
+    chunks = store.count_chunks()
+    if vectors >= chunks:
+        return None
+    had = "none" if vectors == 0 else f"only {vectors}"
+    return f"{had} of {chunks} chunks have vectors of {model!r} yet: update the index"

@@ -1,0 +1,116 @@
+"""Where vectors are kept, as users write it: `memory:64MB`, `sqlite:FILE`, `redis://HOST:PORT/0`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from hotstart.cache.values import StoredPrecision
+from hotstart.errors import InvalidInput
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(r"(\d+) ?(B|KB|MB|GB)?", re.IGNORECASE)
+
+
+class CacheAddress(NamedTuple):
+    """A place for vectors.
+
+    Attributes:
+        scheme: what keeps them; `memory` keeps them in this process alone.
+        place: the address without its options, as the store takes it.
+        near: bytes kept in this process's memory.
+        precision: in which floats are kept far, `float32` or `float16`.
+        max_bytes: bound of a SQLite file.
+        ttl: seconds after which Redis drops a value; None keeps it.
+        namespace: what Redis keys begin with.
+    """
+
+    scheme: str
+    place: str
+    near: int = 64_000_000
+    precision: StoredPrecision = "float32"
+    max_bytes: int = 1_000_000_000
+    ttl: float | None = None
+    namespace: str = "hotstart"
+
+    def __repr__(self) -> str:
+        return f"CacheAddress({self.safe!r})"
+
+    @property
+    def safe(self) -> str:
+        """The address without user and password, to be printed."""
+        return re.sub(r"//.*@", "//", self.place)
+
+    @classmethod
+    def parse(cls, url: str) -> CacheAddress:
+        """Read `url`; its options stand behind a question mark.
+
+        Raises:
+            InvalidInput: a scheme or option that is not known, or a value that is none.
+        """
+        place, _, query = url.partition("?")
+        scheme = place.partition(":")[0]
+        if scheme not in _OPTIONS or ":" not in place:
+            known = ", ".join(f"{name}:..." for name in _OPTIONS)
+            raise InvalidInput("cache", got=scheme, expected=f"one of {known}")
+        options = {
+            name: _read(name, value, _OPTIONS[scheme])
+            for name, value in parse_qsl(query, keep_blank_values=True)
+        }
+        rest = place.partition(":")[2]
+        if scheme == "memory" and rest:
+            options["near"] = _read("near", rest, _OPTIONS[scheme])
+        if scheme == "sqlite" and not rest:
+            raise InvalidInput("cache", got=url, expected="sqlite:FILE")
+        return cls(scheme, place, **options)
+
+
+class _Kind(NamedTuple):
+    """How an option is read from its text, and what it has to be."""
+
+    read: Callable[[str], Any]
+    expected: str
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise ValueError(text)
+    return int(match[1]) * _UNITS[(match[2] or "").upper()]
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) < 1e10:
+        raise ValueError(text)
+    return seconds
+
+
+_NEAR = {"near": _Kind(_size, "a size, as 64MB")}
+_FAR = {
+    **_NEAR,
+    "precision": _Kind(lambda text: {"float32": text, "float16": text}[text], "float32 or float16"),
+}
+_REDIS = {
+    **_FAR,
+    "ttl": _Kind(_seconds, "seconds, more than 0"),
+    "namespace": _Kind(str, "a text"),
+}
+_OPTIONS: dict[str, dict[str, _Kind]] = {
+    "memory": _NEAR,
+    "sqlite": {**_FAR, "max_bytes": _Kind(_size, "a size, as 1GB")},
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "unix": _REDIS,
+}
+
+
+def _read(name: str, value: str, kinds: dict[str, _Kind]) -> Any:
+    kind = kinds.get(name)
+    if kind is None:
+        raise InvalidInput("cache option", got=name, expected=f"one of {', '.join(kinds)}")
+    try:
+        return kind.read(value)
+    except (ValueError, KeyError):
+        raise InvalidInput(f"cache option {name}", got=value, expected=kind.expected) from None

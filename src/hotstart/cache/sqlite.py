@@ -1,0 +1,227 @@
+"""Bytes in one SQLite file, shared by threads and processes, the least recently used given up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from hotstart.cache.address import CacheAddress
+from hotstart.cache.connections import Connections
+from hotstart.cache.faults import Faults
+from hotstart.cache.migrations import ForeignFile
+from hotstart.cache.stores import StoreInfo
+from hotstart.cache.transactions import transaction
+from hotstart.errors import InvalidInput
+
+T = TypeVar("T")
+
+_A_STATEMENT = 500  # parameters that every SQLite takes
+_RECENCY = 60.0  # seconds in which a use counts as one
+_MOST_TOUCHED = 256  # uses noted before they are written
+_ROOM = 0.9  # of the bound, left after making room, so that not each write has to
+_GIVEN_UP = 32  # entries at a time
+_LONGEST_LOOK = 0.05  # seconds between two looks at another process's lease
+
+
+class SqliteStore:
+    """The store in the file that `address` names, made where it is not there.
+
+    A file that is damaged is set aside and begun anew: it holds nothing that cannot be had again.
+
+    Raises:
+        InvalidInput: the file is a database of another program, or its folder cannot be made.
+    """
+
+    def __init__(self, address: CacheAddress) -> None:
+        path = os.path.abspath(os.path.expanduser(address.place.partition(":")[2]))
+        self._connections = Connections(path)
+        self._faults = Faults(path)
+        self._most_bytes = address.max_bytes
+        self._nonce = os.urandom(8).hex()
+        self._touched: deque[bytes] = deque()
+        self._evicted = 0
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with self._connections.borrow():
+                pass
+        except (ForeignFile, OSError) as error:
+            raise InvalidInput("cache", got=path, expected=f"another file: {error}") from error
+        except sqlite3.Error as error:
+            self._fail("read", error)
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return what is there under each of `keys`, without those that have nothing."""
+        nothing: dict[bytes, bytes] = {}
+        found = self._try("read", partial(self._read, keys), nothing)
+        if len(self._touched) >= _MOST_TOUCHED:
+            self._try("write", partial(self._write, {}), None)
+        return found
+
+    def set_many(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep `entries`, and give up the least recently used where there are too many."""
+        self._try("write", partial(self._write, entries), None)
+
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        """Remove what is there under each of `keys`."""
+        sql = "DELETE FROM entries WHERE key = ?"
+        self._try("write", partial(_change, sql, [(key,) for key in keys]), None)
+
+    def keys(self, prefix: bytes = b"") -> Iterator[bytes]:
+        """Yield the keys that begin with `prefix`."""
+        sql = "SELECT key FROM entries WHERE substr(key, 1, ?) = ? ORDER BY key"
+        yield from (key for (key,) in self._ask(sql, (len(prefix), prefix), []))
+
+    def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
+        """Return those of `keys` that are now leased to this store object."""
+        return self._try("write", partial(self._claim, keys, seconds), {*keys})
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End this store object's leases on `keys`."""
+        sql = "DELETE FROM leases WHERE key = ? AND owner = ?"
+        owner = self._owner()
+        self._try("write", partial(_change, sql, [(key, owner) for key in keys]), None)
+
+    def wait(self, keys: Sequence[bytes], seconds: float) -> None:
+        """Return when one of `keys` is leased no more, at most after `seconds`.
+
+        No event crosses from process to process here: the table is looked at again and again, at
+        intervals that grow from 1 to 50 ms.
+        """
+        deadline = time.monotonic() + seconds
+        interval = 0.001
+        while self._leased(keys) == len(keys) and time.monotonic() < deadline:
+            time.sleep(interval)
+            interval = min(_LONGEST_LOOK, 1.5 * interval)
+
+    def info(self) -> StoreInfo:
+        """Return the counts of this moment; the bytes are those of the file's pages in use."""
+        ((entries,),) = self._ask("SELECT count(*) FROM entries", (), [(0,)])
+        size = self._try("read", _bytes_used, 0)
+        return StoreInfo(entries, size, self._evicted, self._faults.count)
+
+    def close(self) -> None:
+        """Write which entries were used, and close the file."""
+        if self._touched:
+            self._try("write", partial(self._write, {}), None)
+        self._connections.close()
+
+    def _owner(self) -> str:
+        """Whose a lease is: a forked child is another one."""
+        return f"{self._nonce}-{os.getpid()}"
+
+    def _read(self, keys: Sequence[bytes], connection: sqlite3.Connection) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        minute = _now()
+        for some in _batches(keys):
+            sql = f"SELECT key, value, used FROM entries WHERE key IN ({_marks(some)})"
+            for key, value, used in connection.execute(sql, some):
+                found[key] = value
+                if used < minute:
+                    self._touched.append(key)
+        return found
+
+    def _write(self, entries: Mapping[bytes, bytes], connection: sqlite3.Connection) -> None:
+        """Write `entries`, and which ones were used since the last time."""
+        minute = _now()
+        with transaction(connection):
+            sql = "UPDATE entries SET used = ? WHERE key = ?"
+            connection.executemany(sql, [(minute, key) for key in self._take_touched()])
+            sql = (
+                "INSERT INTO entries VALUES (?, ?, ?) ON CONFLICT (key)"
+                " DO UPDATE SET value = excluded.value, used = excluded.used"
+            )
+            connection.executemany(sql, [(key, raw, minute) for key, raw in entries.items()])
+            self._make_room(connection)
+
+    def _take_touched(self) -> set[bytes]:
+        touched = set()
+        while self._touched:
+            try:
+                touched.add(self._touched.popleft())
+            except IndexError:  # another thread took the last
+                break
+        return touched
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        """Give up the least recently used, a few at a time, until there is room again."""
+        if _bytes_used(connection) <= self._most_bytes:
+            return
+        oldest = f"SELECT rowid FROM entries ORDER BY used, rowid LIMIT {_GIVEN_UP}"
+        while _bytes_used(connection) > _ROOM * self._most_bytes:
+            gone = connection.execute(f"DELETE FROM entries WHERE rowid IN ({oldest})").rowcount
+            if not gone:
+                return  # what remains is the file's own
+            self._evicted += gone
+
+    def _claim(
+        self, keys: Sequence[bytes], seconds: float, connection: sqlite3.Connection
+    ) -> set[bytes]:
+        granted, owner = set(), self._owner()
+        with transaction(connection):
+            now = time.time()
+            connection.execute("DELETE FROM leases WHERE until <= ?", (now,))
+            for key in keys:
+                sql = "INSERT OR IGNORE INTO leases VALUES (?, ?, ?)"
+                if connection.execute(sql, (key, owner, now + seconds)).rowcount:
+                    granted.add(key)
+        return granted
+
+    def _leased(self, keys: Sequence[bytes]) -> int:
+        count = 0
+        for some in _batches(keys):
+            sql = f"SELECT count(*) FROM leases WHERE until > ? AND key IN ({_marks(some)})"
+            count += self._ask(sql, (time.time(), *some), [(0,)])[0][0]
+        return count
+
+    def _ask(self, sql: str, values: Sequence[object], otherwise: list[Any]) -> list[Any]:
+        return self._try("read", lambda c: c.execute(sql, values).fetchall(), otherwise)
+
+    def _try(self, doing: str, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """Return what `work` returns; a failure of the file is counted and logged instead."""
+        try:
+            with self._connections.borrow() as connection:
+                done = work(connection)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(doing, error)
+            return otherwise
+        self._faults.end(doing)
+        return done
+
+    def _fail(self, doing: str, error: Exception) -> None:
+        self._faults.begin(doing, error)
+        self._connections.recover(error)
+
+
+def _change(sql: str, rows: list[tuple[Any, ...]], connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        connection.executemany(sql, rows)
+
+
+def _bytes_used(connection: sqlite3.Connection) -> int:
+    """Bytes of the file's pages that hold something, uncommitted changes counted."""
+    sql = (
+        "SELECT (page_count - freelist_count) * page_size"
+        " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    )
+    size: int = connection.execute(sql).fetchone()[0]
+    return size
+
+
+def _now() -> int:
+    return int(time.time() / _RECENCY)
+
+
+def _marks(values: Sequence[bytes]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _batches(keys: Iterable[bytes]) -> Iterator[list[bytes]]:
+    left = iter(keys)
+    while some := list(islice(left, _A_STATEMENT)):
+        yield some

@@ -1,0 +1,61 @@
+"""What a place for bytes promises, and the leases by which processes share one computation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class StoreInfo(NamedTuple):
+    """What a store holds, and how it fared.
+
+    Attributes:
+        entries: values kept; 0 where the store shares its place with others and cannot tell.
+        bytes: they take; 0 likewise.
+        evicted: values given up for newer ones, by this process.
+        errors: times it could not be reached or written; each was a miss or a value not kept.
+    """
+
+    entries: int
+    bytes: int
+    evicted: int
+    errors: int
+
+
+class ByteStore(Protocol):
+    """Keeps bytes by key. Safe from any thread; may be shared by processes.
+
+    It never raises for a failure of its own: what cannot be read is not there, what cannot be
+    written is not kept, and `errors` counts it.
+    """
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return what is there under each of `keys`, without those that have nothing."""
+
+    def set_many(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep `entries`, in the place of what was there."""
+
+    def delete_many(self, keys: Sequence[bytes]) -> None:
+        """Remove what is there under each of `keys`."""
+
+    def keys(self, prefix: bytes = b"") -> Iterator[bytes]:
+        """Yield the keys that begin with `prefix`."""
+
+    def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
+        """Return those of `keys` on which the caller now has a lease of `seconds`.
+
+        Of many who claim a key one gets it, until it is released or the lease has run out. A store
+        that cannot be reached grants every lease: better two computations than none.
+        """
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End the caller's leases on `keys`; those of others stay."""
+
+    def wait(self, keys: Sequence[bytes], seconds: float) -> None:
+        """Return when others may have ended a lease on one of `keys`, at most after `seconds`."""
+
+    def info(self) -> StoreInfo:
+        """Return the counts of this moment."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

@@ -1,0 +1,75 @@
+"""A vector as bytes, for other processes and other machines to read.
+
+    "hv" | format 1 byte | type 1 byte | dimension 4 bytes | CRC-32 4 bytes | little-endian floats
+
+The checksum is taken over the head before it and the floats after it. Whatever is not exactly this
+is no value: damaged, truncated or foreign bytes are never taken for a vector.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+StoredPrecision = Literal["float32", "float16"]
+
+_HEAD = struct.Struct("<2sBBI")
+_CHECKSUM = struct.Struct("<I")
+_BEFORE_FLOATS = _HEAD.size + _CHECKSUM.size
+_MAGIC = b"hv"
+_FORMAT = 1
+_TOO_LARGE = 65520  # float16 rounds it to infinity
+
+
+class _Type(NamedTuple):
+    """How the floats of a value are stored."""
+
+    number: int
+    dtype: str
+    size: int
+
+
+_TYPES: dict[str, _Type] = {"float32": _Type(0, "<f4", 4), "float16": _Type(1, "<f2", 2)}
+_BY_NUMBER = {kind.number: kind for kind in _TYPES.values()}
+
+
+def encode(vector: NDArray[np.float32], precision: StoredPrecision = "float32") -> bytes:
+    """Return `vector` (d,) as bytes.
+
+    `float16` halves them and rounds to 11 significant bits; a vector with a number too large for
+    it, of 65520 or more, stays float32.
+    """
+    import numpy as np
+
+    if precision == "float16" and np.any(np.isfinite(vector) & (np.abs(vector) >= _TOO_LARGE)):
+        precision = "float32"
+    kind = _TYPES[precision]
+    floats = vector.astype(kind.dtype, copy=False).tobytes()
+    head = _HEAD.pack(_MAGIC, _FORMAT, kind.number, len(vector))
+    return head + _CHECKSUM.pack(zlib.crc32(floats, zlib.crc32(head))) + floats
+
+
+def decode(raw: bytes) -> NDArray[np.float32] | None:
+    """Return the vector (d,) float32, read-only; None for bytes that are none."""
+    import numpy as np
+
+    if len(raw) < _BEFORE_FLOATS:
+        return None
+    magic, version, number, dimension = _HEAD.unpack_from(raw)
+    kind = _BY_NUMBER.get(number)
+    if magic != _MAGIC or version != _FORMAT or kind is None:
+        return None
+    if len(raw) != _BEFORE_FLOATS + dimension * kind.size:
+        return None
+    floats = memoryview(raw)[_BEFORE_FLOATS:]
+    (checksum,) = _CHECKSUM.unpack_from(raw, _HEAD.size)
+    if zlib.crc32(floats, zlib.crc32(raw[: _HEAD.size])) != checksum:
+        return None
+    vector = np.frombuffer(floats, kind.dtype).astype(np.float32, copy=False)
+    vector.flags.writeable = False
+    return vector

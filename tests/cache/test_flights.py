@@ -1,0 +1,47 @@
+"""Work under way: one computes, the others wait; nothing of it remains."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from hotstart.cache.flights import Flights
+
+VECTOR = np.zeros(3, np.float32)
+
+
+def test_the_first_to_board_a_key_computes_it() -> None:
+    flights = Flights()
+    first, mine = flights.board([b"a", b"b"])
+    second, others = flights.board([b"b", b"c"])
+    assert (mine, others) == ([b"a", b"b"], [b"c"])
+    assert first[b"b"] is second[b"b"]
+    flights.land({b"b": VECTOR})
+    assert second[b"b"].result(0) is VECTOR
+    assert not first[b"a"].done()
+
+
+def test_an_error_is_told_to_all_and_forgotten() -> None:
+    flights = Flights()
+    boarded, _ = flights.board([b"a"])
+    flights.fail([b"a"], RuntimeError("no"))
+    with pytest.raises(RuntimeError, match="no"):
+        boarded[b"a"].result(0)
+    again, mine = flights.board([b"a"])
+    assert mine == [b"a"]
+    assert not again[b"a"].done()
+
+
+def test_of_many_threads_one_computes() -> None:
+    flights = Flights()
+    barrier = threading.Barrier(16)
+
+    def board(_: int) -> int:
+        barrier.wait(10)
+        return len(flights.board([b"a"])[1])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(board, range(16))) == 1

@@ -1,0 +1,126 @@
+"""Near over far: where a vector is found, where it is put, and what is counted."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cache.conftest import Opener, Place
+from hotstart.cache import open_cache
+from hotstart.cache.memory import MemoryTier
+from hotstart.cache.vectors import VectorCache
+from hotstart.metrics import Figure
+
+KEY, OTHER = b"k" * 20, b"o" * 20
+VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)
+
+
+def numbers(cache: VectorCache) -> dict[tuple[str, str], float]:
+    """The figures by name and tier."""
+    found: dict[tuple[str, str], float] = {}
+    for figure in cache.figures():
+        assert isinstance(figure, Figure)
+        assert isinstance(figure.value, (int, float))
+        found[figure.name, figure.labels.get("tier", "")] = figure.value
+    return found
+
+
+def test_what_is_found_far_is_near_from_then_on(place: Place) -> None:
+    writer, reader = open_cache(place), open_cache(place)
+    writer.put_many({KEY: VECTOR})
+    assert reader.near([KEY]) == {}
+    np.testing.assert_array_equal(reader.get_many([OTHER, KEY])[KEY], VECTOR)
+    np.testing.assert_array_equal(reader.near([KEY])[KEY], VECTOR)
+    writer.close()
+    reader.close()
+
+
+def test_vectors_are_read_only_wherever_they_come_from(place: Place) -> None:
+    for options in ("", "?precision=float16"):
+        writer, reader = open_cache(place + options), open_cache(place + options)
+        writer.put_many({KEY: VECTOR})
+        for _ in ("far", "near"):
+            found = reader.get_many([KEY])[KEY]
+            assert found.dtype == np.float32
+            assert not found.flags.writeable
+        writer.close()
+        reader.close()
+
+
+def test_float16_halves_what_is_kept_far_and_rounds_it(place: Place) -> None:
+    writer, reader = open_cache(f"{place}?precision=float16"), open_cache(place)
+    writer.put_many({KEY: VECTOR})
+    np.testing.assert_array_equal(writer.near([KEY])[KEY], VECTOR)
+    np.testing.assert_array_equal(reader.get_many([KEY])[KEY], VECTOR.astype(np.float16))
+    writer.close()
+    reader.close()
+
+
+def test_a_damaged_value_is_counted_and_overwritten(place: Place, opener: Opener) -> None:
+    far = opener()
+    cache = VectorCache(MemoryTier(1), far)
+    far.set_many({KEY: b"no vector"})
+    assert cache.get_many([KEY]) == {}
+    cache.put_many({KEY: VECTOR})
+    np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+    assert cache.info().damaged == 1
+    assert numbers(cache)["hotstart_cache_damaged_total", ""] == 1
+
+
+def test_memory_alone_leases_everything_and_waits_for_nobody() -> None:
+    cache = open_cache("memory:1MB")
+    cache.put_many({KEY: VECTOR})
+    assert cache.get_many([KEY, OTHER]).keys() == {KEY}
+    assert cache.claim([KEY, OTHER], 60) == {KEY, OTHER}
+    assert cache.claim([KEY], 60) == {KEY}
+    cache.wait([KEY], 60)
+    cache.release([KEY])
+    cache.close()
+
+
+def test_figures_tell_of_each_tier(tmp_path: Path) -> None:
+    cache = open_cache(f"sqlite:{tmp_path / 'a.db'}?near=700B")
+    for key in (KEY, OTHER, b"third"):
+        cache.put_many({key: VECTOR})
+    found = numbers(cache)
+    assert found["hotstart_cache_entries", "near"] == 2
+    assert found["hotstart_cache_entries", "far"] == 3
+    assert found["hotstart_cache_evicted_total", "near"] == 1
+    assert found["hotstart_cache_evicted_total", "far"] == 0
+    assert found["hotstart_cache_errors_total", "far"] == 0
+    info = cache.info()
+    assert (info.entries, info.evicted, info.damaged, info.errors) == (3, 1, 0, 0)
+    assert info.bytes == found["hotstart_cache_bytes", "far"] > 0
+    cache.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_a_thread_is_at_work_does_not_hang(tmp_path: Path) -> None:
+    cache = open_cache(f"sqlite:{tmp_path / 'a.db'}")
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            cache.put_many({KEY: VECTOR})
+            cache.get_many([KEY, OTHER])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for number in range(20):
+            child = os.fork()
+            if not child:
+                cache.put_many({b"%d" % number: VECTOR})
+                os._exit(cache.info().errors + 2 * (cache.get_many([KEY]).keys() != {KEY}))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        ended.set()
+        thread.join(20)
+    assert cache.info().entries == 21
+    assert cache.info().errors == 0
+    cache.close()
