@@ -20,6 +20,7 @@ from hotstart.encoding import Encoding
 from hotstart.engines import engine_for, entry_of
 from hotstart.errors import HotstartError, InvalidInput
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.foresight import check_source
 from hotstart.pool.model import Model
 from hotstart.pool.pool import Limits, Pool, default_pool
 from hotstart.pool.readiness import Readiness
@@ -89,6 +90,7 @@ class Embedder(Readiness, Ahead, Asking):
             *(engine_for(source, engine), precision or strategy_named(choice.name).precision),
             *(device, trust_remote_code),
         )
+        check_source(self._spec)
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
         self._truncate_dim = truncate_dim
         self._model = Model(self._spec, instance)

@@ -18,6 +18,11 @@ HotstartError
 │   ├── LoadFailed                   the load itself failed; its cause is chained
 │   ├── LoadTimeout                  the load took longer than it may
 │   └── InsufficientMemory           the model does not fit into what this process may use
+├── RemoteError                      another machine that computes vectors
+│   ├── RemoteUnavailable            it is down, overloaded, or failed again and again
+│   ├── RemoteTimeout (TimeoutError) it did not answer in time
+│   ├── RemoteRefused                it does not take what was sent
+│   └── RemoteAnswerInvalid          it answered what cannot be used
 └── SearchError                      an index of documents
     ├── IndexMissing                 the folder was never indexed
     ├── IndexBusy                    another process is writing it
@@ -229,6 +234,65 @@ class InsufficientMemory(ReadinessError):
             f"Model {source!r} needs about {needed / 1e6:.0f} MB and {limit} leaves "
             f"{available / 1e6:.0f} MB",
             "Raise the limit, unload another model, or use strategy='quantized'",
+        )
+
+
+class RemoteError(HotstartError):
+    """The machine at `place`, a model's address without its secrets, gave no vectors.
+
+    Attributes:
+        retry_after: seconds that the server asked to be left alone, 0 where it did not.
+    """
+
+    retry_after: float = 0.0
+
+
+class RemoteUnavailable(RemoteError):
+    """It cannot be reached or cannot answer now; `retry_in` seconds from now it is tried again."""
+
+    def __init__(
+        self, place: str, *, reason: str, retry_after: float = 0.0, retry_in: float | None = None
+    ) -> None:
+        self.retry_after, self.retry_in = retry_after, retry_in
+        when = "Look whether it runs" if retry_in is None else f"Ask again in {retry_in:.1f} s"
+        super().__init__(
+            f"{place} gave no vectors: {reason}", f"{when}, or give a fallback to answer meanwhile"
+        )
+
+
+class RemoteTimeout(RemoteError, TimeoutError):
+    """It had not answered after the `after` seconds of the call."""
+
+    def __init__(self, place: str, *, after: float) -> None:
+        super().__init__(
+            f"{place} had not answered after {after:.3g} s",
+            "Give a longer timeout, or a fallback to answer meanwhile",
+        )
+
+
+class RemoteRefused(RemoteError):
+    """It refused the request with HTTP `status`, and `said` why."""
+
+    def __init__(self, place: str, *, status: int, said: str) -> None:
+        self.status = status
+        remedies = {
+            401: "Set the key of the service in the environment, e.g. OPENAI_API_KEY",
+            403: "Look whether the key may use this model",
+            404: "Look at the model's name and at the address, whose path ends in /v1 for OpenAI's",
+        }
+        super().__init__(
+            f"{place} refused with HTTP {status}: {said or 'no reason given'}",
+            remedies.get(status, "Look at what it says of the request"),
+        )
+
+
+class RemoteAnswerInvalid(RemoteError):
+    """Its answer cannot be used, because of `reason`; none of its vectors was taken."""
+
+    def __init__(self, place: str, *, reason: str) -> None:
+        super().__init__(
+            f"{place} answered what cannot be used: {reason}",
+            "Look at the server: its answer breaks the protocol",
         )
 
 

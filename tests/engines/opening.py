@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from engines.remote.stand_in import StandIn
 from golden import DATA, FAMILIES
 from hotstart.config import read_settings
 from hotstart.engines import engine_class, open_engine
 from hotstart.engines.base import Engine
 from hotstart.engines.fake import FakeSettings
+from hotstart.engines.remote.address import Address
+from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.models.ensure import ensure
 from hotstart.models.spec import ModelSpec
 from hotstart.types import Prepared, Stage
@@ -39,11 +43,20 @@ def openvino(family: str, stage: Stage = "full", cache: Path | None = None) -> E
     )
 
 
+def remote() -> Engine:
+    """Another machine, played by a server of this process that ends with the engine."""
+    server = StandIn()
+    engine = RemoteEngine(Address("openai", "m", server.url))
+    weakref.finalize(engine, server.stop)
+    return engine
+
+
 OPENERS: dict[str, Callable[[], Engine]] = {
     "onnx": lambda: open_engine("onnx", prepared("bert-mean-normalize"), "full", 2),
     "onnx with a head": lambda: open_engine("onnx", prepared("onnx-only"), "full", 2),
     "openvino": lambda: openvino("bert-mean-normalize"),
     "openvino with a head": lambda: openvino("onnx-only"),
     "static": lambda: engine_class("static")(str(STATIC / "wordpiece-normalize" / "model")),
+    "remote": remote,
     "fake": lambda: engine_class("fake")(FakeSettings("contract")),
 }

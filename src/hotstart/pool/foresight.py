@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from hotstart.config import read_settings
+from hotstart.config import read_settings, remote_access
 from hotstart.engines import entry_of
 from hotstart.models.artifacts import Artifact, look
 from hotstart.models.facts import Facts, facts
@@ -32,6 +32,12 @@ def foresee_card(spec: ModelSpec) -> Card | None:
     return tell(spec) if tell else None
 
 
+def check_source(spec: ModelSpec) -> None:
+    """Raise InvalidInput for the address of another machine that cannot be read. Looks nowhere."""
+    if entry_of(spec.engine).opened_from == "address":
+        _by_address(spec)
+
+
 def card_of(artifact: Artifact) -> Card:
     """Return what calls need to know of the model in `artifact`."""
     metadata = artifact.metadata
@@ -53,6 +59,7 @@ def _by_address(spec: ModelSpec) -> Card:
     from hotstart.engines.remote.address import Address, known_dimension
 
     address = Address.parse(spec.source)
+    address = address.at(remote_access(address.protocol).url)
     return Card(known_dimension(address), None, {}, None, f"remote-{address.identity}")
 
 

@@ -1,0 +1,1 @@
+"""Vectors from other machines: their protocols as data, one client, one engine."""

@@ -1,0 +1,226 @@
+"""Requests to another machine: tried again with patience, within the caller's time, never for ever.
+
+The only file that imports httpx and tenacity.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from hotstart._lazy import require
+from hotstart.circuit import Circuit
+from hotstart.deadline import Deadline
+from hotstart.engines.remote.address import Address
+from hotstart.errors import (
+    RemoteAnswerInvalid,
+    RemoteError,
+    RemoteRefused,
+    RemoteTimeout,
+    RemoteUnavailable,
+)
+from hotstart.metrics import Figure, Histogram, Tally
+from hotstart.tracing import span
+
+_SHOWN = 300  # characters of what a server says that are passed on
+_TRY_AGAIN = {408, 425, 429}
+_OK = 200
+
+
+class RemoteLimits(NamedTuple):
+    """How long and how often another machine is asked.
+
+    Attributes:
+        timeout: seconds for a call in all, where the caller names none.
+        connect: seconds for a connection to be made.
+        silence: seconds without a byte after which an attempt is given up.
+        attempts: the most requests for one batch.
+        side_by_side: requests of one call that run at a time.
+        first_wait: seconds that the second attempt waits at most, doubled for each that follows;
+            how long is drawn at random, so that many who failed together do not come together.
+        longest_wait: seconds between two attempts, unless the server asks for more.
+    """
+
+    timeout: float = 60.0
+    connect: float = 5.0
+    silence: float = 20.0
+    attempts: int = 4
+    side_by_side: int = 4
+    first_wait: float = 0.2
+    longest_wait: float = 5.0
+
+
+class Client:
+    """Posts JSON to `address`. Safe from any thread; connections are reused.
+
+    A forked child makes a client of its own, as its pool loads the model anew there.
+    """
+
+    def __init__(self, address: Address, key: str | None, limits: RemoteLimits) -> None:
+        self.place = address.identity
+        self._key = key
+        self._limits = limits
+        self._http = _connect(address, key, limits)
+        weakref.finalize(self, self._http.close)  # where nobody calls `close`
+        self._circuit = Circuit()
+        self._tally = Tally()
+        self._seconds = Histogram()
+
+    def post(self, path: str, body: dict[str, Any], timeout: float | None) -> Any:
+        """Return the JSON that answers `body`, within `timeout` seconds, attempts and waits in all.
+
+        Raises:
+            RemoteUnavailable: it is down, or failed again and again.
+            RemoteTimeout: it did not answer in time.
+            RemoteRefused: it does not take the request.
+            RemoteAnswerInvalid: it answered what is no JSON.
+        """
+        budget = self._limits.timeout if timeout is None else timeout
+        deadline = Deadline(budget)
+        content = json.dumps(body, ensure_ascii=False).encode()
+        tenacity = require("tenacity", extra="remote")
+        patience = tenacity.wait_random_exponential(
+            multiplier=self._limits.first_wait, max=self._limits.longest_wait
+        )
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self._limits.attempts),
+                tenacity.stop_before_delay(budget),
+            ),
+            wait=lambda state: max(patience(state), state.outcome.exception().retry_after),
+            before_sleep=lambda state: self._tally.add("retries"),
+            reraise=True,
+        ):
+            with attempt, span("request", place=self.place):
+                return self._attempt(path, content, deadline, budget)
+        raise AssertionError("tenacity returns or raises")
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield requests, retries, failures by reason, latency, and the state of the circuit."""
+        at = {"place": self.place}
+        for name in ("requests", "retries"):
+            what = f"{name.capitalize()} to another machine"
+            yield Figure(f"hotstart_remote_{name}_total", "counter", what, self._tally[name], at)
+        for kind in (RemoteUnavailable, RemoteTimeout, RemoteRefused, RemoteAnswerInvalid):
+            reason = at | {"reason": kind.__name__}
+            what = "Requests that failed"
+            count = self._tally[kind.__name__]
+            yield Figure("hotstart_remote_failures_total", "counter", what, count, reason)
+        what = "Whether another machine is left alone: 0 no, 1 yes, 0.5 it is being tried"
+        state = {"closed": 0.0, "half-open": 0.5, "open": 1.0}[self._circuit.state]
+        yield Figure("hotstart_remote_circuit_open", "gauge", what, state, at)
+        what = "Seconds that an answer took"
+        yield Figure("hotstart_remote_seconds", "histogram", what, self._seconds.read(), at)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return bool(self._http.is_closed)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _attempt(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
+        if not self._circuit.allows():
+            reason = "it failed again and again"
+            raise RemoteUnavailable(self.place, reason=reason, retry_in=self._circuit.retry_in())
+        self._tally.add("requests")
+        began = time.monotonic()
+        try:
+            answer = self._exchange(path, content, deadline, budget)
+        except RemoteError as error:
+            self._tally.add(type(error).__name__)
+            if _may_pass(error):
+                self._circuit.failed()
+            else:  # it is there, and it answers
+                self._circuit.succeeded()
+            raise
+        self._circuit.succeeded()
+        self._seconds.observe(time.monotonic() - began)
+        return answer
+
+    def _exchange(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
+        httpx = require("httpx", extra="remote")
+        left = deadline.left or 0.0
+        timeout = httpx.Timeout(
+            min(left, self._limits.silence), connect=min(left, self._limits.connect), pool=left
+        )
+        try:
+            with self._http.stream("POST", path, content=content, timeout=timeout) as response:
+                raw = bytearray()
+                for chunk in response.iter_bytes():
+                    raw += chunk
+                    if deadline.is_over:  # a timeout of httpx begins anew with each chunk
+                        raise RemoteTimeout(self.place, after=budget)
+        except httpx.TimeoutException as error:
+            raise RemoteTimeout(self.place, after=budget) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise RemoteUnavailable(self.place, reason=self._safe(reason)) from error
+        if response.status_code != _OK:
+            raise self._refusal(response.status_code, bytes(raw), response.headers)
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise RemoteAnswerInvalid(self.place, reason=f"it is no JSON ({error})") from error
+
+    def _refusal(self, status: int, raw: bytes, headers: Any) -> RemoteError:
+        said = self._safe(raw.decode(errors="replace"))
+        if status in _TRY_AGAIN or status >= 500:
+            wait = _retry_after(headers.get("retry-after"))
+            return RemoteUnavailable(self.place, reason=f"HTTP {status}: {said}", retry_after=wait)
+        return RemoteRefused(self.place, status=status, said=said)
+
+    def _safe(self, text: str) -> str:
+        """What a server says, shortened, and without the key that it may repeat."""
+        clean = text.replace(self._key, "***") if self._key else text
+        return " ".join(clean.split())[:_SHOWN]
+
+
+def _connect(address: Address, key: str | None, limits: RemoteLimits) -> Any:
+    httpx = require("httpx", extra="remote")
+    assert address.url is not None, "the address has a place"
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    socket, url = None, address.url
+    if url.startswith("unix:"):
+        socket, url = url.removeprefix("unix:"), "http://localhost"
+    full = httpx.URL(url)
+    user = (full.username, full.password) if full.username else None
+    pool = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+    transport = httpx.HTTPTransport(uds=socket, http2=url.startswith("https:"), limits=pool)
+    return httpx.Client(
+        base_url=full.copy_with(username=None, password=None),  # what is logged is the URL
+        auth=user,
+        headers=headers,
+        transport=transport,
+        follow_redirects=False,  # a key goes nowhere else
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another attempt may fare better. An open circuit has its own time."""
+    if isinstance(error, RemoteUnavailable):
+        return error.retry_in is None
+    return isinstance(error, RemoteTimeout)
+
+
+def _retry_after(header: str | None, now: Callable[[], float] = time.time) -> float:
+    """Seconds that a Retry-After asks for: a number, or a date; 0 for none that can be read."""
+    if not header:
+        return 0.0
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,97 @@
+"""The engine of other machines: texts out, vectors back, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hotstart.deadline import Deadline
+from hotstart.engines.remote.address import Address, known_dimension
+from hotstart.engines.remote.client import Client, RemoteLimits
+from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
+from hotstart.metrics import Figure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PROBE = "dimension"
+
+
+class RemoteEngine:
+    """Asks the machine at `address`; see `hotstart.engines.base.Engine` for what it promises.
+
+    Making one connects to nothing.
+
+    Args:
+        address: protocol, model and place.
+        key: the secret of the service. It is in no message, log or representation.
+        dimensions: asked of a model that can shorten its vectors; None for all it has.
+        limits: how long and how often it is asked.
+    """
+
+    name = "remote"
+
+    def __init__(
+        self,
+        address: Address,
+        key: str | None = None,
+        dimensions: int | None = None,
+        limits: RemoteLimits | None = None,
+    ) -> None:
+        self._address = address
+        self._protocol = PROTOCOLS[address.protocol]
+        self._dimensions = dimensions
+        self._limits = limits or RemoteLimits()
+        self._client = Client(address, key, self._limits)
+        self._dimension = dimensions or known_dimension(address)
+
+    def __repr__(self) -> str:
+        return f"RemoteEngine({self._address.identity!r})"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector: published, told by an answer, or asked for with one short text."""
+        if self._dimension is None:
+            self.embed([_PROBE])
+        assert self._dimension is not None, "an answer was checked"
+        return self._dimension
+
+    def embed(
+        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
+
+        Raises:
+            RemoteError: of which kind its subclasses say. Nothing of the call is returned then.
+        """
+        assert not self._client.is_closed, "embed after close"
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        deadline = Deadline(self._limits.timeout if timeout is None else timeout)
+        requests = batches(self._protocol, texts, batch_size)
+        if len(requests) == 1:
+            return self._ask(requests[0], deadline)
+        with ThreadPoolExecutor(min(len(requests), self._limits.side_by_side)) as threads:
+            answers = [threads.submit(self._ask, batch, deadline) for batch in requests]
+            try:
+                return np.concatenate([answer.result() for answer in answers])
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield requests, retries, failures, latency and the state of the circuit."""
+        return self._client.figures()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _ask(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+        body = self._protocol.body(texts, self._address.model, self._dimensions)
+        answer = self._client.post(self._protocol.path, body, deadline.left)
+        vectors = checked(self._client.place, answer, self._protocol, len(texts), self._dimension)
+        self._dimension = vectors.shape[1]
+        return vectors

@@ -1,0 +1,123 @@
+"""What each protocol sends and answers, as data."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hotstart.errors import RemoteAnswerInvalid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+
+class Protocol(NamedTuple):
+    """One way to ask for vectors.
+
+    Attributes:
+        path: put behind the address.
+        most_texts: a request may hold.
+        most_characters: a request may hold; a single longer text is sent alone.
+        body: from texts, model and dimensions to what is sent as JSON.
+        vectors: from a JSON answer to the list of its vectors, in the order of the texts; raises
+            KeyError, TypeError or ValueError for an answer of another form.
+    """
+
+    path: str
+    most_texts: int
+    most_characters: int
+    body: Callable[[Sequence[str], str, int | None], dict[str, Any]]
+    vectors: Callable[[Any], list[Vectors]]
+
+
+def batches(protocol: Protocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
+    """Return `texts` cut, in their order, into what one request may hold, `most` texts at most."""
+    limit = min(protocol.most_texts, most or protocol.most_texts)
+    found: list[list[str]] = []
+    room = 0
+    for text in texts:
+        if not found or len(found[-1]) == limit or len(text) > room:
+            found.append([])
+            room = protocol.most_characters
+        found[-1].append(text)
+        room -= len(text)
+    return found
+
+
+def checked(
+    place: str, answer: Any, protocol: Protocol, texts: int, dimension: int | None
+) -> Vectors:
+    """Return the vectors of an answer, float32 (texts, dimension).
+
+    Raises:
+        RemoteAnswerInvalid: it is not of the protocol's form; vectors are missing, of different
+            lengths, not of the length known before, or hold what is no number.
+    """
+    try:
+        vectors = protocol.vectors(answer)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        reason = f"it is not of the protocol's form ({type(error).__name__}: {error})"
+        raise RemoteAnswerInvalid(place, reason=reason) from error
+    lengths = {len(vector) for vector in vectors}
+    expected = {dimension} if dimension else lengths
+    if len(vectors) != texts:
+        raise RemoteAnswerInvalid(place, reason=f"{len(vectors)} vectors for {texts} texts")
+    if len(lengths) != 1 or lengths != expected or 0 in lengths:
+        said = f"vectors of length {', '.join(map(str, sorted(lengths)))}"
+        wanted = f", not {dimension} as before" if dimension else ""
+        raise RemoteAnswerInvalid(place, reason=said + wanted)
+    matrix = np.stack(vectors)
+    if not np.isfinite(matrix).all():
+        raise RemoteAnswerInvalid(place, reason="a vector holds NaN or infinity")
+    return matrix
+
+
+def _openai_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
+    return body | ({"dimensions": dimensions} if dimensions else {})
+
+
+def _openai_vectors(answer: Any) -> list[Vectors]:
+    """Base64 was asked for; servers that do not know it send lists."""
+    entries = answer["data"]
+    places = [entry["index"] for entry in entries]
+    if sorted(places) != list(range(len(entries))):
+        raise ValueError(f"indices {places[:5]}...")
+    ordered = sorted(entries, key=lambda entry: int(entry["index"]))
+    return [_vector(entry["embedding"]) for entry in ordered]
+
+
+def _tei_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[str, Any]:
+    return {"inputs": list(texts), "truncate": True, "normalize": True}
+
+
+def _tei_vectors(answer: Any) -> list[Vectors]:
+    if not isinstance(answer, list):
+        raise TypeError(f"a list was expected, not {type(answer).__name__}")
+    return [_vector(row) for row in answer]
+
+
+def _vector(value: Any) -> Vectors:
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32)
+    vector = np.asarray(value, np.float32)
+    if vector.ndim != 1:
+        raise ValueError(f"a vector has {vector.ndim} dimensions")
+    return vector
+
+
+# OpenAI takes 300,000 tokens a request. A token has a character at least, but in scripts where a
+# character takes two; what is too large all the same is refused, and the error says so.
+_OPENAI = Protocol("/embeddings", 2048, 200_000, _openai_body, _openai_vectors)
+
+PROTOCOLS = {
+    "openai": _OPENAI,
+    "hotstart": _OPENAI._replace(path="/v1/embeddings", most_texts=256),
+    "tei": Protocol("/embed", 32, 200_000, _tei_body, _tei_vectors),
+}

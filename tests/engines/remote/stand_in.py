@@ -1,0 +1,157 @@
+"""A real HTTP server that answers as it is told: rightly, slowly, wrongly, or not at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import socketserver
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import numpy as np
+
+Answer = Callable[["Handler", dict[str, Any]], None]
+
+
+def vector(text: str, dimension: int = 4) -> list[float]:
+    return [float(np.float32(len(text) + n + 0.1)) for n in range(dimension)]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_POST(self) -> None:
+        stand_in: StandIn = self.server.stand_in
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with stand_in.lock:
+            stand_in.requests.append((self.path, dict(self.headers), body))
+            texts = body.get("input", body.get("inputs", []))
+            stand_in.texts.update(texts)
+            answer = stand_in.script.popleft() if stand_in.script else stand_in.answer
+        answer(self, body)
+
+    def say(self, status: int, content: bytes, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class StandIn:
+    """Answers by `script`, one entry a request, and by `answer` when it has run out."""
+
+    def __init__(self, answer: Answer | None = None, path: str | None = None) -> None:
+        self.answer: Answer = answer or openai()
+        self.script: deque[Answer] = deque()
+        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.texts: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        self.connections = 0
+        self._path = path
+        outer = self
+
+        class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+            daemon_threads = True
+            block_on_close = False
+            allow_reuse_address = True
+            request_queue_size = 64
+            address_family = socket.AF_UNIX if path else socket.AF_INET
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                outer.connections += 1
+                super().process_request(request, client_address or ("unix", 0))
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that gave up is no fault of the server's."""
+
+        self._server = Server(path or ("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
+        self._server.stand_in = self  # type: ignore[attr-defined]
+        self.url = f"unix:{path}" if path else f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        if self._path:
+            os.unlink(self._path)
+
+
+def openai(
+    *, base64_too: bool = True, reverse: bool = False, change: Callable[[Any], Any] | None = None
+) -> Answer:
+    """As OpenAI answers; `change` spoils it."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        entries = []
+        for index, text in enumerate(body["input"]):
+            found: Any = vector(text)
+            if base64_too and body.get("encoding_format") == "base64":
+                found = base64.b64encode(np.array(found, "<f4").tobytes()).decode()
+            entries.append({"object": "embedding", "index": index, "embedding": found})
+        if reverse:
+            entries.reverse()
+        said: Any = {"object": "list", "data": entries, "model": body["model"]}
+        handler.say(200, json.dumps(change(said) if change else said).encode())
+
+    return answer
+
+
+def tei(handler: Handler, body: dict[str, Any]) -> None:
+    handler.say(200, json.dumps([vector(text) for text in body["inputs"]]).encode())
+
+
+def status(code: int, said: str = "", **headers: str) -> Answer:
+    return lambda handler, body: handler.say(code, said.encode(), **headers)
+
+
+def raw(content: bytes) -> Answer:
+    return lambda handler, body: handler.say(200, content)
+
+
+def cut_off(handler: Handler, body: dict[str, Any]) -> None:
+    """Promises more than it sends, then hangs up."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10000")
+    handler.end_headers()
+    handler.wfile.write(b'{"data": [')
+    handler.wfile.flush()
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    handler.close_connection = True
+
+
+def reset(handler: Handler, body: dict[str, Any]) -> None:
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    handler.close_connection = True
+
+
+def silent(seconds: float) -> Answer:
+    return lambda handler, body: time.sleep(seconds)
+
+
+def trickle(seconds: float) -> Answer:
+    """A byte each 20 ms: no single read of it is slow."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.02)
+        handler.close_connection = True
+
+    return answer
