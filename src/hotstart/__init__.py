@@ -11,6 +11,7 @@ from hotstart._lazy import lazy_names
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
+    from hotstart.embedding_cache import EmbeddingCache
     from hotstart.errors import HotstartError
     from hotstart.provider import get_embedding_provider, preload_embeddings
     from hotstart.resources import ResourceProfile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Embedder",
+    "EmbeddingCache",
     "HotstartError",
     "LoadingStrategy",
     "ResourceProfile",
@@ -33,6 +35,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Embedder": "hotstart.embedder",
+        "EmbeddingCache": "hotstart.embedding_cache",
         "HotstartError": "hotstart.errors",
         "LoadingStrategy": "hotstart.types",
         "ResourceProfile": "hotstart.resources",

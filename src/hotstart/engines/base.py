@@ -17,11 +17,13 @@ class Engine(Protocol):
 
     Attributes:
         name: its key in `hotstart.engines.ENGINES`.
-        dimension: length of a vector.
     """
 
     name: str
-    dimension: int
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
 
     def embed(
         self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
