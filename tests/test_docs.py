@@ -24,6 +24,11 @@ def programs() -> Iterator[tuple[str, str]]:
             yield f"{page.name}-{number}", code
 
 
+def environment_of(program: str) -> list[pytest.MarkDecorator]:
+    """The frameworks that a program on integrations shows have an environment of their own."""
+    return [pytest.mark.integrations] if program.startswith("integrations.md") else []
+
+
 def options(parser: argparse.ArgumentParser, path: str = "hotstart") -> Iterator[tuple[str, str]]:
     """Every (command, option) that can be typed."""
     for action in parser._actions:
@@ -37,7 +42,9 @@ def options(parser: argparse.ArgumentParser, path: str = "hotstart") -> Iterator
                     yield path, option
 
 
-@pytest.mark.parametrize("code", [c for _, c in programs()], ids=[name for name, _ in programs()])
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, id=name, marks=environment_of(name)) for name, code in programs()]
+)
 def test_a_program_in_the_documentation_runs(
     python: Callable[..., CompletedProcess[str]], code: str
 ) -> None:

@@ -30,6 +30,12 @@ EXAMPLES = [
     errors.LoadFailed("m", error=RuntimeError("no"), retry_in=0.5),
     errors.LoadTimeout("m", stage="engine", after=2.0),
     errors.InsufficientMemory("m", needed=2 * 10**8, available=10**8, limit="RLIMIT_AS"),
+    errors.StillComputing(3, after=0.5),
+    errors.RemoteUnavailable("openai:m@http://h", reason="HTTP 503: busy", retry_after=2.0),
+    errors.RemoteUnavailable("openai:m@http://h", reason="again and again", retry_in=1.5),
+    errors.RemoteTimeout("openai:m@http://h", after=0.4),
+    errors.RemoteRefused("openai:m@http://h", status=401, said="no key"),
+    errors.RemoteAnswerInvalid("openai:m@http://h", reason="it is no JSON"),
     errors.IndexMissing("/f"),
     errors.IndexBusy("/f"),
     errors.IndexDamaged("/f/index.db", reason="not a database"),
@@ -53,7 +59,10 @@ def test_the_tree_drawn_at_the_head_of_the_file_is_the_tree() -> None:
 
 
 def test_every_class_that_is_raised_has_an_example_here() -> None:
-    groups = {errors.HotstartError, errors.ModelError, errors.ReadinessError, errors.SearchError}
+    groups = {
+        *(errors.HotstartError, errors.ModelError, errors.ReadinessError),
+        *(errors.RemoteError, errors.SearchError),
+    }
     assert {type(example) for example in EXAMPLES} == set(CLASSES) - groups
 
 
@@ -76,4 +85,5 @@ def test_an_error_survives_the_way_to_another_process(error: errors.HotstartErro
 def test_they_are_caught_as_what_python_calls_them() -> None:
     assert issubclass(errors.InvalidInput, ValueError)
     assert issubclass(errors.MissingExtra, ImportError)
-    assert issubclass(errors.NotReady, TimeoutError)
+    late = (errors.NotReady, errors.StillComputing, errors.RemoteTimeout)
+    assert all(issubclass(error, TimeoutError) for error in late)

@@ -137,9 +137,9 @@ def test_a_local_model_answers_where_that_is_accepted(server: StandIn, tmp_path:
     answer = remote.answer("dog", accept_fallback=True)
     assert (answer.model, answer.vectors.shape) == ("all-MiniLM-L6-v2", (384,))
     found = index.search("where does the cat sleep")
-    assert found.model == "all-MiniLM-L6-v2"
+    assert (found.model, found.engine) == ("all-MiniLM-L6-v2", "onnx")
     assert found.reason is not None
-    assert "'all-MiniLM-L6-v2' answers: openai:m@" in found.reason
+    assert "'all-MiniLM-L6-v2' answers: Model openai:m@" in found.reason
 
 
 def test_figures_of_the_engine_are_among_the_embedders(server: StandIn) -> None:

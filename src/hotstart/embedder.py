@@ -249,7 +249,7 @@ class Embedder(Readiness, Ahead, Asking):
             fallen = spare.answer(inputs, accept_fallback=True, timeout=deadline.left, **given)
             return fallen._replace(reason=error.facts)
         space = self._cut(made.card.fingerprint)
-        return Embedding(encoding.answer(*made), self.model, space, None)
+        return Embedding(encoding.answer(*made), self.model, self.engine, space, None)
 
     def _cut(self, fingerprint: str) -> str:
         return f"{fingerprint}-{self._truncate_dim}" if self._truncate_dim else fingerprint

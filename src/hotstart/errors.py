@@ -20,7 +20,7 @@ HotstartError
 │   └── InsufficientMemory           the model does not fit into what this process may use
 ├── RemoteError                      another machine that computes vectors
 │   ├── RemoteUnavailable            it is down, overloaded, or failed again and again
-│   ├── RemoteTimeout (TimeoutError) it did not answer in time
+│   ├── RemoteTimeout (TimeoutError)  it did not answer in time
 │   ├── RemoteRefused                it does not take what was sent
 │   └── RemoteAnswerInvalid          it answered what cannot be used
 └── SearchError                      an index of documents
@@ -256,7 +256,8 @@ class RemoteUnavailable(RemoteError):
         self.retry_after, self.retry_in = retry_after, retry_in
         when = "Look whether it runs" if retry_in is None else f"Ask again in {retry_in:.1f} s"
         super().__init__(
-            f"{place} gave no vectors: {reason}", f"{when}, or give a fallback to answer meanwhile"
+            f"Model {place} gave no vectors: {reason}",
+            f"{when}, or give a fallback to answer meanwhile",
         )
 
 
@@ -265,7 +266,7 @@ class RemoteTimeout(RemoteError, TimeoutError):
 
     def __init__(self, place: str, *, after: float) -> None:
         super().__init__(
-            f"{place} had not answered after {after:.3g} s",
+            f"Model {place} had not answered after {after:.3g} s",
             "Give a longer timeout, or a fallback to answer meanwhile",
         )
 
@@ -281,7 +282,7 @@ class RemoteRefused(RemoteError):
             404: "Look at the model's name and at the address, whose path ends in /v1 for OpenAI's",
         }
         super().__init__(
-            f"{place} refused with HTTP {status}: {said or 'no reason given'}",
+            f"Model {place} refused with HTTP {status}: {said or 'no reason given'}",
             remedies.get(status, "Look at what it says of the request"),
         )
 
@@ -291,7 +292,7 @@ class RemoteAnswerInvalid(RemoteError):
 
     def __init__(self, place: str, *, reason: str) -> None:
         super().__init__(
-            f"{place} answered what cannot be used: {reason}",
+            f"Model {place} answered what cannot be used: {reason}",
             "Look at the server: its answer breaks the protocol",
         )
 

@@ -72,12 +72,14 @@ class Embedding(NamedTuple):
     Attributes:
         vectors: what `encode` returns.
         model: that made them, as it was named.
+        engine: what runs it; None where nothing had to be computed.
         fingerprint: of their space. Vectors of different fingerprints are never compared.
         reason: why the fallback answered; None where the model itself did.
     """
 
     vectors: Any
     model: str
+    engine: str | None
     fingerprint: str
     reason: str | None
 

@@ -38,6 +38,7 @@ def test_what_is_written_is_read(url: str, expected: CacheAddress) -> None:
         ("memory:-1MB", "a size"),
         ("sqlite:", "sqlite:FILE"),
         ("sqlite:a.db?ttl=5", "one of near, precision, max_bytes"),
+        ("redis://h:port/0", "redis://HOST:PORT/0"),
         ("redis://h?ttl=0", "seconds, more than 0"),
         ("redis://h?ttl=nan", "seconds, more than 0"),
         ("redis://h?precision=int8", "float32 or float16"),
@@ -50,7 +51,15 @@ def test_what_cannot_be_read_is_refused_with_what_can(url: str, said: str) -> No
     assert said in str(refused.value)
 
 
-def test_a_password_is_in_no_representation() -> None:
-    address = CacheAddress.parse("redis://user:hunter2@host:1/0?ttl=5")
+@pytest.mark.parametrize("password", ["hunter2", "hunter2/@x", "@hunter2"])
+def test_a_password_is_in_no_representation(password: str) -> None:
+    address = CacheAddress.parse(f"redis://user:{password}@host:1/0?ttl=5")
     assert "hunter2" not in repr(address)
     assert "redis://host:1/0" in repr(address)
+
+
+def test_a_password_is_in_no_error() -> None:
+    for wrong in ("redis://:hunter2@h:port/0", "redis://:hunter2@h/0?near=x", "redis:hunter2?a=b"):
+        with pytest.raises(InvalidInput) as refused:
+            open_cache(wrong)
+        assert "hunter2" not in str(refused.value)

@@ -109,8 +109,9 @@ def test_a_child_forked_while_a_thread_is_at_work_does_not_hang(tmp_path: Path) 
             cache.put_many({KEY: VECTOR})
             cache.get_many([KEY, OTHER])
 
-    thread = threading.Thread(target=work)
-    thread.start()
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     try:
         for number in range(20):
             child = os.fork()
@@ -120,7 +121,8 @@ def test_a_child_forked_while_a_thread_is_at_work_does_not_hang(tmp_path: Path) 
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         ended.set()
-        thread.join(20)
+        for thread in threads:
+            thread.join(20)
     assert cache.info().entries == 21
     assert cache.info().errors == 0
     cache.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hotstart.cache.address import CacheAddress
 from hotstart.cache.memory import MemoryTier
 from hotstart.cache.vectors import VectorCache
+from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
     from hotstart.cache.stores import ByteStore
@@ -38,6 +39,9 @@ def open_store(url: str) -> ByteStore:
 
 
 def _open(address: CacheAddress) -> ByteStore:
+    if address.scheme not in STORES:
+        expected = f"one of {', '.join(f'{name}:...' for name in STORES)}"
+        raise InvalidInput("cache", got=address.scheme, expected=expected)
     module, _, name = STORES[address.scheme].partition(":")
     store: ByteStore = getattr(importlib.import_module(module), name)(address)
     return store

@@ -26,9 +26,10 @@ class Connections:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._state = threading.Condition(threading.Lock())  # guards the next two
+        self._state = threading.Condition(threading.Lock())  # guards the next three
         self._idle: list[sqlite3.Connection] = []
         self._users = 0
+        self._settling = False
         settle_at_fork(self)
 
     @contextmanager
@@ -77,17 +78,21 @@ class Connections:
         See "How To Corrupt An SQLite Database File", 2.6, in SQLite's documentation.
         """
         self._state.acquire()
+        self._settling = True  # else users who follow one another closely leave no gap
         self._state.wait_for(lambda: not self._users)
         while self._idle:
             self._idle.pop().close()
 
     def resume(self) -> None:
         """Lend again."""
+        self._settling = False
+        self._state.notify_all()
         self._state.release()
 
     @contextmanager
     def _using(self) -> Iterator[None]:
         with self._state:
+            self._state.wait_for(lambda: not self._settling)
             self._users += 1
         try:
             yield

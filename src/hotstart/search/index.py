@@ -128,7 +128,7 @@ class SearchIndex:
             reason="; ".join(filter(None, (behind, wordless, nearest.reason))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
-            engine=self._semantic.engine if meaning else None,
+            engine=nearest.engine if meaning else None,
         )
 
     @property

@@ -23,11 +23,13 @@ class Nearest(NamedTuple):
         ranking: the ids and cosines.
         reason: why these are not all there could be, or not by the model that was meant.
         model: that made the query's vector, None where none did.
+        engine: what runs it.
     """
 
     ranking: list[tuple[int, float]]
     reason: str | None
     model: str | None = None
+    engine: str | None = None
 
 
 class Semantic:
@@ -40,11 +42,6 @@ class Semantic:
         self._embedder = embedder
         self._lock = threading.Lock()
         self._loaded: tuple[tuple[State, str], Vectors] | None = None
-
-    @property
-    def engine(self) -> str | None:
-        """What runs the model, None while it is not loaded."""
-        return self._embedder.engine if self._embedder else None
 
     def start(self) -> None:
         """Have the model loaded in the background, if there is one."""
@@ -76,7 +73,7 @@ class Semantic:
         short = _shortfall(len(vectors), store, asked.model)
         fell_back = f"{asked.model!r} answers: {asked.reason}" if asked.reason else None
         reason = "; ".join(filter(None, (fell_back, short))) or None
-        return Nearest(vectors.nearest(asked.vectors, limit), reason, asked.model)
+        return Nearest(vectors.nearest(asked.vectors, limit), reason, asked.model, asked.engine)
 
     def _vectors(self, store: Store, fingerprint: str) -> Vectors:
         from hotstart.search.vectors import Vectors

@@ -1,0 +1,121 @@
+"""Haystack's text embedder and document embedder over an embedder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hotstart._lazy import brought_by
+from hotstart.embedder import DEFAULT_MODEL, Embedder
+from hotstart.integrations.options import check_written, public_name, written
+from hotstart.integrations.plain import document_vectors, query_vector
+
+with brought_by("haystack", "haystack"):
+    from haystack import Document, component, default_from_dict, default_to_dict
+
+
+class _Component:
+    """What both have. Haystack makes another class of each, so that neither can say `super()`."""
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        prefix: str = "",
+        suffix: str = "",
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.prefix, self.suffix = model, prefix, suffix
+        self.options = options or {}
+        self.embedder = Embedder(model, **self.options)
+
+    def warm_up(self) -> None:
+        """Begin to load the model and return at once."""
+        self.embedder.load()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the component as a pipeline writes it down."""
+        return dict(default_to_dict(self, **self._parameters()))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Any:
+        """Make what `to_dict` wrote down; InvalidInput for an option that code alone may give."""
+        check_written(data.get("init_parameters", {}).get("options") or {})
+        return default_from_dict(cls, data)
+
+    def _around(self, text: str) -> str:
+        return self.prefix + text + self.suffix
+
+    def _parameters(self) -> dict[str, Any]:
+        model, options = public_name(self.model), written(self.options)
+        return {"model": model, "prefix": self.prefix, "suffix": self.suffix, "options": options}
+
+
+@component
+class HotstartTextEmbedder(_Component):
+    """Embeds a question in a Haystack pipeline. Making one loads nothing.
+
+    Args:
+        model: a model's name or folder, as `Embedder` takes it.
+        prefix: put before the text; a prompt of the model's own stands before it.
+        suffix: put after the text.
+        options: of `Embedder`, as `strategy`, `truncate_dim` or `cache`.
+    """
+
+    @component.output_types(embedding=list[float])
+    def run(self, text: str) -> dict[str, Any]:
+        """Return the vector of `text` as `embedding`."""
+        return {"embedding": self.embedder.embed_query(self._around(text))}
+
+    @component.output_types(embedding=list[float])
+    async def run_async(self, text: str) -> dict[str, Any]:
+        """Do what `run` does without holding up the event loop."""
+        return {"embedding": await query_vector(self.embedder, self._around(text))}
+
+
+@component
+class HotstartDocumentEmbedder(_Component):
+    """Embeds documents in a Haystack pipeline: the counterpart of `HotstartTextEmbedder`.
+
+    Args, beside those:
+        meta_fields_to_embed: fields of a document's `meta` whose values go before its content.
+        embedding_separator: stands between those values, and before the content.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        prefix: str = "",
+        suffix: str = "",
+        options: dict[str, Any] | None = None,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+    ) -> None:
+        _Component.__init__(self, model, prefix, suffix, options)
+        self.meta_fields_to_embed = meta_fields_to_embed or []
+        self.embedding_separator = embedding_separator
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, Any]:
+        """Return copies of `documents` with their vectors, as `documents`."""
+        texts = [self._text(document) for document in documents]
+        return _embedded(documents, self.embedder.embed_documents(texts))
+
+    @component.output_types(documents=list[Document])
+    async def run_async(self, documents: list[Document]) -> dict[str, Any]:
+        """Do what `run` does without holding up the event loop."""
+        texts = [self._text(document) for document in documents]
+        return _embedded(documents, await document_vectors(self.embedder, texts))
+
+    def _parameters(self) -> dict[str, Any]:
+        own = ("meta_fields_to_embed", "embedding_separator")
+        return _Component._parameters(self) | {name: getattr(self, name) for name in own}
+
+    def _text(self, document: Document) -> str:
+        values = (document.meta.get(name) for name in self.meta_fields_to_embed)
+        parts = [str(value) for value in values if value is not None]
+        return self._around(self.embedding_separator.join([*parts, document.content or ""]))
+
+
+def _embedded(documents: list[Document], vectors: list[list[float]]) -> dict[str, Any]:
+    pairs = zip(documents, vectors, strict=True)
+    return {"documents": [replace(document, embedding=vector) for document, vector in pairs]}
