@@ -287,6 +287,12 @@ def test_a_holder_that_dies_is_taken_over_from(shared: str) -> None:
     waiting = begin(shared, 1, 1, 0, "short lease")
     time.sleep(0.5)
     assert waiting.poll() is None
+    began = time.monotonic()
+    with pytest.raises(StillComputing):
+        Embedder("fake:name=process,encode_seconds=0.005", cache=shared).encode(
+            "text 0", timeout=0.2
+        )
+    assert time.monotonic() - began < 1.5
     holder.send_signal(signal.SIGKILL)
     holder.wait(20)
     holder.stdout.close()

@@ -9,6 +9,7 @@ class Deadline:
     """The end of `timeout` seconds that begin now; None never ends."""
 
     def __init__(self, timeout: float | None) -> None:
+        self.seconds = timeout
         self._end = None if timeout is None else time.monotonic() + timeout
 
     @property

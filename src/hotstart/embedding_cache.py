@@ -115,17 +115,20 @@ class EmbeddingCache:
         self._tally.add("near", len(request.found))
         return request
 
-    def fulfil(self, request: Request, space: Space, compute: Compute) -> None:
+    def fulfil(
+        self, request: Request, space: Space, compute: Compute, timeout: float | None = None
+    ) -> None:
         """Have what is `mine` of `request` found or computed; all who wait for it are told.
 
         Raises:
+            StillComputing: another process was not done with it within `timeout` seconds.
             OtherSpace: the model is another by now.
             Exception: what `compute` raised.
         """
         left = dict(request.mine)
         try:
             with span("fulfil", model=space.source, texts=len(left)):
-                self._fulfil(left, space, compute)
+                self._fulfil(left, space, compute, timeout)
         except BaseException as error:
             # A deadline, or Ctrl-C, is the caller's own: who has more time takes the work over.
             own = isinstance(error, TimeoutError) or not isinstance(error, Exception)
@@ -146,7 +149,7 @@ class EmbeddingCache:
         while True:
             request = self.begin(texts, space)
             if request.mine:
-                self.fulfil(request, space, compute)
+                self.fulfil(request, space, compute, deadline.left)
             if request.awaited and wait(request.awaited.values(), deadline.left).not_done:
                 raise StillComputing(len(texts), after=timeout)
             try:
@@ -178,17 +181,20 @@ class EmbeddingCache:
         """Close the connection or file; what is kept far stays."""
         self._kept.close()
 
-    def _fulfil(self, left: dict[bytes, str], space: Space, compute: Compute) -> None:
+    def _fulfil(
+        self, left: dict[bytes, str], space: Space, compute: Compute, timeout: float | None
+    ) -> None:
         """Land all that is `left`, a window at a time, and take it out."""
+        deadline = Deadline(timeout)
         while left:
             window = dict(islice(left.items(), _WINDOW))
-            for landed in self._obtain(window, space, compute):
+            for landed in self._obtain(window, space, compute, deadline):
                 self._flights.land(landed)
                 for key in landed:
                     del left[key]
 
     def _obtain(
-        self, wanted: dict[bytes, str], space: Space, compute: Compute
+        self, wanted: dict[bytes, str], space: Space, compute: Compute, deadline: Deadline
     ) -> Iterator[dict[bytes, Any]]:
         """Yield vectors until all that is `wanted` was found, or computed under a lease."""
         missing = dict(wanted)
@@ -205,7 +211,10 @@ class EmbeddingCache:
             finally:
                 self._kept.release(leased)
             if missing:
-                self._kept.wait(list(missing), LEASE)
+                if deadline.is_over:
+                    raise StillComputing(len(missing), after=deadline.seconds)
+                left = deadline.left
+                self._kept.wait(list(missing), LEASE if left is None else min(left, LEASE))
 
     def _found(self, missing: dict[bytes, str], keys: list[bytes]) -> dict[bytes, Any]:
         """Take what is kept of `keys` out of what is `missing`; return it."""

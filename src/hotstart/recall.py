@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hotstart.metrics import Figure
 
 _FEW = 64  # texts whose names the event loop may compute itself, in under 0.2 ms
-_THREADS_THAT_WAIT = 8
+_THREADS_THAT_WAIT = 16
 _THREADS_THAT_COMPUTE = 1
 
 

@@ -112,10 +112,13 @@ def test_batches_keep_to_the_providers_limits(stand_in: StandIn) -> None:
 
 
 def test_the_dimension_is_published_learnt_or_asked_for(stand_in: StandIn) -> None:
-    published = RemoteEngine(Address.parse("openai:text-embedding-3-large").at(stand_in.url))
+    published = RemoteEngine(Address.parse("openai:text-embedding-3-large").at(None))
     assert published.dimension == 3072
     assert published.embed([]).shape == (0, 3072)
     assert stand_in.requests == []
+    namesake = RemoteEngine(Address("openai", "text-embedding-3-large", stand_in.url))
+    assert namesake.embed(["a"]).shape == (1, 4)
+    stand_in.requests.clear()
     learnt = engine(stand_in)
     learnt.embed(["a"])
     assert learnt.dimension == 4

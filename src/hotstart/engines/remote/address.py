@@ -67,8 +67,12 @@ class Address(NamedTuple):
 
 
 def known_dimension(address: Address) -> int | None:
-    """Return the length of the model's vectors where it is published, else None."""
-    return _DIMENSIONS.get(address.model)
+    """Return the length of the model's vectors where it is published, else None.
+
+    A server of another address may call another model by the same name.
+    """
+    public = address.url in {None, _PUBLISHED.get(address.protocol)}
+    return _DIMENSIONS.get(address.model) if public else None
 
 
 def _is_place(url: str) -> bool:

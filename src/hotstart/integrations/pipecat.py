@@ -1,0 +1,81 @@
+"""A Pipecat processor that prefetches the embedding of what a user is saying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hotstart._lazy import brought_by
+from hotstart.embedder import Embedder
+
+with brought_by("pipecat", "pipecat"):
+    from pipecat.frames.frames import (
+        EagerTranscriptionFrame,
+        Frame,
+        InterimTranscriptionFrame,
+        TranscriptionFrame,
+    )
+    from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+_PARTIAL = (InterimTranscriptionFrame, EagerTranscriptionFrame)
+
+
+class HotstartPrefetchProcessor(FrameProcessor):
+    """Stands behind the speech recogniser and passes every frame on, as it is and at once.
+
+    Each partial transcript is prefetched in the place of the one before it, the final one whatever
+    else waits. Whoever then asks `embedder` for the text, as a retrieval further down, finds the
+    vector there or on its way.
+
+    Args:
+        embedder: what will be asked; it may have any cache.
+        prompt_name: with which it will be asked, as by `encode_query`; None for `encode`.
+        namespace: under which the figures of these prefetches are told.
+        normalize: what a transcript becomes before it is asked for; the same text must be asked.
+        least_words: shorter partial transcripts are not worth a vector.
+        options: of Pipecat's `FrameProcessor`.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        prompt_name: str | None = "query",
+        namespace: str = "pipecat",
+        normalize: Callable[[str], str] = str.strip,
+        least_words: int = 2,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._embedder = embedder
+        self._prompt_name = prompt_name
+        self._namespace = namespace
+        self._normalize = normalize
+        self._least_words = least_words
+        self._partial: dict[str, str] = {}  # what each user is saying
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Note what a transcript says, and pass the frame on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, _PARTIAL):
+            self._hear(frame.user_id, frame.text)
+        elif isinstance(frame, TranscriptionFrame):
+            self._end(frame.user_id, frame.text)
+        await self.push_frame(frame, direction)
+
+    def _hear(self, user: str, said: str) -> None:
+        text = self._normalize(said)
+        if len(text.split()) >= self._least_words:
+            self._prefetch(text, self._partial.get(user))
+            self._partial[user] = text
+
+    def _end(self, user: str, said: str) -> None:
+        text = self._normalize(said)
+        partial = self._partial.pop(user, None)
+        if text:
+            self._prefetch(text, partial)
+
+    def _prefetch(self, text: str, stale: str | None) -> None:
+        self._embedder.prefetch(
+            text, namespace=self._namespace, supersedes=stale, prompt_name=self._prompt_name
+        )
