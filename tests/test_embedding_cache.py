@@ -21,7 +21,7 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.cache.keys import Space
-from hotstart.embedding_cache import EmbeddingCache
+from hotstart.embedding_cache import EmbeddingCache, OtherSpace
 from hotstart.engines.fake import rehearsal
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
@@ -125,6 +125,27 @@ def test_who_gives_up_leaves_the_work_to_the_others(
         assert first.exception(20) is gives_up
         np.testing.assert_array_equal(second.result(20), [vector("a")])
     assert model.computed == {"a": 1}
+
+
+def test_an_engine_that_ran_out_of_time_is_told_to_who_set_none(
+    cache: EmbeddingCache, model: Model
+) -> None:
+    model.fails = TimeoutError("the engine's")
+    model.go.set()
+    request = cache.begin(["a"], SPACE)
+    with pytest.raises(TimeoutError):
+        cache.fulfil(request, SPACE, model)
+    with pytest.raises(TimeoutError, match="the engine's"):
+        request.vectors()
+
+
+def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
+    cache: EmbeddingCache,
+) -> None:
+    other = Card(3, None, {}, None, "another space")
+    with pytest.raises(OtherSpace):
+        cache.vectors(["a"], SPACE, lambda texts: Made(np.zeros((1, 3), np.float32), other), 5)
+    assert cache.info().kept.entries == 0
 
 
 def test_a_deadline_is_the_askers_own(cache: EmbeddingCache, model: Model) -> None:

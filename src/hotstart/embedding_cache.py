@@ -131,7 +131,8 @@ class EmbeddingCache:
                 self._fulfil(left, space, compute, timeout)
         except BaseException as error:
             # A deadline, or Ctrl-C, is the caller's own: who has more time takes the work over.
-            own = isinstance(error, TimeoutError) or not isinstance(error, Exception)
+            late = timeout is not None and isinstance(error, TimeoutError)
+            own = late or not isinstance(error, Exception)
             self._flights.fail(left, Abandoned() if own else error)
             raise
 

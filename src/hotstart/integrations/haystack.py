@@ -111,11 +111,10 @@ class HotstartDocumentEmbedder(_Component):
         return _Component._parameters(self) | {name: getattr(self, name) for name in own}
 
     def _text(self, document: Document) -> str:
-        values = (document.meta.get(name) for name in self.meta_fields_to_embed)
-        parts = [str(value) for value in values if value is not None]
+        found = (document.meta.get(name) for name in self.meta_fields_to_embed)
+        parts = [str(value) for value in found if value is not None]
         return self._around(self.embedding_separator.join([*parts, document.content or ""]))
 
 
 def _embedded(documents: list[Document], vectors: list[list[float]]) -> dict[str, Any]:
-    pairs = zip(documents, vectors, strict=True)
-    return {"documents": [replace(document, embedding=vector) for document, vector in pairs]}
+    return {"documents": [replace(d, embedding=v) for d, v in zip(documents, vectors, strict=True)]}

@@ -100,6 +100,7 @@ class Model:
             span("embed", model=self._spec.source, engine=self._spec.engine, texts=count),
             self._instance.lease(timeout, count) as model,
         ):
+            self._last = model.card
             prompted = texts(model.card)
             parts: list[NDArray[np.float32]] = []
             for start in range(0, count, WINDOW):
