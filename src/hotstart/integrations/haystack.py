@@ -97,8 +97,7 @@ class HotstartDocumentEmbedder(_Component):
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
         """Return copies of `documents` with their vectors, as `documents`."""
-        texts = [self._text(document) for document in documents]
-        return _embedded(documents, self.embedder.embed_documents(texts))
+        return _embedded(documents, self.embedder.embed_documents([*map(self._text, documents)]))
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
