@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.config import read_settings
+from hotstart.config import RemoteAccess, read_settings, remote_access
+from hotstart.errors import InvalidInput
 
 HUB = "~/.cache/huggingface/hub"
 
@@ -47,3 +49,43 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
     assert read_settings().cache_dir == "/one"
     monkeypatch.setenv("HOTSTART_CACHE_DIR", "/two")
     assert read_settings().cache_dir == "/two"
+
+
+FILE = """
+[models.default]
+strategy = "background"
+[remote.openai]
+api_key = "sk-file"
+base_url = "http://file/v1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("sk-file", "http://file/v1")),
+        ({"OPENAI_API_KEY": "sk-env"}, ("sk-env", "http://file/v1")),
+        ({"OPENAI_API_KEY": "sk-env", "OPENAI_BASE_URL": "http://env"}, ("sk-env", "http://env")),
+        ({"TEI_API_KEY": "other"}, ("sk-file", "http://file/v1")),
+    ],
+)
+def test_keys_come_from_the_environment_else_from_the_file(
+    environ: dict[str, str],
+    expected: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "hotstart.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    assert remote_access("openai", environ) == expected
+    assert remote_access("tei", {}) == (None, None)
+    assert read_settings({}).strategy == "background"
+    assert "sk-" not in repr(remote_access("openai", environ))
+
+
+def test_without_a_file_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert remote_access("openai", {}) == RemoteAccess(None, None)
+    (tmp_path / "hotstart.toml").write_text("not toml")
+    with pytest.raises(InvalidInput, match="a TOML file"):
+        remote_access("openai", {})

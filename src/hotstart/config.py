@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput
@@ -48,10 +48,18 @@ def refuse_telemetry() -> None:
 
 
 def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> RemoteAccess:
-    """Return key and address for a remote engine: OPENAI_API_KEY and OPENAI_BASE_URL, and so on."""
+    """Return key and address for a remote engine.
+
+    From OPENAI_API_KEY and OPENAI_BASE_URL (TEI_..., HOTSTART_...), else from `api_key` and
+    `base_url` of `[remote.openai]` in ./hotstart.toml.
+    """
     env = os.environ if environ is None else environ
     prefix = protocol.upper()
-    return RemoteAccess(env.get(f"{prefix}_API_KEY"), env.get(f"{prefix}_BASE_URL"))
+    key, url = env.get(f"{prefix}_API_KEY"), env.get(f"{prefix}_BASE_URL")
+    if key is None or url is None:
+        table = _read_file(CONFIG_FILE).get("remote", {}).get(protocol, {})
+        key, url = key or table.get("api_key"), url or table.get("base_url")
+    return RemoteAccess(key, url)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -61,7 +69,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_dir=_cache_dir(env),
         hub_cache=_hub_cache(env),
         offline=env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
-        strategy=env.get("HOTSTART_STRATEGY") or _from_file(CONFIG_FILE),
+        strategy=env.get("HOTSTART_STRATEGY") or _strategy(_read_file(CONFIG_FILE)),
     )
 
 
@@ -86,15 +94,20 @@ def _hub_cache(env: Mapping[str, str]) -> str:
     return os.path.expanduser(os.path.join(home, "hub"))
 
 
-def _from_file(path: str) -> str | None:
-    """The strategy that the configuration file names, None where there is no such file."""
+def _strategy(content: Mapping[str, Any]) -> str | None:
+    """The strategy that the configuration file names."""
+    strategy = content.get("models", {}).get("default", {}).get("strategy")
+    return None if strategy is None else str(strategy)
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    """What the configuration file says, nothing where there is none."""
     if not os.path.isfile(path):
-        return None
+        return {}
     tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
     with open(path, "rb") as file:
         try:
-            content = tomllib.load(file)
+            content: dict[str, Any] = tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
             raise InvalidInput(path, got=str(error), expected="a TOML file") from error
-    strategy = content.get("models", {}).get("default", {}).get("strategy")
-    return None if strategy is None else str(strategy)
+    return content
