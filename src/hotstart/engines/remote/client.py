@@ -195,12 +195,17 @@ def _connect(address: Address, key: str | None, limits: RemoteLimits) -> Any:
     full = httpx.URL(url)
     user = (full.username, full.password) if full.username else None
     pool = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-    transport = httpx.HTTPTransport(uds=socket, http2=url.startswith("https:"), limits=pool)
+    # A transport of one's own goes through no proxy that the environment names.
+    way = (
+        {"transport": httpx.HTTPTransport(uds=socket, limits=pool)}
+        if socket
+        else {"http2": full.scheme == "https", "limits": pool}
+    )
     return httpx.Client(
         base_url=full.copy_with(username=None, password=None),  # what is logged is the URL
         auth=user,
         headers=headers,
-        transport=transport,
+        **way,
         follow_redirects=False,  # a key goes nowhere else
     )
 
