@@ -26,11 +26,17 @@ EXAMPLES = [
     errors.DownloadFailed("m", reason="no network"),
     errors.ArtifactMissing("m", folder="/f"),
     errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
+    errors.PickleRefused("/f/m.pkl"),
+    errors.PickleRefused("/f/m.pkl", got="ab", expected="cd"),
+    errors.TypesRefused("/f/m.skops", types=["os.system"]),
     errors.NotReady("m", state="loading", stage="engine", elapsed=1.0, expected=2.0),
     errors.LoadFailed("m", error=RuntimeError("no"), retry_in=0.5),
     errors.LoadTimeout("m", stage="engine", after=2.0),
+    errors.CheckFailed("m", question=[1] * 100, reason="it answered 1, not 0"),
     errors.InsufficientMemory("m", needed=2 * 10**8, available=10**8, limit="RLIMIT_AS"),
     errors.StillComputing(3, after=0.5),
+    errors.UnknownModel("m", known=["a", "b"]),
+    errors.UnknownVersion("m", "v3", known=["v1", "v2"]),
     errors.RemoteUnavailable("openai:m@http://h", reason="HTTP 503: busy", retry_after=2.0),
     errors.RemoteUnavailable("openai:m@http://h", reason="again and again", retry_in=1.5),
     errors.RemoteTimeout("openai:m@http://h", after=0.4),
@@ -61,7 +67,7 @@ def test_the_tree_drawn_at_the_head_of_the_file_is_the_tree() -> None:
 def test_every_class_that_is_raised_has_an_example_here() -> None:
     groups = {
         *(errors.HotstartError, errors.ModelError, errors.ReadinessError),
-        *(errors.RemoteError, errors.SearchError),
+        *(errors.RemoteError, errors.RegistryError, errors.SearchError),
     }
     assert {type(example) for example in EXAMPLES} == set(CLASSES) - groups
 

@@ -16,12 +16,14 @@ SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS: dict[str, int] = {
-    "cli": 7,
-    "integrations": 7,
+    "cli": 8,
+    "integrations": 8,
+    "registry": 7,
     "search": 6,
     "profiling": 6,
     "provider": 6,
     "embedder": 5,
+    "reranker": 5,
     "ahead": 4,
     "recall": 3,
     "pool": 2,
@@ -31,10 +33,11 @@ FLOORS: dict[str, int] = {
     "prefetch": 1,
     "models": 1,
     "engines": 1,
+    "kinds": 1,
     "cache": 1,
     "": 0,  # every other file of the package: the ground
 }
-PARTS = {"models", "engines", "cache"}
+PARTS = {"models", "engines", "kinds", "cache"}
 EVERYWHERE = {"numpy"}  # the language vectors are spoken in
 FACE = {"__init__", "__main__"}  # hands names on
 
@@ -168,7 +171,7 @@ def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_rooms_and_functions_keep_their_size(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    most = 400 if path.stem == "errors" else 290  # the errors are one tree, to be seen at once
+    most = 450 if path.stem == "errors" else 290  # the errors are one tree, to be seen at once
     assert text.count("\n") <= most, "this room is asking to be divided along its meaning"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -11,13 +11,19 @@ HotstartError
 │   ├── UnsupportedModel             no engine here can run it
 │   ├── DownloadFailed               the hub could not give it
 │   ├── ArtifactMissing              nothing was prepared from it yet
-│   └── ArtifactDamaged              what was prepared from it no longer matches its record
+│   ├── ArtifactDamaged              what was prepared from it no longer matches its record
+│   ├── PickleRefused                a file that would run code when it is loaded
+│   └── TypesRefused                 a skops file with types that nobody said to trust
 ├── ReadinessError                   a model on its way into memory
 │   ├── NotReady (TimeoutError)      not within the caller's deadline
 │   ├── StillComputing (TimeoutError)  nor were the vectors, which somebody else computes
 │   ├── LoadFailed                   the load itself failed; its cause is chained
 │   ├── LoadTimeout                  the load took longer than it may
+│   ├── CheckFailed                  it was loaded and answers wrongly
 │   └── InsufficientMemory           the model does not fit into what this process may use
+├── RegistryError                    the models of a registry, by name
+│   ├── UnknownModel (KeyError)      there is none of that name
+│   └── UnknownVersion (KeyError)    the model has no version of that name
 ├── RemoteError                      another machine that computes vectors
 │   ├── RemoteUnavailable            it is down, overloaded, or failed again and again
 │   ├── RemoteTimeout (TimeoutError)  it did not answer in time
@@ -168,6 +174,33 @@ class ArtifactDamaged(ModelError):
         )
 
 
+class PickleRefused(ModelError):
+    """`path` is a pickle, or not the one that was named: loading it would run whatever it holds."""
+
+    def __init__(self, path: str, *, got: str | None = None, expected: str | None = None) -> None:
+        facts = (
+            f"{path} has the SHA-256 {got}, configuration names {expected}"
+            if expected
+            else f"{path} is a pickle, which runs code when it is loaded"
+        )
+        super().__init__(
+            facts,
+            "Load it where you trust it and save it with skops.io.dump(model, 'model.skops'); or "
+            "name its sha256 in the configuration if you made it yourself",
+        )
+
+
+class TypesRefused(ModelError):
+    """The skops file `path` holds the `types`, which nobody said to trust."""
+
+    def __init__(self, path: str, *, types: Sequence[str]) -> None:
+        self.types = tuple(types)
+        super().__init__(
+            f"{path} holds types that are not trusted: {', '.join(types)}",
+            "List those you trust as trusted = [...] in the model's configuration",
+        )
+
+
 class ReadinessError(HotstartError):
     """A model is not in memory as the call needs it."""
 
@@ -226,6 +259,18 @@ class LoadTimeout(ReadinessError):
         )
 
 
+class CheckFailed(ReadinessError):
+    """The model was loaded, and its answer to `question` is wrong for `reason`; it never serves."""
+
+    def __init__(self, source: str, *, question: object, reason: str) -> None:
+        asked = repr(question)
+        asked = asked if len(asked) <= 80 else f"{asked[:77]}..."
+        super().__init__(
+            f"Model {source!r} was loaded and failed its check: asked {asked}, {reason}",
+            "Look at the file it was loaded from, or mend the check in the configuration",
+        )
+
+
 class InsufficientMemory(ReadinessError):
     """A model that needs `needed` bytes does not fit into the `available` that `limit` leaves."""
 
@@ -235,6 +280,35 @@ class InsufficientMemory(ReadinessError):
             f"{available / 1e6:.0f} MB",
             "Raise the limit, unload another model, or use strategy='quantized'",
         )
+
+
+class RegistryError(HotstartError):
+    """Something was asked of a registry that it does not hold."""
+
+
+class UnknownModel(RegistryError, KeyError):
+    """The registry holds no model called `name`; it holds `known`."""
+
+    def __init__(self, name: str, *, known: Sequence[str]) -> None:
+        listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
+        super().__init__(
+            f"No model is called {name!r}; there are: {listed or 'none'}",
+            "Name one of these, or add it with set_model or in the configuration",
+        )
+
+    __str__ = Exception.__str__  # KeyError's would put the message in quotes
+
+
+class UnknownVersion(RegistryError, KeyError):
+    """The model `name` has no `version`; it has `known`."""
+
+    def __init__(self, name: str, version: str, *, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Model {name!r} has no version {version!r}; it has {', '.join(known) or 'none'}",
+            "Name one of these, or add it",
+        )
+
+    __str__ = Exception.__str__
 
 
 class RemoteError(HotstartError):

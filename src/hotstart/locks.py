@@ -1,12 +1,16 @@
-"""Locks between processes."""
+"""Locks between processes, and the one that torch asks of a process."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hotstart._lazy import require
+
+constructing = threading.Lock()
+"""Held while torch or transformers is imported or makes a model: two at once break one another."""
 
 
 @contextmanager

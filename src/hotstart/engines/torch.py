@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hotstart._lazy import require
+from hotstart.locks import constructing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from hotstart.metrics import Figure
 
 _BATCH_SIZE = 32  # sentence-transformers' own
-_constructing = threading.Lock()
 
 
 class TorchEngine:
@@ -38,7 +38,7 @@ class TorchEngine:
     def __init__(
         self, folder: str, device: str | None = None, trust_remote_code: bool = False
     ) -> None:
-        with _constructing:  # two constructions at once break one another, imports included
+        with constructing:
             self._torch = require("torch", extra="torch")
             model = require("sentence_transformers", extra="torch").SentenceTransformer(
                 folder,
