@@ -237,7 +237,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
         held.wait(30)
         return load_model(*arguments)
 
-    monkeypatch.setattr("hotstart.pool.pool.load_model", slow)
+    monkeypatch.setattr("hotstart.pool.recipe.load_model", slow)
     embedder = Embedder(pool=Pool())
     with pytest.raises(NotReady, match="is loading") as caught:
         embedder.encode("a", timeout=0.05)

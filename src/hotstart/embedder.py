@@ -22,8 +22,9 @@ from hotstart.errors import HotstartError, InvalidInput
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.foresight import check_source
 from hotstart.pool.model import Model
-from hotstart.pool.pool import Limits, Pool, default_pool
+from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.readiness import Readiness
+from hotstart.pool.recipe import Limits
 from hotstart.pool.strategies import choose, strategy_named
 from hotstart.progress import bar
 from hotstart.types import Embedding, LoadingStrategy, Made, Precision, Progress

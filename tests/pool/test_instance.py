@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hotstart.errors import LoadFailed, ModelNotFound, NotReady
 from hotstart.pool import backoff as backoff_module
-from hotstart.pool import instance as instance_module
+from hotstart.pool import lifecycle as lifecycle_module
 from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
@@ -190,7 +190,7 @@ def test_within_the_backoff_the_failure_is_repeated_and_after_it_retried(
     instance: Instance[Model], loader: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(instance_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(lifecycle_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     loader.error = RuntimeError("no")
     delays = []
     for _ in range(8):
@@ -338,6 +338,18 @@ class InstanceMachine(RuleBasedStateMachine):
         self.waiters.append(threading.Thread(target=ask))
         self.waiters[-1].start()
 
+    @rule()
+    def reload_in_a_thread(self) -> None:
+        def reload() -> None:
+            try:
+                self.instance.reload()
+                self.answers.append("reloaded")
+            except LoadFailed:
+                self.answers.append("failure")
+
+        self.waiters.append(threading.Thread(target=reload))
+        self.waiters[-1].start()
+
     @precondition(lambda self: not self.leases and not self.held)
     @rule()
     def hold_a_lease(self) -> None:
@@ -360,9 +372,9 @@ class InstanceMachine(RuleBasedStateMachine):
     @invariant()
     def at_most_one_load_runs_and_no_model_is_forgotten(self) -> None:
         """Two live while one is swapped for the other; a third where that one was unloaded
-        meanwhile and asked for again."""
+        meanwhile and asked for again; a fourth that was reloaded under a lease."""
         assert self.loader.most_running <= 1
-        assert sum(not model.closed for model in list(self.loader.made)) <= 3
+        assert sum(not model.closed for model in list(self.loader.made)) <= 4
 
     def teardown(self) -> None:
         for stack in self.leases:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from hotstart.errors import LoadTimeout
+from hotstart.errors import LoadTimeout, NotReady
 from hotstart.pool.promotion import Slot
-from hotstart.types import Progress, Stage
+from hotstart.types import Progress, Stage, State
 
 T = TypeVar("T")
 
@@ -44,6 +44,13 @@ class Attempt(Generic[T]):
             self._timer.start()
         name = f"hotstart-load-{self._name}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def not_ready(self, state: State, expected: float | None) -> NotReady:
+        """Return the error that says how far it is; `expected` is what the last load took."""
+        elapsed = time.monotonic() - self.began
+        return NotReady(
+            self._name, state=state, stage=self.doing, elapsed=elapsed, expected=expected
+        )
 
     def _run(self) -> None:
         try:

@@ -40,6 +40,10 @@ class Backoff:
         """Note that a load ended well: the next failure is the first in a row."""
         self._in_row = 0
 
+    def waive(self) -> None:
+        """Let the next load be tried at once: somebody mended the cause, or wants to see."""
+        self._retry_at = 0.0
+
     def is_over(self, now: float) -> bool:
         """Return whether a load may be tried again."""
         return now >= self._retry_at

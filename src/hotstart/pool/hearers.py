@@ -1,4 +1,4 @@
-"""Who wants to hear of a load: its progress, and its end."""
+"""Who wants to hear of an instance: a load's progress, its end, and each change of state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from hotstart.types import Progress
+from hotstart.types import Progress, State
+
+Hear = Callable[[State, str], None]
+"""Called with a state that was entered, and why; under the instance's lock, so only to note it."""
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +20,15 @@ class Hearers:
     def __init__(self) -> None:
         self._progress: list[Progress] = []
         self._settled: list[Callable[[], None]] = []
+        self._states: list[Hear] = []
 
     def listen(self, on_progress: Progress) -> None:
         """Have `on_progress` called with each step of each load, by the thread that loads."""
         self._progress.append(on_progress)
+
+    def listen_states(self, hear: Hear) -> None:
+        """Have `hear` called with each state that is entered."""
+        self._states.append(hear)
 
     def await_end(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once, at the end of the load under way."""
@@ -33,6 +41,11 @@ class Hearers:
                 on_progress(stage, fraction)
             except Exception:
                 logger.exception("A progress callback failed at %s", stage)
+
+    def tell_state(self, state: State, reason: str) -> None:
+        """Tell of a state that was entered."""
+        for hear in self._states:
+            hear(state, reason)
 
     def tell_end(self) -> None:
         """Tell that the load under way has ended."""

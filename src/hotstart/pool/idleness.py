@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 
 class IdleClock:
-    """Calls `unload_if_idle(seconds)` once `seconds` have passed since the last `touch`.
+    """Calls `unload_if_idle(why)` once `seconds` have passed since the last `touch`.
 
     One timer at a time, however often it is touched: a timer that finds a later touch is set
     again for what is left.
     """
 
-    def __init__(self, seconds: float, unload_if_idle: Callable[[float], object]) -> None:
+    def __init__(self, seconds: float, unload_if_idle: Callable[[str], object]) -> None:
         self._seconds = seconds
         self._unload_if_idle = unload_if_idle
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class IdleClock:
             if self._running:
                 self._set(left)
                 return
-        self._unload_if_idle(self._seconds)
+        self._unload_if_idle(f"not used for {self._seconds:g} s")
 
     def _set(self, seconds: float) -> None:
         timer = threading.Timer(seconds, self._look)

@@ -56,6 +56,14 @@ def load_model(
         return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
 
 
+def weights_bytes(spec: ModelSpec) -> int:
+    """Return how many bytes of weights are prepared for `spec`, 0 where that is not known."""
+    if entry_of(spec.engine).opened_from != "artifact":
+        return 0
+    usable, _ = look(spec, read_settings())
+    return usable.metadata.weights_bytes if usable else 0
+
+
 def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
     """Return the artifact of `spec`, prepared and measured if need be, without loading it."""
     return ensure(spec, read_settings(), report, measure_artifact)

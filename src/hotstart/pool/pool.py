@@ -1,4 +1,4 @@
-"""The instances of a process, one for each model it uses."""
+"""The instances of a process: one for each model it uses, whatever kind of model it is."""
 
 from __future__ import annotations
 
@@ -7,73 +7,154 @@ import functools
 import os
 import threading
 import weakref
-from typing import NamedTuple
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from hotstart.engines import entry_of
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
-from hotstart.pool.loading import LoadedModel, load_model
-from hotstart.pool.strategies import strategy_named
-from hotstart.types import Stage
+from hotstart.pool.loading import LoadedModel
+from hotstart.pool.pressure import Resident
+from hotstart.pool.recipe import NO_LIMITS, Limits, Recipe, recipe_of
+from hotstart.pool.room import Room
+from hotstart.resources import resident_memory
+from hotstart.types import Progress, Stage
 
 _PATIENCE = 3.0  # seconds that an exit or a fork waits for loads under way
+MOST_LOADS = 16
+"""Loads at a time: many wait for a disk, a library's import or another machine, side by side."""
 
 
-class Limits(NamedTuple):
-    """How long a load may take and how long an unused model is kept, in seconds; None: no limit."""
-
-    load_timeout: float | None = None
-    keep_alive: float | None = None
-
-
-NO_LIMITS = Limits()
+class _Held(NamedTuple):
+    instance: Instance[Any]
+    recipe: Recipe
 
 
 class Pool:
-    """Hands out instances. Equal specs share one, and with it one load and one set of weights."""
+    """Hands out instances. Equal specs share one, and with it one load and one set of weights.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._instances: dict[ModelSpec, Instance[LoadedModel]] = {}
+    Args:
+        budget: bytes that its models may take; None for what the machine has.
+        most_loads: how many are loaded at a time; further ones wait for their turn.
+    """
+
+    def __init__(self, *, budget: int | None = None, most_loads: int = MOST_LOADS) -> None:
+        self._most_loads = most_loads
+        self._held: dict[Hashable, _Held] = {}
+        self._grown: dict[Hashable, int] = {}
+        self.room = Room(self.residents, self._unload, budget)
+        self._begin_anew()
         if hasattr(os, "register_at_fork"):
             mine = weakref.ref(self)  # what is registered stays registered
             before, after = functools.partial(_settle, mine), functools.partial(_forget, mine)
             os.register_at_fork(before=before, after_in_child=after)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(self._most_loads)
+        self._begun = self._under_way = 0  # loads, guarded by the lock
+        self.room.forget()
 
     def instance(self, spec: ModelSpec, limits: Limits = NO_LIMITS) -> Instance[LoadedModel]:
         """Return the instance of `spec`, made now if need be; this loads nothing.
 
         Strategy and limits are those of the first who asks for it.
         """
+        held = self._held.get(spec)
+        return held.instance if held else self.hold(spec, recipe_of(spec), limits)
+
+    def hold(self, key: Hashable, recipe: Recipe, limits: Limits = NO_LIMITS) -> Instance[Any]:
+        """Return the instance called `key`, made by `recipe` if need be; this loads nothing."""
         with self._lock:
-            if spec not in self._instances:
-                self._instances[spec] = Instance(
-                    spec.source,
-                    functools.partial(load_model, spec),
-                    LoadedModel.close,
-                    _stages(spec),
+            if key not in self._held:
+                instance: Instance[Any] = Instance(
+                    recipe.name,
+                    functools.partial(self._load, key, recipe),
+                    recipe.close,
+                    recipe.stages,
                     *limits,
-                    strategy_named(spec.strategy).patience,
+                    recipe.patience,
                 )
-            return self._instances[spec]
+                self._held[key] = _Held(instance, recipe)
+            return self._held[key].instance
+
+    def drop(self, key: Hashable) -> None:
+        """Unload the instance called `key`, if there is one, and know it no more."""
+        with self._lock:
+            held = self._held.pop(key, None)
+            self._grown.pop(key, None)
+        if held is not None:
+            held.instance.unload()
+
+    def size(self, key: Hashable) -> int:
+        """Return about how many bytes the model called `key` takes.
+
+        What this process grew by while it alone was loaded; at least what its files hold.
+        """
+        return max(self._grown.get(key, 0), self._held[key].recipe.size())
+
+    def residents(self) -> list[Resident]:
+        """Return what is loaded at this moment, as the policy on memory looks at it."""
+        with self._lock:
+            held = dict(self._held)
+        return [
+            Resident(key, self.size(key), instance.last_used, instance.in_use, recipe.pinned)
+            for key, (instance, recipe) in held.items()
+            if instance.peek() is not None
+        ]
 
     def loading(self) -> list[str]:
         """Return the names of the models that are being loaded, or promoted, at this moment."""
         with self._lock:
-            return [i.name for i in self._instances.values() if i.busy]
+            return [held.instance.name for held in self._held.values() if held.instance.busy]
 
     def settle(self, timeout: float) -> None:
         """Wait up to `timeout` seconds, in all, for the loads under way."""
         with self._lock:
-            instances = list(self._instances.values())
-        for instance in instances:
+            held = list(self._held.values())
+        for instance, _ in held:
             timeout = instance.settle(timeout)
 
     def forget(self) -> None:
         """Begin anew in a forked child: every model is unloaded, and no lock of the parent held."""
-        self._lock = threading.Lock()
-        for instance in self._instances.values():
+        self._begin_anew()
+        for instance, _ in self._held.values():
             instance.forget()
+
+    def _unload(self, key: Hashable, why: str) -> bool:
+        with self._lock:
+            held = self._held.get(key)
+        return held is not None and held.instance.unload_if_idle(why)
+
+    @contextmanager
+    def _place(self, report: Progress) -> Iterator[None]:
+        """One of the places for loads side by side."""
+        if not self._places.acquire(blocking=False):
+            report("waiting", 0.0)
+            self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _load(
+        self, key: Hashable, recipe: Recipe, stage: Stage, report: Progress, beside: Any
+    ) -> Any:
+        if beside is not None:  # a promotion, of what has its place already
+            return recipe.load(stage, report, beside)
+        with self._place(report), self.room.taken(recipe.name, recipe.size):
+            with self._lock:
+                self._under_way += 1
+                self._begun += 1
+                number, alone = self._begun, self._under_way == 1
+            before = resident_memory()
+            try:
+                return recipe.load(stage, report, None)
+            finally:
+                with self._lock:
+                    self._under_way -= 1
+                    if alone and number == self._begun:
+                        self._grown[key] = resident_memory() - before
 
 
 @functools.cache
@@ -86,12 +167,6 @@ def default_pool() -> Pool:
     pool = Pool()
     atexit.register(pool.settle, _PATIENCE)
     return pool
-
-
-def _stages(spec: ModelSpec) -> tuple[Stage, ...]:
-    """Those of the strategy; an engine that opens no artifact has one stage only."""
-    stages = strategy_named(spec.strategy).stages
-    return stages if entry_of(spec.engine).opened_from == "artifact" else stages[:1]
 
 
 def _settle(reference: weakref.ref[Pool]) -> None:

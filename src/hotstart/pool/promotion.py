@@ -66,6 +66,16 @@ class Promoter(Generic[T]):
         self.refused.pop(stage, None)
         self._asked = stage
 
+    def pause(self) -> None:
+        """Let none begin until `resume`; none may be running."""
+        self.running = True
+
+    def resume(self, slot: Slot[T] | None, texts: int) -> None:
+        """Let promotions go on from what serves now."""
+        self.running = False
+        if slot is not None:
+            self.consider(slot, texts)
+
     def consider(self, slot: Slot[T], texts: int) -> None:
         """Start the promotion that is due after `texts` texts; at most one runs."""
         if self._asked == slot.stage:  # it serves already

@@ -44,6 +44,17 @@ class Serving(Generic[T]):
         self.stage_times = {slot.stage: slot.seconds}
         self.promoter.consider(slot, self._texts)
 
+    def pause_promotions(self) -> Slot[T]:
+        """Return what serves, which no promotion replaces until they are resumed."""
+        assert self.slot is not None
+        self.promoter.pause()
+        return self.slot
+
+    def resume_promotions(self) -> None:
+        """Let promotions go on from what serves now."""
+        self.promoter.resume(self.slot, self._texts)
+        self._changed.notify_all()
+
     def take(self, texts: int) -> Slot[T]:
         """Return the slot for a call of so many texts; it is not closed before it is given back."""
         assert self.slot is not None
@@ -74,6 +85,22 @@ class Serving(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: slot.users == 0)
         self._close(slot.model)
+
+    def retire(self, slot: Slot[T]) -> None:
+        """Have `slot` closed: now, or by a thread of its own once the last call has ended."""
+        with self._changed:
+            unused = slot.users == 0
+        if unused:
+            self._close(slot.model)
+        else:
+            threading.Thread(
+                target=self.close, args=(slot,), name="hotstart-drain", daemon=True
+            ).start()
+
+    def succeed(self, new: Slot[T]) -> None:
+        """Let `new`, loaded from the beginning, serve from the next call on."""
+        self.slot = new
+        self.stage_times = {new.stage: new.seconds}
 
     def _swap(self, old: Slot[T], new: Slot[T]) -> Slot[T]:
         """Put `new` in the place of `old`; return the one to be closed."""

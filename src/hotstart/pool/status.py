@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from hotstart.pool.attempt import Attempt
+from hotstart.pool.serving import Serving
 from hotstart.types import State
 
 
@@ -35,3 +38,29 @@ class Status(NamedTuple):
     loads: int
     in_use: int
     strategy: str = ""
+
+
+def status_of(
+    state: State,
+    reason: str,
+    attempt: Attempt[Any] | None,
+    serving: Serving[Any],
+    load_time: float | None,
+    loads: int,
+) -> Status:
+    """Return the account of an instance whose lock is held."""
+    loading = attempt if state == "loading" else None
+    slot = serving.slot
+    doing = attempt.doing if attempt else "-"
+    return Status(
+        state=state,
+        reason=reason,
+        stage=slot.stage if slot else doing,
+        fraction=loading.fraction if loading else None,
+        elapsed=time.monotonic() - loading.began if loading else None,
+        load_time=load_time,
+        stages=dict(serving.stage_times),
+        refused={**serving.promoter.refused},
+        loads=loads,
+        in_use=slot.users if slot else 0,
+    )
