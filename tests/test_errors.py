@@ -26,6 +26,7 @@ EXAMPLES = [
     errors.DownloadFailed("m", reason="no network"),
     errors.ArtifactMissing("m", folder="/f"),
     errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
+    errors.ModelFileMissing("/f/m.skops"),
     errors.PickleRefused("/f/m.pkl"),
     errors.PickleRefused("/f/m.pkl", got="ab", expected="cd"),
     errors.TypesRefused("/f/m.skops", types=["os.system"]),

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from hotstart.embedder import Embedder
     from hotstart.embedding_cache import EmbeddingCache
     from hotstart.errors import HotstartError
+    from hotstart.errors import NotReady as ModelNotReady
     from hotstart.provider import get_embedding_provider, preload_embeddings
+    from hotstart.registry.registry import ModelRegistry
     from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
     from hotstart.types import LoadingStrategy
@@ -24,6 +26,8 @@ __all__ = [
     "EmbeddingCache",
     "HotstartError",
     "LoadingStrategy",
+    "ModelNotReady",
+    "ModelRegistry",
     "ResourceProfile",
     "SearchIndex",
     "__version__",
@@ -38,6 +42,8 @@ __getattr__ = lazy_names(
         "EmbeddingCache": "hotstart.embedding_cache",
         "HotstartError": "hotstart.errors",
         "LoadingStrategy": "hotstart.types",
+        "ModelNotReady": "hotstart.errors:NotReady",
+        "ModelRegistry": "hotstart.registry.registry",
         "ResourceProfile": "hotstart.resources",
         "SearchIndex": "hotstart.search",
         "get_embedding_provider": "hotstart.provider",

@@ -32,14 +32,18 @@ def require(module: str, *, extra: str | None = None) -> Any:
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module `__getattr__` (PEP 562) that imports each name's home when first asked."""
+    """Return a module `__getattr__` (PEP 562) that imports each name's home when first asked.
+
+    A home is a module, or `module:name` where the name is another one there.
+    """
 
     def __getattr__(name: str) -> Any:
         try:
             home = homes[name]
         except KeyError:
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
-        value = getattr(importlib.import_module(home), name)
+        module, _, other = home.partition(":")
+        value = getattr(importlib.import_module(module), other or name)
         setattr(importlib.import_module(package), name, value)
         return value
 

@@ -57,9 +57,23 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
     prefix = protocol.upper()
     key, url = env.get(f"{prefix}_API_KEY"), env.get(f"{prefix}_BASE_URL")
     if key is None or url is None:
-        table = _read_file(CONFIG_FILE).get("remote", {}).get(protocol, {})
+        table = _here().get("remote", {}).get(protocol, {})
         key, url = key or table.get("api_key"), url or table.get("base_url")
     return RemoteAccess(key, url)
+
+
+class ModelSettings(NamedTuple):
+    """Where a registry discovers models (MODEL_CACHE_DIR), and which version of one with several
+    serves (MODEL_VERSION)."""
+
+    folder: str | None
+    version: str | None
+
+
+def model_settings(environ: Mapping[str, str] | None = None) -> ModelSettings:
+    """Return what the environment says of discovered models."""
+    env = os.environ if environ is None else environ
+    return ModelSettings(env.get("MODEL_CACHE_DIR") or None, env.get("MODEL_VERSION") or None)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -69,7 +83,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         cache_dir=_cache_dir(env),
         hub_cache=_hub_cache(env),
         offline=env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
-        strategy=env.get("HOTSTART_STRATEGY") or _strategy(_read_file(CONFIG_FILE)),
+        strategy=env.get("HOTSTART_STRATEGY") or _strategy(_here()),
     )
 
 
@@ -100,10 +114,15 @@ def _strategy(content: Mapping[str, Any]) -> str | None:
     return None if strategy is None else str(strategy)
 
 
-def _read_file(path: str) -> dict[str, Any]:
-    """What the configuration file says, nothing where there is none."""
+def _here() -> dict[str, Any]:
+    """What ./hotstart.toml says, nothing where there is none."""
+    return read_file(CONFIG_FILE) if os.path.isfile(CONFIG_FILE) else {}
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Return what a configuration file says; InvalidInput where it is absent or no TOML."""
     if not os.path.isfile(path):
-        return {}
+        raise InvalidInput("the configuration", got=path, expected="a file that is there")
     tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
     with open(path, "rb") as file:
         try:

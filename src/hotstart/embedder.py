@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.ahead import Ahead
 from hotstart.asking import Asking
-from hotstart.config import read_settings
 from hotstart.deadline import Deadline
 from hotstart.encoding import Encoding
-from hotstart.engines import engine_for, entry_of
+from hotstart.engines import entry_of
 from hotstart.errors import HotstartError, InvalidInput
-from hotstart.models.spec import ModelSpec
-from hotstart.pool.foresight import check_source
 from hotstart.pool.model import Model
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.readiness import Readiness
 from hotstart.pool.recipe import Limits
-from hotstart.pool.strategies import choose, strategy_named
+from hotstart.pool.specs import spec_of
 from hotstart.progress import bar
 from hotstart.types import Embedding, LoadingStrategy, Made, Precision, Progress
 
@@ -84,14 +81,16 @@ class Embedder(Readiness, Ahead, Asking):
         on_progress: Progress | None = None,
         pool: Pool | None = None,
     ) -> None:
-        source = os.fspath(model)
-        choice = choose(strategy, read_settings().strategy)
-        self._spec = ModelSpec(
-            *(source, revision, allow_download, choice.name),
-            *(engine_for(source, engine), precision or strategy_named(choice.name).precision),
-            *(device, trust_remote_code),
+        self._spec, choice = spec_of(
+            os.fspath(model),
+            revision=revision,
+            strategy=strategy,
+            engine=engine,
+            precision=precision,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            allow_download=allow_download,
         )
-        check_source(self._spec)
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
         self._truncate_dim = truncate_dim
         self._model = Model(self._spec, instance)

@@ -12,6 +12,7 @@ HotstartError
 │   ├── DownloadFailed               the hub could not give it
 │   ├── ArtifactMissing              nothing was prepared from it yet
 │   ├── ArtifactDamaged              what was prepared from it no longer matches its record
+│   ├── ModelFileMissing             the file of a model is not there
 │   ├── PickleRefused                a file that would run code when it is loaded
 │   └── TypesRefused                 a skops file with types that nobody said to trust
 ├── ReadinessError                   a model on its way into memory
@@ -172,6 +173,13 @@ class ArtifactDamaged(ModelError):
             f"The prepared model in {folder} is damaged: {reason}",
             "Run: hotstart models prepare MODEL",
         )
+
+
+class ModelFileMissing(ModelError):
+    """The file `path`, from which a model is loaded, is not there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not there", "Save the model to it, or mend its source")
 
 
 class PickleRefused(ModelError):

@@ -120,6 +120,14 @@ def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgro
     return min(limits)
 
 
+def pressure_files(
+    root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup"
+) -> Iterator[str]:
+    """Yield where the kernel may tell of short memory: of the cgroup, then of the machine."""
+    yield from (os.path.join(group, "memory.pressure") for group in _groups(root, membership))
+    yield "/proc/pressure/memory"
+
+
 def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
     """Return the instruction set flags of the CPU; none where the system does not tell."""
     try:

@@ -166,4 +166,4 @@ def test_states_are_heard_of_in_order(instance: Instance[Model], loader: Loader)
     instance.wait()
     instance.reload()
     instance.unload()
-    assert heard == ["loading", "ready", "ready", "unloading", "unloaded"]
+    assert heard == ["unloaded", "loading", "ready", "ready", "unloading", "unloaded"]

@@ -9,9 +9,7 @@ from urllib.parse import parse_qsl
 
 from hotstart.cache.values import StoredPrecision
 from hotstart.errors import InvalidInput
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-_SIZE = re.compile(r"(\d+) ?(B|KB|MB|GB)?", re.IGNORECASE)
+from hotstart.sizes import bytes_of
 
 
 class CacheAddress(NamedTuple):
@@ -74,20 +72,13 @@ class _Kind(NamedTuple):
     expected: str
 
 
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if not match:
-        raise ValueError(text)
-    return int(match[1]) * _UNITS[(match[2] or "").upper()]
-
-
 def _seconds(text: str) -> float:
     if not 0 < (seconds := float(text)) < 1e10:
         raise ValueError(text)
     return seconds
 
 
-_NEAR = {"near": _Kind(_size, "a size, as 64MB")}
+_NEAR = {"near": _Kind(bytes_of, "a size, as 64MB")}
 _FAR = {
     **_NEAR,
     "precision": _Kind(lambda text: {"float32": text, "float16": text}[text], "float32 or float16"),
@@ -99,7 +90,7 @@ _REDIS = {
 }
 _OPTIONS: dict[str, dict[str, _Kind]] = {
     "memory": _NEAR,
-    "sqlite": {**_FAR, "max_bytes": _Kind(_size, "a size, as 1GB")},
+    "sqlite": {**_FAR, "max_bytes": _Kind(bytes_of, "a size, as 1GB")},
     "redis": _REDIS,
     "rediss": _REDIS,
     "unix": _REDIS,

@@ -113,8 +113,10 @@ class Instance(Lifecycle[T]):
         self._hearers.listen(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
-        """Have `hear` called with each state that is entered, under this instance's lock."""
-        self._hearers.listen_states(hear)
+        """Have `hear` called with the state it is in, and each that it enters, under its lock."""
+        with self._changed:
+            self._hearers.listen_states(hear)
+            hear(self._state, self._reason)
 
     def promote(self, stage: Stage) -> None:
         """Have the model promoted to `stage` beside its work; return at once."""

@@ -149,8 +149,8 @@ class Lifecycle(Generic[T]):
             self._backoff.end()
             self._loads += 1
             self._load_time = slot.seconds
-            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
             self._serving.begin(slot)
+            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
         self.touch()
 
     def _fail(self, error: BaseException) -> None:

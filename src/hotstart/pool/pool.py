@@ -41,7 +41,8 @@ class Pool:
     def __init__(self, *, budget: int | None = None, most_loads: int = MOST_LOADS) -> None:
         self._most_loads = most_loads
         self._held: dict[Hashable, _Held] = {}
-        self._grown: dict[Hashable, int] = {}
+        self._grown: dict[Hashable, int] = {}  # by loads that ran alone
+        self._sizes: dict[Hashable, int] = {}  # as recipes tell it of what is loaded now
         self.room = Room(self.residents, self._unload, budget)
         self._begin_anew()
         if hasattr(os, "register_at_fork"):
@@ -83,6 +84,7 @@ class Pool:
         with self._lock:
             held = self._held.pop(key, None)
             self._grown.pop(key, None)
+            self._sizes.pop(key, None)
         if held is not None:
             held.instance.unload()
 
@@ -91,7 +93,9 @@ class Pool:
 
         What this process grew by while it alone was loaded; at least what its files hold.
         """
-        return max(self._grown.get(key, 0), self._held[key].recipe.size())
+        if key not in self._sizes:
+            self._sizes[key] = self._held[key].recipe.size()
+        return max(self._grown.get(key, 0), self._sizes[key])
 
     def residents(self) -> list[Resident]:
         """Return what is loaded at this moment, as the policy on memory looks at it."""
@@ -153,6 +157,7 @@ class Pool:
             finally:
                 with self._lock:
                     self._under_way -= 1
+                    self._sizes.pop(key, None)
                     if alone and number == self._begun:
                         self._grown[key] = resident_memory() - before
 

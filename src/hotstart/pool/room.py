@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ from hotstart.pool.pressure import Resident, victims
 from hotstart.resources import MemoryLeft, memory_left
 
 logger = logging.getLogger(__name__)
+
+SCARCE = 200_000_000
+"""Bytes left, below which idle models go, where the kernel does not tell of a shortage itself."""
 
 BUDGET = "the budget of its registry"
 
@@ -40,6 +44,7 @@ class Room:
         self._residents = residents
         self._unload = unload
         self._left = left
+        self._looked = 0.0
         self.forget()
 
     def forget(self) -> None:
@@ -65,6 +70,16 @@ class Room:
         finally:
             with self._turn:
                 self._promised -= wanted
+
+    def look(self) -> None:
+        """Unload idle models where less than SCARCE is left; looks at most once a second."""
+        now = time.monotonic()
+        if now - self._looked < 1.0:
+            return
+        self._looked = now
+        left = self._left()
+        if left.bytes < SCARCE:
+            self.relieve(SCARCE - left.bytes, f"{left.limit} leaves {left.bytes / 1e6:.0f} MB")
 
     def relieve(self, wanted: int, why: str) -> int:
         """Unload idle models of `wanted` bytes, because of `why`; return how many went."""

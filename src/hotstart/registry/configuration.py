@@ -1,0 +1,252 @@
+"""A registry as a file says it: tables of hotstart.toml, checked key by key.
+
+[registry]
+memory = "2GB"
+[models.churn]
+kind = "sklearn"
+versions = { v1 = "models/churn-1.skops", v2 = "models/churn-2.skops" }
+route = { v1 = 90, v2 = 10 }
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from hotstart.config import model_settings
+from hotstart.errors import InvalidInput
+from hotstart.kinds.discovery import ONLY_VERSION, discover
+from hotstart.pool.pool import MOST_LOADS
+from hotstart.registry.table import Table
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_PARTS = re.compile(r"(\d+)|(\D+)")
+_FILES = (".skops", ".onnx", ".json", ".pkl", ".joblib", ".pickle")
+
+
+class Check(NamedTuple):
+    """A question whose answer is known: a model that answers otherwise never serves.
+
+    Attributes:
+        input: what the model is asked.
+        output: what it must answer; None: anything whose numbers are finite.
+        tolerance: the greatest difference that numbers may have.
+    """
+
+    input: Any
+    output: Any = None
+    tolerance: float = 1e-6
+
+
+class VersionConfig(NamedTuple):
+    """One version: where it is loaded from, and the SHA-256 of that file where one is named."""
+
+    source: str
+    sha256: str | None = None
+
+
+class ModelConfig(NamedTuple):
+    """One model, as `[models.NAME]` says it; docs/registry.md tells each key."""
+
+    name: str
+    kind: str = "embedding"
+    versions: Mapping[str, VersionConfig] = _NONE
+    version: str | None = None
+    route: Mapping[str, float] = _NONE
+    shadow: str | None = None
+    fallback: str | None = None
+    check: Sequence[Check] = ()
+    strategy: str | None = None
+    engine: str | None = None
+    precision: str | None = None
+    revision: str | None = None
+    truncate_dim: int | None = None
+    allow_download: bool = False
+    keep_alive: float | None = None
+    load_timeout: float | None = None
+    pinned: bool = False
+    trusted: Sequence[str] = ()
+    options: Mapping[str, Any] = _NONE
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The share of requests that each version answers."""
+        return self.route or {self.version or natural_order(self.versions)[-1]: 1.0}
+
+
+class RegistryConfig(NamedTuple):
+    """What `[registry]` and `[models.*]` say.
+
+    Attributes:
+        memory: bytes that all models may take; None for what the machine has.
+        most_loads: loads side by side.
+        watch: whether files are watched, and what changes is loaded anew.
+        folder: where models are discovered, MODEL_CACHE_DIR by default; None for nowhere.
+        version: that serves of a discovered model which has it, MODEL_VERSION by default; else the
+            highest does.
+    """
+
+    models: Mapping[str, ModelConfig] = _NONE
+    memory: int | None = None
+    most_loads: int = MOST_LOADS
+    watch: bool = False
+    folder: str | None = None
+    version: str | None = None
+
+
+def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
+    """Return what the tables of `content` say; relative paths are taken from the folder `home`.
+
+    Raises:
+        InvalidInput: naming the key, what it is, and what it has to be.
+    """
+    top = Table("hotstart.toml", content)
+    table = top.table("registry", at="registry")
+    table.refuse_others(RegistryConfig._fields[1:])
+    tables = top.table("models", at="models")
+    models = {name: read_model(name, tables.table(name).content, home) for name in tables.content}
+    _refuse_circles(models)
+    kept = model_settings()
+    folder = table.text("folder") or kept.folder
+    return RegistryConfig(
+        models=models,
+        memory=table.size("memory"),
+        most_loads=table.count("most_loads") or MOST_LOADS,
+        watch=table.flag("watch"),
+        folder=folder and os.path.abspath(os.path.join(home, os.path.expanduser(folder))),
+        version=table.text("version") or kept.version,
+    )
+
+
+def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelConfig:
+    """Return what the table `[models.NAME]` says. InvalidInput as `read_config`."""
+    check_name(name)
+    table = Table(f"models.{name}", content)
+    table.refuse_others((*ModelConfig._fields[1:], "source", "sha256"))
+    config = ModelConfig(
+        name,
+        kind=table.text("kind") or "embedding",
+        versions=_versions(table, home),
+        version=table.text("version"),
+        route=table.weights("route"),
+        shadow=table.text("shadow"),
+        fallback=table.text("fallback"),
+        check=tuple(map(_check, table.tables("check"))),
+        strategy=table.text("strategy"),
+        engine=table.text("engine"),
+        precision=table.text("precision"),
+        revision=table.text("revision"),
+        truncate_dim=table.count("truncate_dim"),
+        allow_download=table.flag("allow_download"),
+        keep_alive=table.number("keep_alive"),
+        load_timeout=table.number("load_timeout"),
+        pinned=table.flag("pinned"),
+        trusted=table.texts("trusted"),
+        options=table.table("options").content,
+    )
+    named = {"version": [config.version], "route": config.route, "shadow": [config.shadow]}
+    for key, versions in named.items():
+        _expect_known(f"models.{name}.{key}", versions, config.versions)
+    return config
+
+
+def with_fallbacks(models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
+    """Return `models`, and a model for each fallback that is none of them but a source of its own.
+
+    It is of the same kind, and called after the model it stands in for: `NAME.fallback`. An
+    embedding model looks after its fallback itself: that one's vectors are of another space.
+    """
+    whole = dict(models)
+    for name, model in models.items():
+        if model.fallback and model.kind != "embedding" and model.fallback not in models:
+            spare = f"{name}.fallback"
+            versions = {ONLY_VERSION: VersionConfig(model.fallback)}
+            whole[name] = model._replace(fallback=spare)
+            whole[spare] = ModelConfig(spare, model.kind, versions, options=model.options)
+    return whole
+
+
+def discovered(config: RegistryConfig) -> dict[str, ModelConfig]:
+    """Return the models in the folder of `config`, but those that it configures itself."""
+    if config.folder is None:
+        return {}
+    return {
+        name: ModelConfig(
+            name,
+            found.kind,
+            {label: VersionConfig(path) for label, path in found.versions.items()},
+            config.version if config.version in found.versions else None,
+        )
+        for name, found in discover(config.folder).items()
+        if name not in config.models
+    }
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInput for what cannot be a model's name."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        expected = "up to 64 letters, digits, '_', '.' and '-', a letter or digit first"
+        raise InvalidInput("a model's name", got=name, expected=expected)
+
+
+def natural_order(versions: Iterable[str]) -> list[str]:
+    """Return `versions` with their numbers in order: 1.2, 1.10, 2."""
+    return sorted(versions, key=lambda v: [(int(n or -1), t) for n, t in _PARTS.findall(v)])
+
+
+def _versions(table: Table, home: str) -> dict[str, VersionConfig]:
+    if ("source" in table.content) == ("versions" in table.content):
+        got = [key for key in ("source", "versions") if key in table.content]
+        raise InvalidInput(table.where, got=got, expected="either a source or a table of versions")
+    label = table.text("version") or ONLY_VERSION
+    sources, hashes = table.table("versions"), table.table("sha256")
+    if "source" in table.content:
+        sources = Table(table.where, {label: table.text("source")})
+        hashes = Table(table.where, {label: table.text("sha256")})
+    if not sources.content:
+        raise InvalidInput(sources.where, got={}, expected="at least one version")
+    return {
+        label: VersionConfig(_source(sources, label, home), hashes.text(label, _SHA256))
+        for label in sources.content
+    }
+
+
+def _source(sources: Table, label: str, home: str) -> str:
+    """A path that is one, from the folder `home`; any other source as it stands."""
+    source = sources.text(label)
+    if not source:
+        raise InvalidInput(f"{sources.where}.{label}", got=source, expected="a source")
+    path = os.path.abspath(os.path.join(home, os.path.expanduser(source)))
+    is_path = source.startswith((".", "/", "~")) or source.endswith(_FILES)
+    return path if is_path or os.path.exists(path) else source
+
+
+def _check(table: Table) -> Check:
+    table.refuse_others(Check._fields)
+    if "input" not in table.content:
+        raise InvalidInput(table.where, got=sorted(table.content), expected="an input to ask")
+    tolerance = table.number("tolerance")
+    given = {} if tolerance is None else {"tolerance": tolerance}
+    return Check(table.content["input"], table.content.get("output"), **given)
+
+
+def _expect_known(where: str, named: Iterable[str | None], known: Iterable[str]) -> None:
+    for version in named:
+        if version is not None and version not in known:
+            raise InvalidInput(where, got=version, expected=f"one of {', '.join(known)}")
+
+
+def _refuse_circles(models: Mapping[str, ModelConfig]) -> None:
+    for name in models:
+        trail = [name]
+        while (following := models[trail[-1]].fallback) in models:
+            if following in trail:
+                expected = "a model whose own fallbacks do not lead back"
+                raise InvalidInput(f"models.{name}.fallback", got=following, expected=expected)
+            assert following is not None
+            trail.append(following)

@@ -1,0 +1,199 @@
+"""One version of a model: its instance in the pool, what callers get, and what is counted of it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, Literal, NamedTuple
+
+from hotstart.deadline import Deadline
+from hotstart.errors import HotstartError, MissingExtra, NotReady
+from hotstart.registry.figures import Uses, VersionFigures
+from hotstart.registry.opening import Opened
+from hotstart.types import State
+
+EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
+
+
+class Account(NamedTuple):
+    """What is known of a version since its last change.
+
+    Attributes:
+        state: of its instance.
+        reason: why, for a person to read.
+        loaded_at: when the model that serves was loaded, in UTC.
+        load_duration: seconds that took.
+        error: why the last load, or reload, failed; None after one that went well.
+    """
+
+    state: State = "unloaded"
+    reason: str = "not asked for yet"
+    loaded_at: datetime | None = None
+    load_duration: float | None = None
+    error: HotstartError | None = None
+
+    @property
+    def status(self) -> EntryStatus:
+        """The state, or `skipped` where an optional dependency is missing."""
+        missing = self.state == "failed" and isinstance(self.error, MissingExtra)
+        return "skipped" if missing else self.state
+
+
+class Version:
+    """The version `label` of the model `name`. Its instance is made when it is first needed.
+
+    Attributes:
+        model: what callers get at this moment; None while it is not in memory.
+        account: of its last change.
+        count_use: to be called with each use that is no call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        label: str,
+        open_: Callable[[], Opened],
+        changed: Callable[[Version], None],
+    ) -> None:
+        self.name, self.label = name, label
+        self.model: Any = None
+        self.account = Account()
+        self._uses = Uses()
+        self.count_use = self._uses.count
+        self._open, self._changed = open_, changed
+        self._opening = threading.Lock()
+        self._loads = 0
+        self._opened: Opened | None = None
+
+    @functools.cached_property
+    def figures(self) -> VersionFigures:
+        """What is counted of its calls and loads."""
+        return VersionFigures()
+
+    @property
+    def uses(self) -> int:
+        """How often it was handed out."""
+        return self._uses.number
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes it takes, 0 while it is not loaded."""
+        opened = self._opened
+        return opened.size() if opened and self.model is not None else 0
+
+    def opened(self) -> Opened:
+        """Return its instance and how it is used, made now if need be; this loads nothing.
+
+        Raises:
+            HotstartError: it cannot be, as with a kind that there is not.
+        """
+        if self._opened is None:
+            with self._opening:
+                if self._opened is None:
+                    opened = self._open()
+                    opened.instance.listen_states(functools.partial(self._hear, opened))
+                    self._opened = opened
+        return self._opened
+
+    def touch(self) -> None:
+        """Note a use that is no call, which keeps it from being the first to be unloaded."""
+        if self._opened is not None:
+            self._opened.instance.touch()
+
+    def start(self) -> None:
+        """Have it loaded; return at once. What prevents that is kept as its error."""
+        try:
+            self.opened().instance.start()
+        except HotstartError as error:
+            self._note(Account("failed", error.facts, error=error))
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Return what callers get, having it loaded if need be.
+
+        Raises:
+            NotReady: not within `timeout` seconds.
+            HotstartError: the load failed.
+        """
+        opened = self.opened()
+        with opened.instance.lease(timeout, texts=0) as loaded:
+            return opened.give(loaded)
+
+    @contextmanager
+    def use(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield what callers get; it is not unloaded within. Raises as `wait`."""
+        opened = self.opened()
+        self.figures.tally.add("hits" if self.model is not None else "misses")
+        with opened.instance.lease(timeout, texts=0) as loaded:
+            self.count_use()
+            yield opened.give(loaded)
+
+    def ask(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Return its answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
+        deadline, began = Deadline(timeout), time.perf_counter()
+        self.figures.tally.add("calls")
+        try:
+            with self.use(timeout) as model:
+                return self.opened().ask(model, inputs, deadline.left)
+        except BaseException:
+            self.figures.tally.add("errors")
+            raise
+        finally:
+            self.figures.latency.observe(time.perf_counter() - began)
+
+    def repeat(self, inputs: Any) -> Any:
+        """Do what `ask` does as a shadow: counted apart; NotReady where it would have to wait."""
+        began = time.perf_counter()
+        self.figures.tally.add("shadowed")
+        try:
+            opened = self.opened()
+            with opened.instance.lease(0.0, texts=0) as loaded:
+                return opened.ask(opened.give(loaded), inputs, None)
+        except BaseException:
+            self.figures.tally.add("shadow errors")
+            raise
+        finally:
+            self.figures.shadow_latency.observe(time.perf_counter() - began)
+
+    def reload(self) -> None:
+        """Load it anew beside the one that serves, and swap it in; load it where none does.
+
+        Raises:
+            HotstartError: that failed; what served serves on.
+        """
+        try:
+            self.opened().instance.reload()
+        except HotstartError as error:
+            self._note(self.account._replace(error=error))
+            raise
+
+    def unload(self) -> None:
+        """Give its memory back once the calls in flight end."""
+        if self._opened is not None:
+            self._opened.instance.unload()
+
+    def not_ready(self) -> NotReady:
+        """Return the error that says how far its load is."""
+        return self.opened().instance.not_ready()
+
+    def _hear(self, opened: Opened, state: State, reason: str) -> None:
+        """Note a change, under the instance's lock: what callers get changes with it."""
+        instance, before = opened.instance, self.account
+        held = instance.peek()
+        self.model = None if held is None else opened.give(held)
+        if state == "failed":
+            account = before._replace(error=instance.failure)
+        elif state == "ready" and (loads := instance.status().loads) != self._loads:
+            self._loads, took = loads, instance.status().load_time or 0.0
+            self.figures.loads.observe(took)
+            account = Account(state, reason, datetime.now(timezone.utc), took)
+        else:
+            account = before
+        self._note(account._replace(state=state, reason=reason))
+
+    def _note(self, account: Account) -> None:
+        self.account = account
+        self._changed(self)
