@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hotstart._lazy import require
-from hotstart.errors import InvalidInput
+from hotstart.errors import InvalidInput, MissingExtra
 from hotstart.kinds.base import Material
 from hotstart.locks import constructing
 from hotstart.types import Progress
@@ -52,8 +52,9 @@ class PipelineAnalyzer:
 
     def __init__(self, source: str, *, allow_download: bool) -> None:
         with constructing:
-            require("torch", extra="sentiment")
             transformers = require("transformers", extra="sentiment")
+            if not transformers.is_torch_available():
+                raise MissingExtra("torch", extra="sentiment")
             local = {"local_files_only": not allow_download}
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **local)
             model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **local)
