@@ -204,10 +204,11 @@ def _versions(table: Table, home: str) -> dict[str, VersionConfig]:
         got = [key for key in ("source", "versions") if key in table.content]
         raise InvalidInput(table.where, got=got, expected="either a source or a table of versions")
     label = table.text("version") or ONLY_VERSION
-    sources, hashes = table.table("versions"), table.table("sha256")
     if "source" in table.content:
         sources = Table(table.where, {label: table.text("source")})
-        hashes = Table(table.where, {label: table.text("sha256")})
+        hashes = Table(table.where, {label: table.text("sha256", _SHA256)})
+    else:
+        sources, hashes = table.table("versions"), table.table("sha256")
     if not sources.content:
         raise InvalidInput(sources.where, got={}, expected="at least one version")
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hotstart.config import CONFIG_FILE, read_file
@@ -98,6 +98,13 @@ class ModelRegistry(Loading, Asking):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _start(self, names: Iterable[str]) -> list[Version]:
+        """What watches begins with the first load."""
+        self.relieve_pressure()
+        if self._config.watch:
+            self.watch()
+        return super()._start(names)
 
     def _files(self) -> dict[str, list[Version]]:
         """The files that versions are loaded from, and whose they are."""

@@ -42,7 +42,7 @@ class Table:
         """Return a text that is not empty, of the `form` if one is given."""
         value = self._take(key, str, "a text")
         if value is not None and (not value or (form and not form.fullmatch(value))):
-            expected = f"of the form {form.pattern}" if form else "a text that is not empty"
+            expected = f"a text of the form {form.pattern}" if form else "a text that is not empty"
             raise self._refused(key, value, expected)
         return value
 

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart.errors import CheckFailed
+from hotstart.registry.checking import check_answers, check_vectors
+from hotstart.registry.configuration import Check
+from hotstart.types import Card
+
+
+def double(inputs: Any) -> Any:
+    return [2 * number for number in inputs]
+
+
+def test_right_answers_pass() -> None:
+    check_answers("m", double, [Check([1, 2], [2, 4]), Check([1], [2.05], 0.1), Check([3])])
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        (Check([1], [3]), r"answered \[2\], not \[3\] \(apart by 1, tolerated is 1e-06\)"),
+        (Check([1], [2, 2]), "apart entirely"),
+        (Check([float("nan")]), "not finite"),
+        (Check(["a", None]), "it raised TypeError"),
+    ],
+)
+def test_wrong_ones_are_told_with_question_and_reason(check: Check, told: str) -> None:
+    with pytest.raises(CheckFailed, match=told):
+        check_answers("m", double, [check])
+
+
+def vectors(texts: list[str]) -> Any:
+    return np.ones((len(texts), 4), np.float32)
+
+
+def test_vectors_are_finite_and_as_long_as_the_model_says() -> None:
+    check_vectors("m", vectors, Card(4, None, {}, None, "f"), [Check("x", [1.0] * 4)])
+    with pytest.raises(CheckFailed, match="has 4 dimensions, not 8"):
+        check_vectors("m", vectors, Card(8, None, {}, None, "f"), [])
+    with pytest.raises(CheckFailed, match="not finite"):
+        check_vectors("m", lambda t: vectors(t) * np.nan, Card(4, None, {}, None, "f"), [])
+    with pytest.raises(CheckFailed, match="asked 'x'"):
+        check_vectors("m", vectors, Card(None, None, {}, None, "f"), [Check("x", [0.0] * 4)])

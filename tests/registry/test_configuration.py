@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotstart.errors import InvalidInput
+from hotstart.registry.configuration import (
+    Check,
+    ModelConfig,
+    RegistryConfig,
+    VersionConfig,
+    discovered,
+    natural_order,
+    read_config,
+    read_model,
+    with_fallbacks,
+)
+
+SHA = "ab" * 32
+
+
+def test_a_file_as_the_documentation_shows_it() -> None:
+    config = read_config(
+        {
+            "registry": {"memory": "2GB", "most_loads": 4, "watch": True},
+            "models": {
+                "default": {"source": "all-MiniLM-L6-v2", "strategy": "progressive"},
+                "churn": {
+                    "kind": "sklearn",
+                    "versions": {"v1": "models/churn-1.skops", "v2": "models/churn-2.skops"},
+                    "route": {"v1": 90, "v2": 10},
+                    "shadow": "v2",
+                    "check": [{"input": [[0.0]], "output": [0], "tolerance": 0.1}],
+                },
+            },
+        },
+        "/home",
+    )
+    assert (config.memory, config.most_loads, config.watch) == (2 * 10**9, 4, True)
+    default, churn = config.models["default"], config.models["churn"]
+    assert default.kind == "embedding"
+    assert default.versions == {"1": VersionConfig("all-MiniLM-L6-v2")}
+    assert default.weights == {"1": 1.0}
+    assert churn.versions["v2"] == VersionConfig("/home/models/churn-2.skops")
+    assert churn.weights == {"v1": 90, "v2": 10}
+    assert churn.check == (Check([[0.0]], [0], 0.1),)
+
+
+def test_without_a_route_the_named_version_serves_else_the_highest() -> None:
+    table: dict[str, Any] = {"kind": "onnx", "versions": {"1.10": "b", "1.9": "a"}}
+    assert read_model("m", table).weights == {"1.10": 1.0}
+    assert read_model("m", table | {"version": "1.9"}).weights == {"1.9": 1.0}
+
+
+def test_one_source_may_name_its_version_and_its_hash() -> None:
+    table = {"kind": "sklearn", "source": "/m.pkl", "version": "7", "sha256": SHA}
+    assert read_model("m", table).versions == {"7": VersionConfig("/m.pkl", SHA)}
+
+
+def test_each_version_may_have_a_hash() -> None:
+    table = {"kind": "sklearn", "versions": {"1": "/a.pkl", "2": "/b.pkl"}, "sha256": {"2": SHA}}
+    versions = read_model("m", table).versions
+    assert (versions["1"].sha256, versions["2"].sha256) == (None, SHA)
+
+
+def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    home = str(tmp_path)
+    assert read_model("m", {"source": "owner/name"}, home).versions["1"].source == "owner/name"
+    assert read_model("m", {"source": "here"}, home).versions["1"].source == str(tmp_path / "here")
+    assert read_model("m", {"source": "./x"}, home).versions["1"].source == str(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({}, "either a source or a table of versions"),
+        ({"source": "a", "versions": {"1": "b"}}, "either a source or a table of versions"),
+        ({"versions": {}}, "at least one version"),
+        ({"versions": {"1": 2}}, r"models\.m\.versions\.1 is 2"),
+        ({"source": "a", "sorce": "b"}, "a key of .models.m. is 'sorce'"),
+        ({"source": "a", "version": "x", "route": {"y": 1}}, r"models\.m\.route is 'y'.*one of x"),
+        ({"source": "a", "shadow": "v9"}, r"models\.m\.shadow is 'v9'"),
+        ({"source": "a", "sha256": "zz"}, "sha256 is 'zz'"),
+        ({"source": "a", "check": [{"output": 1}]}, "an input to ask"),
+        ({"source": "a", "check": [{"input": 1, "exact": 1}]}, r"check\[0\]. is 'exact'"),
+        ({"source": "a", "trust_remote_code": True}, "a key of .models.m. is 'trust_remote_code'"),
+        ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive is -1"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_key(table: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        read_model("m", table)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-a", "é", "a" * 65, "a/b"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(InvalidInput, match="a model's name"):
+        read_model(name, {"source": "a"})
+
+
+def test_fallbacks_that_lead_back_are_refused() -> None:
+    models = {
+        "a": {"kind": "onnx", "source": "x", "fallback": "b"},
+        "b": {"kind": "onnx", "source": "y", "fallback": "a"},
+    }
+    with pytest.raises(InvalidInput, match=r"models\.a\.fallback is 'a'"):
+        read_config({"models": models})
+
+
+def test_a_fallback_that_is_a_source_becomes_a_model_of_the_same_kind() -> None:
+    models = {"feel": read_model("feel", {"kind": "sentiment", "source": "x", "fallback": "y"})}
+    whole = with_fallbacks(models)
+    assert whole["feel"].fallback == "feel.fallback"
+    assert whole["feel.fallback"].kind == "sentiment"
+    assert whole["feel.fallback"].versions == {"1": VersionConfig("y")}
+
+
+def test_a_fallback_that_is_a_model_stays_one_and_an_embedding_keeps_its_own() -> None:
+    models = {
+        "a": ModelConfig("a", "onnx", {"1": VersionConfig("x")}, fallback="b"),
+        "b": ModelConfig("b", "custom", {"1": VersionConfig("y")}),
+        "c": ModelConfig("c", "embedding", {"1": VersionConfig("z")}, fallback="other"),
+    }
+    assert with_fallbacks(models) == models
+
+
+def test_models_are_discovered_but_those_that_are_configured(tmp_path: Path) -> None:
+    for name in ("churn-1.skops", "churn-2.skops", "net.onnx", "mine.onnx", "notes.txt"):
+        (tmp_path / name).touch()
+    mine = ModelConfig("mine", "onnx", {"1": VersionConfig("x")})
+    found = discovered(RegistryConfig({"mine": mine}, folder=str(tmp_path), version="1"))
+    assert found.keys() == {"churn", "net"}
+    assert found["churn"].weights == {"1": 1.0}
+    assert discovered(RegistryConfig()) == {}
+
+
+def test_the_environment_names_folder_and_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("MODEL_VERSION", "2")
+    assert read_config({})[-2:] == (str(tmp_path), "2")
+    own = {"registry": {"folder": "models", "version": "3"}}
+    assert read_config(own, "/home")[-2:] == (os.path.abspath("/home/models"), "3")
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), unique=True))
+def test_versions_are_ordered_by_their_numbers(numbers: list[tuple[int, int]]) -> None:
+    labels = [f"v{major}.{minor}" for major, minor in numbers]
+    assert natural_order(labels) == [f"v{a}.{b}" for a, b in sorted(numbers)]

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import threading
+
+from hotstart.metrics import Distribution
+from hotstart.registry.figures import Uses, VersionFigures
+
+
+def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
+    uses = Uses()
+    read: list[int] = []
+
+    def count() -> None:
+        for _ in range(5000):
+            uses.count()
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        read.append(uses.number)
+    assert read == sorted(read)
+    assert uses.number == uses.number == 40_000
+
+
+def test_every_figure_has_a_name_of_its_own_and_a_help() -> None:
+    figures = VersionFigures()
+    figures.tally.add("calls", 3)
+    figures.latency.observe(0.2)
+    read = {figure.name: figure for figure in figures.read({"model": "m"}, uses=7)}
+    assert len(read) == len(list(figures.read({}, 0)))
+    assert read["hotstart_model_calls_total"].value == 3
+    assert read["hotstart_model_uses_total"].value == 7
+    latency = read["hotstart_model_latency_seconds"].value
+    assert isinstance(latency, Distribution)
+    assert latency.total == 1
+    assert all(figure.help and figure.labels == {"model": "m"} for figure in read.values())
+    assert all(
+        figure.name.endswith("_total") for figure in read.values() if figure.kind == "counter"
+    )

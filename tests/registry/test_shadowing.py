@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from hotstart import ModelRegistry
+from hotstart.metrics import Distribution
+from hotstart.registry import shadowing
+from registry.conftest import Make
+
+
+def shadowed(make: Make, shadow: str) -> ModelRegistry:
+    sources = {"one": "registry.versions:one", "shadow": shadow}
+    registry = make(m={"kind": "custom", "versions": sources, "version": "one", "shadow": "shadow"})
+    registry.load_all_sync()
+    return registry
+
+
+def figures(registry: ModelRegistry) -> dict[str, Any]:
+    return {f.name: f.value for f in registry.figures() if f.labels["version"] == "shadow"}
+
+
+def test_calls_are_repeated_and_their_answers_compared(make: Make) -> None:
+    registry = shadowed(make, "registry.versions:two")
+    for number in range(10):
+        assert registry.predict("m", number) == (number + 1, "m", "one", None)
+    registry._shadows.settle()
+    counted = figures(registry)
+    assert counted["hotstart_model_shadow_calls_total"] == 10
+    assert counted["hotstart_model_calls_total"] == 0
+    differences = counted["hotstart_model_shadow_difference"]
+    assert isinstance(differences, Distribution)
+    assert (differences.total, differences.sum) == (10, 10.0)
+
+
+def test_a_shadow_that_fails_is_counted_and_heard_of_by_nobody(make: Make) -> None:
+    registry = shadowed(make, "registry.versions:raising")
+    assert registry.predict("m", 1).output == 2
+    registry._shadows.settle()
+    assert figures(registry)["hotstart_model_shadow_errors_total"] == 1
+
+
+def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr("registry.versions.two", lambda: lambda number: gate.wait(10))
+    registry = shadowed(make, "registry.versions:two")
+    began = time.monotonic()
+    for number in range(shadowing.MOST_WAITING + 20):
+        registry.predict("m", number)
+    assert time.monotonic() - began < 2.0
+    assert figures(registry)["hotstart_model_shadow_dropped_total"] >= 18
+    gate.set()
+    registry._shadows.settle()
+
+
+def test_a_shadow_can_be_set_and_taken_away(make: Make) -> None:
+    registry = shadowed(make, "registry.versions:two")
+    registry.set_shadow("m", None)
+    registry.predict("m", 1)
+    registry.set_shadow("m", "shadow")
+    registry.predict("m", 1)
+    registry._shadows.settle()
+    assert figures(registry)["hotstart_model_shadow_calls_total"] == 1
+
+
+def test_the_thread_ends_when_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadowing, "_IDLE", 0.05)
+    registry = shadowed(make, "registry.versions:two")
+    for _ in range(3):
+        registry.predict("m", 1)
+        registry._shadows.settle()
+        deadline = time.monotonic() + 5
+        while "hotstart-shadow" in {thread.name for thread in threading.enumerate()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert figures(registry)["hotstart_model_shadow_calls_total"] == 3

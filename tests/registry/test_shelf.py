@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from hotstart import ModelRegistry
+from hotstart.errors import InvalidInput, LoadFailed, UnknownModel
+from hotstart.pool.pool import Pool
+from hotstart.registry.changes import Change
+from registry.conftest import Make, custom
+
+
+def test_an_object_of_the_program_serves_at_once(make: Make) -> None:
+    registry, model = make(), object()
+    registry.set_model("mine", model)
+    assert registry.get_model("mine") is model
+    entry = registry.entries()["mine"]
+    assert (entry.model_type, entry.status, entry.version) == ("custom", "ready", "1.0.0")
+    assert entry.uses == 1
+    assert entry.loaded_at is not None
+    assert registry.is_loaded("mine")
+
+
+def test_a_new_version_serves_and_the_old_one_can_be_gone_back_to(make: Make) -> None:
+    registry = make()
+    registry.set_model("mine", "old", version="1.0.0")
+    registry.set_model("mine", "new", version="1.1.0")
+    assert registry.get_model("mine") == "new"
+    assert registry.entries()["mine"].versions == ("1.0.0", "1.1.0")
+    registry.rollback("mine")
+    assert registry.get_model("mine") == "old"
+
+
+def test_the_same_version_again_takes_its_place(make: Make) -> None:
+    registry = make()
+    registry.set_model("mine", "old")
+    registry.set_model("mine", "new")
+    assert registry.get_model("mine") == "new"
+    assert registry.entries()["mine"].versions == ("1.0.0",)
+
+
+def test_an_object_replaced_while_it_is_used_is_used_to_the_end(make: Make) -> None:
+    registry = make()
+    registry.set_model("mine", "old")
+    with registry.use("mine") as model:
+        registry.set_model("mine", "new")
+        assert model == "old"
+        assert registry.get_model("mine") == "new"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("../up", "custom"), ("m", "nonsense")])
+def test_what_cannot_be_is_refused(make: Make, name: str, kind: str) -> None:
+    registry = make()
+    with pytest.raises(InvalidInput):
+        registry.set_model(name, object(), kind)
+    assert registry.entries() == {}
+
+
+def test_a_factory_is_called_once_however_many_ask(make: Make) -> None:
+    registry, calls, got = make(), list[int](), list[object]()
+
+    def factory() -> object:
+        calls.append(1)
+        time.sleep(0.05)
+        return object()
+
+    threads = [
+        threading.Thread(target=lambda: got.append(registry.get_or_create("scaler", factory)))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert len(set(map(id, got))) == 1
+    assert registry.entries()["scaler"].uses == 20
+
+
+def test_a_factory_that_fails_is_told_and_called_again(make: Make, no_backoff: None) -> None:
+    registry, errors = make(), [ValueError("no data yet")]
+
+    def factory() -> str:
+        if errors:
+            raise errors.pop()
+        return "made"
+
+    with pytest.raises(LoadFailed, match="no data yet") as caught:
+        registry.get_or_create("scaler", factory)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert registry.get_or_create("scaler", factory) == "made"
+
+
+def test_a_version_is_added_and_answers_when_it_is_let(make: Make) -> None:
+    registry = make(m={"kind": "custom", "source": "registry.versions:one"})
+    registry.add_version("m", "2", "registry.versions:two")
+    assert registry.predict("m", 0).output == 1
+    registry.set_route("m", {"2": 1})
+    assert registry.predict("m", 0).output == 2
+
+
+def test_versions_are_added_to_what_is_configured_only(make: Make) -> None:
+    registry = make(configured=custom())
+    registry.set_model("mine", object())
+    with pytest.raises(UnknownModel, match="there are: configured"):
+        registry.add_version("mine", "2", "x:y")
+
+
+def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> None:
+    registry = make(m=custom(), bad=custom(error="no"))
+    told: list[tuple[str, str]] = []
+    answers: list[Any] = []
+
+    def hear(change: Change) -> None:
+        told.append((change.name, change.status))
+        if change.status == "ready":
+            answers.append(registry.get_model(change.name).predict([1]))
+
+    registry.on_change(hear)
+    registry.load_all_sync()
+    registry.unload("m")
+    registry.close()
+    heard = [status for name, status in told if name == "m"]
+    assert heard == ["unloaded", "loading", "ready", "unloading", "unloaded"]
+    assert [status for name, status in told if name == "bad"][-1] == "failed"
+    assert answers == [[1]]
+
+
+def test_figures_tell_model_and_version(make: Make) -> None:
+    registry = make(m=custom())
+    registry.predict("m", [1])
+    figures = {figure.name: figure for figure in registry.figures()}
+    assert figures["hotstart_model_calls_total"].value == 1
+    assert figures["hotstart_model_calls_total"].labels == {"model": "m", "version": "1"}
+    assert figures["hotstart_model_memory_bytes"].kind == "gauge"
+
+
+def test_ten_thousand_entries_are_listed_within_10_ms() -> None:
+    registry = ModelRegistry(pool=Pool())
+    registry.set_model("m", object())
+    record = registry._records["m"]
+    registry._records |= {f"m{n}": record for n in range(10_000)}
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        listed = [(name, entry.status, entry.version) for name, entry in registry.entries().items()]
+        times.append(time.perf_counter() - began)
+    assert len(listed) == 10_001
+    assert min(times) < 0.010

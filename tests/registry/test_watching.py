@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hotstart import ModelRegistry
+from hotstart.registry.watching import Watch
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
+    told: set[str] = set()
+    watch = Watch(told.update)
+    file = tmp_path / "m.skops"
+    file.write_text("1")
+    watch.cover([str(file)])
+    time.sleep(0.2)  # the watch begins in its thread
+    beside = tmp_path / "beside"
+    beside.write_text("2")
+    os.replace(beside, file)
+    eventually(lambda: str(file) in told)
+    watch.close()
+    told.clear()
+    file.write_text("3")
+    time.sleep(0.4)
+    assert told == set()
+
+
+def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
+    told: set[str] = set()
+    watch = Watch(told.update)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        watch.cover([str(tmp_path / name / "m")])
+    time.sleep(0.2)
+    (tmp_path / "a" / "m").touch()
+    (tmp_path / "b" / "m").touch()
+    eventually(lambda: str(tmp_path / "b" / "m") in told)
+    assert str(tmp_path / "a" / "m") not in told
+    watch.close()
+
+
+def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from sklearn.dummy import DummyRegressor
+    from skops.io import dump
+
+    def save(constant: float) -> None:
+        model = DummyRegressor(strategy="constant", constant=constant).fit([[0.0]], [0.0])
+        dump(model, tmp_path / "beside")
+        os.replace(tmp_path / "beside", tmp_path / "m.skops")
+
+    save(1.0)
+    registry = ModelRegistry.from_config(
+        {"models": {"m": {"kind": "sklearn", "source": str(tmp_path / "m.skops")}}}
+    )
+    with registry:
+        registry.load_all_sync()
+        registry.watch()
+        time.sleep(0.2)
+        save(2.0)
+        eventually(lambda: registry.predict("m", [[0.0]]).output == [2.0])
+        (tmp_path / "m.skops").write_bytes(b"half a file")
+        eventually(lambda: registry.entries()["m"].last_error is not None)
+        assert registry.predict("m", [[0.0]]).output == [2.0]
+        assert "serves on as it was" in caplog.text
+        save(3.0)
+        eventually(lambda: registry.predict("m", [[0.0]]).output == [3.0])
