@@ -135,11 +135,26 @@ class ModelDamaged(ModelError):
 class UnsupportedModel(ModelError):
     """`feature` of a model is `got`; the graph builder knows `supported`."""
 
-    def __init__(self, folder: str, *, feature: str, got: object, supported: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        feature: str,
+        got: object,
+        supported: Sequence[str],
+        kind: str = "embedding",
+    ) -> None:
+        also, remedy = {
+            "embedding": (
+                ", and repositories that ship onnx/model.onnx",
+                "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
+            ),
+            "reranker": ("", "Run it with sentence-transformers' CrossEncoder, or take another"),
+        }[kind]
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
-            f"{', '.join(supported)}, and repositories that ship onnx/model.onnx",
-            "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
+            f"{', '.join(supported)}{also}",
+            remedy,
         )
 
 
