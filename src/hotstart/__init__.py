@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hotstart.embedding_cache import EmbeddingCache
     from hotstart.errors import HotstartError
     from hotstart.provider import get_embedding_provider, preload_embeddings
+    from hotstart.reranker import Reranker
     from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
     from hotstart.types import LoadingStrategy
@@ -24,6 +25,7 @@ __all__ = [
     "EmbeddingCache",
     "HotstartError",
     "LoadingStrategy",
+    "Reranker",
     "ResourceProfile",
     "SearchIndex",
     "__version__",
@@ -38,6 +40,7 @@ __getattr__ = lazy_names(
         "EmbeddingCache": "hotstart.embedding_cache",
         "HotstartError": "hotstart.errors",
         "LoadingStrategy": "hotstart.types",
+        "Reranker": "hotstart.reranker",
         "ResourceProfile": "hotstart.resources",
         "SearchIndex": "hotstart.search",
         "get_embedding_provider": "hotstart.provider",

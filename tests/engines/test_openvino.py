@@ -13,6 +13,7 @@ from engines.opening import openvino, prepared, skip_without_openvino
 from golden import FAMILIES, cosines, family_texts
 from hotstart.engines import open_engine
 from hotstart.engines.openvino import inference_precision
+from hotstart.engines.text import Batch
 from hotstart.locks import exclusive
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
@@ -102,10 +103,12 @@ def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
     engine = openvino("bert-max")
     expected = engine.embed(TEXTS)
     run = engine._run  # type: ignore[attr-defined]
-    good = np.ones((2, 5), np.int32)
+    ones = np.ones((2, 5), np.int32)
+    good = Batch(ones, ones, ones)
+    bad = good._replace(mask=np.ones((3, 4), np.int32))
     for _ in range(20):  # more often than there are requests to be lost
         with pytest.raises(RuntimeError):
-            list(run([(good, good), (good, np.ones((3, 4), np.int32)), (good, good)]))
+            list(run([good, bad, good]))
     np.testing.assert_array_equal(engine.embed(TEXTS), expected)
 
 
