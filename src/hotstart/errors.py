@@ -169,12 +169,13 @@ class DownloadFailed(ModelError):
 
 
 class ArtifactMissing(ModelError):
-    """No artifact of `source` is in `folder`."""
+    """No artifact of `source`, a model of that `kind`, is in `folder`."""
 
-    def __init__(self, source: str, *, folder: str) -> None:
+    def __init__(self, source: str, *, folder: str, kind: str = "embedding") -> None:
+        option = "" if kind == "embedding" else f" --kind {kind}"
         super().__init__(
             f"Model {source!r} is not prepared (nothing in {folder})",
-            f"Run: hotstart models prepare {source}",
+            f"Run: hotstart models prepare {source}{option}",
         )
 
 
