@@ -129,7 +129,6 @@ def test_a_bad_pair_is_refused_before_anything_is_loaded() -> None:
         ({"engine": "static"}, "one that runs a reranker: onnx, openvino"),
         ({"engine": "nothing"}, "one of onnx"),
         ({"precision": "int8"}, "float32, for a model of kind reranker"),
-        ({"strategy": "quantized"}, "float32, for a model of kind reranker"),
         ({"strategy": "soon"}, "strategy"),
     ],
 )
@@ -143,7 +142,7 @@ def test_an_address_names_no_reranker() -> None:
         Reranker("openai:text-embedding-3-small")
 
 
-@pytest.mark.parametrize("strategy", ["lazy", "background", "progressive", "eager"])
+@pytest.mark.parametrize("strategy", ["lazy", "background", "progressive", "quantized", "eager"])
 def test_every_strategy_serves(strategy: str) -> None:
     model = Reranker(folder("bert"), strategy=strategy, pool=Pool())
     assert model.wait(60)

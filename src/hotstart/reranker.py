@@ -17,7 +17,7 @@ from hotstart.models.spec import ModelSpec
 from hotstart.pool.model import Model
 from hotstart.pool.pool import Limits, Pool, default_pool
 from hotstart.pool.readiness import Readiness
-from hotstart.pool.strategies import choose, strategy_named
+from hotstart.pool.strategies import choose
 from hotstart.progress import bar
 from hotstart.scoring import Ranking, Scoring
 from hotstart.types import LoadingStrategy, Progress
@@ -33,10 +33,10 @@ class Reranker(Readiness):
         model: a repository of the hub (`owner/name`; without an owner, of `cross-encoder`), or a
             folder as sentence-transformers' CrossEncoder or transformers saves it.
         revision: commit, tag or branch of a hub repository.
-        strategy: when and in which stages the model is loaded, as an `Embedder`'s; not
-            `quantized`.
+        strategy: when and in which stages the model is loaded, as an `Embedder`'s; `quantized`,
+            which may be set for a whole program, loads at first use, in float32 all the same.
         engine: `onnx` (the default) or `openvino`.
-        precision: of the weights: `float32`, which None gives too.
+        precision: of the weights: `float32`.
         allow_download: let a load fetch a model that is not on this machine.
         load_timeout: seconds after which a load has failed.
         keep_alive: seconds without use after which the model's memory is given back.
@@ -54,7 +54,7 @@ class Reranker(Readiness):
         revision: str | None = None,
         strategy: str | LoadingStrategy | None = None,
         engine: str | None = None,
-        precision: str | None = None,
+        precision: str = "float32",
         allow_download: bool = False,
         load_timeout: float | None = None,
         keep_alive: float | None = None,
@@ -66,7 +66,7 @@ class Reranker(Readiness):
         self._spec = ModelSpec(
             *(source, revision, allow_download, choice.name),
             engine=engine_for(source, engine, "reranker"),
-            precision=precision or strategy_named(choice.name).precision,
+            precision=precision,
             kind="reranker",
         )
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))

