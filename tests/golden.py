@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
 FAMILIES = DATA / "families"
+RERANKERS = DATA / "rerankers"
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -25,3 +26,9 @@ def family_texts() -> list[str]:
     """The texts that every family's golden vectors were made from."""
     entries = json.loads((FAMILIES / "texts.json").read_text())
     return [e["text"] * e.get("times", 1) if isinstance(e, dict) else e for e in entries]
+
+
+def reranker_pairs() -> list[tuple[str, str]]:
+    """The pairs that every reranker's golden scores were made from."""
+    texts = family_texts()
+    return [(texts[a], texts[b]) for a, b in json.loads((RERANKERS / "pairs.json").read_text())]

@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.UnsupportedModel("/f", feature="architecture", got="t5", supported=("bert",)),
     errors.DownloadFailed("m", reason="no network"),
     errors.ArtifactMissing("m", folder="/f"),
+    errors.ArtifactMissing("m", folder="/f", kind="reranker"),
     errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
     errors.ModelFileMissing("/f/m.skops"),
     errors.PickleRefused("/f/m.pkl"),

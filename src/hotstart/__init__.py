@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hotstart.errors import NotReady as ModelNotReady
     from hotstart.provider import get_embedding_provider, preload_embeddings
     from hotstart.registry.registry import ModelRegistry
+    from hotstart.reranker import Reranker
     from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
     from hotstart.types import LoadingStrategy
@@ -28,6 +29,7 @@ __all__ = [
     "LoadingStrategy",
     "ModelNotReady",
     "ModelRegistry",
+    "Reranker",
     "ResourceProfile",
     "SearchIndex",
     "__version__",
@@ -44,6 +46,7 @@ __getattr__ = lazy_names(
         "LoadingStrategy": "hotstart.types",
         "ModelNotReady": "hotstart.errors:NotReady",
         "ModelRegistry": "hotstart.registry.registry",
+        "Reranker": "hotstart.reranker",
         "ResourceProfile": "hotstart.resources",
         "SearchIndex": "hotstart.search",
         "get_embedding_provider": "hotstart.provider",

@@ -136,11 +136,26 @@ class ModelDamaged(ModelError):
 class UnsupportedModel(ModelError):
     """`feature` of a model is `got`; the graph builder knows `supported`."""
 
-    def __init__(self, folder: str, *, feature: str, got: object, supported: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: str,
+        *,
+        feature: str,
+        got: object,
+        supported: Sequence[str],
+        kind: str = "embedding",
+    ) -> None:
+        also, remedy = {
+            "embedding": (
+                ", and repositories that ship onnx/model.onnx",
+                "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
+            ),
+            "reranker": ("", "Run it with sentence-transformers' CrossEncoder, or take another"),
+        }[kind]
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
-            f"{', '.join(supported)}, and repositories that ship onnx/model.onnx",
-            "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
+            f"{', '.join(supported)}{also}",
+            remedy,
         )
 
 
@@ -155,12 +170,13 @@ class DownloadFailed(ModelError):
 
 
 class ArtifactMissing(ModelError):
-    """No artifact of `source` is in `folder`."""
+    """No artifact of `source`, a model of that `kind`, is in `folder`."""
 
-    def __init__(self, source: str, *, folder: str) -> None:
+    def __init__(self, source: str, *, folder: str, kind: str = "embedding") -> None:
+        option = "" if kind == "embedding" else f" --kind {kind}"
         super().__init__(
             f"Model {source!r} is not prepared (nothing in {folder})",
-            f"Run: hotstart models prepare {source}",
+            f"Run: hotstart models prepare {source}{option}",
         )
 
 

@@ -42,6 +42,22 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
 
 
+Asked = str | tuple[str, str]
+"""What a model is asked: a text, or, of a reranker, a pair of them."""
+
+
+class Classifier(NamedTuple):
+    """What a reranker's outputs are.
+
+    Attributes:
+        labels: what each of them stands for.
+        activation: what makes scores of them, a key of `hotstart.scoring.ACTIVATIONS`.
+    """
+
+    labels: tuple[str, ...]
+    activation: str
+
+
 class Card(NamedTuple):
     """What calls need to know of a loaded model.
 
@@ -50,6 +66,7 @@ class Card(NamedTuple):
         truncate_dim: leading dimensions kept of them, where the model says so.
         prompts: text put before an input, by prompt name.
         fingerprint: identity of the vector space.
+        classifier: of a reranker, whose vectors are one number for each label.
     """
 
     dimension: int | None
@@ -57,6 +74,7 @@ class Card(NamedTuple):
     prompts: dict[str, str]
     default_prompt_name: str | None
     fingerprint: str
+    classifier: Classifier | None = None
 
 
 class Made(NamedTuple):

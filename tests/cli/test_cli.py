@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from golden import FAMILIES, cosines
+from golden import FAMILIES, RERANKERS, cosines
 from hotstart import Embedder
 from hotstart.cli import main
 from hotstart.config import Settings
@@ -218,3 +218,24 @@ def test_the_bar_is_drawn_on_a_terminal_only(folder: Path, tmp_path: Path) -> No
     assert "━" in done.stdout
     quiet = subprocess.run(command.split(), capture_output=True, text=True, timeout=120)
     assert "━" not in quiet.stdout + quiet.stderr
+
+
+def test_a_reranker_is_prepared_shown_and_removed(
+    fresh: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = [str(RERANKERS / "bert-three-labels" / "model"), "--kind", "reranker"]
+
+    def say(action: str, *options: str) -> str:
+        assert main(["models", action, *model, *options]) == 0
+        return capsys.readouterr().out
+
+    assert json.loads(say("show", "--json"))["prepared"] is None
+    assert "reranker-onnx-float32" in say("prepare")
+    shown = json.loads(say("show", "--json"))
+    assert shown["classifier"]["labels"] == ["contradiction", "entailment", "neutral"]
+    assert main(["models", "list"]) == 0
+    assert "onnx float32 reranker" in capsys.readouterr().out
+    assert "as recorded" in say("verify")
+    assert "removed" in say("rm")
+    assert main(["models", "verify", *model]) == 1
+    assert "--kind reranker" in capsys.readouterr().err

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from engines.opening import openvino, prepared, skip_without_openvino
-from golden import FAMILIES, cosines, family_texts
+from golden import FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
+from hotstart import Reranker
 from hotstart.engines import open_engine
 from hotstart.engines.openvino import inference_precision
+from hotstart.engines.text import Batch
 from hotstart.locks import exclusive
+from hotstart.pool.pool import Pool
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
 TEXTS = family_texts()
@@ -102,11 +105,24 @@ def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
     engine = openvino("bert-max")
     expected = engine.embed(TEXTS)
     run = engine._run  # type: ignore[attr-defined]
-    good = np.ones((2, 5), np.int32)
+    ones = np.ones((2, 5), np.int32)
+    good = Batch(ones, ones, ones)
+    bad = good._replace(mask=np.ones((3, 4), np.int32))
     for _ in range(20):  # more often than there are requests to be lost
         with pytest.raises(RuntimeError):
-            list(run([(good, good), (good, np.ones((3, 4), np.int32)), (good, good)]))
+            list(run([good, bad, good]))
     np.testing.assert_array_equal(engine.embed(TEXTS), expected)
+
+
+@pytest.mark.parametrize("name", ["bert", "bert-three-labels", "xlm-roberta", "distilbert"])
+def test_it_runs_rerankers(name: str) -> None:
+    skip_without_openvino()
+    reranker = Reranker(RERANKERS / name / "model", engine="openvino", pool=Pool())
+    logits = reranker.predict(reranker_pairs(), activation="identity")
+    expected = np.load(RERANKERS / name / "logits.npy")
+    assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] >= 0.999  # in bf16 too
+    if reranker._instance.peek().engine.precision == "f32":  # type: ignore[union-attr]
+        np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
 
 
 def test_nothing_is_reported_to_anyone(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.engines.text import batches, pad
+from hotstart.engines.text import Tokens, batches, pad
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=200)
 
@@ -28,7 +28,8 @@ def test_batches_go_from_long_to_short(lengths: list[int]) -> None:
 
 
 def test_padding_stands_on_the_right_and_is_masked() -> None:
-    ids, mask = pad([[5, 6, 7], [8]], pad_token_id=1)
-    np.testing.assert_array_equal(ids, [[5, 6, 7], [8, 1, 1]])
-    np.testing.assert_array_equal(mask, [[1, 1, 1], [1, 0, 0]])
-    assert ids.dtype == mask.dtype == np.int32
+    batch = pad([Tokens([5, 6, 7], [0, 1, 1]), Tokens([8], None)], pad_token_id=1)
+    np.testing.assert_array_equal(batch.ids, [[5, 6, 7], [8, 1, 1]])
+    np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(batch.segments, [[0, 1, 1], [0, 0, 0]])
+    assert {array.dtype for array in batch} == {np.dtype(np.int32)}

@@ -30,6 +30,17 @@ def test_an_engine_becomes_part_of_a_path_too(engine: str) -> None:
         ModelSpec("m", engine=engine)
 
 
+@pytest.mark.parametrize("kind", ["", "sentiment", "../x", None])
+def test_a_kind_is_one_that_is_known(kind: str) -> None:
+    with pytest.raises(InvalidInput, match="one of embedding, reranker"):
+        ModelSpec("m", kind=kind)
+
+
+def test_a_reranker_has_float32_alone() -> None:
+    with pytest.raises(InvalidInput, match="float32, for a model of kind reranker"):
+        ModelSpec("m", precision="int8", kind="reranker")
+
+
 def test_engine_and_precision_are_part_of_identity() -> None:
     assert ModelSpec("m", precision="int8") != ModelSpec("m")
     assert ModelSpec("m", engine="openvino") != ModelSpec("m")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_wrong_ones_are_told_with_question_and_reason(check: Check, told: str) -
         check_answers("m", double, [check])
 
 
-def vectors(texts: list[str]) -> Any:
+def vectors(texts: Sequence[Any]) -> Any:
     return np.ones((len(texts), 4), np.float32)
 
 

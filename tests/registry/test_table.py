@@ -38,7 +38,8 @@ def test_each_value_as_what_it_has_to_be() -> None:
 
 
 def test_what_is_absent() -> None:
-    assert TABLE.text("no") is TABLE.number("no") is TABLE.count("no") is TABLE.size("no") is None
+    for take in (TABLE.text, TABLE.number, TABLE.count, TABLE.size):
+        assert take("no") is None
     assert not TABLE.flag("no")
     assert TABLE.texts("no") == ()
     assert TABLE.tables("no") == []

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from hotstart.cli.text import file_size, table
-from hotstart.config import read_settings
+from hotstart.config import Settings, read_settings
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.catalog import KNOWN
@@ -45,7 +45,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         facts = _summary(artifact) | {"prepared": artifact.folder}
     else:
         located = locate(spec, settings)
-        model = describe(located.folder, spec.source)
+        model = describe(located.folder, spec.source, spec.kind)
         facts = {
             "source": spec.source,
             "origin": located.origin,
@@ -96,7 +96,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     spec, settings = _spec(arguments), read_settings()
     artifact = find(spec, settings)
     if artifact is None:
-        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+        raise _missing(spec, settings)
     faults = verify(artifact)
     if faults:
         raise ArtifactDamaged(artifact.folder, reason="; ".join(faults))
@@ -108,7 +108,7 @@ def run_rm(arguments: argparse.Namespace) -> int:
     """Remove what was prepared of one model."""
     spec, settings = _spec(arguments), read_settings()
     if not remove(spec, settings):
-        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+        raise _missing(spec, settings)
     print(f"{spec.source}: prepared files removed")
     return 0
 
@@ -119,13 +119,20 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
         arguments.revision,
         engine=arguments.engine,
         precision=arguments.precision,
+        kind=arguments.kind,
     )
+
+
+def _missing(spec: ModelSpec, settings: Settings) -> ArtifactMissing:
+    return ArtifactMissing(spec.source, folder=artifact_folder(spec, settings), kind=spec.kind)
 
 
 def _summary(artifact: Artifact) -> dict[str, object]:
     facts = artifact.metadata._asdict() | {"total_bytes": artifact.metadata.total_bytes}
     measured = artifact.metadata.measured
     facts["measured"] = measured._asdict() if measured else None
+    classifier = artifact.metadata.classifier
+    facts["classifier"] = classifier._asdict() if classifier else None
     for bulky in ("files", "original_files", "graphs"):
         del facts[bulky]
     return facts
@@ -134,7 +141,7 @@ def _summary(artifact: Artifact) -> dict[str, object]:
 def _row(artifact: Artifact) -> tuple[str, ...]:
     facts = artifact.metadata
     size = file_size(facts.total_bytes)
-    variant = f"{facts.engine} {facts.precision}"
+    variant = f"{facts.engine} {facts.precision}" + " reranker" * (facts.classifier is not None)
     return facts.source, str(facts.dimension), str(facts.max_seq_length), size, variant
 
 

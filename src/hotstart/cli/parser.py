@@ -82,6 +82,9 @@ def _add_models(commands: Any) -> None:
             action.add_argument(
                 "--precision", default="float32", help="float32 or int8 (default: %(default)s)"
             )
+            action.add_argument(
+                "--kind", default="embedding", help="embedding or reranker (default: %(default)s)"
+            )
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="JSON")
         action.set_defaults(run=f"hotstart.cli.models:run_{name}")

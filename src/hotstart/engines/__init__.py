@@ -27,6 +27,7 @@ class Entry(NamedTuple):
         cached: whether it keeps what it compiles, in a `cache_folder`.
         options: fields of a ModelSpec that its class takes as keyword arguments.
         waits: whether its calls wait for another machine, so that many at a time pay.
+        kinds: of models that it runs, keys of `hotstart.models.spec.KINDS`.
     """
 
     home: str
@@ -35,11 +36,16 @@ class Entry(NamedTuple):
     cached: bool = False
     options: tuple[str, ...] = ()
     waits: bool = False
+    kinds: tuple[str, ...] = ("embedding",)
 
+
+_GRAPHS = ("embedding", "reranker")
 
 ENGINES = {
-    "onnx": Entry("hotstart.engines.onnx:OnnxEngine", None, "artifact"),
-    "openvino": Entry("hotstart.engines.openvino:OpenVinoEngine", "openvino", "artifact", True),
+    "onnx": Entry("hotstart.engines.onnx:OnnxEngine", None, "artifact", kinds=_GRAPHS),
+    "openvino": Entry(
+        "hotstart.engines.openvino:OpenVinoEngine", "openvino", "artifact", True, kinds=_GRAPHS
+    ),
     "torch": Entry(
         "hotstart.engines.torch:TorchEngine",
         "torch",
@@ -63,11 +69,17 @@ def entry_of(name: str) -> Entry:
         raise InvalidInput("engine", got=name, expected=f"one of {', '.join(ENGINES)}") from None
 
 
-def engine_for(source: str, asked: str | None) -> str:
-    """Return the name of the engine that runs `source`. InvalidInput for an engine unknown."""
+def engine_for(source: str, asked: str | None, kind: str = "embedding") -> str:
+    """Return the name of the engine that runs `source`, a model of that kind.
+
+    Raises:
+        InvalidInput: an engine unknown, or one that does not run that kind.
+    """
     scheme, colon, _ = source.partition(":")
     name = SCHEMES.get(scheme, asked or "onnx") if colon else asked or "onnx"
-    entry_of(name)
+    if kind not in entry_of(name).kinds:
+        able = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
+        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {able}")
     return name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A loaded embedding model. Safe to call from several threads at once.
+    """A loaded model. Safe to call from several threads at once.
 
     Attributes:
         name: its key in `hotstart.engines.ENGINES`.
@@ -23,15 +23,16 @@ class Engine(Protocol):
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector; of a reranker, how many labels it has."""
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
     ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
 
         Args:
-            texts: valid Unicode; may be empty strings, and may be none at all.
+            texts: valid Unicode, str or, of a reranker, pairs of str; may be empty strings, and
+                may be none at all.
             batch_size: the most texts run together; by default as many as a token budget allows.
             timeout: seconds within which an engine that asks another machine answers or raises;
                 one that computes here takes the time it takes.

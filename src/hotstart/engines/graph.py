@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hotstart.engines.text import TOKENIZER, Tokenizer, batches, import_tokenizers, pad
-from hotstart.types import Prepared
+from hotstart.engines.text import TOKENIZER, Batch, Tokenizer, batches, import_tokenizers, pad
+from hotstart.types import Asked, Prepared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.metrics import Figure
 
-    Batch = tuple[NDArray[np.int32], NDArray[np.int32]]
     Run = Callable[[Iterable[Batch]], Iterator[NDArray[np.float32]]]
 
 
 class GraphEngine:
     """Texts to vectors around `run`, which an engine supplies.
 
-    `run` takes batches (ids and mask, int32 (texts, tokens)) and yields the vectors of each, in
-    their order. It may draw several batches before it yields, to have them computed side by side,
-    and it is called from several threads at once.
+    `run` takes batches and yields the vectors of each, in their order. It may draw several batches
+    before it yields, to have them computed side by side, and it is called from several threads at
+    once.
     """
 
     name: str
@@ -48,14 +47,14 @@ class GraphEngine:
             self._run: Run | None = opening.outcome()
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self, texts: Sequence[Asked], batch_size: int | None = None, timeout: float | None = None
     ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._run is not None, "embed after close"
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        ids = self._tokenizer.ids(texts) if texts else []
-        groups = list(batches([len(tokens) for tokens in ids], batch_size))
-        padded = (pad([ids[i] for i in group], self._pad_token_id) for group in groups)
+        tokens = self._tokenizer.tokens(texts) if texts else []
+        groups = list(batches([len(ids) for ids, _ in tokens], batch_size))
+        padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
         for group, found in zip(groups, self._run(padded), strict=True):
             vectors[group] = found
         return vectors
@@ -91,9 +90,11 @@ class _Opening(threading.Thread):
         return self._run_graph
 
 
-def feed(
-    inputs: Mapping[str, Any], ids: NDArray[np.int32], mask: NDArray[np.int32]
-) -> dict[str, NDArray[Any]]:
+def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
     """Return what the graph's `inputs` (name to NumPy type) are given for one batch."""
-    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
+    given = {
+        "input_ids": batch.ids,
+        "attention_mask": batch.mask,
+        "token_type_ids": batch.segments,
+    }
     return {name: given[name].astype(dtype, copy=False) for name, dtype in inputs.items()}

@@ -16,7 +16,8 @@ from hotstart.types import Prepared, Stage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.engines.graph import Batch, Run
+    from hotstart.engines.graph import Run
+    from hotstart.engines.text import Batch
 
 
 class OnnxEngine(GraphEngine):
@@ -52,10 +53,10 @@ def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
     head = graphs.head and session(path(graphs.head), optimize=False)
 
     def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        for ids, mask in batches:
-            encoded = encoder.run(outputs, feed(inputs, ids, mask))[0]
+        for batch in batches:
+            encoded = encoder.run(outputs, feed(inputs, batch))[0]
             if head:
-                encoded = head.run(None, {"tokens": encoded, "attention_mask": mask})[0]
+                encoded = head.run(None, {"tokens": encoded, "attention_mask": batch.mask})[0]
             yield encoded
 
     return run

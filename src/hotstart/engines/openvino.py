@@ -24,7 +24,8 @@ from hotstart.types import Prepared, Stage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.engines.graph import Batch, Run
+    from hotstart.engines.graph import Run
+    from hotstart.engines.text import Batch
 
 _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 
@@ -107,11 +108,11 @@ def _open(prepared: Prepared, config: dict[str, Any], cache_folder: str | None) 
         # Whoever waits for an idle request holds none itself: threads cannot block one another.
         running: deque[Any] = deque()
         try:
-            for ids, mask in batches:
+            for batch in batches:
                 while (request := _take(idle, wait=not running)) is None:
                     yield finish(running)
                 running.append(request)
-                request.start_async(feed(inputs, ids, mask))
+                request.start_async(feed(inputs, batch))
             while running:
                 yield finish(running)
         finally:

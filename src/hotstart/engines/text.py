@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hotstart._lazy import require
+from hotstart.types import Asked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,25 @@ def open_tokenizer(path: str) -> Any:
     return tokenizer
 
 
+class Tokens(NamedTuple):
+    """One input's token ids, special tokens included, cut to the model's limit.
+
+    Attributes:
+        segments: which text of a pair each belongs to, 0 or 1; None for a text alone.
+    """
+
+    ids: list[int]
+    segments: list[int] | None
+
+
+class Batch(NamedTuple):
+    """Inputs that run together, padded on the right; int32 (inputs, longest) each."""
+
+    ids: NDArray[np.int32]
+    mask: NDArray[np.int32]
+    segments: NDArray[np.int32]
+
+
 class Tokenizer:
     """An artifact's tokenizer: limit and normalisation were settled at preparation.
 
@@ -49,11 +69,14 @@ class Tokenizer:
     def __init__(self, path: str) -> None:
         self._tokenizer = open_tokenizer(path)
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's token ids, special tokens included, cut to the model's limit."""
+    def tokens(self, texts: Sequence[Asked]) -> list[Tokens]:
+        """Return the tokens of each text, or of each pair."""
+        pairs = isinstance(texts[0], tuple)
         if len(texts) == 1:  # a batch of one would start the tokenizer's threads for nothing
-            return [self._tokenizer.encode(texts[0]).ids]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+            encodings = [self._tokenizer.encode(*(texts[0] if pairs else texts))]
+        else:
+            encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [Tokens(each.ids, each.type_ids if pairs else None) for each in encodings]
 
 
 def batches(
@@ -74,14 +97,14 @@ def batches(
         start += size
 
 
-def pad(
-    ids: Sequence[Sequence[int]], pad_token_id: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return ids and attention mask, int32 (len(ids), longest), padded on the right."""
-    width = max(map(len, ids))
-    padded = np.full((len(ids), width), pad_token_id, np.int32)
-    mask = np.zeros((len(ids), width), np.int32)
-    for row, tokens in enumerate(ids):
-        padded[row, : len(tokens)] = tokens
-        mask[row, : len(tokens)] = 1
-    return padded, mask
+def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
+    """Return the batch that `inputs` make; padding is of the first segment."""
+    width = max(len(tokens.ids) for tokens in inputs)
+    padded = np.full((len(inputs), width), pad_token_id, np.int32)
+    mask, segments = np.zeros((2, len(inputs), width), np.int32)
+    for row, tokens in enumerate(inputs):
+        padded[row, : len(tokens.ids)] = tokens.ids
+        mask[row, : len(tokens.ids)] = 1
+        if tokens.segments is not None:
+            segments[row, : len(tokens.ids)] = tokens.segments
+    return Batch(padded, mask, segments)

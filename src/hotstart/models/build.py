@@ -57,7 +57,7 @@ def build(
     report = on_progress or _unheard
     report("locating", 0.0)
     located = _locate(spec, settings, report)
-    model = describe(located.folder, spec.source)
+    model = describe(located.folder, spec.source, spec.kind)
     folder = artifact_folder(spec, settings)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove_leftovers(folder)
@@ -139,6 +139,7 @@ def _describe(
         graphs=written.graphs,
         files=records,
         original_files=_originals(model, hashes),
+        classifier=model.classifier,
         made_by={name: importlib.metadata.version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

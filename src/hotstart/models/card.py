@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 
-from hotstart.models.folder import prompts_of, read_json
+from hotstart.models.folder import prompts_of
 from hotstart.models.integrity import sha256
+from hotstart.models.said import read_json
 from hotstart.types import Card
 
 _WEIGHTS = (".safetensors", ".bin")

@@ -9,6 +9,7 @@ from hotstart.errors import ArtifactDamaged
 from hotstart.models.artifacts import find
 from hotstart.models.catalog import known_model
 from hotstart.models.spec import ModelSpec
+from hotstart.types import Classifier
 
 if TYPE_CHECKING:
     from hotstart.models.folder import Description
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Facts(NamedTuple):
-    """Numbers a caller may need to lay out its storage."""
+    """What a caller may need to lay out its storage."""
 
     dimension: int
     max_seq_length: int
+    classifier: Classifier | None = None
 
 
 def facts(spec: ModelSpec, settings: Settings) -> Facts:
@@ -31,7 +33,8 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
         ModelError: the model is on this machine in none of these.
     """
     known = known_model(spec.source)
-    if known and not spec.names_folder and spec.revision in {None, known.revision}:
+    pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
+    if known and pinned and spec.kind == "embedding":
         return Facts(known.dimension, known.max_seq_length)
     try:
         artifact = find(spec, settings)
@@ -42,8 +45,8 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
     from hotstart.models.folder import describe  # what reads a model folder is needed here alone
     from hotstart.models.sources import locate
 
-    return _facts(describe(locate(spec, settings).folder, spec.source))
+    return _facts(describe(locate(spec, settings).folder, spec.source, spec.kind))
 
 
 def _facts(model: Metadata | Description) -> Facts:
-    return Facts(model.truncate_dim or model.dimension, model.max_seq_length)
+    return Facts(model.truncate_dim or model.dimension, model.max_seq_length, model.classifier)

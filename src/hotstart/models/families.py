@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hotstart.models.modules import ClassifierLayer
+
 
 @dataclass(frozen=True)
 class Family:
@@ -19,6 +21,7 @@ class Family:
         layer: a layer's prefix, with a place for its number.
         positions_after_padding: positions count only real tokens and begin at pad_token_id + 1.
         segments: there is a token type embedding, of which single texts use row 0.
+        classifier: what stands on the first token where a text, or a pair, is classified.
         relative_bias: the tensor of MPNet's relative position bias, else None.
         settings: what the keys of config.json are called where they differ from BERT's.
     """
@@ -35,12 +38,28 @@ class Family:
     output_norm: str = "output.LayerNorm"
     positions_after_padding: bool = False
     segments: bool = True
+    classifier: tuple[ClassifierLayer, ...] = ()
     relative_bias: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
 
-_BERT = Family(prefixes=("", "bert."))
-_ROBERTA = Family(prefixes=("", "roberta."), positions_after_padding=True)
+_ROBERTA_CLASSIFIER = (
+    ClassifierLayer("classifier.dense", "Tanh"),
+    ClassifierLayer("classifier.out_proj", "Identity"),
+)
+
+_BERT = Family(
+    prefixes=("", "bert."),
+    classifier=(
+        ClassifierLayer("bert.pooler.dense", "Tanh"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
+)
+_ROBERTA = Family(
+    prefixes=("", "roberta."),
+    positions_after_padding=True,
+    classifier=_ROBERTA_CLASSIFIER,
+)
 _DISTILBERT = Family(
     prefixes=("", "distilbert."),
     layer="transformer.layer.{}.",
@@ -53,6 +72,10 @@ _DISTILBERT = Family(
     output="ffn.lin2",
     output_norm="output_layer_norm",
     segments=False,
+    classifier=(
+        ClassifierLayer("pre_classifier", "ReLU"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
     settings={
         "hidden_size": "dim",
         "num_attention_heads": "n_heads",
@@ -69,6 +92,7 @@ _MPNET = Family(
     attention_norm="attention.LayerNorm",
     positions_after_padding=True,
     segments=False,
+    classifier=_ROBERTA_CLASSIFIER,
     relative_bias="encoder.relative_attention_bias.weight",
 )
 

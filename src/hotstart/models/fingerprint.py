@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 
 from hotstart.models.folder import Description
-from hotstart.models.modules import DenseLayer
 
 
 def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -> str:
@@ -23,7 +22,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "weights": dict(hashes),
         "precision": precision,
         "poolings": model.poolings,
-        "head": [asdict(s) if isinstance(s, DenseLayer) else s for s in model.head],
+        "head": [asdict(s) if is_dataclass(s) else s for s in model.head],
         "dimension": model.dimension,
         "max_seq_length": model.max_seq_length,
         "lowercase": model.lowercase,
@@ -32,5 +31,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
     }
+    if model.classifier is not None:
+        identity |= {"segments": model.segments, "classifier": model.classifier}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -6,21 +6,21 @@ tokenizer_config.json, and the config.json of each module. Their weights are not
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.errors import ModelIncomplete, UnsupportedModel
 from hotstart.models.families import FAMILIES
-from hotstart.models.modules import DenseLayer, HeadStep, read_dense, read_poolings, refuse_settings
+from hotstart.models.modules import HeadStep
+from hotstart.models.said import Said, modules_of, read_json, read_said
 from hotstart.models.tokenizer import TOKENIZER, overruling_normalizer
+from hotstart.models.top import TOPS
+from hotstart.types import Classifier
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 SHIPPED_GRAPH = "onnx/model.onnx"
-_MODULES_WITHOUT_EFFECT = {"Dropout"}  # identity at inference
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Description:
         shipped_graph: the ONNX file the repository brings, where no graph can be built.
         poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
         head: what follows pooling, in order.
-        dimension: length of the resulting vector.
+        dimension: length of the resulting vector; of a reranker, how many labels it has.
         max_seq_length: tokens kept of a text, special tokens counted.
         lowercase: whether texts are lowered before anything else.
         normalizer: what stands in place of the tokenizer's own normaliser, if anything.
         truncate_dim: leading dimensions kept of a vector, where the model says so.
         prompts: text put before an input, by prompt name.
+        segments: whether the encoder is told which text of a pair a token belongs to.
+        classifier: of a reranker, what its outputs are.
     """
 
     folder: str
@@ -55,6 +57,8 @@ class Description:
     truncate_dim: int | None
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    segments: bool = False
+    classifier: Classifier | None = None
 
     def setting(self, name: str) -> Any:
         """Return config.json's value for BERT's `name`, whatever this family calls it."""
@@ -76,8 +80,8 @@ def missing_files(folder: str) -> list[str]:
     return sorted(missing + _missing_weights(folder))
 
 
-def describe(folder: str, source: str) -> Description:
-    """Read the whole model in `folder`, which `source` named.
+def describe(folder: str, source: str, kind: str = "embedding") -> Description:
+    """Read the whole model in `folder`, which `source` named, as one of that kind.
 
     Raises:
         ModelIncomplete: files are missing.
@@ -87,34 +91,36 @@ def describe(folder: str, source: str) -> Description:
     missing = missing_files(folder)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    config = read_json(folder, "config.json")
-    model_type = _model_type(config)
-    if not _is_supported(folder, config):
+    said = read_said(folder)
+    if not _is_supported(folder, said.config):
+        known = tuple(FAMILIES)
         raise UnsupportedModel(
-            folder, feature="architecture", got=model_type, supported=tuple(FAMILIES)
+            folder, feature="architecture", got=said.model_type, supported=known, kind=kind
         )
-    weights = _weight_files(folder) if model_type in FAMILIES else ()
-    poolings, head = _read_modules(folder)
-    sentence = read_json(folder, "config_sentence_transformers.json")
-    tokenizer = read_json(folder, "tokenizer_config.json")
-    transformer = _transformer_config(folder)
-    refuse_settings(folder, transformer)
+    weights = _weight_files(folder) if said.model_type in FAMILIES else ()
+    top = TOPS[kind](said)
+    if top.classifier and not weights:
+        raise UnsupportedModel(
+            folder, feature="only", got=SHIPPED_GRAPH, supported=(SINGLE_WEIGHTS,), kind=kind
+        )
     return Description(
         folder=folder,
-        model_type=model_type,
-        config=config,
+        model_type=said.model_type,
+        config=said.config,
         weights=weights,
         shipped_graph=None if weights else SHIPPED_GRAPH,
-        poolings=poolings,
-        head=head,
-        dimension=_dimension(int(config.get("hidden_size") or config["dim"]), poolings, head),
-        max_seq_length=_max_seq_length(model_type, config, tokenizer, transformer),
-        pad_token_id=int(config.get("pad_token_id") or 0),
-        lowercase=bool(transformer.get("do_lower_case")),
-        normalizer=overruling_normalizer(model_type, tokenizer),
-        truncate_dim=sentence.get("truncate_dim"),
-        prompts=prompts_of(sentence),
-        default_prompt_name=sentence.get("default_prompt_name"),
+        poolings=top.poolings,
+        head=top.head,
+        dimension=top.dimension,
+        max_seq_length=_max_seq_length(said),
+        pad_token_id=int(said.config.get("pad_token_id") or 0),
+        lowercase=bool(said.transformer.get("do_lower_case")),
+        normalizer=overruling_normalizer(said.model_type, said.tokenizer),
+        truncate_dim=said.sentence.get("truncate_dim"),
+        prompts=prompts_of(said.sentence),
+        default_prompt_name=said.sentence.get("default_prompt_name"),
+        segments=top.segments,
+        classifier=top.classifier,
     )
 
 
@@ -124,11 +130,8 @@ def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
 
 
 def _is_supported(folder: str, config: dict[str, Any]) -> bool:
-    return _model_type(config) in FAMILIES or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
-
-
-def _model_type(config: dict[str, Any]) -> str:
-    return str(config.get("model_type"))
+    known = str(config.get("model_type")) in FAMILIES
+    return known or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
 
 
 def _weight_files(folder: str) -> tuple[str, ...]:
@@ -150,7 +153,7 @@ def _missing_weights(folder: str) -> list[str]:
 
 def _module_files(folder: str) -> list[str]:
     files = []
-    for kind, path in _modules(folder):
+    for kind, path in modules_of(folder):
         if kind in {"Pooling", "Dense"}:
             files.append(f"{path}/config.json")
         if kind == "Dense":
@@ -158,59 +161,11 @@ def _module_files(folder: str) -> list[str]:
     return files
 
 
-def _modules(folder: str) -> list[tuple[str, str]]:
-    """(class name, sub-folder) of each module; a bare transformer where modules.json is absent."""
-    entries = read_json(folder, "modules.json", default=[])
-    return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
-
-
-def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
-    poolings: tuple[str, ...] = ("mean",)
-    head: list[HeadStep] = []
-    for kind, path in _modules(folder):
-        config = read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
-        if kind == "Pooling":
-            poolings = read_poolings(folder, config)
-        elif kind == "Dense":
-            head.append(read_dense(folder, path, config))
-        elif kind == "Normalize":
-            head.append("normalize")
-        elif kind != "Transformer" and kind not in _MODULES_WITHOUT_EFFECT:
-            known = ("Transformer", "Pooling", "Dense", "Normalize")
-            raise UnsupportedModel(folder, feature="module", got=kind, supported=known)
-    return poolings, tuple(head)
-
-
-def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...]) -> int:
-    layers = [step for step in head if isinstance(step, DenseLayer)]
-    return layers[-1].out_features if layers else hidden * len(poolings)
-
-
-def _transformer_config(folder: str) -> dict[str, Any]:
-    """sentence_bert_config.json, under whichever of its names (it once carried the family's)."""
-    found = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
-    return read_json(folder, os.path.basename(found[0])) if found else {}
-
-
-def _max_seq_length(
-    model_type: str, config: dict[str, Any], tokenizer: dict[str, Any], transformer: dict[str, Any]
-) -> int:
+def _max_seq_length(said: Said) -> int:
     """sentence-transformers' choice, bounded by the rows of the position embedding."""
-    positions = int(config.get("max_position_embeddings") or 512)
-    family = FAMILIES.get(model_type)
+    positions = int(said.config.get("max_position_embeddings") or 512)
+    family = FAMILIES.get(said.model_type)
     if family and family.positions_after_padding:
-        positions -= int(config.get("pad_token_id") or 0) + 1
-    chosen = transformer.get("max_seq_length") or tokenizer.get("model_max_length") or positions
-    return min(int(chosen), positions)
-
-
-def read_json(folder: str, name: str, default: Any = None) -> Any:
-    """The JSON of `name`; `default`, else an empty dict, where the file is absent."""
-    path = os.path.join(folder, name)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return {} if default is None else default
-    except ValueError as error:
-        raise ModelDamaged(path, reason=f"not JSON ({error})") from error
+        positions -= int(said.config.get("pad_token_id") or 0) + 1
+    chosen = said.transformer.get("max_seq_length") or said.tokenizer.get("model_max_length")
+    return min(int(chosen or positions), positions)

@@ -45,7 +45,7 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
-    repository = repository_of(spec.source)
+    repository = repository_of(spec.source, spec.kind)
     if settings.offline:
         raise DownloadFailed(
             spec.source, reason="HF_HUB_OFFLINE is set", remedy="Unset it, or copy the model here"

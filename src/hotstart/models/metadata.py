@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hotstart.durable import write_whole
 from hotstart.errors import ArtifactDamaged
-from hotstart.types import Graphs, Prepared
+from hotstart.types import Classifier, Graphs, Prepared
 
 FORMAT = 2
 """Raised whenever an artifact made before could not be run as it is."""
@@ -55,6 +55,7 @@ class Metadata(NamedTuple):
         measured: of a precision below float32, where it was measured at all.
         same_space_as: the fingerprint of the float32 artifact where the measured vectors are so
             close to its that they may be compared with them; else None.
+        classifier: of a reranker, what its outputs are.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Metadata(NamedTuple):
     made_at: str
     measured: Measured | None = None
     same_space_as: str | None = None
+    classifier: Classifier | None = None
     format: int = FORMAT
 
     @property
@@ -107,6 +109,7 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
         "graphs": metadata.graphs._asdict(),
         "files": {name: record._asdict() for name, record in metadata.files.items()},
         "measured": metadata.measured and metadata.measured._asdict(),
+        "classifier": metadata.classifier and metadata.classifier._asdict(),
     }
     raw = json.dumps(content, indent=1, ensure_ascii=False)
     write_whole(os.path.join(folder, FILE_NAME), raw.encode())
@@ -134,12 +137,15 @@ def read_metadata(folder: str) -> Metadata | None:
 
 
 def _from_json(content: dict[str, Any]) -> Metadata:
+    classifier = content.get("classifier")
     return Metadata(
         **content
         | {
             "graphs": Graphs(**content["graphs"]),
             "files": {name: FileRecord(**entry) for name, entry in content["files"].items()},
             "measured": content["measured"] and Measured(**content["measured"]),
+            "classifier": classifier
+            and Classifier(tuple(classifier["labels"]), classifier["activation"]),
             "original_files": {
                 path: (size, mtime) for path, (size, mtime) in content["original_files"].items()
             },

@@ -27,14 +27,18 @@ _LEGACY_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-_PLAIN_SETTINGS = {
+_PLAIN_SETTINGS = dict.fromkeys(
+    ("processing_kwargs", "query_length", "document_length", "query_expansion")
+)
+EMBEDDING_SETTINGS = _PLAIN_SETTINGS | {
     "transformer_task": "feature-extraction",
     "module_output_name": "token_embeddings",
-    "processing_kwargs": None,
-    "query_length": None,
-    "document_length": None,
-    "query_expansion": None,
 }
+RERANKER_SETTINGS = _PLAIN_SETTINGS | {
+    "transformer_task": "sequence-classification",
+    "module_output_name": "scores",
+}
+"""What sentence_bert_config.json may say of a model of that kind."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,38 @@ class DenseLayer:
     bias: bool
     activation: str
 
+    @property
+    def name(self) -> str:
+        """What its tensors' names begin with."""
+        return "linear"
 
-HeadStep = DenseLayer | Literal["normalize"]
+
+@dataclass(frozen=True)
+class ClassifierLayer:
+    """As a DenseLayer, its tensors among the encoder's: `name`.weight and `name`.bias."""
+
+    name: str
+    activation: str
+
+    @property
+    def path(self) -> str:
+        """Where its tensors are: with the encoder's."""
+        return ""
+
+    @property
+    def bias(self) -> bool:
+        """Whether it has a bias: always."""
+        return True
 
 
-def refuse_settings(folder: str, config: Mapping[str, Any]) -> None:
-    """Raise UnsupportedModel for settings of sentence_bert_config.json that change the vectors."""
-    for key, plain in _PLAIN_SETTINGS.items():
+HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
+
+
+def refuse_settings(
+    folder: str, config: Mapping[str, Any], plain_settings: Mapping[str, str | None]
+) -> None:
+    """Raise UnsupportedModel for what sentence_bert_config.json says besides `plain_settings`."""
+    for key, plain in plain_settings.items():
         if config.get(key) not in (None, {}, plain):
             raise UnsupportedModel(folder, feature=key, got=config[key], supported=(str(plain),))
 

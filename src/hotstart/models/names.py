@@ -10,16 +10,18 @@ from hotstart.errors import InvalidInput
 from hotstart.models.catalog import known_model
 from hotstart.models.spec import ModelSpec
 
-DEFAULT_OWNER = "sentence-transformers"  # of names without an owner, as sentence-transformers does
+DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
+"""Of names without an owner, as sentence-transformers does, by the kind of the model."""
+
 _SHARED = {"openvino": "onnx"}  # reads the same graph and weights
 
 
-def repository_of(source: str) -> str:
+def repository_of(source: str, kind: str = "embedding") -> str:
     """Return the hub repository that `source` names; InvalidInput where it can name none."""
     known = known_model(source)
     if known is not None:
         return known.repository
-    name = source if "/" in source else f"{DEFAULT_OWNER}/{source}"
+    name = source if "/" in source else f"{DEFAULT_OWNERS[kind]}/{source}"
     if ".." in name or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
         raise InvalidInput("source", got=source, expected="a folder, or a name such as owner/name")
     return name
@@ -35,10 +37,12 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     if spec.names_folder:
         name = _folder_name(spec.folder)
     else:
-        name = repository_of(spec.source).replace("/", "--")
+        name = repository_of(spec.source, spec.kind).replace("/", "--")
         if spec.revision:
             name += "@" + spec.revision.replace("/", "_")
     variant = f"{artifact_engine(spec)}-{spec.precision}"
+    if spec.kind != "embedding":
+        variant = f"{spec.kind}-{variant}"
     return os.path.join(settings.cache_dir, "models", name, variant)
 
 

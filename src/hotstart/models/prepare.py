@@ -14,7 +14,7 @@ from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.build import build
 from hotstart.models.measuring import Measure
 from hotstart.models.names import artifact_folder, compiled_folder
-from hotstart.models.spec import PRECISIONS, ModelSpec
+from hotstart.models.spec import KINDS, ModelSpec
 from hotstart.types import Progress
 
 logger = logging.getLogger(__name__)
@@ -66,14 +66,14 @@ def repair(
 
 
 def remove(spec: ModelSpec, settings: Settings) -> bool:
-    """Remove the artifacts of `spec`'s model, at every precision; its originals stay.
+    """Remove the artifacts of `spec`'s model, of every kind and precision; its originals stay.
 
     Returns whether there was one.
     """
     home = os.path.dirname(artifact_folder(spec, settings))
     with ExitStack() as held:
-        for precision in PRECISIONS:
-            variant = replace(spec, precision=precision)
+        for kind, precision in ((kind, one) for kind, all_ in KINDS.items() for one in all_):
+            variant = replace(spec, kind=kind, precision=precision)
             held.enter_context(exclusive(_lock_path(variant, settings)))
             compiled = compiled_folder(artifact_folder(variant, settings))
             shutil.rmtree(compiled, ignore_errors=True)  # there is none where no engine compiled

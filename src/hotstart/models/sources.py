@@ -61,7 +61,7 @@ def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
 
 
 def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
-    folder = hub_folder(repository_of(spec.source), settings)
+    folder = hub_folder(repository_of(spec.source, spec.kind), settings)
     for revision in _wanted_revisions(spec):
         commit = _read_ref(folder, revision)
         snapshot = os.path.join(folder, "snapshots", commit)
@@ -118,5 +118,5 @@ def _places(spec: ModelSpec, settings: Settings) -> list[str]:
     if spec.names_folder:
         return [spec.folder]
     known = known_model(spec.source)
-    places = [hub_folder(repository_of(spec.source), settings)]
+    places = [hub_folder(repository_of(spec.source, spec.kind), settings)]
     return [*places, f"package {known.package[0]}"] if known and known.package else places

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 from hotstart.errors import InvalidInput
 
-PRECISIONS = ("float32", "int8")
+KINDS = {"embedding": ("float32", "int8"), "reranker": ("float32",)}
+"""What a model can be for, and at which precisions each can be had.
+
+Nothing measures yet what 8 bits cost a reranker.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class ModelSpec:
         allow_download: whether a load may fetch what is missing from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
         engine: what runs it, a key of `hotstart.engines.ENGINES`.
-        precision: of the weights as they are run, one of PRECISIONS.
+        precision: of the weights as they are run, one of those in KINDS.
         device: where the engine torch runs it; None for the best there is.
         trust_remote_code: let the engine torch run code that the repository brings.
+        kind: what it is for, a key of KINDS.
     """
 
     source: str
@@ -38,6 +43,7 @@ class ModelSpec:
     precision: str = "float32"
     device: str | None = None
     trust_remote_code: bool = False
+    kind: str = "embedding"
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
@@ -47,8 +53,10 @@ class ModelSpec:
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):  # and so does this
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
-        if self.precision not in PRECISIONS:
-            expected = f"one of {', '.join(PRECISIONS)}"
+        if self.kind not in KINDS:  # it too
+            raise InvalidInput("kind", got=self.kind, expected=f"one of {', '.join(KINDS)}")
+        if self.precision not in KINDS[self.kind]:
+            expected = f"one of {', '.join(KINDS[self.kind])}, for a model of kind {self.kind}"
             raise InvalidInput("precision", got=self.precision, expected=expected)
 
     @property

@@ -24,6 +24,26 @@ _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
 _REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # where no tokenizer_class is named
 
 
+_WITHOUT_SEGMENTS = {
+    "CamembertTokenizer",
+    "DistilBertTokenizer",
+    "MPNetTokenizer",
+    "RobertaTokenizer",
+    "XLMRobertaTokenizer",
+}
+
+
+def gives_segments(model_type: str, config: Mapping[str, Any]) -> bool:
+    """Return whether transformers hands on which text of a pair a token belongs to.
+
+    As tokenizer_config.json, or the class it names, has it.
+    """
+    if config.get("model_input_names"):
+        return "token_type_ids" in config["model_input_names"]
+    named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    return named not in _WITHOUT_SEGMENTS if named else model_type == "bert"
+
+
 def overruling_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the normaliser that tokenizer_config.json puts in place of the tokenizer's own.
 

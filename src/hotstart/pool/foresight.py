@@ -47,6 +47,7 @@ def card_of(artifact: Artifact) -> Card:
         prompts=metadata.prompts,
         default_prompt_name=metadata.default_prompt_name,
         fingerprint=metadata.vector_space,
+        classifier=metadata.classifier,
     )
 
 

@@ -138,7 +138,8 @@ def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact
         return ensure(spec, settings, report, measure_artifact)
     usable, _ = look(spec, settings)
     if usable is None:
-        raise ArtifactMissing(spec.source, folder=artifact_folder(spec, settings))
+        folder = artifact_folder(spec, settings)
+        raise ArtifactMissing(spec.source, folder=folder, kind=spec.kind)
     return usable
 
 

@@ -1,4 +1,4 @@
-"""A model as an embedder needs it: what is known of it, and the vectors it makes."""
+"""A model as its face needs it: what is known of it, and the vectors it makes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hotstart.pool.instance import Instance
 from hotstart.pool.loading import LoadedModel, prepare_artifact
 from hotstart.progress import Advance
 from hotstart.tracing import span
-from hotstart.types import Card, Made
+from hotstart.types import Asked, Card, Made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ class Model:
     def embed(
         self,
         count: int,
-        texts: Callable[[Card], Sequence[str]],
+        texts: Callable[[Card], Sequence[Asked]],
         batch_size: int | None = None,
         timeout: float | None = None,
         advance: Advance | None = None,
@@ -84,7 +84,8 @@ class Model:
 
         Args:
             count: how many; what decides whether a faster engine pays.
-            texts: gives them, knowing the model: its prompts are put before them.
+            texts: gives them, knowing the model: its prompts are put before them. Of a reranker,
+                pairs of texts, whose vectors are its logits.
             batch_size: the most run together; None for what a token budget allows.
             timeout: seconds to wait for the model, and for an engine that asks another machine.
             advance: hears of every few that are done.

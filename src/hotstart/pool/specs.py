@@ -13,6 +13,7 @@ from hotstart.types import LoadingStrategy
 def spec_of(
     source: str,
     *,
+    kind: str = "embedding",
     revision: str | None = None,
     strategy: str | LoadingStrategy | None = None,
     engine: str | None = None,
@@ -29,8 +30,11 @@ def spec_of(
     choice = choose(strategy, read_settings().strategy)
     spec = ModelSpec(
         *(source, revision, allow_download, choice.name),
-        *(engine_for(source, engine), precision or strategy_named(choice.name).precision),
-        *(device, trust_remote_code),
+        engine=engine_for(source, engine, kind),
+        precision=precision or strategy_named(choice.name).precision,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        kind=kind,
     )
     check_source(spec)
     return spec, choice

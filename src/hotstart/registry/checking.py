@@ -8,7 +8,12 @@ from typing import Any
 from hotstart.errors import CheckFailed
 from hotstart.registry.configuration import Check
 from hotstart.registry.difference import ENTIRELY, difference, is_finite
+from hotstart.scoring import Scoring
 from hotstart.types import Card
+
+Embed = Callable[[Sequence[Any]], Any]
+CheckLoaded = Callable[[str, Embed, Card, Sequence[Check]], None]
+"""Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
 
 _PROBE = "hotstart"  # what an embedding model is asked in any case
 
@@ -31,9 +36,7 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check])
             raise CheckFailed(name, question=check.input, reason=fault)
 
 
-def check_vectors(
-    name: str, embed: Callable[[list[str]], Any], card: Card, checks: Sequence[Check]
-) -> None:
+def check_vectors(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
     """Have a probe embedded, whose vector must be finite and as long as the model says; then as
     `check_answers`."""
     vector = embed([_PROBE])[0]
@@ -43,6 +46,18 @@ def check_vectors(
         reason = f"its vector has {len(vector)} dimensions, not {card.dimension}"
         raise CheckFailed(name, question=_PROBE, reason=reason)
     check_answers(name, lambda text: embed([text])[0], checks)
+
+
+def check_scores(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
+    """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
+    if not is_finite(embed([(_PROBE, _PROBE)])):
+        raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
+
+    def score(inputs: Any) -> Any:
+        scoring = Scoring(inputs)
+        return scoring.answer(embed(scoring.asked(card)), card)
+
+    check_answers(name, score, checks)
 
 
 def _fault(answer: Any, check: Check) -> str | None:

@@ -16,7 +16,7 @@ from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
 from hotstart.pool.pool import Pool
 from hotstart.pool.recipe import Limits, Recipe, recipe_of
-from hotstart.registry.checking import check_answers, check_vectors
+from hotstart.registry.checking import CheckLoaded, check_answers, check_scores, check_vectors
 from hotstart.registry.configuration import ModelConfig
 from hotstart.resources import return_freed_memory
 from hotstart.types import Progress, Stage
@@ -103,7 +103,8 @@ def _open_embedding(config: ModelConfig, label: str, pool: Pool, key: Hashable) 
     from hotstart.pool.specs import spec_of
 
     spec, _ = spec_of(config.versions[label].source, **_spec_options(config))
-    instance = pool.hold(spec, _checked(config, recipe_of(spec)), _limits(config))
+    recipe = _checked(config, recipe_of(spec), check_vectors)
+    instance = pool.hold(spec, recipe, _limits(config))
 
     @functools.cache
     def face() -> Embedder:
@@ -121,17 +122,36 @@ def _open_embedding(config: ModelConfig, label: str, pool: Pool, key: Hashable) 
     return _opened(spec, instance, pool, lambda loaded: face(), ask)
 
 
+def _open_reranker(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+    from hotstart.pool.specs import spec_of
+    from hotstart.reranker import Reranker
+
+    options = _spec_options(config) | {"precision": config.precision or "float32"}
+    spec, _ = spec_of(config.versions[label].source, kind="reranker", **options)
+    recipe = _checked(config, recipe_of(spec), check_scores)
+    instance = pool.hold(spec, recipe, _limits(config))
+
+    @functools.cache
+    def face() -> Reranker:
+        return Reranker(spec.source, **options, pool=pool)
+
+    def ask(model: Any, inputs: Any, timeout: float | None) -> Any:
+        return model.predict(inputs, timeout=timeout)
+
+    return _opened(spec, instance, pool, lambda loaded: face(), ask)
+
+
 def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask: Ask) -> Opened:
     return Opened(key, instance, functools.partial(pool.size, key), give, ask)
 
 
-def _checked(config: ModelConfig, recipe: Recipe) -> Recipe:
+def _checked(config: ModelConfig, recipe: Recipe, check: CheckLoaded) -> Recipe:
     """The same, whose models answer a question before they serve; a promotion's too."""
 
     def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
         loaded: LoadedModel = recipe.load(stage, report, beside)
         try:
-            check_vectors(config.name, loaded.engine.embed, loaded.card, config.check)
+            check(config.name, loaded.engine.embed, loaded.card, config.check)
         except BaseException:
             loaded.close()
             raise
@@ -162,4 +182,5 @@ def _ask_object(
 
 _OPENERS: dict[str, Callable[[ModelConfig, str, Pool, Hashable], Opened]] = {
     "embedding": _open_embedding,
+    "reranker": _open_reranker,
 }

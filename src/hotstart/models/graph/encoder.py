@@ -46,27 +46,33 @@ class Encoder:
         self._epsilon = float(model.setting("layer_norm_eps") or 1e-12)
         self._activation = self._find_activation()
 
-    def tokens(self, input_ids: str, attention_mask: str) -> str:
-        """Return the token embeddings, float32 (batch, tokens, hidden)."""
+    def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
+        """Return the token embeddings, float32 (batch, tokens, hidden).
+
+        Without `token_type_ids` every token is of the first text.
+        """
         graph = self._graph
         shape = graph.node("Shape", input_ids)
         shape = graph.node("Concat", shape, graph.constant([self._hidden], "INT64"), axis=0)
         self._rows = graph.constant([-1, self._hidden], "INT64")
         bias = self._relative_bias(input_ids)
-        hidden = graph.node("Reshape", self._embeddings(input_ids), self._rows)
+        hidden = graph.node("Reshape", self._embeddings(input_ids, token_type_ids), self._rows)
         for number in range(int(self._model.setting("num_hidden_layers"))):
             hidden = self._layer(number, hidden, shape, attention_mask, bias)
         return graph.node("Reshape", hidden, shape)
 
-    def _embeddings(self, input_ids: str) -> str:
+    def _embeddings(self, input_ids: str, token_type_ids: str) -> str:
         graph, name = self._graph, "embeddings."
         words = self._weights.lookup(self._tensor(name + "word_embeddings.weight"), input_ids)
         pad = self._model.pad_token_id if self._family.positions_after_padding else None
         table = self._weight(name + "position_embeddings.weight")
         segment = ""
-        if self._family.segments:  # row 0 for every token
+        if self._family.segments:
             rows = self._weight(name + "token_type_embeddings.weight")
-            segment = graph.node("Gather", rows, graph.constant(0, "INT64"))
+            if token_type_ids:
+                words = graph.node("Add", words, graph.node("Gather", rows, token_type_ids))
+            else:  # row 0 for every token
+                segment = graph.node("Gather", rows, graph.constant(0, "INT64"))
         return self._add_and_norm(
             name + "LayerNorm", words, position_rows(graph, input_ids, table, pad), segment
         )

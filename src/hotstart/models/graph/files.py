@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 
 from hotstart.durable import write_whole
-from hotstart.errors import UnsupportedModel
+from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.models.folder import Description
 from hotstart.models.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.models.graph.encoder import Encoder
 from hotstart.models.graph.pooling import apply_head, pool
 from hotstart.models.graph.weights import Linked, Quantized
+from hotstart.models.modules import ClassifierLayer
 from hotstart.models.safetensors import Tensor
 from hotstart.types import Graphs
 
@@ -47,15 +48,26 @@ def _write_built(
     tensors: Mapping[str, Mapping[str, Tensor]],
     quantized: bool,
 ) -> Graphs:
+    _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
     weights = Quantized(graph, folder) if quantized else Linked(graph)
     encoder = Encoder(graph, weights, model, tensors[""])
-    tokens = encoder.tokens("input_ids", "attention_mask")
+    names = ["input_ids", "attention_mask", *["token_type_ids"] * model.segments]
+    tokens = encoder.tokens(*names)
     vectors = pool(graph, tokens, "attention_mask", model.poolings)
     vectors = apply_head(graph, weights, vectors, model.head, tensors)
-    inputs = {"input_ids": ("INT32", 2), "attention_mask": ("INT32", 2)}
+    inputs = dict.fromkeys(names, ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return Graphs(encoder="model.onnx", output=OUTPUT, optimized=True, head=None)
+
+
+def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelDamaged where a classifier has other outputs than config.json names labels."""
+    for layer in model.head[-1:]:
+        found = tensors.get(f"{layer.name}.weight") if isinstance(layer, ClassifierLayer) else None
+        if found is not None and found.shape[0] != model.dimension:
+            reason = f"{found.shape[0]} outputs in its weights, {model.dimension} in config.json"
+            raise ModelDamaged(model.folder, reason=reason)
 
 
 def _write_head(

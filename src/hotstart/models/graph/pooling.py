@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hotstart.errors import ModelDamaged
 from hotstart.models.graph.builder import GraphBuilder
 from hotstart.models.graph.weights import Weights
-from hotstart.models.modules import DenseLayer, HeadStep
+from hotstart.models.modules import ClassifierLayer, DenseLayer, HeadStep
 from hotstart.models.safetensors import Tensor
 
 _ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
@@ -36,15 +36,16 @@ def apply_head(
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
 ) -> str:
-    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path.
+    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path, and
+    those of a classifier, as the encoder's, under "".
 
     Dense layers stay whole in any precision: they are small, and what they get wrong stays in.
     """
     for step in head:
-        if isinstance(step, DenseLayer):
-            vectors = _dense(graph, weights, vectors, step, tensors[step.path])
-        else:
+        if isinstance(step, str):
             vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
+        else:
+            vectors = _dense(graph, weights, vectors, step, tensors[step.path])
     return vectors
 
 
@@ -52,13 +53,13 @@ def _dense(
     graph: GraphBuilder,
     weights: Weights,
     vectors: str,
-    layer: DenseLayer,
+    layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    names = ["linear.weight", "linear.bias"][: 1 + layer.bias]
+    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
     for name in names:
         if name not in tensors:
-            raise ModelDamaged(layer.path, reason=f"no tensor {name}")
+            raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
     parts = [weights.whole(tensors[name]) for name in names]
     return _ACTIVATIONS[layer.activation](graph, graph.node("Gemm", vectors, *parts, transB=1))
 

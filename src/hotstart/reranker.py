@@ -1,0 +1,208 @@
+"""Pairs of texts in, scores out: how well a passage answers a query, read side by side.
+
+The same way as an embedder's: pairs ──check──▶ pool: "the loaded model" ──▶ engine: run, and what
+comes out of it are a classifier's logits, of which `scoring` makes scores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hotstart.deadline import Deadline
+from hotstart.pool.model import Model
+from hotstart.pool.pool import Pool, default_pool
+from hotstart.pool.readiness import Readiness
+from hotstart.pool.recipe import Limits
+from hotstart.pool.specs import spec_of
+from hotstart.progress import bar
+from hotstart.scoring import Ranking, Scoring
+from hotstart.types import LoadingStrategy, Progress
+
+
+class Reranker(Readiness):
+    """A cross-encoder by name. Making one loads nothing; any thread may call its methods.
+
+    Rerankers of one model share one loaded instance of it in the process; strategy, time limit and
+    keep-alive are those of the first.
+
+    Args:
+        model: a repository of the hub (`owner/name`; without an owner, of `cross-encoder`), or a
+            folder as sentence-transformers' CrossEncoder or transformers saves it.
+        revision: commit, tag or branch of a hub repository.
+        strategy: when and in which stages the model is loaded, as an `Embedder`'s; `quantized`,
+            which may be set for a whole program, loads at first use, in float32 all the same.
+        engine: `onnx` (the default) or `openvino`.
+        precision: of the weights: `float32`.
+        allow_download: let a load fetch a model that is not on this machine.
+        load_timeout: seconds after which a load has failed.
+        keep_alive: seconds without use after which the model's memory is given back.
+        on_progress: called with stage and fraction while it loads, by the thread that loads.
+        pool: where the loaded model lives; by default the process's own pool.
+
+    Raises:
+        InvalidInput: an argument cannot be used, an engine or a precision for one.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        strategy: str | LoadingStrategy | None = None,
+        engine: str | None = None,
+        precision: str = "float32",
+        allow_download: bool = False,
+        load_timeout: float | None = None,
+        keep_alive: float | None = None,
+        on_progress: Progress | None = None,
+        pool: Pool | None = None,
+    ) -> None:
+        self._spec, choice = spec_of(
+            os.fspath(model),
+            kind="reranker",
+            revision=revision,
+            strategy=strategy,
+            engine=engine,
+            precision=precision,
+            allow_download=allow_download,
+        )
+        instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
+        self._model = Model(self._spec, instance)
+        Readiness.__init__(self, instance, choice, on_progress)
+
+    def __repr__(self) -> str:
+        return f"Reranker({self.model!r}, state={self.state!r})"
+
+    @property
+    def model(self) -> str:
+        """The model as it was named."""
+        return self._spec.source
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its outputs, one for each, without loading the model."""
+        classifier = self._model.facts().classifier
+        assert classifier is not None, "the folder of a reranker says so"
+        return classifier.labels
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens kept of a pair, special tokens counted, without loading the model."""
+        return self._model.facts().max_seq_length
+
+    def predict(
+        self,
+        inputs: Sequence[Any],
+        *,
+        activation: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """Return the scores of `inputs`, as sentence-transformers' CrossEncoder does.
+
+        A pair that is too long loses tokens at the end of whichever text is longer.
+
+        Args:
+            inputs: one pair of texts, or a sequence of pairs.
+            activation: what makes scores of the model's logits: `sigmoid`, `softmax`, `tanh`, or
+                `identity` for the logits themselves; None for the model's own.
+            batch_size: the most pairs run together; by default what a token budget allows.
+            show_progress_bar: draw a bar on the terminal.
+            timeout: seconds to wait for the model; None waits as long as its load takes.
+
+        Returns:
+            float32 (n,) for n pairs and a model of one label, (n, labels) for one of several,
+            n = 0 included; for one pair a single float32, or (labels,).
+
+        Raises:
+            InvalidInput: an argument cannot be used; InvalidText for a pair, with its position.
+            NotReady: the model was not ready in time; its load goes on.
+            HotstartError: the load failed, for the reason it states.
+        """
+        return self._scored(
+            Scoring(
+                inputs,
+                activation=activation,
+                batch_size=batch_size,
+                show_progress_bar=show_progress_bar,
+            ),
+            timeout,
+        )
+
+    async def apredict(
+        self, inputs: Sequence[Any], *, timeout: float | None = None, **options: Any
+    ) -> Any:
+        """Do what `predict` does without holding up the event loop: neither load nor computation.
+
+        Being cancelled harms nobody else who asks.
+        """
+        return await self._ascored(Scoring(inputs, **options), timeout)
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        top_k: int | None = None,
+        return_documents: bool = False,
+        activation: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool = False,
+        timeout: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the documents that answer `query` best, best first. Other options as `predict`.
+
+        Args:
+            query: a text.
+            documents: texts.
+            top_k: how many to return; None for all.
+            return_documents: return their texts too.
+            activation: as of `predict`.
+            batch_size: as of `predict`.
+            show_progress_bar: as of `predict`.
+            timeout: as of `predict`.
+
+        Returns:
+            `{"corpus_id": position, "score": float}` each, with `"text"` where asked for; of equal
+            scores the earlier document comes first.
+
+        Raises:
+            InvalidInput: an argument cannot be used, or the model has several labels.
+            HotstartError: as `predict`.
+        """
+        ranking = Ranking(
+            query,
+            documents,
+            top_k=top_k,
+            return_documents=return_documents,
+            activation=activation,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+        )
+        ranked: list[dict[str, Any]] = self._scored(ranking, timeout)
+        return ranked
+
+    async def arank(
+        self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        """Do what `rank` does without holding up the event loop."""
+        ranked: list[dict[str, Any]] = await self._ascored(
+            Ranking(query, documents, **options), timeout
+        )
+        return ranked
+
+    def _scored(self, scoring: Scoring, timeout: float | None) -> Any:
+        count = len(scoring.pairs)
+        with bar("Reranking", count, shown=scoring.show_progress_bar) as advance:
+            made = self._model.embed(count, scoring.asked, scoring.batch_size, timeout, advance)
+        return scoring.answer(*made)
+
+    async def _ascored(self, scoring: Scoring, timeout: float | None) -> Any:
+        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
+
+        deadline = Deadline(timeout)
+        await until_ready(self._instance, timeout)
+        return await in_thread(self._scored, scoring, deadline.left)

@@ -1,0 +1,174 @@
+"""What the folder of a reranker says, and what of it is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golden import FAMILIES, RERANKERS
+from hotstart import Reranker
+from hotstart.config import Settings
+from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
+from hotstart.models.ensure import ensure
+from hotstart.models.folder import Description, describe
+from hotstart.models.metadata import read_metadata
+from hotstart.models.names import artifact_folder, repository_of
+from hotstart.models.prepare import remove
+from hotstart.models.spec import ModelSpec
+from hotstart.pool.pool import Pool
+
+IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Any:
+    """A copy of a model's folder with settings changed."""
+
+    def make(name: str, file: str, **changes: Any) -> str:
+        folder = tmp_path / "model"
+        if not folder.exists():
+            shutil.copytree(RERANKERS / name / "model", folder)
+        path = folder / file
+        content = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(content | changes))
+        return str(folder)
+
+    return make
+
+
+def described(name: str) -> Description:
+    return describe(str(RERANKERS / name / "model"), name, "reranker")
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "activation", "segments"),
+    [
+        ("bert", 1, "sigmoid", True),
+        ("bert-modern", 1, "tanh", True),
+        ("bert-three-labels", 3, "identity", True),
+        ("bert-legacy-activation", 1, "identity", True),
+        ("roberta", 1, "identity", False),
+        ("xlm-roberta", 1, "sigmoid", False),
+        ("camembert", 1, "sigmoid", False),
+        ("distilbert", 2, "identity", False),
+        ("mpnet", 1, "sigmoid", False),
+    ],
+)
+def test_labels_activation_and_segments(
+    name: str, labels: int, activation: str, segments: bool
+) -> None:
+    model = described(name)
+    assert model.classifier is not None
+    assert (len(model.classifier.labels), model.classifier.activation) == (labels, activation)
+    assert (model.dimension, model.segments) == (labels, segments)
+    assert model.poolings == ("cls",)
+
+
+@pytest.mark.parametrize("names", [["input_ids", "attention_mask"], ["input_ids"]])
+def test_a_tokenizer_may_withhold_segments(changed: Any, names: list[str]) -> None:
+    folder = changed("bert", "tokenizer_config.json", model_input_names=names)
+    assert not describe(folder, "m", "reranker").segments
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("torch.nn.Softmax", "softmax"),
+        ("torch.nn.modules.activation.Sigmoid", "sigmoid"),
+        (IDENTITY, "identity"),
+        (None, "sigmoid"),
+    ],
+)
+def test_an_activation_goes_by_its_name(changed: Any, path: str | None, found: str) -> None:
+    folder = changed("bert", "config.json", sentence_transformers={"activation_fn": path})
+    model = describe(folder, "m", "reranker")
+    assert model.classifier is not None
+    assert model.classifier.activation == found
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        (
+            "config.json",
+            {"sentence_transformers": {"activation_fn": "torch.nn.ReLU"}},
+            "activation 'torch.nn.ReLU'",
+        ),
+        (
+            "config.json",
+            {"sbert_ce_default_activation_function": "mine.Sigmoid"},
+            "activation 'mine.Sigmoid'",
+        ),
+        ("config.json", {"architectures": ["BertModel"]}, "architecture .*BertModel"),
+        ("config.json", {"architectures": None}, "architecture"),
+        ("config.json", {"model_type": "deberta-v2"}, "architecture 'deberta-v2'"),
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"query": "query: "}, "default_prompt_name": "query"},
+            "prompt 'query'",
+        ),
+        ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "transformer_task"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    changed: Any, file: str, changes: dict[str, Any], said: str
+) -> None:
+    folder = changed("bert", file, **changes)
+    with pytest.raises(UnsupportedModel, match=said):
+        describe(folder, "m", "reranker")
+
+
+def test_an_embedding_model_is_no_reranker() -> None:
+    folder = str(FAMILIES / "bert-mean-normalize" / "model")
+    with pytest.raises(UnsupportedModel, match="Pooling"):
+        describe(folder, "m", "reranker")
+    bare = str(FAMILIES / "bert-plain" / "model")
+    with pytest.raises(UnsupportedModel, match=r"BertModel.*CrossEncoder"):
+        describe(bare, "m", "reranker")
+
+
+def test_labels_that_the_weights_contradict_are_damage(changed: Any, fresh: Settings) -> None:
+    folder = changed("bert", "config.json", id2label={"0": "a", "1": "b"})
+    with pytest.raises(ModelDamaged, match=r"1 outputs in its weights, 2 in config\.json"):
+        Reranker(folder, pool=Pool()).predict(("a", "b"))
+
+
+def test_a_classifier_that_is_missing_is_damage(changed: Any, fresh: Settings) -> None:
+    folder = changed("bert", "config.json", model_type="roberta")
+    with pytest.raises((ModelDamaged, LoadFailed), match="no tensor"):
+        Reranker(folder, pool=Pool()).predict(("a", "b"))
+
+
+def test_the_record_keeps_what_the_outputs_are(fresh: Settings) -> None:
+    spec = ModelSpec(str(RERANKERS / "bert-three-labels" / "model"), kind="reranker")
+    artifact = ensure(spec, fresh)
+    assert artifact.metadata.classifier == described("bert-three-labels").classifier
+    assert read_metadata(artifact.folder) == artifact.metadata
+
+
+def test_kind_is_part_of_identity_and_of_the_path_of_none_but_rerankers(fresh: Settings) -> None:
+    plain, kind = ModelSpec("owner/name"), ModelSpec("owner/name", kind="reranker")
+    assert plain != kind
+    assert artifact_folder(plain, fresh).endswith("/owner--name/onnx-float32")
+    assert artifact_folder(kind, fresh).endswith("/owner--name/reranker-onnx-float32")
+    assert repository_of("ms-marco-MiniLM-L6-v2", "reranker").startswith("cross-encoder/")
+
+
+def test_removing_a_model_removes_it_of_every_kind(fresh: Settings) -> None:
+    source = str(RERANKERS / "bert" / "model")
+    spec = ModelSpec(source, kind="reranker")
+    ensure(spec, fresh)
+    ensure(ModelSpec(source), fresh)
+    assert remove(spec, fresh)
+    assert not remove(ModelSpec(source), fresh)
+
+
+def test_two_rerankers_have_two_fingerprints(changed: Any, fresh: Settings) -> None:
+    one = ensure(ModelSpec(str(RERANKERS / "bert" / "model"), kind="reranker"), fresh)
+    folder = changed("bert", "config.json", sbert_ce_default_activation_function=IDENTITY)
+    other = ensure(ModelSpec(folder, kind="reranker"), fresh)
+    assert one.metadata.fingerprint != other.metadata.fingerprint

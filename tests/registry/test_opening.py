@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from golden import RERANKERS
+from hotstart import Embedder, Reranker
+from hotstart.errors import CheckFailed, InvalidInput
+from hotstart.pool.pool import Pool
+from registry.conftest import Make, custom
+
+RERANKER = str(RERANKERS / "bert" / "model")
+PAIRS = [["what is it?", "it is a cat"], ["what is it?", "the sea"]]
+
+
+def test_a_reranker_is_a_reranker(make: Make) -> None:
+    registry = make(rank={"kind": "reranker", "source": RERANKER})
+    registry.load_all_sync()
+    model = registry.get_model("rank")
+    assert isinstance(model, Reranker)
+    scores = registry.predict("rank", PAIRS).output
+    assert np.array_equal(scores, model.predict(PAIRS))
+    assert scores.shape == (2,)
+
+
+def test_what_a_reranker_must_answer_is_told_in_scores(make: Make) -> None:
+    scores = Reranker(RERANKER, pool=Pool()).predict(PAIRS).tolist()
+    right = {"input": PAIRS, "output": scores, "tolerance": 1e-5}
+    wrong = {"input": PAIRS, "output": [score + 0.1 for score in scores], "tolerance": 1e-5}
+    table = {"kind": "reranker", "source": RERANKER}
+    good, bad = make(r=table | {"check": [right]}), make(r=table | {"check": [wrong]})
+    assert good.load_all_sync()["r"].status == "ready"
+    assert isinstance(bad.load_all_sync()["r"].last_error, CheckFailed)
+
+
+def test_an_embedder_of_the_same_model_shares_what_is_loaded(make: Make) -> None:
+    pool = Pool()
+    registry = make(pool=pool, m={"source": "fake:name=shared"})
+    registry.load_all_sync()
+    own = Embedder("fake:name=shared", pool=pool)
+    assert own.is_loaded
+
+
+def test_an_embedding_model_that_answers_wrongly_never_serves(make: Make) -> None:
+    check = [{"input": "a", "output": [0.0] * 8}]
+    registry = make(m={"source": "fake:dimension=8", "check": check})
+    entry = registry.load_all_sync()["m"]
+    assert isinstance(entry.last_error, CheckFailed)
+    assert entry.status == "failed"
+
+
+def test_a_custom_model_that_answers_wrongly_never_serves(make: Make) -> None:
+    check = [{"input": [1], "output": [3]}]
+    registry = make(right=custom(bias=2) | {"check": check}, wrong=custom(bias=1))
+    registry.load_all_sync()
+    assert registry.is_loaded("right")
+    wrong = make(wrong=custom(bias=1) | {"check": check})
+    assert "answered [2], not [3]" in str(wrong.load_all_sync()["wrong"].last_error)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"kind": "nonsense", "source": "x"},
+        {"source": "fake:bad=1"},
+        {"source": "m", "engine": "steam"},
+        {"kind": "reranker", "source": "m", "engine": "static"},
+        {"source": "m", "strategy": "someday"},
+    ],
+)
+def test_what_cannot_be_opened_is_told_when_it_is_loaded(
+    make: Make, table: dict[str, object]
+) -> None:
+    registry = make(m=table, fine=custom())
+    entries = registry.load_all_sync()
+    assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")
+    assert isinstance(entries["m"].last_error, InvalidInput)
+    with pytest.raises(InvalidInput):
+        registry.predict("m", "x")
