@@ -30,15 +30,13 @@ _LEGACY_KEYS = {
 _PLAIN_SETTINGS = dict.fromkeys(
     ("processing_kwargs", "query_length", "document_length", "query_expansion")
 )
-EMBEDDING_SETTINGS = _PLAIN_SETTINGS | {
-    "transformer_task": "feature-extraction",
-    "module_output_name": "token_embeddings",
+_SETTINGS = {
+    "embedding": _PLAIN_SETTINGS
+    | {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"},
+    "reranker": _PLAIN_SETTINGS
+    | {"transformer_task": "sequence-classification", "module_output_name": "scores"},
 }
-RERANKER_SETTINGS = _PLAIN_SETTINGS | {
-    "transformer_task": "sequence-classification",
-    "module_output_name": "scores",
-}
-"""What sentence_bert_config.json may say of a model of that kind."""
+"""What sentence_bert_config.json may say of a model, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,13 @@ class ClassifierLayer:
 HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
 
 
-def refuse_settings(
-    folder: str, config: Mapping[str, Any], plain_settings: Mapping[str, str | None]
-) -> None:
-    """Raise UnsupportedModel for what sentence_bert_config.json says besides `plain_settings`."""
-    for key, plain in plain_settings.items():
+def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
+    """Raise UnsupportedModel for what sentence_bert_config.json may not say of such a model."""
+    for key, plain in _SETTINGS[kind].items():
         if config.get(key) not in (None, {}, plain):
-            raise UnsupportedModel(folder, feature=key, got=config[key], supported=(str(plain),))
+            raise UnsupportedModel(
+                folder, feature=key, got=config[key], supported=(str(plain),), kind=kind
+            )
 
 
 def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:

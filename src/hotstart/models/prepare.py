@@ -72,11 +72,12 @@ def remove(spec: ModelSpec, settings: Settings) -> bool:
     """
     home = os.path.dirname(artifact_folder(spec, settings))
     with ExitStack() as held:
-        for kind, precision in ((kind, one) for kind, all_ in KINDS.items() for one in all_):
-            variant = replace(spec, kind=kind, precision=precision)
-            held.enter_context(exclusive(_lock_path(variant, settings)))
-            compiled = compiled_folder(artifact_folder(variant, settings))
-            shutil.rmtree(compiled, ignore_errors=True)  # there is none where no engine compiled
+        for kind, precisions in KINDS.items():
+            for precision in precisions:
+                variant = replace(spec, kind=kind, precision=precision)
+                held.enter_context(exclusive(_lock_path(variant, settings)))
+                compiled = compiled_folder(artifact_folder(variant, settings))
+                shutil.rmtree(compiled, ignore_errors=True)  # none where no engine compiled
         if not os.path.isdir(home):
             return False
         shutil.rmtree(home)

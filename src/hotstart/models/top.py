@@ -9,8 +9,6 @@ from hotstart.errors import UnsupportedModel
 from hotstart.models.classifier import RERANKER, classifier_layers, read_classifier
 from hotstart.models.families import FAMILIES
 from hotstart.models.modules import (
-    EMBEDDING_SETTINGS,
-    RERANKER_SETTINGS,
     DenseLayer,
     HeadStep,
     read_dense,
@@ -35,7 +33,7 @@ class Top(NamedTuple):
 
 
 def _embedding(said: Said) -> Top:
-    refuse_settings(said.folder, said.transformer, EMBEDDING_SETTINGS)
+    refuse_settings(said.folder, said.transformer)
     poolings, head = _read_modules(said.folder)
     hidden = int(said.config.get("hidden_size") or said.config["dim"])
     return Top(poolings, head, _dimension(hidden, poolings, head))
@@ -43,7 +41,7 @@ def _embedding(said: Said) -> Top:
 
 def _reranker(said: Said) -> Top:
     """A CrossEncoder: its classifier stands on the first token, and nothing on that."""
-    refuse_settings(said.folder, said.transformer, RERANKER_SETTINGS)
+    refuse_settings(said.folder, said.transformer, RERANKER)
     for kind, _ in modules_of(said.folder):
         if kind != "Transformer":
             known = ("Transformer",)
