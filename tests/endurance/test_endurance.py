@@ -69,6 +69,18 @@ def model_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
+# Reloading --------------------------------------------------------------------------------
+
+
+def test_a_minute_of_reloads_under_32_threads_fails_no_call_and_keeps_no_memory() -> None:
+    told = outcome("reloaded.py", 60, 0.1, 32)
+    assert told["failed"] == 0
+    assert told["reloads"] > 400
+    assert told["calls"] > 10_000
+    assert told["uses"] == 2 * told["calls"]
+    assert told["late"] <= 1.05 * told["early"]
+
+
 # Memory -----------------------------------------------------------------------------------
 
 

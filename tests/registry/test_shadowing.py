@@ -12,6 +12,11 @@ from hotstart.registry import shadowing
 from registry.conftest import Make
 
 
+@pytest.fixture(autouse=True)
+def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadowing, "_IDLE", 0.05)
+
+
 def shadowed(make: Make, shadow: str) -> ModelRegistry:
     sources = {"one": "registry.versions:one", "shadow": shadow}
     registry = make(m={"kind": "custom", "versions": sources, "version": "one", "shadow": "shadow"})
