@@ -15,6 +15,7 @@ from benchmarks import (
     machine,
     prepare,
     readiness,
+    registry,
     report,
     strategies,
 )
@@ -76,7 +77,25 @@ def _caching(place: Workplace, arguments: argparse.Namespace, facts: dict[str, o
     return bool(outcome.failures)
 
 
-_SCENARIOS = {"first_light": _first_light, "readiness": _readiness, "caching": _caching}
+def _registry(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
+    """Run the scenario; whether a peer failed."""
+    outcome = registry.run(place, arguments.rounds)
+    shown = (*registry.FIGURES, registry.LISTING)
+    table = figures.tabulate(outcome, shown, beside=registry.SEQUENCE)
+    verdicts = registry.judge(table)
+    document = registry.as_json(table, outcome, verdicts, facts)
+    report.write_json(arguments.out / "registry.json", document)
+    _print(report.table_lines(table, shown, registry.NAMES))
+    _print(report.closing_lines(outcome, verdicts))
+    return bool(outcome.failures)
+
+
+_SCENARIOS = {
+    "first_light": _first_light,
+    "readiness": _readiness,
+    "caching": _caching,
+    "registry": _registry,
+}
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -41,7 +41,7 @@ def main(seconds: float, pause: float, threads: int) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "number"
         file.write_text("0")
-        table = {
+        table: dict[str, Any] = {
             "kind": "custom",
             "source": "endurance.reloaded:load",
             "options": {"path": str(file)},
