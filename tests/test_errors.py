@@ -20,6 +20,8 @@ EXAMPLES = [
     errors.MissingExtra("tantivy", extra="search"),
     errors.MissingExtra("numpy", extra=None),
     errors.ModelNotFound("m", looked=["here", "there"], on_hub=True),
+    errors.ModelFileMissing("m", path="/f/m.skops"),
+    errors.FunctionMissing("m", source="a.b:c", missing="module a.b"),
     errors.ModelIncomplete("m", folder="/f", missing=["config.json"], on_hub=False),
     errors.ModelDamaged("/f/model.safetensors", reason="too short"),
     errors.UnsupportedModel("/f", feature="architecture", got="t5", supported=("bert",)),

@@ -6,6 +6,8 @@ HotstartError
 ├── MissingExtra (ImportError)       an optional dependency is not installed
 ├── ModelError                       a model as it lies on disk or on the hub
 │   ├── ModelNotFound                nothing by that name is on this machine
+│   │   ├── ModelFileMissing         the file that a model is made from is not there
+│   │   └── FunctionMissing          the function that makes a model is not there
 │   ├── ModelIncomplete              some of its files are missing
 │   ├── ModelDamaged                 a file is there and cannot be right
 │   ├── UnsupportedModel             no engine here can run it
@@ -110,6 +112,26 @@ class ModelNotFound(ModelError):
             f"Run: hotstart models pull {source} (or pass allow_download=True)"
             if on_hub
             else "Give the folder that holds its config.json, or the name of a model",
+        )
+
+
+class ModelFileMissing(ModelNotFound):
+    """The model `name` is made from the file `path`, and no file is there."""
+
+    def __init__(self, name: str, *, path: str) -> None:
+        HotstartError.__init__(
+            self, f"Model {name!r} is not there: {path} is no file", "Give the path of its file"
+        )
+
+
+class FunctionMissing(ModelNotFound):
+    """The model `name` is made by the function `source`, in which `missing` does not exist."""
+
+    def __init__(self, name: str, *, source: str, missing: str) -> None:
+        HotstartError.__init__(
+            self,
+            f"Model {name!r} is made by {source}, and there is no {missing}",
+            "Give a function that can be imported, as package.module:function",
         )
 
 
