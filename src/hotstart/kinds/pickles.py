@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import pickle
+import struct
 from typing import Any
 
 from hotstart._lazy import require
@@ -13,6 +15,8 @@ from hotstart.kinds.base import Material
 from hotstart.kinds.files import read_file
 
 SUFFIXES = (".pkl", ".pickle", ".joblib")
+
+_DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, KeyError, IndexError)
 
 
 def load_pickle(material: Material) -> Any:
@@ -36,12 +40,6 @@ def load_pickle(material: Material) -> Any:
     joblib = require("joblib", extra="sklearn")
     try:
         return joblib.load(io.BytesIO(content))
-    except (_unpickling_error(), EOFError, KeyError, IndexError) as error:
+    except _DAMAGE as error:
         reason = f"it is no pickle ({type(error).__name__})"
         raise ModelDamaged(material.source, reason=reason) from error
-
-
-def _unpickling_error() -> type[Exception]:
-    import pickle  # seldom needed
-
-    return pickle.UnpicklingError

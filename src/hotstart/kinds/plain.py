@@ -44,10 +44,12 @@ def _plain_of_library(value: Any) -> Any:
         return plain(value.to_dict(orient="records"))
     if not (hasattr(value, "tolist") and hasattr(value, "dtype")):
         return value
-    if getattr(value.dtype, "kind", "") in "mM" and not hasattr(value, "index"):
-        return _without_nat(value.astype(str).tolist())  # tolist would give nanoseconds
+    if hasattr(value, "__array_interface__") and value.dtype.kind in "mM":
+        return _without_nat(value.astype(str).tolist())  # NumPy's tolist would give nanoseconds
     listed = value.tolist()
-    return value if listed is value else plain(listed)
+    if type(listed) is type(value):  # NumPy's long doubles have no counterpart
+        return plain(float(value)) if value.dtype.kind == "f" else value
+    return plain(listed)
 
 
 def _without_nat(texts: Any) -> Any:

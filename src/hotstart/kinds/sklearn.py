@@ -87,7 +87,7 @@ def _load_skops(material: Material) -> Any:
         try:
             unknown = set(skops.get_untrusted_types(file=file)) - set(material.trusted)
         except _DAMAGE as error:
-            raise ModelDamaged(path, reason=_no_skops(error)) from error
+            raise ModelDamaged(path, reason=_unreadable(error)) from error
         if unknown:
             raise TypesRefused(path, types=sorted(unknown))
         return _read_skops(skops, file, path, material.trusted)
@@ -98,11 +98,11 @@ def _read_skops(skops: Any, file: IO[bytes], path: str, trusted: Sequence[str]) 
     try:
         return skops.load(file, trusted=list(trusted))
     except _DAMAGE as error:
-        raise ModelDamaged(path, reason=_no_skops(error)) from error
+        raise ModelDamaged(path, reason=_unreadable(error)) from error
 
 
-def _no_skops(error: Exception) -> str:
-    return f"it is no skops file ({type(error).__name__}: {_first_line(error)})"
+def _unreadable(error: Exception) -> str:
+    return f"skops cannot read it ({type(error).__name__}: {_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:
