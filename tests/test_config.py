@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.config import RemoteAccess, read_settings, remote_access
+from hotstart.config import ModelsFolder, RemoteAccess, models_folder, read_settings, remote_access
 from hotstart.errors import InvalidInput
 
 HUB = "~/.cache/huggingface/hub"
@@ -89,3 +89,9 @@ def test_without_a_file_nothing_is_known(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "hotstart.toml").write_text("not toml")
     with pytest.raises(InvalidInput, match="a TOML file"):
         remote_access("openai", {})
+
+
+def test_the_models_folder() -> None:
+    assert models_folder({}) == models_folder({"MODEL_CACHE_DIR": ""}) == ModelsFolder(None, None)
+    environ = {"MODEL_CACHE_DIR": "models", "MODEL_VERSION": "1.2"}
+    assert models_folder(environ) == ModelsFolder(os.path.abspath("models"), "1.2")

@@ -39,6 +39,18 @@ class RemoteAccess(NamedTuple):
         return f"RemoteAccess(key={'set' if self.key else None}, url={self.url!r})"
 
 
+class ModelsFolder(NamedTuple):
+    """Where the models of a registry lie.
+
+    Attributes:
+        folder: MODEL_CACHE_DIR, absolute; None where it is not set.
+        version: MODEL_VERSION, the version that serves where a model has several; None: the newest.
+    """
+
+    folder: str | None
+    version: str | None
+
+
 def refuse_telemetry() -> None:
     """Have ONNX Runtime send nothing; for the moment before it is imported.
 
@@ -62,18 +74,14 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
     return RemoteAccess(key, url)
 
 
-class ModelSettings(NamedTuple):
-    """Where a registry discovers models (MODEL_CACHE_DIR), and which version of one with several
-    serves (MODEL_VERSION)."""
-
-    folder: str | None
-    version: str | None
-
-
-def model_settings(environ: Mapping[str, str] | None = None) -> ModelSettings:
-    """Return what the environment says of discovered models."""
+def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
+    """Read from `environ`, by default the process's own, where the models of a registry lie."""
     env = os.environ if environ is None else environ
-    return ModelSettings(env.get("MODEL_CACHE_DIR") or None, env.get("MODEL_VERSION") or None)
+    folder = env.get("MODEL_CACHE_DIR")
+    return ModelsFolder(
+        folder=os.path.abspath(os.path.expanduser(folder)) if folder else None,
+        version=env.get("MODEL_VERSION") or None,
+    )
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -6,13 +6,14 @@ HotstartError
 ├── MissingExtra (ImportError)       an optional dependency is not installed
 ├── ModelError                       a model as it lies on disk or on the hub
 │   ├── ModelNotFound                nothing by that name is on this machine
+│   │   ├── ModelFileMissing         the file that a model is made from is not there
+│   │   └── FunctionMissing          the function that makes a model is not there
 │   ├── ModelIncomplete              some of its files are missing
 │   ├── ModelDamaged                 a file is there and cannot be right
 │   ├── UnsupportedModel             no engine here can run it
 │   ├── DownloadFailed               the hub could not give it
 │   ├── ArtifactMissing              nothing was prepared from it yet
 │   ├── ArtifactDamaged              what was prepared from it no longer matches its record
-│   ├── ModelFileMissing             the file of a model is not there
 │   ├── PickleRefused                a file that would run code when it is loaded
 │   └── TypesRefused                 a skops file with types that nobody said to trust
 ├── ReadinessError                   a model on its way into memory
@@ -114,6 +115,26 @@ class ModelNotFound(ModelError):
         )
 
 
+class ModelFileMissing(ModelNotFound):
+    """The model `name` is made from the file `path`, and no file is there."""
+
+    def __init__(self, name: str, *, path: str) -> None:
+        HotstartError.__init__(
+            self, f"Model {name!r} is not there: {path} is no file", "Give the path of its file"
+        )
+
+
+class FunctionMissing(ModelNotFound):
+    """The model `name` is made by the function `source`, in which `missing` does not exist."""
+
+    def __init__(self, name: str, *, source: str, missing: str) -> None:
+        HotstartError.__init__(
+            self,
+            f"Model {name!r} is made by {source}, and there is no {missing}",
+            "Give a function that can be imported, as package.module:function",
+        )
+
+
 class ModelIncomplete(ModelError):
     """The model in `folder` lacks the files `missing`."""
 
@@ -189,13 +210,6 @@ class ArtifactDamaged(ModelError):
             f"The prepared model in {folder} is damaged: {reason}",
             "Run: hotstart models prepare MODEL",
         )
-
-
-class ModelFileMissing(ModelError):
-    """The file `path`, from which a model is loaded, is not there."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is not there", "Save the model to it, or mend its source")
 
 
 class PickleRefused(ModelError):

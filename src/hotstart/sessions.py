@@ -1,7 +1,4 @@
-"""Sessions of ONNX Runtime on the CPU: the one door to it.
-
-An idle session uses no processor: threads that wait in a spin would take it from their neighbours.
-"""
+"""ONNX Runtime's sessions; the only file that imports it."""
 
 from __future__ import annotations
 
@@ -11,32 +8,54 @@ from hotstart._lazy import require
 from hotstart.config import refuse_telemetry
 
 _ERRORS_ONLY = 3
+_FAULTS = (
+    *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile"),
+    *("NotImplemented", "RuntimeException"),
+)
 
 
 def import_runtime() -> Any:
-    """Import ONNX Runtime and return it: ahead of threads, for two that import get in each other's
-    way."""
+    """Import ONNX Runtime, its telemetry refused first, and return it."""
     refuse_telemetry()
     return require("onnxruntime")
 
 
-def open_session(path: str, threads: int, *, optimize: bool = True, prepack: bool = True) -> Any:
-    """Return the `InferenceSession` of the ONNX file at `path`.
+def session_options(threads: int, *, packed: bool = True) -> Any:
+    """Return options for sessions that use `threads` cores and leave them alone when idle.
 
-    Args:
-        path: of the file.
-        threads: cores to use.
-        optimize: whether its graph is to be optimised, rather than run as it is written.
-        prepack: whether weights are packed for the processor's matrix units first.
+    With `packed` false the weights are used as they lie in the file: the session opens earlier
+    and runs slower.
     """
-    ort = import_runtime()
-    options = ort.SessionOptions()
+    options = import_runtime().SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Threads that wait in a spin keep an idle process busy and take the cores of its neighbours.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not prepack:
+    if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    levels = ort.GraphOptimizationLevel
+    return options
+
+
+def open_session(path: str, options: Any, *, optimize: bool) -> Any:
+    """Open the ONNX file `path` on the CPU, optimised first or run as it is.
+
+    Raises:
+        session_faults(): it cannot be run.
+    """
+    runtime = import_runtime()
+    levels = runtime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def session_faults() -> tuple[type[Exception], ...]:
+    """Return the errors that ONNX Runtime raises, which have no base class but Exception."""
+    import_runtime()
+    binding = require("onnxruntime.capi.onnxruntime_pybind11_state")
+    return tuple(getattr(binding, name) for name in _FAULTS if hasattr(binding, name))
+
+
+def element_type(entry: Any) -> str:
+    """Return NumPy's name for the type of a session's input, `tensor(int64)` and the like."""
+    return str(entry.type).removeprefix("tensor(").removesuffix(")")

@@ -71,7 +71,7 @@ def test_the_fallback_answers_for_one_that_failed_or_was_skipped(make: Make) -> 
     )
     assert registry.predict("failed", [1]).model == "spare"
     feeling = registry.predict("skipped", "What a lovely day")
-    assert feeling.output["label"] == "positive"
+    assert feeling.output[0]["label"] == "positive"
     assert (feeling.model, feeling.reason) == ("skipped.fallback", "torch is not installed") or (
         "transformers is not installed" in str(feeling.reason)
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.sessions import import_runtime, open_session
+from hotstart.sessions import element_type, import_runtime, open_session, session_options
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:
@@ -38,19 +38,21 @@ class OnnxEngine(GraphEngine):
         *,
         beside: GraphEngine | None = None,
     ) -> None:
-        import_runtime()  # here: two threads that import get in each other's way
+        import_runtime()  # imported here: two threads that import get in each other's way
         super().__init__(prepared, partial(_open, prepared, stage, threads), beside)
 
 
 def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
     """Return the function from batches to vectors, its sessions opened."""
     graphs = prepared.graphs
-    session = partial(open_session, threads=threads, prepack=stage != "first light")
-    path = partial(os.path.join, prepared.folder)
-    encoder = session(path(graphs.encoder), optimize=not graphs.optimized)
-    inputs = {entry.name: _element_type(entry) for entry in encoder.get_inputs()}
+    options = session_options(threads, packed=stage != "first light")
+    path = os.path.join(prepared.folder, graphs.encoder)
+    encoder = open_session(path, options, optimize=not graphs.optimized)
+    inputs = {entry.name: element_type(entry) for entry in encoder.get_inputs()}
     outputs = [graphs.output]
-    head = graphs.head and session(path(graphs.head), optimize=False)
+    head = graphs.head and open_session(
+        os.path.join(prepared.folder, graphs.head), options, optimize=False
+    )
 
     def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
         for batch in batches:
@@ -60,8 +62,3 @@ def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
             yield encoded
 
     return run
-
-
-def _element_type(entry: Any) -> str:
-    """NumPy's name for the type of a session's input, `tensor(int64)` and the like."""
-    return str(entry.type).removeprefix("tensor(").removesuffix(")")

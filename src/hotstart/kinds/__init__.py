@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 KINDS = {
-    "sklearn": Entry("hotstart.kinds.sklearn", (".skops", ".pkl", ".joblib")),
+    "sklearn": Entry("hotstart.kinds.sklearn", (".skops", ".pkl", ".pickle", ".joblib")),
     "prophet": Entry("hotstart.kinds.prophet", (".json",)),
     "onnx": Entry("hotstart.kinds.onnx", (".onnx",)),
     "sentiment": Entry("hotstart.kinds.sentiment"),

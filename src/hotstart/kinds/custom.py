@@ -1,42 +1,67 @@
-"""Models of a program's own: whatever a function of it returns."""
+"""Models that a function of the program makes."""
 
 from __future__ import annotations
 
 import importlib
-import re
+from collections.abc import Callable
 from typing import Any
 
-from hotstart.errors import InvalidInput
+from hotstart.errors import FunctionMissing, InvalidInput
 from hotstart.kinds.base import Material
 from hotstart.kinds.plain import plain
 from hotstart.types import Progress
 
-_FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", re.ASCII)
-
 
 def load(material: Material, report: Progress) -> Any:
-    """Return what the function `package.module:function` returns, called with the options.
+    """Return what the function `material.source` returns, called with the options by keyword.
 
-    What the function raises passes through.
+    Importing its module runs code: the source must come from a program or its configuration,
+    never from a request.
 
     Raises:
-        InvalidInput: the source is no import string, or names no function.
+        InvalidInput: the source is not `package.module:function`, or what it names is no function.
+        FunctionMissing: there is no such module, or nothing of that name in it.
+        Exception: whatever its module or the function itself raises.
     """
-    report("import", 0.1)
-    if not _FORM.fullmatch(material.source):
-        raise InvalidInput("source", got=material.source, expected="package.module:function")
-    module, _, name = material.source.partition(":")
-    function = getattr(importlib.import_module(module), name, None)
-    if not callable(function):
-        raise InvalidInput("source", got=material.source, expected=f"a function of {module}")
-    report("model", 0.3)
-    return function(**material.options)
+    report("importing", 0.0)
+    make = _function(material)
+    report("making", 0.5)
+    return make(**material.options)
 
 
 def predict(model: Any, inputs: Any, material: Material) -> Any:
-    """Return what `model.predict(inputs)` returns, else `model(inputs)`, as JSON can say it."""
+    """Return `model.predict(inputs)`, or `model(inputs)` where it has no `predict`.
+
+    NumPy's and pandas' answers become lists (see `plain`); other objects stay as they are.
+
+    Raises:
+        InvalidInput: it has no `predict` and cannot be called.
+        Exception: whatever the model raises.
+    """
     ask = getattr(model, "predict", model)
     if not callable(ask):
-        expected = "a model with a method predict, or one that can be called"
-        raise InvalidInput(material.name, got=type(model).__name__, expected=expected)
+        expected = "one that has predict, or can be called"
+        raise InvalidInput(f"model {material.name!r}", got=type(model).__name__, expected=expected)
     return plain(ask(inputs))
+
+
+def _function(material: Material) -> Callable[..., Any]:
+    source = material.source
+    module_name, colon, name = source.partition(":")
+    if not (colon and name.isidentifier() and all(map(str.isidentifier, module_name.split(".")))):
+        raise InvalidInput("source", got=source, expected="package.module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # One of its own path is not there; any other is a fault within it, and its own to tell.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        missing = f"module {error.name}"
+        raise FunctionMissing(material.name, source=source, missing=missing) from error
+    if not hasattr(module, name):
+        missing = f"{name} in module {module_name}"
+        raise FunctionMissing(material.name, source=source, missing=missing)
+    found: Callable[..., Any] = getattr(module, name)
+    if not callable(found):
+        raise InvalidInput(source, got=type(found).__name__, expected="a function")
+    return found

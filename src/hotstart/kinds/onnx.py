@@ -1,54 +1,135 @@
-"""Any ONNX model, in a session of ONNX Runtime on the CPU."""
+"""Any ONNX file, run on the CPU by ONNX Runtime."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import InvalidInput, ModelDamaged
 from hotstart.kinds.base import Material
-from hotstart.kinds.files import expect_file
+from hotstart.kinds.files import find_file
 from hotstart.kinds.plain import plain
 from hotstart.resources import available_cores
-from hotstart.sessions import open_session
+from hotstart.sessions import element_type, open_session, session_faults, session_options
 from hotstart.types import Progress
 
-_TYPES = {"float": "float32", "double": "float64", "string": "object"}  # others are as NumPy's
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+"""NumPy's names where ONNX's differ."""
+
+_TAKEN = {"f": "fiub", "i": "iu", "u": "iu", "b": "b", "O": "U"}
+"""By the kind of an input's type, the kinds of values that become it without loss of meaning."""
 
 
 def load(material: Material, report: Progress) -> Any:
-    """Return the `onnxruntime.InferenceSession` of the file `material.source`.
+    """Return an InferenceSession of the file `material.source`, on all cores this process has.
+
+    Weights that lie in files beside it are found there. No option is taken.
 
     Raises:
-        ModelFileMissing: there is no such file.
-        ModelDamaged: ONNX Runtime cannot make a session of it.
+        ModelFileMissing: it is no file.
+        ModelDamaged: ONNX Runtime cannot run it, or its SHA-256 is not the one named.
     """
-    report("session", 0.3)
-    expect_file(material.source)
+    report("reading", 0.0)
+    path = find_file(material)
+    options = session_options(available_cores())
+    report("session", 0.5)
     try:
-        return open_session(material.source, available_cores())
-    except Exception as error:  # ONNX Runtime's own have no common base
-        raise ModelDamaged(material.source, reason=str(error)) from error
+        return open_session(path, options, optimize=True)
+    except session_faults() as error:
+        raise ModelDamaged(path, reason=_first_line(error)) from error
 
 
-def predict(model: Any, inputs: Any, material: Material) -> Any:
-    """Return {output: nested lists} for {input: nested lists}, each of the type the model names."""
+def predict(model: Any, inputs: Any, material: Material) -> dict[str, Any]:
+    """Return every output by its name, as nested lists, for `inputs` by name.
+
+    Integers are taken where the model wants floats, never the reverse; nothing is rounded or cut.
+
+    Raises:
+        InvalidInput: other names, types or shapes than the model takes.
+    """
     wanted = {entry.name: entry for entry in model.get_inputs()}
-    if not isinstance(inputs, dict) or inputs.keys() != wanted.keys():
-        raise InvalidInput("inputs", got=inputs, expected=f"a table of {_told(wanted)}")
+    if not isinstance(inputs, Mapping) or inputs.keys() != wanted.keys():
+        got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
+        raise InvalidInput("inputs", got=got, expected=_all_described(wanted))
+    arrays = {name: _array(inputs[name], entry) for name, entry in wanted.items()}
     try:
-        fed = {name: _array(value, wanted[name]) for name, value in inputs.items()}
-        found = model.run(None, fed)
-    except Exception as error:  # the same
-        raise InvalidInput("inputs", got=str(error), expected=_told(wanted)) from error
-    return dict(zip((entry.name for entry in model.get_outputs()), map(plain, found), strict=True))
+        answers = model.run(None, arrays)
+    except session_faults() as error:
+        expected = f"{_all_described(wanted)}, of shapes that fit each other"
+        raise InvalidInput("inputs", got=_first_line(error), expected=expected) from error
+    names = [entry.name for entry in model.get_outputs()]
+    return {name: plain(answer) for name, answer in zip(names, answers, strict=True)}
 
 
-def _array(value: Any, entry: Any) -> Any:
+def _array(value: Any, entry: Any) -> NDArray[Any]:
     import numpy as np
 
-    name = str(entry.type).removeprefix("tensor(").removesuffix(")")
-    return np.asarray(value, _TYPES.get(name, name))
+    name = f"input {entry.name!r}"
+    try:
+        natural = np.asarray(value)
+    except ValueError as error:  # rows of several lengths
+        raise InvalidInput(name, got=_shortened(value), expected=_described(entry)) from error
+    array = _cast(natural, entry)
+    if array is None:
+        got = str(natural.dtype) if natural.dtype.kind != "O" else _shortened(value)
+        raise InvalidInput(name, got=got, expected=_described(entry))
+    declared = entry.shape
+    if declared and not _fits(array.shape, declared):  # a shape not told is empty too
+        raise InvalidInput(name, got=array.shape, expected=_described(entry))
+    return array
 
 
-def _told(wanted: dict[str, Any]) -> str:
-    return ", ".join(f"{name}: {entry.type} {entry.shape}" for name, entry in wanted.items())
+def _cast(natural: NDArray[Any], entry: Any) -> NDArray[Any] | None:
+    """The values as the input's type, None where they cannot be said in it."""
+    import numpy as np
+
+    try:
+        dtype = np.dtype(_dtype(entry))
+    except TypeError:  # a sequence, a map, a float of 8 bits
+        return None
+    if natural.size and natural.dtype.kind not in _TAKEN[dtype.kind]:
+        return None
+    if natural.size and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if int(natural.min()) < limits.min or int(natural.max()) > limits.max:
+            return None
+    try:
+        with np.errstate(over="raise"):
+            return natural.astype(dtype)
+    except FloatingPointError:
+        return None
+
+
+def _dtype(entry: Any) -> str:
+    told = element_type(entry)
+    return _DTYPES.get(told, told)
+
+
+def _fits(shape: tuple[int, ...], declared: list[int | str | None]) -> bool:
+    return len(shape) == len(declared) and all(
+        length == wanted or not isinstance(wanted, int)
+        for length, wanted in zip(shape, declared, strict=True)
+    )
+
+
+def _all_described(entries: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name!r}: {_described(entry)}" for name, entry in entries.items())
+
+
+def _described(entry: Any) -> str:
+    """An input's type and shape, `float32 (batch, 4)`."""
+    told = "text" if element_type(entry) == "string" else _dtype(entry)
+    lengths = ", ".join("any" if length is None else str(length) for length in entry.shape)
+    return f"{told} ({lengths})"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

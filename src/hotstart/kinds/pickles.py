@@ -1,7 +1,4 @@
-"""Pickles, which run code when they are loaded: only the very file that configuration names.
-
-What is compared is what is loaded: the bytes are read once.
-"""
+"""Pickles: loading one runs whatever code it holds, so it must be the very one that was named."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import hashlib
 import hmac
 import io
 import pickle
+import struct
 from typing import Any
 
 from hotstart._lazy import require
@@ -18,27 +16,30 @@ from hotstart.kinds.files import read_file
 
 SUFFIXES = (".pkl", ".pickle", ".joblib")
 
+_DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, KeyError, IndexError)
+
 
 def load_pickle(material: Material) -> Any:
-    """Return the object in the pickle or joblib file `material.source`.
+    """Return what the pickle `material.source` holds, of pickle or joblib, compressed or not.
 
-    Arrays that joblib kept in files beside are not found: save them into one.
+    The bytes are read once, and those whose SHA-256 was compared are those that are loaded. Arrays
+    that joblib put into files of their own (`.npy`, a memory map) are not found.
 
     Raises:
-        PickleRefused: configuration names no SHA-256, or not that of this file.
-        ModelDamaged: it is the file that was named, and cannot be loaded.
+        ModelFileMissing: it is no file.
+        PickleRefused: no SHA-256 is named, or the file has another. Nothing of it was run.
+        ModelDamaged: it has the SHA-256 named, and is no pickle.
+        Exception: whatever its own code raises, ModuleNotFoundError for a library not installed.
     """
-    path, expected = material.source, material.sha256
-    if expected is None:
-        raise PickleRefused(path)
-    content = read_file(path)
-    found = hashlib.sha256(content).hexdigest()
-    if not hmac.compare_digest(found, expected.lower()):
-        raise PickleRefused(path, got=found, expected=expected)
-    file = io.BytesIO(content)
+    content = read_file(material)
+    if material.sha256 is None:
+        raise PickleRefused(material.source)
+    digest = hashlib.sha256(content).hexdigest()
+    if not hmac.compare_digest(digest.encode(), material.sha256.lower().encode()):
+        raise PickleRefused(material.source, got=digest, expected=material.sha256)
+    joblib = require("joblib", extra="sklearn")
     try:
-        if path.endswith(".joblib"):
-            return require("joblib", extra="sklearn").load(file)
-        return pickle.load(file)  # noqa: S301 - the file that the configuration names by its hash
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, ImportError) as error:
-        raise ModelDamaged(path, reason=f"{type(error).__name__}: {error}") from error
+        return joblib.load(io.BytesIO(content))
+    except _DAMAGE as error:
+        reason = f"it is no pickle ({type(error).__name__})"
+        raise ModelDamaged(material.source, reason=reason) from error

@@ -1,67 +1,116 @@
-"""Prophet's forecasts, from the JSON that `prophet.serialize.model_to_json` writes."""
+"""Prophet's forecasts, from the JSON that prophet.serialize writes."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged
 from hotstart.kinds.base import Material
-from hotstart.kinds.files import read_file
+from hotstart.kinds.files import find_file
+from hotstart.kinds.frames import frame, timestamps
 from hotstart.kinds.plain import plain
 from hotstart.types import Progress
 
-COLUMNS = ("ds", "yhat", "yhat_lower", "yhat_upper")
-MOST_PERIODS = 10_000
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+_COLUMNS = ("ds", "yhat", "yhat_lower", "yhat_upper")
+_ASKED = "{'periods': 30, 'freq': 'D', 'include_history': false} or {'ds': ['2026-01-31', ...]}"
 
 
 def load(material: Material, report: Progress) -> Any:
-    """Return the fitted `prophet.Prophet` in the file `material.source`.
+    """Return the fitted Prophet in the file `material.source`. No option is taken.
 
     Raises:
-        ModelFileMissing: there is no such file.
-        ModelDamaged: it is no model of Prophet's.
-        MissingExtra: prophet is not installed.
+        ModelFileMissing: it is no file.
+        ModelDamaged: it is not what prophet.serialize.model_to_json writes, or its SHA-256 is not
+            the one named.
     """
-    report("libraries", 0.1)
-    content = read_file(material.source)
-    logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)  # it misses plotly, aloud
-    serialize = require("prophet.serialize", extra="prophet")
-    report("model", 0.7)
+    path = find_file(material)
+    report("importing", 0.0)
+    serialize = _import_quietly()
+    report("reading", 0.7)
+    with open(path, "rb") as file:
+        content = file.read()
     try:
         return serialize.model_from_json(content.decode())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"no JSON of Prophet's ({type(error).__name__}: {error})"
-        raise ModelDamaged(material.source, reason=reason) from error
+    except _DAMAGE as error:
+        reason = f"it is no JSON of a Prophet model ({type(error).__name__}: {error})"
+        raise ModelDamaged(path, reason=reason) from error
 
 
-def predict(model: Any, inputs: Any, material: Material) -> Any:
-    """Return the forecast, a list of {ds, yhat, yhat_lower, yhat_upper}, `ds` in ISO format.
+def predict(model: Any, inputs: Any, material: Material) -> list[dict[str, Any]]:
+    """Return the forecast: `ds` (ISO date), `yhat`, `yhat_lower` and `yhat_upper` of every date.
 
-    `inputs` is {"periods": 30, "freq": "D"} for so many steps after the series that was fitted, or
-    {"ds": ["2026-01-01", ...]} for these dates. The bounds are drawn at random by Prophet, so that
-    they differ a little from call to call.
+    The bounds come of random trends, drawn anew each time; they are None where the model was
+    fitted with `uncertainty_samples=0`.
+
+    Args:
+        model: the model.
+        inputs: `periods`, how many dates after those it was fitted with, with `freq` (pandas'
+            word, `D` if not given) and `include_history` (false); or `ds`, the dates themselves,
+            with a list beside it for every other column the model needs, as `cap` or a regressor.
+        material: the model's.
+
+    Raises:
+        InvalidInput: the dates cannot be understood, or a column is missing.
     """
-    if not isinstance(inputs, dict) or bool("periods" in inputs) == bool("ds" in inputs):
-        expected = 'a table with "periods" (and "freq"), or with "ds", a list of dates'
-        raise InvalidInput("inputs", got=inputs, expected=expected)
+    if not isinstance(inputs, Mapping) or not {"periods", "ds"} & inputs.keys():
+        got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
+        raise InvalidInput("inputs", got=got, expected=_ASKED)
     try:
-        future = _future(model, inputs)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput("inputs", got=inputs, expected=f"dates ({error})") from error
-    forecast = model.predict(future)
-    return plain(forecast[list(COLUMNS)].to_dict("records"))
+        dates = _given(inputs) if "ds" in inputs else _following(model, inputs)
+        if not len(dates):
+            return []
+        forecast = model.predict(dates)
+    except InvalidInput:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        expected = f"{_ASKED}, with what else the model needs"
+        raise InvalidInput("inputs", got=str(error), expected=expected) from error
+    rows = plain(forecast[[name for name in _COLUMNS if name in forecast]])
+    return [dict.fromkeys(_COLUMNS) | row for row in rows]
 
 
-def _future(model: Any, inputs: dict[str, Any]) -> Any:
-    """The dates asked for, as the data frame that Prophet takes."""
-    if "ds" in inputs:
-        history = model.history[["ds"]]
-        dates = history.iloc[[0] * len(inputs["ds"])].reset_index(drop=True)
-        return dates.assign(ds=inputs["ds"]).astype({"ds": history["ds"].dtype})
-    periods = inputs["periods"]
-    if isinstance(periods, bool) or not isinstance(periods, int) or not 0 < periods <= MOST_PERIODS:
-        raise InvalidInput("periods", got=periods, expected=f"a number from 1 to {MOST_PERIODS}")
-    freq = inputs.get("freq", "D")
-    return model.make_future_dataframe(periods=periods, freq=freq, include_history=False)
+def _following(model: Any, inputs: Mapping[str, Any]) -> Any:
+    options = {"freq": "D", "include_history": False} | dict(inputs)
+    unknown = options.keys() - {"periods", "freq", "include_history"}
+    if unknown:
+        raise InvalidInput("inputs", got=sorted(unknown), expected=_ASKED)
+    periods = options["periods"]
+    if not isinstance(periods, int) or isinstance(periods, bool) or periods < 1:
+        raise InvalidInput("periods", got=periods, expected="a whole number from 1 on")
+    return model.make_future_dataframe(**options)
+
+
+def _given(inputs: Mapping[str, Any]) -> Any:
+    for name, column in inputs.items():
+        if not isinstance(column, list):
+            expected = "a list, as long as ds"
+            raise InvalidInput(name, got=column, expected=expected)
+    for position, day in enumerate(inputs["ds"]):
+        if not isinstance(day, str):
+            raise InvalidInput(f"ds[{position}]", got=day, expected="an ISO date, '2026-01-31'")
+    dates = timestamps(inputs["ds"])
+    return frame({**inputs, "ds": dates}, extra="prophet")
+
+
+def _import_quietly() -> Any:
+    """Prophet complains on import of plotly, which draws, and tells what it does at INFO.
+
+    A level that the program itself has set stays; Prophet sets its own one on import.
+    """
+    silenced = {"prophet.plot": logging.CRITICAL, "cmdstanpy": logging.WARNING}
+    for name, level in silenced.items():
+        _set_unless_set(name, level)
+    theirs = logging.getLogger("prophet").level
+    serialize = require("prophet.serialize", extra="prophet")
+    logging.getLogger("prophet").setLevel(theirs or logging.WARNING)
+    return serialize
+
+
+def _set_unless_set(name: str, level: int) -> None:
+    logger = logging.getLogger(name)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(level)

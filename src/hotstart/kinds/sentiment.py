@@ -1,110 +1,187 @@
-"""What a text feels like: a transformers pipeline, or TextBlob, which needs no more than itself."""
+"""What mood a text is in: a transformers pipeline, or TextBlob's lexicon."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hotstart._lazy import require
-from hotstart.errors import InvalidInput, MissingExtra
+from hotstart.config import read_settings
+from hotstart.errors import DownloadFailed, InvalidInput, MissingExtra, ModelDamaged, ModelNotFound
 from hotstart.kinds.base import Material
 from hotstart.locks import constructing
 from hotstart.types import Progress
 
-TEXTBLOB = "textblob"
-_NEUTRAL = 0.05  # of TextBlob's polarity, below which a text is neither
-_LABELS = {"pos": "positive", "neg": "negative", "neu": "neutral"}
+_UNDECIDED = 0.05  # of a polarity: below, TextBlob's words say nothing or cancel out
+
+_KNOWN = {
+    **dict.fromkeys(("pos", "positive", "4 stars", "5 stars"), "positive"),
+    **dict.fromkeys(("neg", "negative", "1 star", "2 stars"), "negative"),
+    **dict.fromkeys(("neu", "neutral", "3 stars"), "neutral"),
+}
+_NUMBERED = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
+"""What LABEL_0 and so on mean by how many there are: the order that models of this task have."""
 
 
 class Sentiment(NamedTuple):
-    """What a text was found to be: `label` positive, negative, neutral, or a model's own word in
-    lower case; `score` from 0 to 1, how sure that is."""
+    """The mood of a text.
+
+    Attributes:
+        label: `positive`, `negative` or `neutral`; a model's own word, lower-case, where it is
+            none that is known to mean one of these.
+        score: 0 to 1, how sure the label is.
+    """
 
     label: str
     score: float
 
 
-class Analyzer(Protocol):
-    """Tells the sentiment of texts."""
+class SentimentModel(Protocol):
+    """What either way of loading gives."""
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the sentiment of each text."""
+        """Return the sentiment of each of `texts`, in their order."""
 
 
-class TextBlobAnalyzer:
-    """TextBlob's lexicon of English words, with polarity p from -1 to 1.
+class TextBlobModel:
+    """TextBlob's pattern analyser: English words with a polarity each. Nothing is downloaded.
 
-    |p| < 0.05 is neutral, scored 1 - |p|; else the sign decides, scored (1 + |p|) / 2.
+    Of the mean polarity p, -1 to 1, the label is `positive` from 0.05 on, `negative` from -0.05
+    down, with the score (1 + |p|) / 2, and between them `neutral`, with the score 1 - |p|.
     """
 
     def __init__(self) -> None:
-        self._textblob = require("textblob", extra="textblob")
-        self.predict(["warm"])  # reads the lexicon
+        self._analyse = (
+            require("textblob.en.sentiments", extra="textblob").PatternAnalyzer().analyze
+        )
+        self.predict([""])  # reads the lexicon, which two threads at once would do twice
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the sentiment of each text."""
-        return [_judge(float(self._textblob.TextBlob(text).sentiment.polarity)) for text in texts]
+        """Return the sentiment of each of `texts`, in their order."""
+        return [of_polarity(self._analyse(text).polarity) for text in texts]
 
 
-class PipelineAnalyzer:
-    """A text-classification pipeline of transformers. Calls from several threads take turns."""
+class PipelineModel:
+    """A text-classification pipeline of transformers; of a long text the beginning is read.
 
-    def __init__(self, source: str, *, allow_download: bool) -> None:
-        with constructing:
-            transformers = require("transformers", extra="sentiment")
-            if not transformers.is_torch_available():
-                raise MissingExtra("torch", extra="sentiment")
-            local = {"local_files_only": not allow_download}
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **local)
-            model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **local)
-            self._pipeline = transformers.pipeline(
-                "text-classification", model=model, tokenizer=tokenizer
-            )
+    Calls from several threads take turns: its tokenizers fail when two threads use one of them.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self._labels = len(pipeline.model.config.id2label)
         self._turn = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the sentiment of each text, cut to what the model reads."""
+        """Return the likeliest label of each of `texts`, in their order, and its probability."""
+        if not texts:
+            return []
         with self._turn:
-            found = self._pipeline(list(texts), truncation=True)
-        return [Sentiment(_label(entry["label"]), float(entry["score"])) for entry in found]
+            answers = self._pipeline(list(texts), truncation=True)
+        return [
+            Sentiment(label_of(answer["label"], self._labels), float(answer["score"]))
+            for answer in answers
+        ]
 
 
-def load(material: Material, report: Progress) -> Analyzer:
-    """Return what analyses texts: `textblob`, or the pipeline of a folder or a hub's model.
+def load(material: Material, report: Progress) -> SentimentModel:
+    """Return the model `material.source`: `textblob`, a local folder, or a name on the hub.
 
-    The hub's cache on this machine is looked into; `material.options["allow_download"]` lets it
-    be fetched. Code that a repository brings is never run.
+    Options, of a folder or a name: `allow_download` (false: what is not on this machine is an
+    error), `device` (torch's name, `cpu` if not given), `revision`. Code that lies in a
+    repository is never run.
 
     Raises:
-        MissingExtra: TextBlob, or transformers and torch, are not installed.
-        OSError: transformers finds no such model.
+        MissingExtra: transformers, torch or TextBlob is not installed.
+        ModelNotFound: it is not on this machine, and may not be downloaded.
+        DownloadFailed: it could not be.
+        ModelDamaged: the folder holds no such model.
     """
-    report("libraries", 0.1)
-    if material.source == TEXTBLOB:
-        return TextBlobAnalyzer()
-    return PipelineAnalyzer(
-        material.source, allow_download=material.options.get("allow_download") is True
+    report("importing", 0.0)
+    return _LOADERS.get(material.source, _load_pipeline)(material, report)
+
+
+def predict(model: SentimentModel, inputs: Any, material: Material) -> list[dict[str, Any]]:
+    """Return `label` and `score` (see Sentiment) of each text of `inputs`, a text or a list.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    texts = [inputs] if isinstance(inputs, str) else inputs
+    if not isinstance(texts, (list, tuple)):
+        raise InvalidInput("inputs", got=type(texts).__name__, expected="a text, or a list of them")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"inputs[{position}]", got=text, expected="a text")
+    return [sentiment._asdict() for sentiment in model.predict(texts)]
+
+
+def of_polarity(polarity: float) -> Sentiment:
+    """Return what a polarity, -1 to 1, says, as TextBlobModel describes. Pure."""
+    strength = min(abs(polarity), 1.0)
+    if strength < _UNDECIDED:
+        return Sentiment("neutral", 1.0 - strength)
+    return Sentiment("positive" if polarity > 0 else "negative", (1.0 + strength) / 2)
+
+
+def label_of(told: str, labels: int) -> str:
+    """Return what a model with so many `labels` means by the one `told`. Pure."""
+    word = told.strip().lower()
+    prefix, _, number = word.partition("label_")
+    if not prefix and number.isdecimal() and int(number) < len(_NUMBERED.get(labels, ())):
+        return _NUMBERED[labels][int(number)]
+    return _KNOWN.get(word, word)
+
+
+def _load_textblob(material: Material, report: Progress) -> SentimentModel:
+    return TextBlobModel()
+
+
+def _load_pipeline(material: Material, report: Progress) -> SentimentModel:
+    with constructing:
+        transformers = require("transformers", extra="sentiment")
+        report("model", 0.5)
+        try:
+            return PipelineModel(_pipeline(transformers, material))
+        except ImportError as error:
+            if transformers.utils.is_torch_available():
+                raise
+            raise MissingExtra("torch", extra="sentiment") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise _fault(material, error) from error
+
+
+def _pipeline(transformers: Any, material: Material) -> Any:
+    source = os.path.expanduser(material.source)
+    options = {
+        "local_files_only": not _may_download(material),
+        "trust_remote_code": False,
+        "cache_dir": read_settings().hub_cache,
+        "revision": material.options.get("revision", "main"),
+    }
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(source, **options)
+    device = material.options.get("device", "cpu")
+    return transformers.pipeline(
+        "text-classification", model=model, tokenizer=tokenizer, device=device
     )
 
 
-def predict(model: Analyzer, inputs: Any, material: Material) -> Any:
-    """Return {"label", "score"} for a text, a list of them for a list."""
-    texts = [inputs] if isinstance(inputs, str) else inputs
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InvalidInput("inputs", got=inputs, expected="a text or a list of texts")
-    found = [sentiment._asdict() for sentiment in model.predict(texts)]
-    return found[0] if isinstance(inputs, str) else found
+def _may_download(material: Material) -> bool:
+    """True alone allows it: a word such as "no" would be true too."""
+    return material.options.get("allow_download") is True
 
 
-def _judge(polarity: float) -> Sentiment:
-    strength = abs(polarity)
-    if strength < _NEUTRAL:
-        return Sentiment("neutral", 1 - strength)
-    return Sentiment("positive" if polarity > 0 else "negative", (1 + strength) / 2)
+def _fault(material: Material, error: Exception) -> Exception:
+    source = material.source
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if os.path.isdir(os.path.expanduser(source)):
+        return ModelDamaged(source, reason=reason)
+    if _may_download(material):
+        return DownloadFailed(source, reason=reason)
+    return ModelNotFound(source, looked=[read_settings().hub_cache], on_hub=True)
 
 
-def _label(given: str) -> str:
-    """Models write POSITIVE, pos and Positive alike."""
-    lowered = given.lower()
-    return _LABELS.get(lowered[:3], lowered) if lowered[:3] in _LABELS else lowered
+_LOADERS: dict[str, Callable[[Material, Progress], SentimentModel]] = {"textblob": _load_textblob}

@@ -1,77 +1,176 @@
-"""Models of scikit-learn, from skops files, and from pickles that configuration names by hash."""
+"""scikit-learn's models: skops files, and pickles whose SHA-256 is named."""
 
 from __future__ import annotations
 
+import os
 import zipfile
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged, TypesRefused
-from hotstart.kinds import pickles
 from hotstart.kinds.base import Material
-from hotstart.kinds.files import expect_file
+from hotstart.kinds.files import find_file
+from hotstart.kinds.frames import frame
+from hotstart.kinds.pickles import SUFFIXES, load_pickle
 from hotstart.kinds.plain import plain
 from hotstart.types import Progress
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError, OSError)
+
+_DAMAGE = (
+    *(zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, AttributeError),
+    *(EOFError, RecursionError, NotImplementedError),
+)
+"""What skops raises of a file that is none of its own: it checks next to nothing."""
 
 
 def load(material: Material, report: Progress) -> Any:
-    """Return the estimator in the file `material.source`.
+    """Return the model in the file `material.source`: `.skops`, else a pickle (see `pickles`).
+
+    Every type in a skops file that skops does not trust by itself must be in `material.trusted`.
+    The option `method`, one of METHODS, is what `predict` asks the model.
 
     Raises:
-        TypesRefused: the skops file holds types that are neither scikit-learn's nor `trusted`.
-        PickleRefused: it is a pickle, of which configuration does not name the SHA-256.
-        ModelFileMissing: there is no such file.
-        ModelDamaged: it is not what its name says.
-        MissingExtra: scikit-learn or skops is not installed.
+        ModelFileMissing: it is no file.
+        ModelDamaged: it cannot be read, or is no skops file; nothing of it was run.
+        TypesRefused: it holds types that are not trusted. Nothing of it was run.
+        PickleRefused: a pickle without the SHA-256 named. Nothing of it was run.
+        InvalidInput: the model has no such method, or the file's name another ending.
     """
-    report("libraries", 0.1)
-    require("sklearn", extra="sklearn")
-    report("model", 0.5)
-    if material.source.endswith(pickles.SUFFIXES):
-        return pickles.load_pickle(material)
-    return _load_skops(material)
+    ending = os.path.splitext(material.source)[1].lower()
+    if ending not in (".skops", *SUFFIXES):
+        expected = f"a file whose name ends in .skops, {', '.join(SUFFIXES)}"
+        raise InvalidInput("source", got=material.source, expected=expected)
+    report("reading", 0.0)
+    model = _load_skops(material) if ending == ".skops" else load_pickle(material)
+    _method(model, material)
+    return model
 
 
-def predict(model: Any, inputs: Any, material: Material) -> Any:
-    """Return what the estimator says of `inputs`: rows of numbers, or of values by column name.
+def predict(model: Any, inputs: Any, material: Material) -> list[Any]:
+    """Return what the model's method answers, an entry a row, its arrays as nested lists.
 
-    `material.options["method"]` names which of METHODS is asked, by default `predict`. The answer
-    has an entry for each row.
+    Args:
+        model: the model.
+        inputs: rows: lists of numbers (None where one is not known) or texts; mappings by the
+            names the model was fitted with, what else they hold being left aside; or texts.
+        material: says which method, in its option `method`.
+
+    Raises:
+        InvalidInput: the rows are not what the model was fitted with.
+        MissingExtra: the model was fitted with names, and pandas is not installed.
     """
-    method = material.options.get("method", METHODS[0])
-    if method not in METHODS or not hasattr(model, method):
-        offered = [name for name in METHODS if hasattr(model, name)]
-        raise InvalidInput("method", got=method, expected=f"one of {', '.join(offered)}")
-    if not isinstance(inputs, list) or not inputs:
-        raise InvalidInput("inputs", got=inputs, expected="a list of rows, at least one")
+    method = _method(model, material)
+    rows = inputs if isinstance(inputs, list) else plain(inputs)
+    if not isinstance(rows, list):
+        expected = "a list of rows, each a list of numbers or a mapping of names to them"
+        raise InvalidInput("inputs", got=type(inputs).__name__, expected=expected)
+    if not rows:
+        return []
+    table = _table(model, rows)
     try:
-        return plain(getattr(model, method)(_rows(inputs)))
-    except (ValueError, TypeError, KeyError) as error:
-        wanted = getattr(model, "n_features_in_", None)
-        expected = "rows that the model takes" + (f", of {wanted} values" if wanted else "")
-        raise InvalidInput("inputs", got=str(error), expected=expected) from error
-
-
-def _rows(inputs: list[Any]) -> Any:
-    """Rows as the estimator takes them: by column name where they come so."""
-    if isinstance(inputs[0], dict):
-        return require("pandas", extra="sklearn").DataFrame.from_records(inputs)
-    return inputs
+        answers: list[Any] = plain(method(table))
+    except AttributeError:  # NotFittedError too, which is a ValueError besides
+        raise
+    except (ValueError, TypeError) as error:
+        expected = "rows like those the model was fitted with"
+        raise InvalidInput("inputs", got=_first_line(error), expected=expected) from error
+    return answers
 
 
 def _load_skops(material: Material) -> Any:
-    """A pickle under that name is no zip archive, and what is in one is never unpickled."""
-    io = require("skops.io", extra="sklearn")
-    expect_file(material.source)
+    path = find_file(material)
+    require("sklearn", extra="sklearn")
+    skops = require("skops.io", extra="sklearn")
+    with open(path, "rb") as file:  # one file, even if it is replaced meanwhile
+        try:
+            unknown = set(skops.get_untrusted_types(file=file)) - set(material.trusted)
+        except _DAMAGE as error:
+            raise ModelDamaged(path, reason=_unreadable(error)) from error
+        if unknown:
+            raise TypesRefused(path, types=sorted(unknown))
+        return _read_skops(skops, file, path, material.trusted)
+
+
+def _read_skops(skops: Any, file: IO[bytes], path: str, trusted: Sequence[str]) -> Any:
+    """It audits the types once more, whatever was written over the file since."""
     try:
-        untrusted = io.get_untrusted_types(file=material.source)
-        refused = sorted(set(untrusted) - set(material.trusted))
-        if refused:
-            raise TypesRefused(material.source, types=refused)
-        return io.load(material.source, trusted=list(untrusted))
-    except _DAMAGED as error:
-        reason = f"no skops file ({type(error).__name__}: {error})"
-        raise ModelDamaged(material.source, reason=reason) from error
+        return skops.load(file, trusted=list(trusted))
+    except _DAMAGE as error:
+        raise ModelDamaged(path, reason=_unreadable(error)) from error
+
+
+def _unreadable(error: Exception) -> str:
+    return f"skops cannot read it ({type(error).__name__}: {_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+
+
+def _method(model: Any, material: Material) -> Any:
+    """The method that the options name, bound."""
+    name = material.options.get("method", "predict")
+    had = [each for each in METHODS if hasattr(model, each)]
+    if name not in had:
+        expected = f"one of {', '.join(had)}, which {type(model).__name__} has"
+        raise InvalidInput("method", got=name, expected=expected)
+    return getattr(model, name)
+
+
+def _table(model: Any, rows: list[Any]) -> Any:
+    """The rows as the model was fitted with: with names, without, or texts as they are."""
+    names = getattr(model, "feature_names_in_", None)
+    count = getattr(model, "n_features_in_", None)
+    first = rows[0]
+    if isinstance(first, Mapping):
+        return _named(rows, None if names is None else list(names), count)
+    if isinstance(first, str):
+        _check_rows(rows, str, "a text a row")
+        return rows
+    needed = "lists" if count is None else f"lists of {count} numbers"
+    _check_rows(rows, list, needed)
+    length = len(first) if count is None else count
+    for position, row in enumerate(rows):
+        if len(row) != length:
+            got = f"a list of {len(row)}"
+            raise InvalidInput(f"inputs[{position}]", got=got, expected=f"lists of {length}")
+    return _array(rows) if names is None else frame(rows, extra="pandas", columns=names)
+
+
+def _named(rows: list[Any], names: list[str] | None, count: int | None) -> Any:
+    if names is None and count is not None:
+        # scikit-learn would take the columns in whatever order they come
+        expected = f"lists of {count} numbers: the model was fitted without names"
+        raise InvalidInput("inputs[0]", got="a mapping", expected=expected)
+    _check_rows(rows, Mapping, "mappings of names to numbers")
+    needed = list(rows[0]) if names is None else names
+    for position, row in enumerate(rows):
+        missing = [name for name in needed if name not in row]
+        if missing:
+            expected = f"all of {', '.join(needed)}; it lacks {', '.join(missing)}"
+            raise InvalidInput(f"inputs[{position}]", got=sorted(map(str, row)), expected=expected)
+    return frame(rows, extra="pandas", columns=needed)
+
+
+def _check_rows(rows: list[Any], wanted: type, expected: str) -> None:
+    for position, row in enumerate(rows):
+        if not isinstance(row, wanted):
+            got = type(row).__name__
+            raise InvalidInput(f"inputs[{position}]", got=got, expected=expected)
+
+
+def _array(rows: list[list[Any]]) -> Any:
+    import numpy as np
+
+    texts = any(isinstance(entry, str) for row in rows for entry in row)
+    try:
+        return np.array(rows, dtype=object if texts else None if _whole(rows) else float)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidInput("inputs", got=str(error), expected="lists of numbers") from error
+
+
+def _whole(rows: list[list[Any]]) -> bool:
+    """Whether all are integers, which some models tell from floats."""
+    return all(type(entry) is int and abs(entry) < 1 << 63 for row in rows for entry in row)

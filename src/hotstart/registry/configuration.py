@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from hotstart.config import model_settings
+from hotstart.config import models_folder
 from hotstart.errors import InvalidInput
-from hotstart.kinds.discovery import ONLY_VERSION, discover
+from hotstart.kinds.discovery import Found, discover, serving
 from hotstart.pool.pool import MOST_LOADS
 from hotstart.registry.table import Table
 
@@ -27,6 +27,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PARTS = re.compile(r"(\d+)|(\D+)")
 _FILES = (".skops", ".onnx", ".json", ".pkl", ".joblib", ".pickle")
+
+
+ONLY_VERSION = "1"
+"""What the version of a model is called that names none."""
 
 
 class Check(NamedTuple):
@@ -87,8 +91,8 @@ class RegistryConfig(NamedTuple):
         most_loads: loads side by side.
         watch: whether files are watched, and what changes is loaded anew.
         folder: where models are discovered, MODEL_CACHE_DIR by default; None for nowhere.
-        version: that serves of a discovered model which has it, MODEL_VERSION by default; else the
-            highest does.
+        version: that serves of a discovered model with several, MODEL_VERSION by default; None for
+            the highest.
     """
 
     models: Mapping[str, ModelConfig] = _NONE
@@ -111,7 +115,7 @@ def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
     tables = top.table("models", at="models")
     models = {name: read_model(name, tables.table(name).content, home) for name in tables.content}
     _refuse_circles(models)
-    kept = model_settings()
+    kept = models_folder()
     folder = table.text("folder") or kept.folder
     return RegistryConfig(
         models=models,
@@ -176,15 +180,21 @@ def discovered(config: RegistryConfig) -> dict[str, ModelConfig]:
     if config.folder is None:
         return {}
     return {
-        name: ModelConfig(
-            name,
-            found.kind,
-            {label: VersionConfig(path) for label, path in found.versions.items()},
-            config.version if config.version in found.versions else None,
-        )
-        for name, found in discover(config.folder).items()
-        if name not in config.models
+        name: _found(name, versions, config.version)
+        for name, versions in discover(config.folder).items()
+        if name not in config.models and _NAME.fullmatch(name)
     }
+
+
+def _found(name: str, found: Sequence[Found], wanted: str | None) -> ModelConfig:
+    kind = found[-1].kind
+    versions = {
+        each.version or ONLY_VERSION: VersionConfig(each.path)
+        for each in found
+        if each.kind == kind  # another kind by the same name is another model, and has none
+    }
+    serves = serving(name, [each for each in found if each.kind == kind], wanted)
+    return ModelConfig(name, kind, versions, serves.version or ONLY_VERSION)
 
 
 def check_name(name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.kinds import kind_named
 from hotstart.kinds.base import Kind, Material
-from hotstart.kinds.files import bytes_on_disk
+from hotstart.kinds.sizes import bytes_on_disk
 from hotstart.pool.instance import Instance
 from hotstart.pool.pool import Pool
 from hotstart.pool.recipe import Limits, Recipe, recipe_of

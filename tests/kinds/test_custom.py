@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart.errors import FunctionMissing, HotstartError, InvalidInput
+from hotstart.kinds.custom import load, predict
+from kinds.malice import material, unheard
+
+CODE = """
+import numpy as np
+
+class Model:
+    def __init__(self, factor):
+        self.factor = factor
+    def predict(self, inputs):
+        return np.array(inputs) * self.factor
+
+def make(factor=2):
+    return Model(factor)
+
+def fail():
+    raise RuntimeError("no licence")
+
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    folder = tmp_path / "my_models"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "made.py").write_text(CODE)
+    (folder / "faulty.py").write_text("import a_library_not_installed")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_models"]:
+        del sys.modules[name]
+
+
+def test_the_function_is_called_with_the_options() -> None:
+    asked = material("my_models.made:make", options={"factor": 3})
+    assert predict(load(asked, unheard), [1, 2], asked) == [3, 6]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("", "made", "my_models.made", "my_models.made:", ":make", "my_models.made:make()"),
+        *("a b:c", "my_models/made.py:make", "..made:make", "my_models.made:Model.predict"),
+        *("a:b:c", "a: b"),
+    ],
+)
+def test_an_import_string_has_one_form(source: str) -> None:
+    with pytest.raises(InvalidInput, match=r"package\.module:function"):
+        load(material(source), unheard)
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("no_such_package.made:make", "module no_such_package"),
+        ("my_models.none:make", r"module my_models\.none"),
+        ("my_models.made.deeper:make", r"module my_models\.made\.deeper"),
+        ("my_models.made:none", r"none in module my_models\.made"),
+    ],
+)
+def test_what_was_not_found_is_named(source: str, missing: str) -> None:
+    with pytest.raises(FunctionMissing, match=f"there is no {missing}"):
+        load(material(source), unheard)
+
+
+def test_what_is_no_function() -> None:
+    with pytest.raises(InvalidInput, match="a function"):
+        load(material("my_models.made:number"), unheard)
+
+
+def test_faults_of_the_program_are_its_own() -> None:
+    with pytest.raises(RuntimeError, match="no licence"):
+        load(material("my_models.made:fail"), unheard)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        load(material("my_models.made:make", options={"other": 1}), unheard)
+    with pytest.raises(ModuleNotFoundError, match="a_library_not_installed") as caught:
+        load(material("my_models.faulty:make"), unheard)
+    assert not isinstance(caught.value, HotstartError)
+
+
+def test_a_model_that_is_called() -> None:
+    def shout(text: str) -> Any:
+        return {"said": np.array([text.upper()])}
+
+    assert predict(shout, "hey", material("")) == {"said": ["HEY"]}
+
+
+def test_a_model_that_cannot_be_asked() -> None:
+    with pytest.raises(InvalidInput, match="model 'm' is 'int'"):
+        predict(3, [1], material(""))

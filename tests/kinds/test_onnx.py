@@ -1,0 +1,149 @@
+"""Real ONNX files, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto as T
+from onnx import helper
+
+from hotstart.errors import InvalidInput, ModelDamaged, ModelFileMissing
+from hotstart.kinds.onnx import load, predict
+from kinds.malice import malicious, material, unheard
+
+SHAPE: list[str | int | None] = ["batch", 2]
+
+
+def write(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> Path:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs)
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def added(tmp_path: Path) -> Any:
+    """x + y of float32 (batch, 2)."""
+    x, y, z = (helper.make_tensor_value_info(name, T.FLOAT, SHAPE) for name in "xyz")
+    path = write(tmp_path / "a.onnx", [helper.make_node("Add", ["x", "y"], ["z"])], [x, y], [z])
+    return load(material(path), unheard)
+
+
+def same(folder: Path, element: int, shape: Any = None) -> Any:
+    """A model that answers what it is asked, of any type."""
+    x, y = (helper.make_tensor_value_info(name, element, shape or ["n"]) for name in "xy")
+    path = write(folder / f"{element}.onnx", [helper.make_node("Identity", ["x"], ["y"])], [x], [y])
+    return load(material(path), unheard)
+
+
+def test_every_output_by_its_name(added: Any) -> None:
+    inputs = {"x": [[1.5, 2], [3, 4]], "y": [[1, 1], [1, 1]]}
+    assert predict(added, inputs, material("")) == {"z": [[2.5, 3.0], [4.0, 5.0]]}
+    assert predict(added, {"x": [[1, 2]], "y": np.ones((1, 2))}, material("")) == {
+        "z": [[2.0, 3.0]]
+    }
+    assert added.get_providers() == ["CPUExecutionProvider"]
+    options = added.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_nothing_for_nothing(added: Any) -> None:
+    nothing = np.empty((0, 2)).tolist()
+    with pytest.raises(InvalidInput, match="float32 \\(batch, 2\\)"):
+        predict(added, {"x": nothing, "y": nothing}, material(""))
+    assert predict(added, {"x": np.empty((0, 2)), "y": np.empty((0, 2))}, material("")) == {"z": []}
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"x": [[1, 2]]},
+        {"x": [[1, 2]], "y": [[1, 2]], "w": 1},
+        {"x": [[1, 2, 3]], "y": [[1, 2]]},
+        {"x": [1, 2], "y": [[1, 2]]},
+        {"x": [[1, 2], [3]], "y": [[1, 2]]},
+        {"x": [["a", "b"]], "y": [[1, 2]]},
+        {"x": [[None, 1]], "y": [[1, 2]]},
+        {"x": [[1e300, 1]], "y": [[1, 2]]},
+        {"x": None, "y": [[1, 2]]},
+        {"x": [[1, 2]] * 2, "y": [[1, 2]] * 3},
+        [[1, 2]],
+        "text",
+        None,
+    ],
+)
+def test_what_does_not_fit_is_told_what_the_model_takes(added: Any, inputs: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"float32 \(batch, 2\)"):
+        predict(added, inputs, material(""))
+
+
+@pytest.mark.parametrize(
+    ("element", "taken", "refused"),
+    [
+        (T.FLOAT, [1, 2.5, True], [["a"], [None]]),
+        (T.DOUBLE, [1e300], [["a"]]),
+        (T.FLOAT16, [0.5], [["a"], [1e6]]),
+        (T.INT64, [1, -2], [[1.5], [1.0], ["1"], [True], [2**63]]),
+        (T.INT32, [1], [[2**31], [-(2**31) - 1]]),
+        (T.UINT8, [0, 255], [[256], [-1]]),
+        (T.BOOL, [True, False], [[1], ["a"]]),
+        (T.STRING, ["a", "é"], [[1], [None]]),
+    ],
+)
+def test_types_are_the_models(
+    element: int, taken: list[Any], refused: list[Any], tmp_path: Path
+) -> None:
+    model = same(tmp_path, element)
+    assert predict(model, {"x": taken}, material("")) == {"y": taken}
+    for values in refused:
+        with pytest.raises(InvalidInput, match="input 'x'"):
+            predict(model, {"x": values}, material(""))
+
+
+def test_nan_is_none(tmp_path: Path) -> None:
+    assert predict(same(tmp_path, T.FLOAT), {"x": [float("nan")]}, material("")) == {"y": [None]}
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x08", malicious(Path("mark"))])
+def test_what_is_no_onnx_file_is_damaged(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelDamaged, match=r"model\.onnx"):
+        load(material(path), unheard)
+
+
+def test_weights_that_are_gone_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    weights = helper.make_tensor(
+        "w", T.FLOAT, [1000], np.ones(1000, np.float32).tobytes(), raw=True
+    )
+    x, y = (helper.make_tensor_value_info(name, T.FLOAT, [1000]) for name in "xy")
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "graph", [x], [y], [weights])
+    opsets = [helper.make_opsetid("", 17)]
+    whole = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(whole, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    asked = material(path)
+    assert predict(load(asked, unheard), {"x": [1.0] * 1000}, asked) == {"y": [2.0] * 1000}
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ModelDamaged):
+        load(asked, unheard)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileMissing, match=r"none\.onnx is no file"):
+        load(material(tmp_path / "none.onnx"), unheard)
+
+
+def test_threads_load_and_ask_at_once(tmp_path: Path) -> None:
+    same(tmp_path, T.FLOAT)
+    asked = material(tmp_path / f"{T.FLOAT}.onnx")
+    with ThreadPoolExecutor(4) as threads:
+        models = list(threads.map(lambda _: load(asked, unheard), range(8)))
+        answers = threads.map(lambda n: predict(models[0], {"x": [n]}, asked), range(32))
+        assert [answer["y"] for answer in answers] == [[float(n)] for n in range(32)]
