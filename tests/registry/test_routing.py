@@ -1,20 +1,21 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.registry.routing import choose
+from hotstart.registry.routing import choose, draw
 
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 100), min_size=1).filter(
     lambda weights: any(weight > 0 for weight in weights.values())
 )
 
 
-@given(WEIGHTS, st.text(), st.one_of(st.none(), st.text()))
+@given(WEIGHTS, st.text(), st.text())
 def test_a_version_that_has_weight_is_chosen(
-    weights: dict[str, float], model: str, key: str | None
+    weights: dict[str, float], model: str, key: str
 ) -> None:
     assert weights[choose(weights, model, key)] > 0
 
@@ -48,6 +49,14 @@ def test_models_share_no_keys_fate() -> None:
     assert 850 < same < 1150
 
 
-def test_without_a_key_it_is_random_by_weight() -> None:
-    counts = Counter(choose({"v1": 3, "v2": 1}, "m", None) for _ in range(4000))
-    assert 2800 < counts["v1"] < 3200
+@given(st.lists(st.floats(0.01, 100), min_size=1), st.floats(0, 1))
+def test_a_draw_falls_into_the_place_of_its_share(weights: list[float], share: float) -> None:
+    cumulative = list(itertools.accumulate(weights))
+    place = draw(cumulative, share)
+    assert cumulative[place] >= share * cumulative[-1] or place == len(weights) - 1
+    assert place == 0 or cumulative[place - 1] <= share * cumulative[-1]
+
+
+def test_draws_are_spread_by_weight() -> None:
+    counts = Counter(draw([3.0, 4.0], n / 4000) for n in range(4000))
+    assert counts == {0: 3000, 1: 1000}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from hotstart.deadline import Deadline
-from hotstart.errors import HotstartError, UnknownModel
+from hotstart.errors import HotstartError, NotReady, UnknownModel
 from hotstart.registry.record import Record
 from hotstart.registry.shadowing import Shadows
 from hotstart.registry.shelf import Shelf
@@ -122,7 +122,6 @@ class Asking(Shelf):
         Raises:
             HotstartError: its load failed, for the reason it states.
         """
-        from hotstart.errors import NotReady
         from hotstart.pool.waiting import until_ready
 
         try:
@@ -145,7 +144,8 @@ class Asking(Shelf):
         except HotstartError as error:
             try:
                 given = self._choose(spare, second, deadline)
-            except HotstartError:
-                raise error from None
+            except HotstartError as also:
+                still_loading = isinstance(also, NotReady) and not isinstance(error, NotReady)
+                raise (also if still_loading else error) from None
             version.figures.tally.add("fallbacks")
             return given._replace(reason=given.reason or error.facts)

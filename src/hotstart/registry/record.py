@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +11,7 @@ from typing import NamedTuple
 
 from hotstart.errors import HotstartError, UnknownVersion
 from hotstart.registry.configuration import ModelConfig
-from hotstart.registry.routing import choose
+from hotstart.registry.routing import choose, draw
 from hotstart.registry.version import EntryStatus, Version
 
 
@@ -73,6 +75,7 @@ class Record:
         self.fallback: str | None = None
         self._versions: dict[str, Version] = {}
         self._route: Mapping[str, float] = {}
+        self._drawn: tuple[list[Version], list[float]] = ([], [])
         self._before: list[Mapping[str, float]] = []
         self._lock = threading.Lock()
 
@@ -84,8 +87,13 @@ class Record:
             raise UnknownVersion(self.name, label, known=list(self._versions)) from None
 
     def choose(self, key: str | None) -> Version:
-        """Return the version that answers a request of `key`."""
-        return self.sole or self._versions[choose(self._route, self.name, key)]
+        """Return the version that answers a request of `key`; drawn by weight without one."""
+        if self.sole is not None:
+            return self.sole
+        if key is not None:
+            return self._versions[choose(self._route, self.name, key)]
+        drawn, cumulative = self._drawn
+        return drawn[draw(cumulative, random.random())]
 
     @property
     def versions(self) -> list[Version]:
@@ -150,5 +158,9 @@ class Record:
         with self._lock:
             self._route = dict(route)
             only = next(iter(positive)) if len(positive) == 1 else None
+            self._drawn = (
+                [self._versions[label] for label in positive],
+                list(itertools.accumulate(positive.values())),
+            )
             self.sole = self._versions[only] if only is not None else None
         self.compose()

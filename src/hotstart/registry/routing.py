@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-import random
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 
 
-def choose(weights: Mapping[str, float], model: str, key: str | None) -> str:
+def draw(cumulative: Sequence[float], share: float) -> int:
+    """Return the place whose part of the sum `share`, 0 to 1, falls into.
+
+    `cumulative` are the sums of the weights up to each place.
+    """
+    return bisect(cumulative, share * cumulative[-1], 0, len(cumulative) - 1)
+
+
+def choose(weights: Mapping[str, float], model: str, key: str) -> str:
     """Return the version that answers `key`, each getting its share of all keys.
 
     Weighted rendezvous hashing (Schindelhauer and Schomaker 2005, "Weighted Distributed Hash
     Tables"): the version with the least -ln(h) / weight, h uniform in (0, 1) by version and key.
-    A key stays with its version unless that one loses weight or another gains it. Without a key
-    the choice is random.
+    A key stays with its version unless that one loses weight or another gains it.
 
     Args:
         weights: of each version, at least one of them positive; they need not add up to anything.
@@ -22,8 +29,6 @@ def choose(weights: Mapping[str, float], model: str, key: str | None) -> str:
         key: of the request, such as a user's name.
     """
     positive = {version: weight for version, weight in weights.items() if weight > 0}
-    if key is None:
-        return random.choices(list(positive), list(positive.values()))[0]
     return min(positive, key=lambda v: (-math.log(_uniform(model, v, key)) / positive[v], v))
 
 

@@ -70,6 +70,9 @@ class Shelf:
                     *(version.memory, labels),
                 )
                 yield from version.figures.read(labels, version.uses)
+                if hasattr(version.model, "figures"):  # an embedder counts its cache's hits
+                    for figure in version.model.figures():
+                        yield figure._replace(labels={**labels, **figure.labels})
 
     def _told(self, status: str) -> dict[str, str]:
         entries = self.entries().items()

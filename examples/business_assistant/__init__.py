@@ -1,0 +1,1 @@
+"""A business assistant that can be asked at once, whatever its models are doing."""
