@@ -38,9 +38,6 @@ _BAD = (
 _FIRMS = ("Northwind", "Contoso", "Fabrikam", "Tailspin", "Litware")
 
 _CONFIG = """\
-[registry]
-watch = true
-
 [models.mood]
 kind = "sentiment"
 source = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"

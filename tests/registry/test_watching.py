@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotstart import ModelRegistry
+from hotstart.errors import MissingExtra
 from hotstart.registry.watching import Watch
 
 
@@ -48,6 +50,19 @@ def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
     eventually(lambda: str(tmp_path / "b" / "m") in told)
     assert str(tmp_path / "a" / "m") not in told
     watch.close()
+
+
+def test_where_nothing_can_watch_models_load_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    table = {"kind": "custom", "source": "registry.versions:one"}
+    with ModelRegistry.from_config({"registry": {"watch": True}, "models": {"m": table}}) as made:
+        assert made.load_all_sync()["m"].status == "ready"
+        assert made.load_all_sync()["m"].status == "ready"
+        with pytest.raises(MissingExtra, match=r"pip install 'hotstart\[watch\]'"):
+            made.watch()
+    assert caplog.text.count("Files are not watched") == 1
 
 
 def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hotstart.config import CONFIG_FILE, read_file
-from hotstart.errors import HotstartError
+from hotstart.errors import HotstartError, MissingExtra
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
 from hotstart.pool.shortage import Shortage, watch_shortage
 from hotstart.registry.asking import Asking
@@ -103,8 +103,16 @@ class ModelRegistry(Loading, Asking):
         """What watches begins with the first load."""
         self.relieve_pressure()
         if self._config.watch:
-            self.watch()
+            self._watch_if_installed()
         return super()._start(names)
+
+    def _watch_if_installed(self) -> None:
+        """What is only configured is no reason to have no models."""
+        try:
+            self.watch()
+        except MissingExtra as error:
+            self._config = self._config._replace(watch=False)  # said once
+            logger.warning("Files are not watched: %s", error)
 
     def _files(self) -> dict[str, list[Version]]:
         """The files that versions are loaded from, and whose they are."""
