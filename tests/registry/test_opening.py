@@ -58,6 +58,19 @@ def test_a_custom_model_that_answers_wrongly_never_serves(make: Make) -> None:
     assert "answered [2], not [3]" in str(wrong.load_all_sync()["wrong"].last_error)
 
 
+def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise RuntimeError("its import fails")
+
+    registry = make(m={"kind": "theirs", "source": "x"}, fine={"source": "fake:"})
+    monkeypatch.setattr("hotstart.registry.opening.kind_named", broken)
+    entries = registry.load_all_sync()
+    assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")
+    assert "its import fails" in str(entries["m"].last_error)
+
+
 @pytest.mark.parametrize(
     "table",
     [

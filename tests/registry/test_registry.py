@@ -183,15 +183,20 @@ def test_a_malicious_pickle_is_never_run_wherever_it_lies(tmp_path: Path) -> Non
     assert mark.exists()
 
 
-def test_a_forked_child_loads_its_own(make: Make) -> None:
-    registry = make(m=custom(bias=1))
+def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
+    make: Make, tmp_path: Path
+) -> None:
+    registry = make(m=custom(bias=1), session=large(tmp_path, "session", 1))
     registry.load_all_sync()
     registry.set_model("mine", {"a": 1})
+    asked = {"x": [1.0]}
     child = os.fork()
     if child == 0:
         try:
             fine = registry.predict("m", [1], timeout=10).output == [2]
-            fine = fine and registry.get_model("mine", timeout=10) == {"a": 1}
+            fine = fine and registry.get_model("mine") == {"a": 1}
+            fine = fine and registry.entries()["session"].status == "unloaded"
+            fine = fine and registry.predict("session", asked, timeout=10).output["y"][0] == 2.0
             os._exit(0 if fine else 1)
         except BaseException:  # noqa: BLE001 - whatever it is, the parent is to hear of it
             os._exit(2)

@@ -60,6 +60,7 @@ class Lifecycle(Generic[T]):
         """
         keep_for_ever(self._serving)
         self._begin_anew()
+        self._hearers.tell_state(self._state, self._reason)
 
     def _begin_anew(self) -> None:
         self._changed = threading.Condition()

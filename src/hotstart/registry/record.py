@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from hotstart.errors import HotstartError, UnknownVersion
+from hotstart.forks import ForkLock
 from hotstart.registry.configuration import ModelConfig
 from hotstart.registry.routing import choose, draw
 from hotstart.registry.version import EntryStatus, Version
@@ -77,7 +77,7 @@ class Record:
         self._route: Mapping[str, float] = {}
         self._drawn: tuple[list[Version], list[float]] = ([], [])
         self._before: list[Mapping[str, float]] = []
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def version(self, label: str) -> Version:
         """Return the version called `label`; UnknownVersion where there is none."""

@@ -128,6 +128,8 @@ class ModelRegistry(Loading, Asking):
         for path, versions in self._files().items():
             if any(p == path or p.startswith(path + os.sep) for p in paths):
                 for version in versions:
+                    if version.account.state == "unloaded":
+                        continue  # its next load reads the file as it is then
                     threading.Thread(
                         target=_reload, args=(version,), name="hotstart-reload", daemon=True
                     ).start()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +29,8 @@ class Shelf:
         self._lock = threading.RLock()
         self._changes = Changes()
         self._serial = itertools.count()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
 
     # What is told -----------------------------------------------------------------------------
 
@@ -164,7 +168,7 @@ class Shelf:
         def open_() -> Opened:
             return open_made(name, kind, make, self._pool, key, pinned=pinned)
 
-        version = Version(name, label, open_, self._changed)
+        version = Version(name, label, open_, self._changed, held=pinned)
         version.opened()  # what cannot be is refused here
         return version
 
@@ -191,3 +195,10 @@ class Shelf:
             account = version.account
             told = (version.name, version.label, account.status, account.reason)
             self._changes.note(Change(*told, record.entry))
+
+
+def _forget(reference: weakref.ref[Shelf]) -> None:
+    """In a forked child nobody else holds the lock."""
+    shelf = reference()
+    if shelf is not None:
+        shelf._lock = threading.RLock()

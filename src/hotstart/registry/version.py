@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple
 
 from hotstart.deadline import Deadline
-from hotstart.errors import HotstartError, MissingExtra, NotReady
+from hotstart.errors import HotstartError, LoadFailed, MissingExtra, NotReady
 from hotstart.registry.figures import Uses, VersionFigures
 from hotstart.registry.opening import Opened
 from hotstart.types import State
@@ -50,6 +50,11 @@ class Version:
         model: what callers get at this moment; None while it is not in memory.
         account: of its last change.
         count_use: to be called with each use that is no call.
+
+    Args:
+        open_: gives its instance, and how that is used.
+        changed: called with each change, under the instance's lock.
+        held: whether the program holds the model itself, so that there is never a wait for it.
     """
 
     def __init__(
@@ -58,8 +63,10 @@ class Version:
         label: str,
         open_: Callable[[], Opened],
         changed: Callable[[Version], None],
+        *,
+        held: bool = False,
     ) -> None:
-        self.name, self.label = name, label
+        self.name, self.label, self._held = name, label, held
         self.model: Any = None
         self.account = Account()
         self._uses = Uses()
@@ -94,10 +101,18 @@ class Version:
         if self._opened is None:
             with self._opening:
                 if self._opened is None:
-                    opened = self._open()
+                    opened = self._open_it()
                     opened.instance.listen_states(functools.partial(self._hear, opened))
                     self._opened = opened
         return self._opened
+
+    def _open_it(self) -> Opened:
+        try:
+            return self._open()
+        except HotstartError:
+            raise
+        except Exception as error:  # of another package's kind
+            raise LoadFailed(self.name, error=error, retry_in=0.0) from error
 
     def touch(self) -> None:
         """Note a use that is no call, which keeps it from being the first to be unloaded."""
@@ -119,7 +134,7 @@ class Version:
             HotstartError: the load failed.
         """
         opened = self.opened()
-        with opened.instance.lease(timeout, texts=0) as loaded:
+        with opened.instance.lease(None if self._held else timeout, texts=0) as loaded:
             return opened.give(loaded)
 
     @contextmanager
