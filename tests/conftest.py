@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,17 @@ def _machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _no_load_hangs_on() -> Iterator[None]:
+    """A fake model that a test had hang is let go at its end: each fork would wait for it."""
+    yield
+    fake = sys.modules.get("hotstart.engines.fake")
+    if fake is not None:
+        for rehearsal in list(fake._rehearsals.values()):
+            rehearsal.release()
+        fake._rehearsals.clear()
 
 
 @pytest.fixture

@@ -33,7 +33,13 @@ class House:
 
 
 def room(house: House, budget: int | None = None, left: int = 10**9) -> Room:
-    return Room(house.residents, house.unload, budget, lambda: MemoryLeft(left, "the machine"))
+    return Room(
+        house.residents,
+        lambda: bool(house.sizes),
+        house.unload,
+        budget,
+        lambda: MemoryLeft(left, "the machine"),
+    )
 
 
 def test_what_fits_displaces_nothing() -> None:

@@ -43,7 +43,7 @@ class Pool:
         self._held: dict[Hashable, _Held] = {}
         self._grown: dict[Hashable, int] = {}  # by loads that ran alone
         self._sizes: dict[Hashable, int] = {}  # as recipes tell it of what is loaded now
-        self.room = Room(self.residents, self._unload, budget)
+        self.room = Room(self.residents, self._is_crowded, self._unload, budget)
         self._begin_anew()
         if hasattr(os, "register_at_fork"):
             mine = weakref.ref(self)  # what is registered stays registered
@@ -124,6 +124,9 @@ class Pool:
         self._begin_anew()
         for instance, _ in self._held.values():
             instance.forget()
+
+    def _is_crowded(self) -> bool:
+        return len(self._held) > 1
 
     def _unload(self, key: Hashable, why: str) -> bool:
         with self._lock:

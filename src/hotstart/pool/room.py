@@ -28,6 +28,7 @@ class Room:
 
     Args:
         residents: tells what is loaded.
+        crowded: tells at once whether there may be more than one model.
         unload: unloads a model if it is idle, for the reason given; returns whether it did.
         budget: bytes for all of them; None for what the machine, or the cgroup, has left.
         left: tells what that is.
@@ -36,12 +37,13 @@ class Room:
     def __init__(
         self,
         residents: Callable[[], list[Resident]],
+        crowded: Callable[[], bool],
         unload: Callable[[Hashable, str], bool],
         budget: int | None = None,
         left: Callable[[], MemoryLeft] = memory_left,
     ) -> None:
         self.budget = budget
-        self._residents = residents
+        self._residents, self._crowded = residents, crowded
         self._unload = unload
         self._left = left
         self._looked = 0.0
@@ -61,7 +63,7 @@ class Room:
         Raises:
             InsufficientMemory: there is not as much, though every idle model made way.
         """
-        wanted = size() if self.budget is not None or self._residents() else 0
+        wanted = size() if self.budget is not None or self._crowded() else 0
         with self._turn:
             self._make(name, wanted)
             self._promised += wanted
