@@ -34,7 +34,7 @@ class Reranker(Readiness):
         strategy: when and in which stages the model is loaded, as an `Embedder`'s; `quantized`,
             which may be set for a whole program, loads at first use, in float32 all the same.
         engine: `onnx` (the default) or `openvino`.
-        precision: of the weights: `float32`.
+        precision: of the weights: `float32`, which is what None gives.
         allow_download: let a load fetch a model that is not on this machine.
         load_timeout: seconds after which a load has failed.
         keep_alive: seconds without use after which the model's memory is given back.
@@ -52,7 +52,7 @@ class Reranker(Readiness):
         revision: str | None = None,
         strategy: str | LoadingStrategy | None = None,
         engine: str | None = None,
-        precision: str = "float32",
+        precision: str | None = None,
         allow_download: bool = False,
         load_timeout: float | None = None,
         keep_alive: float | None = None,

@@ -141,6 +141,16 @@ def test_an_embedding_model_is_an_embedder(make: Make) -> None:
     assert registry.get_model("default").encode("a").shape == (8,)
 
 
+def test_an_embedding_model_may_have_a_cache_whose_hits_are_among_the_figures(make: Make) -> None:
+    registry = make(default={"source": "fake:name=cached", "cache": "memory:1MB"})
+    registry.load_all_sync()
+    for _ in range(3):
+        registry.predict("default", "one")
+    asked = [f for f in registry.figures() if f.name == "hotstart_cache_asked_total"]
+    assert {figure.labels["model"] for figure in asked} == {"default"}
+    assert {figure.value for figure in asked} == {0, 1, 2}  # of three questions, one computed
+
+
 def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
     registry = make(m=custom())
     with registry.use("m") as model:

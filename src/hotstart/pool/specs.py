@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotstart.config import read_settings
 from hotstart.engines import engine_for
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import KINDS, ModelSpec
 from hotstart.pool.foresight import check_source
 from hotstart.pool.strategies import Choice, choose, strategy_named
 from hotstart.types import LoadingStrategy
@@ -28,10 +28,11 @@ def spec_of(
         InvalidInput: an argument cannot be used.
     """
     choice = choose(strategy, read_settings().strategy)
+    usual = strategy_named(choice.name).precision
     spec = ModelSpec(
         *(source, revision, allow_download, choice.name),
         engine=engine_for(source, engine, kind),
-        precision=precision or strategy_named(choice.name).precision,
+        precision=precision or (usual if usual in KINDS[kind] else "float32"),
         device=device,
         trust_remote_code=trust_remote_code,
         kind=kind,

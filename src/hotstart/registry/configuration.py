@@ -70,6 +70,7 @@ class ModelConfig(NamedTuple):
     precision: str | None = None
     revision: str | None = None
     truncate_dim: int | None = None
+    cache: str | None = None
     allow_download: bool = False
     keep_alive: float | None = None
     load_timeout: float | None = None
@@ -146,6 +147,7 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         precision=table.text("precision"),
         revision=table.text("revision"),
         truncate_dim=table.count("truncate_dim"),
+        cache=table.text("cache"),
         allow_download=table.flag("allow_download"),
         keep_alive=table.number("keep_alive"),
         load_timeout=table.number("load_timeout"),

@@ -62,7 +62,8 @@ class Holding:
 def open_version(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
     """Return the version `label` of a configured model, its instance called `key` where it is its
     own; this loads nothing. InvalidInput for a kind that there is not, or what it cannot take."""
-    return _OPENERS.get(config.kind, _open_object)(config, label, pool, key)
+    open_ = _open_face if config.kind in _FACES else _open_object
+    return open_(config, label, pool, key)
 
 
 def open_made(
@@ -98,47 +99,38 @@ def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> 
     return _opened(key, pool.hold(key, recipe, _limits(config)), pool, _held, ask)
 
 
-def _open_embedding(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
-    from hotstart.embedder import Embedder
+def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+    """A model of hotstart's own, whose face stands on the instance and is made when it is ready."""
     from hotstart.pool.specs import spec_of
 
-    spec, _ = spec_of(config.versions[label].source, **_spec_options(config))
-    recipe = _checked(config, recipe_of(spec), check_vectors)
+    face, options = _FACES[config.kind], _spec_options(config)
+    spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)
+    recipe = _checked(config, recipe_of(spec), face.check)
     instance = pool.hold(spec, recipe, _limits(config))
-
-    @functools.cache
-    def face() -> Embedder:
-        return Embedder(
-            spec.source,
-            **_spec_options(config),
-            truncate_dim=config.truncate_dim,
-            fallback=config.fallback,
-            pool=pool,
-        )
-
-    def ask(model: Any, inputs: Any, timeout: float | None) -> Any:
-        return model.encode(inputs, timeout=timeout)
-
-    return _opened(spec, instance, pool, lambda loaded: face(), ask)
+    make = functools.partial(face.make, config, spec.source, pool=pool, **options)
+    made = functools.cache(make)
+    return _opened(spec, instance, pool, lambda loaded: made(), face.ask)
 
 
-def _open_reranker(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
-    from hotstart.pool.specs import spec_of
+def _embedder(config: ModelConfig, source: str, **options: Any) -> Any:
+    from hotstart.embedder import Embedder
+
+    more = {name: getattr(config, name) for name in ("truncate_dim", "cache", "fallback")}
+    return Embedder(source, **more, **options)
+
+
+def _reranker(config: ModelConfig, source: str, **options: Any) -> Any:
     from hotstart.reranker import Reranker
 
-    options = _spec_options(config) | {"precision": config.precision or "float32"}
-    spec, _ = spec_of(config.versions[label].source, kind="reranker", **options)
-    recipe = _checked(config, recipe_of(spec), check_scores)
-    instance = pool.hold(spec, recipe, _limits(config))
+    return Reranker(source, **options)
 
-    @functools.cache
-    def face() -> Reranker:
-        return Reranker(spec.source, **options, pool=pool)
 
-    def ask(model: Any, inputs: Any, timeout: float | None) -> Any:
-        return model.predict(inputs, timeout=timeout)
+def _encode(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return model.encode(inputs, timeout=timeout)
 
-    return _opened(spec, instance, pool, lambda loaded: face(), ask)
+
+def _score(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return model.predict(inputs, timeout=timeout)
 
 
 def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask: Ask) -> Opened:
@@ -180,7 +172,15 @@ def _ask_object(
     return kind.predict(model, inputs, material)
 
 
-_OPENERS: dict[str, Callable[[ModelConfig, str, Pool, Hashable], Opened]] = {
-    "embedding": _open_embedding,
-    "reranker": _open_reranker,
+class _Face(NamedTuple):
+    """What callers get of a model of hotstart's own: how it is made, asked, and checked."""
+
+    make: Callable[..., Any]
+    ask: Ask
+    check: CheckLoaded
+
+
+_FACES = {
+    "embedding": _Face(_embedder, _encode, check_vectors),
+    "reranker": _Face(_reranker, _score, check_scores),
 }
