@@ -48,6 +48,7 @@ kind = "sklearn"
 versions = {{ v1 = "churn-1.skops", v2 = "churn-2.skops" }}
 route = {{ v1 = 90, v2 = 10 }}
 options = {{ method = "predict_proba" }}
+trusted = ["sklearn.tree._tree.Tree"]
 check = [{{ input = [[24, 40.0, 1, 5, 1]] }}]
 fallback = "churn_rule"
 

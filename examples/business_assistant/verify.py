@@ -89,6 +89,7 @@ def check(folder: Path) -> Iterator[Check]:
     with assistant.registry as registry:
         registry.load_all_sync()
         yield from (stand_in(assistant, topic) for topic in LIBRARIES)
+        yield every_version(assistant)
         yield from sense(assistant)
         yield from cached(assistant)
 
@@ -113,6 +114,13 @@ def stand_in(assistant: Assistant, topic: str) -> Check:
     if topic == "mood" and not own:  # its model may be absent though its library is not
         return Check(name, answerable(topic), f"{answer.model}: {answer.reason}")
     return Check(name, own == installed(LIBRARIES[topic]), f"{answer.model}: {answer.reason}")
+
+
+def every_version(assistant: Assistant) -> Check:
+    """Whether each version that requests are led to was loaded, where its library is there."""
+    entry = assistant.registry.entries()["churn"]
+    held = (entry.last_error is None) == installed("sklearn")
+    return Check("every version of churn", held, str(entry.last_error or ", ".join(entry.versions)))
 
 
 def sense(assistant: Assistant) -> Iterator[Check]:

@@ -148,6 +148,13 @@ def test_requests_are_led_to_another_version_once_that_is_loaded(make: Make) -> 
         registry.rollback("m")
 
 
+def test_the_fault_of_a_version_that_serves_few_is_told_too(make: Make) -> None:
+    registry = routed(make, route={"one": 90, "broken": 10})
+    entry = registry.load_all_sync()["m"]
+    assert (entry.status, entry.version) == ("ready", "one")
+    assert "it is broken" in str(entry.last_error)
+
+
 def test_a_route_to_what_cannot_be_loaded_is_not_taken(make: Make) -> None:
     registry = routed(make, version="one")
     with pytest.raises(LoadFailed, match="it is broken"):

@@ -28,7 +28,8 @@ class Entry(NamedTuple):
         version: that serves, or serves most.
         versions: all there are.
         route: the share of requests that each version answers.
-        last_error: why the last load, or reload, failed; None after one that went well.
+        last_error: why the last load, or reload, failed: of the version that serves, else of
+            another that requests are led to; None after ones that went well.
         serving: where uses and memory are counted.
     """
 
@@ -149,9 +150,12 @@ class Record:
                 version=leading,
                 versions=tuple(self._versions),
                 route=self._route,
-                last_error=account.error,
+                last_error=account.error or self._first_error(),
                 serving=tuple(self._versions.values()),
             )
+
+    def _first_error(self) -> HotstartError | None:
+        return next((v.account.error for v in self.wanted if v.account.error), None)
 
     def _route_to(self, route: Mapping[str, float]) -> None:
         positive = {label: weight for label, weight in route.items() if weight > 0}
