@@ -83,9 +83,16 @@ class Assistant:
         return f"{answer.text} ({answer.model}, {took}{why})"
 
 
+async def prepare(assistant: Assistant) -> None:
+    """Load one topic's models after the other's: the imports of their libraries take turns anyway,
+    and side by side the first question would wait for all of them."""
+    for topic in assistant.questions:
+        await assistant.registry.load_selected([topic])
+
+
 async def converse(assistant: Assistant) -> None:
     """Answer line after line, while models load and change."""
-    loading = asyncio.ensure_future(assistant.registry.load_all())
+    loading = asyncio.ensure_future(prepare(assistant))
     print("Ask me about mood, churn or sales. An empty line ends it.")
     while topic := (await asyncio.to_thread(input, "> ")).strip():
         print(await assistant.ask(topic))
