@@ -113,14 +113,17 @@ def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> N
     registry = make(m=custom(), bad=custom(error="no"))
     told: list[tuple[str, str]] = []
     answers: list[Any] = []
+    asked = threading.Event()
 
     def hear(change: Change) -> None:
         told.append((change.name, change.status))
         if change.status == "ready":
             answers.append(registry.get_model(change.name).predict([1]))
+            asked.set()
 
     registry.on_change(hear)
     registry.load_all_sync()
+    asked.wait(10)  # the listener may take its time: the model is not to go before it asked
     registry.unload("m")
     registry.close()
     heard = [status for name, status in told if name == "m"]
@@ -132,8 +135,11 @@ def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> N
 def test_figures_tell_model_and_version(make: Make) -> None:
     registry = make(m=custom())
     registry.predict("m", [1])
+    registry.predict("m", [1])
     figures = {figure.name: figure for figure in registry.figures()}
-    assert figures["hotstart_model_calls_total"].value == 1
+    assert figures["hotstart_model_calls_total"].value == 2
+    assert figures["hotstart_model_misses_total"].value == 1
+    assert figures["hotstart_model_hits_total"].value == 1
     assert figures["hotstart_model_calls_total"].labels == {"model": "m", "version": "1"}
     assert figures["hotstart_model_memory_bytes"].kind == "gauge"
 

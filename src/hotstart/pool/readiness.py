@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotstart.errors import HotstartError, NotReady
+from hotstart.errors import HotstartError
 from hotstart.pool.instance import Instance
 from hotstart.pool.loading import LoadedModel
 from hotstart.pool.status import Status
@@ -89,13 +89,9 @@ class Readiness:
 
     async def ready(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without holding up the event loop."""
-        from hotstart.pool.waiting import until_ready  # who awaits has imported asyncio
+        from hotstart.pool.waiting import ready_within  # who awaits has imported asyncio
 
-        try:
-            await until_ready(self._instance, timeout)
-        except NotReady:
-            return False
-        return True
+        return await ready_within(self._instance, timeout)
 
     def get_if_ready(self) -> Self | None:
         """Return this object if it answers at once, else None; never waits, starts nothing."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from hotstart.errors import NotReady
 from hotstart.pool.instance import Instance
 from hotstart.resources import available_cores
 
@@ -44,6 +45,15 @@ async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
             await asyncio.wait_for(settled, left)
         except asyncio.TimeoutError:
             raise instance.not_ready() from None
+
+
+async def ready_within(instance: Instance[Any], timeout: float | None) -> bool:
+    """Do what `until_ready` does; return whether it was in time, in place of NotReady."""
+    try:
+        await until_ready(instance, timeout)
+    except NotReady:
+        return False
+    return True
 
 
 async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False) -> T:

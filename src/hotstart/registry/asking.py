@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -109,8 +110,6 @@ class Asking(Shelf):
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
         """Do what `predict` does without holding up the event loop."""
-        import functools
-
         from hotstart.pool.waiting import in_thread  # who awaits has asyncio
 
         call = functools.partial(self.predict, name, inputs, key=key, timeout=timeout)
@@ -122,18 +121,18 @@ class Asking(Shelf):
         Raises:
             HotstartError: its load failed, for the reason it states.
         """
-        from hotstart.pool.waiting import until_ready
+        from hotstart.pool.waiting import ready_within
 
-        try:
-            await until_ready(self._record(name).choose(None).opened().instance, timeout)
-        except NotReady:
-            return False
-        return True
+        return await ready_within(self._record(name).choose(None).opened().instance, timeout)
 
     def _choose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
-        """The version itself, else its fallback, which is loaded meanwhile."""
+        """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""
+        if version.model is not None:  # whoever uses it leases it: one lease is enough
+            version.figures.tally.add("hits")
+            return _Chosen(version, None)
+        version.figures.tally.add("misses")
         spare = self._records.get(record.fallback) if record.fallback else None
-        if version.model is not None or spare is None:
+        if spare is None:
             version.wait(deadline.left)
             return _Chosen(version, None)
         second = spare.choose(None)

@@ -14,8 +14,8 @@ DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
 _COUNTERS = {
     "calls": ("hotstart_model_calls_total", "Calls that were answered or failed"),
     "errors": ("hotstart_model_errors_total", "Calls that failed"),
-    "hits": ("hotstart_model_hits_total", "Times it was asked for and was in memory"),
-    "misses": ("hotstart_model_misses_total", "Times it was asked for and was not in memory"),
+    "hits": ("hotstart_model_hits_total", "Times it was used or asked and was in memory"),
+    "misses": ("hotstart_model_misses_total", "Times it was wanted and was not in memory"),
     "fallbacks": ("hotstart_model_fallbacks_total", "Times its fallback was given in its place"),
     "shadowed": ("hotstart_model_shadow_calls_total", "Calls repeated on it as a shadow"),
     "shadow errors": ("hotstart_model_shadow_errors_total", "Repeated calls that failed"),

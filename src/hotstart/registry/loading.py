@@ -32,6 +32,7 @@ class Loading(Shelf):
         """Do what `load_all` does for the models `names`, their fallbacks and shadows."""
         import asyncio
 
+        names = list(names)
         started = self._start(names)
         await asyncio.gather(*(_settle(version, timeout) for version in started))
         return self._entries_of(names)
@@ -40,7 +41,7 @@ class Loading(Shelf):
         self, names: Iterable[str], timeout: float | None = None
     ) -> dict[str, Entry]:
         """Do what `load_selected` does where there is no event loop."""
-        deadline = Deadline(timeout)
+        names, deadline = list(names), Deadline(timeout)
         for version in self._start(names):
             try:
                 version.wait(deadline.left)
@@ -145,7 +146,7 @@ class Loading(Shelf):
             version.wait(deadline.left)
 
     def _entries_of(self, names: Iterable[str]) -> dict[str, Entry]:
-        return {name: self._records[name].entry for name in list(names)}
+        return {name: self._records[name].entry for name in names}
 
 
 async def _settle(version: Version, timeout: float | None) -> None:

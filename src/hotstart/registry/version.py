@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple
 
 from hotstart.deadline import Deadline
-from hotstart.errors import HotstartError, LoadFailed, MissingExtra, NotReady
+from hotstart.errors import HotstartError, LoadFailed, MissingExtra
 from hotstart.registry.figures import Uses, VersionFigures
 from hotstart.registry.opening import Opened
 from hotstart.types import State
@@ -141,7 +141,6 @@ class Version:
     def use(self, timeout: float | None = None) -> Iterator[Any]:
         """Yield what callers get; it is not unloaded within. Raises as `wait`."""
         opened = self.opened()
-        self.figures.tally.add("hits" if self.model is not None else "misses")
         with opened.instance.lease(timeout, texts=0) as loaded:
             self.count_use()
             yield opened.give(loaded)
@@ -189,10 +188,6 @@ class Version:
         """Give its memory back once the calls in flight end."""
         if self._opened is not None:
             self._opened.instance.unload()
-
-    def not_ready(self) -> NotReady:
-        """Return the error that says how far its load is."""
-        return self.opened().instance.not_ready()
 
     def _hear(self, opened: Opened, state: State, reason: str) -> None:
         """Note a change, under the instance's lock: what callers get changes with it."""
