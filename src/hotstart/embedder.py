@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hotstart.ahead import Ahead
 from hotstart.asking import Asking
 from hotstart.deadline import Deadline
 from hotstart.encoding import Encoding
-from hotstart.engines import entry_of
 from hotstart.errors import HotstartError, InvalidInput
 from hotstart.pool.model import Model
 from hotstart.pool.pool import Pool, default_pool
@@ -185,7 +185,7 @@ class Embedder(Readiness, Ahead, Asking):
             normalize_embeddings=normalize_embeddings,
             truncate_dim=self._truncate_dim if truncate_dim is None else truncate_dim,
         )
-        return encoding.answer(*self._vectors(encoding, timeout))
+        return encoding.answer(*self._vectors(encoding, timeout)[:2])
 
     def _vectors(self, encoding: Encoding, timeout: float | None) -> Made:
         if self._recall and encoding.texts:
@@ -201,18 +201,30 @@ class Embedder(Readiness, Ahead, Asking):
     ) -> Any:
         """Do what `encode` does without holding up the event loop: neither load nor computation.
 
-        Being cancelled harms nobody else who asks.
+        Calls that come together run together; a few texts never wait behind many. Being cancelled
+        harms nobody else who asks.
         """
-        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
+        return (await self.aanswer(inputs, timeout=timeout, **options)).vectors
 
+    async def aanswer(
+        self, inputs: str | Sequence[str], *, timeout: float | None = None, **options: Any
+    ) -> Embedding:
+        """Return what `aencode` does together with whose vectors they are, and of how many tokens.
+
+        Raises:
+            StillComputing: not within `timeout` seconds; what nobody awaits is not computed.
+            Overloaded: more waits for the model than may.
+            HotstartError: as `encode`.
+        """
         options.setdefault("truncate_dim", self._truncate_dim)
-        encoding, deadline = Encoding(inputs, **options), Deadline(timeout)
+        encoding = Encoding(inputs, **options)
         if self._recall and encoding.texts:
-            return encoding.answer(*await self._recall.avectors(encoding, timeout))
-        await until_ready(self._instance, timeout)
-        waits = entry_of(self._spec.engine).waits
-        made = await in_thread(self._vectors, encoding, deadline.left, waits=waits)
-        return encoding.answer(*made)
+            made = await self._recall.avectors(encoding, timeout)
+        elif encoding.runs_alone or self._model.waits:
+            made = await self._model.apart(partial(self._vectors, encoding), timeout)
+        else:
+            made = await self._model.together(encoding.prompted, encoding.texts, timeout)
+        return self._embedding(encoding, made)
 
     def answer(
         self,
@@ -248,8 +260,19 @@ class Embedder(Readiness, Ahead, Asking):
             given = {name: value for name, value in options.items() if name != "truncate_dim"}
             fallen = spare.answer(inputs, accept_fallback=True, timeout=deadline.left, **given)
             return fallen._replace(reason=error.facts)
-        space = self._cut(made.card.fingerprint)
-        return Embedding(encoding.answer(*made), self.model, self.engine, space, None)
+        return self._embedding(encoding, made)
+
+    def count_tokens(self, texts: Sequence[str], *, timeout: float | None = None) -> int | None:
+        """Return how many tokens of `texts` the model runs; None where its engine cannot tell.
+
+        Raises:
+            HotstartError: as `encode`.
+        """
+        return self._model.count(texts, timeout)
+
+    def _embedding(self, encoding: Encoding, made: Made) -> Embedding:
+        vectors, space = encoding.answer(*made[:2]), self._cut(made.card.fingerprint)
+        return Embedding(vectors, self.model, self.engine, space, None, made.tokens)
 
     def _cut(self, fingerprint: str) -> str:
         return f"{fingerprint}-{self._truncate_dim}" if self._truncate_dim else fingerprint

@@ -18,7 +18,12 @@ _ROLES = ("query", "document")  # prompt names that every model has, empty where
 
 
 class Encoding:
-    """The arguments of `Embedder.encode`, which says what they mean. Raises InvalidInput."""
+    """The arguments of `Embedder.encode`, which says what they mean. Raises InvalidInput.
+
+    Attributes:
+        texts: to be embedded.
+        runs_alone: whether they are not to be run together with those of other calls.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Encoding:
         self.texts = check_texts([inputs] if isinstance(inputs, str) else inputs)
         self.batch_size = batch_size
         self.show_progress_bar = show_progress_bar
+        self.runs_alone = bool(batch_size) or show_progress_bar or len(self.texts) == 0
         self._prompt_name, self._prompt = prompt_name, prompt
         self._as_list = not convert_to_numpy
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)

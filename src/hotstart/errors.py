@@ -18,7 +18,8 @@ HotstartError
 │   └── TypesRefused                 a skops file with types that nobody said to trust
 ├── ReadinessError                   a model on its way into memory
 │   ├── NotReady (TimeoutError)      not within the caller's deadline
-│   ├── StillComputing (TimeoutError)  nor were the vectors, which somebody else computes
+│   ├── StillComputing (TimeoutError)  nor were the vectors
+│   ├── Overloaded                   more waits for the model than may
 │   ├── LoadFailed                   the load itself failed; its cause is chained
 │   ├── LoadTimeout                  the load took longer than it may
 │   ├── CheckFailed                  it was loaded and answers wrongly
@@ -266,12 +267,29 @@ class NotReady(ReadinessError, TimeoutError):
 
 
 class StillComputing(ReadinessError, TimeoutError):
-    """Vectors that are being computed for somebody else too were not there `after` seconds."""
+    """The vectors of `texts` texts were not there `after` seconds; `kept` when they are done."""
 
-    def __init__(self, texts: int, *, after: float | None) -> None:
+    def __init__(self, texts: int, *, after: float | None, kept: bool = True) -> None:
         super().__init__(
             f"The vectors of {texts} texts were not computed within {after or 0.0:g} s",
-            "Ask again: they are kept when they are done; or give a longer timeout",
+            "Ask again: they are kept when they are done; or give a longer timeout"
+            if kept
+            else "Give a longer timeout, or ask for fewer at a time",
+        )
+
+
+class Overloaded(ReadinessError):
+    """So many `tokens` wait in a `lane` of the model that no more are taken.
+
+    Attributes:
+        retry_after: seconds in which what waits will have been computed, about.
+    """
+
+    def __init__(self, source: str, *, lane: str, tokens: int, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            f"Model {source!r} has about {tokens} tokens waiting in its {lane} lane",
+            f"Ask again in {retry_after:.0f} s, or add a replica",
         )
 
 

@@ -101,8 +101,8 @@ class Recall:
             begin = partial(self._cache.begin, encoding.texts, space)
             request = begin() if len(encoding.texts) <= _FEW else await in_thread(begin)
             if request.mine:
-                compute = self._compute(encoding, space, Deadline(None))
-                in_background(self._waits, self._cache.fulfil, request, space, compute)
+                compute = self._together(encoding, space)
+                in_background(True, self._cache.fulfil, request, space, compute)
             if not await all_done(request.awaited.values(), deadline.left):
                 raise StillComputing(len(encoding.texts), after=timeout)
             try:
@@ -172,6 +172,17 @@ class Recall:
             return self._model.embed(
                 len(texts), lambda card: prompted, encoding.batch_size, deadline.left
             )
+
+        return compute
+
+    def _together(self, encoding: Encoding, space: Space) -> Compute:
+        """The same, run together with other calls, for whose end its thread waits."""
+        if self._waits or encoding.runs_alone:
+            return self._compute(encoding, space, Deadline(None))
+
+        def compute(texts: Sequence[str]) -> Made:
+            prompted = [space.prompt + text for text in texts]
+            return self._model.submit(lambda card: prompted, prompted).result()
 
         return compute
 

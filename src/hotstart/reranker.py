@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from hotstart.deadline import Deadline
 from hotstart.pool.model import Model
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.readiness import Readiness
@@ -198,11 +198,10 @@ class Reranker(Readiness):
         count = len(scoring.pairs)
         with bar("Reranking", count, shown=scoring.show_progress_bar) as advance:
             made = self._model.embed(count, scoring.asked, scoring.batch_size, timeout, advance)
-        return scoring.answer(*made)
+        return scoring.answer(*made[:2])
 
     async def _ascored(self, scoring: Scoring, timeout: float | None) -> Any:
-        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
-
-        deadline = Deadline(timeout)
-        await until_ready(self._instance, timeout)
-        return await in_thread(self._scored, scoring, deadline.left)
+        if scoring.runs_alone:
+            return await self._model.apart(partial(self._scored, scoring), timeout)
+        made = await self._model.together(scoring.asked, scoring.pairs, timeout)
+        return scoring.answer(*made[:2])

@@ -49,7 +49,12 @@ ACTIVATIONS: dict[str, Callable[[Logits], Logits]] = {
 
 
 class Scoring:
-    """The arguments of `Reranker.predict`, which says what they mean. Raises InvalidInput."""
+    """The arguments of `Reranker.predict`, which says what they mean. Raises InvalidInput.
+
+    Attributes:
+        pairs: to be scored.
+        runs_alone: whether they are not to be run together with those of other calls.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Scoring:
         self.pairs = check_pairs([inputs] if self._alone else inputs)
         self.batch_size = batch_size
         self.show_progress_bar = show_progress_bar
+        self.runs_alone = bool(batch_size) or show_progress_bar or not self.pairs
         self._activation = activation
 
     def asked(self, card: Card) -> list[tuple[str, str]]:

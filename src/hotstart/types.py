@@ -78,10 +78,15 @@ class Card(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Vectors float32 (n, dimension), and the card of the model that made them."""
+    """Vectors float32 (n, dimension), and the card of the model that made them.
+
+    Attributes:
+        tokens: that were run for them; None where nobody counted.
+    """
 
     vectors: NDArray[np.float32]
     card: Card
+    tokens: int | None = None
 
 
 class Embedding(NamedTuple):
@@ -93,6 +98,7 @@ class Embedding(NamedTuple):
         engine: what runs it; None where nothing had to be computed.
         fingerprint: of their space. Vectors of different fingerprints are never compared.
         reason: why the fallback answered; None where the model itself did.
+        tokens: that were run for them; None where nobody counted, or a cache had them.
     """
 
     vectors: Any
@@ -100,6 +106,7 @@ class Embedding(NamedTuple):
     engine: str | None
     fingerprint: str
     reason: str | None
+    tokens: int | None = None
 
 
 class Graphs(NamedTuple):

@@ -38,6 +38,10 @@ class Engine(Protocol):
                 one that computes here takes the time it takes.
         """
 
+    def count(self, texts: Sequence[Any]) -> list[int] | None:
+        """Return how many tokens of each text are run, special ones included; None if it cannot
+        tell."""
+
     def figures(self) -> Iterable[Figure]:
         """Return what the engine counts, if anything."""
 

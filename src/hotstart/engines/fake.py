@@ -192,6 +192,10 @@ class FakeEngine:
             vectors[row] = _vector(text, self.dimension)
         return vectors
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many words each text has."""
+        return [len(text.split()) for text in texts]
+
     def figures(self) -> tuple[Figure, ...]:
         """Return nothing: it counts nothing."""
         return ()

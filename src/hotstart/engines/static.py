@@ -93,6 +93,10 @@ class StaticEngine:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
         return vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens of each text are averaged."""
+        return [len(tokens) for tokens in self._words.ids(texts)]
+
     def figures(self) -> tuple[Figure, ...]:
         """Return nothing: it counts nothing."""
         return ()

@@ -62,6 +62,11 @@ class TorchEngine:
             return np.empty((0, self.dimension), np.float32)
         return self._encode(list(texts), batch_size or _BATCH_SIZE)
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens of each text are run, special ones included."""
+        mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
+        return [int(row.sum()) for row in mask]
+
     def figures(self) -> tuple[Figure, ...]:
         """Return nothing: it counts nothing."""
         return ()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
 
 from hotstart.deadline import Deadline
 from hotstart.engines import entry_of
+from hotstart.errors import StillComputing
 from hotstart.models.facts import Facts
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.foresight import card_of, foresee, foresee_card
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from hotstart.metrics import Figure
 
+T = TypeVar("T")
+
 WINDOW = 1024
 """Texts that are tokenised and sorted by length together."""
 
@@ -34,6 +38,11 @@ class Model:
         self._spec = spec
         self._instance = instance
         self._last: Card | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its calls wait for another machine: those run side by side, not together."""
+        return entry_of(self._spec.engine).waits
 
     def facts(self) -> Facts:
         """Return its dimension and its limit, without loading it where that can be."""
@@ -113,8 +122,73 @@ class Model:
                 parts.append(np.empty((0, model.engine.dimension), np.float32))
             return Made(parts[0] if len(parts) == 1 else np.concatenate(parts), model.card)
 
+    def submit(
+        self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]
+    ) -> Future[Made]:
+        """Have the vectors of `inputs`, one at least, made together with those of other calls.
+
+        Args:
+            asked: gives them as the model is to see them, as the `texts` of `embed`.
+            inputs: as they came.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        from hotstart.pool.batching import lanes_of  # a single thread needs none
+
+        return lanes_of(self._instance).submit(asked, inputs)
+
+    async def together(
+        self,
+        asked: Callable[[Card], Sequence[Asked]],
+        inputs: Sequence[Asked],
+        timeout: float | None = None,
+    ) -> Made:
+        """Do what `submit` does once the model is ready, and await the vectors.
+
+        Raises:
+            NotReady: the model was not ready in time; its load goes on.
+            StillComputing: nor were the vectors; they are not computed any more.
+            Overloaded: too much waits already.
+        """
+        from hotstart.pool.waiting import all_done, until_ready  # who awaits has asyncio
+
+        deadline, count = Deadline(timeout), len(inputs)
+        await until_ready(self._instance, timeout)
+        with span("embed", model=self._spec.source, engine=self._spec.engine, texts=count):
+            made = self.submit(asked, inputs)
+            try:
+                if not await all_done([made], deadline.left):
+                    raise StillComputing(count, after=timeout, kept=False)
+                self._last = made.result().card
+                return made.result()
+            finally:
+                made.cancel()  # where it is not done nobody waits for it any more
+
+    async def apart(self, call: Callable[[float | None], T], timeout: float | None = None) -> T:
+        """Return what `call` returns, a worker thread's, given the seconds that are left once the
+        model is ready."""
+        from hotstart.pool.waiting import in_thread, until_ready
+
+        deadline = Deadline(timeout)
+        await until_ready(self._instance, timeout)
+        return await in_thread(call, deadline.left, waits=self.waits)
+
+    def count(self, texts: Sequence[str], timeout: float | None = None) -> int | None:
+        """Return how many tokens `texts` are to the model, None where it cannot tell.
+
+        Raises:
+            HotstartError: as `embed`.
+        """
+        with self._instance.lease(timeout, texts=0) as model:
+            counts = model.engine.count(texts)
+            return None if counts is None else sum(counts)
+
     def figures(self) -> Iterator[Figure]:
-        """Yield what its engine counts, if it is loaded."""
+        """Yield what its engine counts, if it is loaded, and its lanes."""
         model = self._instance.peek()
         if model is not None:
             yield from model.engine.figures()
+        from hotstart.pool.batching import lanes_of  # a single thread needs none
+
+        yield from lanes_of(self._instance).figures()

@@ -81,6 +81,9 @@ class RemoteEngine:
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
 
+    def count(self, texts: Sequence[str]) -> None:
+        """Return None: the other machine counts them."""
+
     def figures(self) -> Iterator[Figure]:
         """Yield requests, retries, failures, latency and the state of the circuit."""
         return self._client.figures()

@@ -1,0 +1,248 @@
+"""Calls that arrive together run together, each model's in lanes with a thread of their own.
+
+call ──submit──▶ lane ──next run (pure: lanes.py)──▶ the engine, once ──▶ each call its vectors
+
+A thread begins with the first call and ends when nobody has asked for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from hotstart.errors import Overloaded
+from hotstart.metrics import Figure, Histogram, Tally
+from hotstart.pool.call import Call
+from hotstart.pool.instance import Instance
+from hotstart.pool.lanes import LANES, Lane, lane_for, next_run
+from hotstart.pool.loading import LoadedModel
+from hotstart.types import Asked, Card, Made
+
+Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
+
+_IDLE = 10.0  # seconds after which a thread that nobody asked ends
+_FIRST_RATE = 5000.0  # tokens a second, until a run has told
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+class _Part(NamedTuple):
+    """The texts `start` to `stop` of a call."""
+
+    call: Call
+    start: int
+    stop: int
+
+
+class Queue:
+    """One lane of one model. Safe from any thread."""
+
+    def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
+        self._name, self._lane, self._lease = name, lane, lease
+        self._changed = threading.Condition()
+        self._calls: deque[Call] = deque()
+        self._waiting = 0  # tokens
+        self._running = 0  # texts
+        self._served = False
+        self._rate = _FIRST_RATE
+        self._tally, self._waits, self._sizes = Tally(), Histogram(), Histogram(_SIZES)
+
+    def put(self, call: Call) -> None:
+        """Have `call` run with what waits beside it.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        with self._changed:
+            if self._waiting + call.weight > self._lane.room and self._waiting:
+                self._tally.add("refused")
+                after = max(1.0, self._waiting / self._rate)
+                waiting = self._waiting
+                raise Overloaded(
+                    self._name, lane=self._lane.name, tokens=waiting, retry_after=after
+                )
+            self._calls.append(call)
+            self._waiting += call.weight
+            if self._served:
+                self._changed.notify()
+            else:
+                self._served = True
+                threading.Thread(target=self._serve, name="hotstart-lane", daemon=True).start()
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what waits, runs and was done."""
+        labels = {"lane": self._lane.name}
+        now = {
+            "waiting": ("Calls that wait", len(self._calls)),
+            "waiting_tokens": ("Tokens that wait, about", self._waiting),
+            "running": ("Texts that are run at this moment", self._running),
+        }
+        for name, (told, value) in now.items():
+            yield Figure(f"hotstart_queue_{name}", "gauge", told, value, labels)
+        for name, told in _COUNTED.items():
+            yield Figure(f"hotstart_queue_{name}_total", "counter", told, self._tally[name], labels)
+        waits, sizes = self._waits.read(), self._sizes.read()
+        yield Figure(
+            "hotstart_queue_wait_seconds", "histogram", "Time to a call's first run", waits, labels
+        )
+        yield Figure("hotstart_queue_run_texts", "histogram", "Texts run together", sizes, labels)
+
+    def _serve(self) -> None:
+        while run := self._next():
+            began = time.perf_counter()
+            self._run(run)
+            weight = sum(sum(call.tokens[start:stop]) for call, start, stop in run)
+            took = max(time.perf_counter() - began, 1e-6)
+            self._rate += 0.2 * (weight / took - self._rate)
+
+    def _next(self) -> list[_Part]:
+        """Wait for calls and return what runs next; nothing once nobody has asked for a while."""
+        with self._changed:
+            self._running = 0
+            self._drop_unawaited()
+            while not self._calls:
+                if not self._changed.wait(_IDLE) and not self._calls:
+                    self._served = False
+                    return []
+                self._drop_unawaited()
+            waiting = ((call.tokens, call.begun) for call in self._calls)
+            run = [self._begin(*share) for share in next_run(waiting, self._lane.run)]
+            while self._calls and self._calls[0].begun == len(self._calls[0].tokens):
+                self._calls.popleft()
+            self._running = sum(part.stop - part.start for part in run)
+            self._sizes.observe(self._running)
+            return run
+
+    def _begin(self, number: int, start: int, stop: int) -> _Part:
+        call = self._calls[number]
+        if start == 0:
+            self._waits.observe((time.time_ns() - call.came) / 1e9)
+        call.begun = stop
+        self._waiting -= sum(call.tokens[start:stop])
+        return _Part(call, start, stop)
+
+    def _drop_unawaited(self) -> None:
+        """Calls whose deadline is over, or whose caller has gone, are not computed in vain."""
+        if any(call.future.done() for call in self._calls):
+            kept = deque(call for call in self._calls if not call.future.done())
+            self._tally.add("dropped", len(self._calls) - len(kept))
+            self._calls = kept
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        self._waiting = sum(sum(call.tokens[call.begun :]) for call in self._calls)
+
+    def _run(self, run: Sequence[_Part]) -> None:
+        """Run all at once; where that fails each on its own, so that one harms no other."""
+        try:
+            made = self._embed(run)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+            if len(run) > 1:
+                for part in run:
+                    self._run([part])
+            else:
+                run[0].call.fail(error)
+            return
+        for part, vectors in zip(run, made, strict=True):
+            self._tally.add("texts", part.stop - part.start)
+            if not part.call.take(vectors):
+                self._put_back(part.call)
+            elif part.call.future.done():
+                self._tally.add("calls")
+
+    def _embed(self, run: Sequence[_Part]) -> list[Made]:
+        began = time.time_ns()
+        with self._lease(None, sum(part.stop - part.start for part in run)) as model:
+            asked: list[Asked] = []
+            for call, start, stop in run:
+                asked += call.asked(model.card)[start:stop]
+            entered = time.time_ns()
+            vectors = model.engine.embed(asked)
+            counts = model.engine.count(asked)
+        for part in run:
+            part.call.trace(began, entered, model.engine.name, len(asked))
+        return [
+            Made(vectors[rows].copy(), model.card, None if counts is None else sum(counts[rows]))
+            for rows in _rows(run)
+        ]
+
+    def _put_back(self, call: Call) -> None:
+        """Have all of it run again."""
+        with self._changed:
+            if call not in self._calls:
+                self._calls.appendleft(call)
+            self._count_waiting()
+
+
+_COUNTED = {
+    "calls": "Calls that were answered",
+    "texts": "Texts that were run",
+    "refused": "Calls refused because too much waited",
+    "dropped": "Calls not run because nobody awaited them any more",
+}
+
+
+class Lanes:
+    """The queues of one model."""
+
+    def __init__(self, instance: Instance[LoadedModel]) -> None:
+        # Weakly: the instance is what these are kept by.
+        held = weakref.ref(instance)
+
+        def lease(timeout: float | None, texts: int) -> AbstractContextManager[LoadedModel]:
+            living = held()
+            assert living is not None, "who waits for a model holds it"
+            return living.lease(timeout, texts)
+
+        self._queues = {lane.name: Queue(instance.name, lane, lease) for lane in LANES}
+
+    def submit(
+        self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]
+    ) -> Future[Made]:
+        """Have `inputs` run with what waits beside them; `asked` gives them as the model is to see
+        them. Overloaded where too much waits."""
+        call = Call(asked, inputs)
+        self._queues[lane_for(len(inputs), call.weight).name].put(call)
+        return call.future
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield the figures of each lane."""
+        for queue in self._queues.values():
+            yield from queue.figures()
+
+
+def _rows(run: Sequence[_Part]) -> Iterator[slice]:
+    """Which rows of a run's vectors are of each part."""
+    end = 0
+    for _, start, stop in run:
+        end += stop - start
+        yield slice(end - (stop - start), end)
+
+
+_known: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = weakref.WeakKeyDictionary()
+_knowing = threading.Lock()
+
+
+def lanes_of(instance: Instance[LoadedModel]) -> Lanes:
+    """Return the lanes of the model of `instance`, which all who ask it share."""
+    lanes = _known.get(instance)
+    if lanes is None:
+        with _knowing:
+            lanes = _known.setdefault(instance, Lanes(instance))
+    return lanes
+
+
+def _forget() -> None:
+    """In a forked child there are neither the threads nor those who wait."""
+    global _known, _knowing
+    _known, _knowing = weakref.WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,289 @@
+"""Calls that arrive together run together; one harms no other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+
+from golden import RERANKERS
+from hotstart import Embedder, Reranker
+from hotstart.engines.fake import rehearsal
+from hotstart.errors import InvalidInput, Overloaded, StillComputing
+from hotstart.metrics import Distribution
+from hotstart.pool import batching
+from hotstart.pool.batching import Queue, lanes_of
+from hotstart.pool.call import Call
+from hotstart.pool.lanes import Lane
+from hotstart.pool.loading import LoadedModel
+from hotstart.pool.pool import Pool
+from hotstart.types import Card, Made
+
+Asked = Callable[[Card], Sequence[str]]
+
+
+class Slow:
+    """An engine that counts its runs, each of which waits to be let go."""
+
+    name, dimension = "slow", 2
+
+    def __init__(self) -> None:
+        self.runs: list[list[str]] = []
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.poison = ""
+
+    def embed(self, texts: Sequence[Any], *_: object) -> Any:
+        self.runs.append(list(texts))
+        self.entered.release()
+        assert self.gate.acquire(timeout=10)
+        if self.poison in texts and self.poison:
+            raise RuntimeError(f"{self.poison} cannot be embedded")
+        return np.array([[len(text), hash(text) % 1000] for text in texts], np.float32)
+
+    def count(self, texts: Sequence[Any]) -> list[int]:
+        return [1 for _ in texts]
+
+    def figures(self) -> tuple[()]:
+        return ()
+
+    def close(self) -> None: ...
+
+
+class Model:
+    """A queue over a slow engine, whose fingerprint may change."""
+
+    def __init__(self, room: int = 1_000_000, run: int = 10_000) -> None:
+        self.engine = Slow()
+        self.fingerprint = "one"
+        lane = Lane("bulk", float("inf"), float("inf"), run=run, room=room)
+        self.queue = Queue("slow", lane, self.lease)
+
+    @contextmanager
+    def lease(self, timeout: float | None, texts: int) -> Any:
+        card = Card(2, None, {"query": "q: "}, None, self.fingerprint)
+        yield LoadedModel(self.engine, card, None)
+
+    def put(
+        self, *texts: str, asked: Callable[[Card], Sequence[str]] | None = None
+    ) -> Future[Made]:
+        call = Call(asked or (lambda card: texts), texts)
+        self.queue.put(call)
+        return call.future
+
+    def figure(self, name: str) -> Any:
+        return next(f.value for f in self.queue.figures() if f.name == f"hotstart_queue_{name}")
+
+
+def test_what_comes_while_a_run_is_under_way_runs_together_after_it() -> None:
+    model = Model()
+    first = model.put("a")
+    assert model.engine.entered.acquire(timeout=5)
+    later = [model.put("b", "c"), model.put("d")]
+    assert model.figure("waiting") == 2
+    model.engine.gate.release(2)
+    assert first.result(5).vectors.shape == (1, 2)
+    made = [future.result(5) for future in later]
+    assert model.engine.runs == [["a"], ["b", "c", "d"]]
+    assert [len(each.vectors) for each in made] == [2, 1]
+    assert made[0].vectors.tolist() == [[1, hash("b") % 1000], [1, hash("c") % 1000]]
+    assert [each.tokens for each in made] == [2, 1]
+    assert (model.figure("calls_total"), model.figure("texts_total")) == (3, 4)
+    sizes: Distribution = model.figure("run_texts")
+    assert (sizes.total, sizes.sum) == (2, 4)
+
+
+def test_one_call_s_failure_is_its_own() -> None:
+    model = Model()
+    model.engine.poison = "poison"
+
+    def refused(card: Card) -> list[str]:
+        raise InvalidInput("prompt_name", got="x", expected="query")
+
+    model.put("a")
+    assert model.engine.entered.acquire(timeout=5)
+    good, bad, wrong = model.put("b"), model.put("poison"), model.put("c", asked=refused)
+    model.engine.gate.release(10)
+    assert good.result(5).vectors.shape == (1, 2)
+    with pytest.raises(RuntimeError, match="poison"):
+        bad.result(5)
+    with pytest.raises(InvalidInput, match="prompt_name"):
+        wrong.result(5)
+
+
+def test_what_nobody_awaits_any_more_is_not_computed() -> None:
+    model = Model()
+    model.put("a")
+    assert model.engine.entered.acquire(timeout=5)
+    gone, kept = model.put("b"), model.put("c")
+    gone.cancel()
+    model.engine.gate.release(2)
+    kept.result(5)
+    assert model.engine.runs == [["a"], ["c"]]
+    assert model.figure("dropped_total") == 1
+
+
+def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
+    model = Model(room=20)
+    model.put("a" * 400)  # a single call of any size is taken
+    assert model.engine.entered.acquire(timeout=5)
+    waits = model.put("b" * 40)
+    with pytest.raises(Overloaded, match="bulk lane") as caught:
+        model.put("c" * 40)
+    assert caught.value.retry_after >= 1
+    assert model.figure("refused_total") == 1
+    model.engine.gate.release(2)
+    waits.result(5)
+    model.engine.gate.release()
+    model.put("d" * 40).result(5)
+
+
+def test_a_long_call_runs_in_parts_and_what_fails_of_it_ends_it() -> None:
+    model = Model(run=6)
+    whole = model.put("a", "b", "c", "d", "e")  # two tokens each, about
+    model.engine.gate.release(2)
+    assert whole.result(5).vectors[:, 0].tolist() == [1] * 5
+    assert model.engine.runs == [["a", "b", "c"], ["d", "e"]]
+    model.engine.poison = "b"
+    broken = model.put("a", "b", "c", "d", "e")
+    model.engine.gate.release(2)
+    with pytest.raises(RuntimeError):
+        broken.result(5)
+    model.engine.gate.release(2)
+    model.put("f").result(5)
+    assert ["d", "e"] not in model.engine.runs[3:]
+
+
+def test_a_call_has_vectors_of_one_space_though_the_model_is_loaded_anew_within_it() -> None:
+    model = Model(run=6)
+    whole = model.put("a", "b", "c", "d")
+    assert model.engine.entered.acquire(timeout=5)
+    model.fingerprint = "two"
+    model.engine.gate.release(4)
+    made = whole.result(5)
+    assert made.card.fingerprint == "two"
+    assert len(made.vectors) == 4
+
+
+def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_IDLE", 0.05)
+    others = set(threading.enumerate())
+    model = Model()
+    model.engine.gate.release(2)
+    model.put("a").result(5)
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - others:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    model.put("b").result(5)
+
+
+def test_a_model_has_one_pair_of_lanes_and_is_not_kept_by_them() -> None:
+    pool = Pool()
+    embedder = Embedder("fake:name=lanes", pool=pool)
+    other = Embedder("fake:name=lanes", pool=pool)
+    assert lanes_of(embedder._instance) is lanes_of(other._instance)
+    instance = weakref.ref(embedder._instance)
+    del embedder, other, pool
+    gc.collect()
+    assert instance() is None
+
+
+def test_embedders_that_are_awaited_together_run_together() -> None:
+    embedder = Embedder("fake:name=together,encode_seconds=0.05,dimension=4", pool=Pool())
+
+    async def ask() -> list[Any]:
+        await embedder.aencode("first")
+        return await asyncio.gather(*(embedder.aencode(f"text {n}") for n in range(20)))
+
+    began = time.perf_counter()
+    vectors = asyncio.run(ask())
+    assert time.perf_counter() - began < 0.6  # one after the other they would take a second
+    for number, vector in enumerate(vectors):
+        assert np.array_equal(vector, embedder.encode(f"text {number}"))
+    told = asyncio.run(embedder.aanswer(["two words", "and three words"]))
+    assert told.tokens == 5 == embedder.count_tokens(["two words", "and three words"])
+    names = {figure.name for figure in embedder.figures()}
+    assert {"hotstart_queue_waiting", "hotstart_queue_run_texts"} <= names
+
+
+def test_a_deadline_ends_the_wait_and_the_work() -> None:
+    embedder = Embedder("fake:name=late,encode_seconds=0.2", pool=Pool())
+
+    async def ask() -> None:
+        await embedder.aencode("first")
+        under_way = asyncio.create_task(embedder.aencode("under way"))
+        await asyncio.sleep(0.02)
+        with pytest.raises(StillComputing, match="fewer at a time"):
+            await embedder.aencode("in vain", timeout=0.02)
+        await under_way
+        await embedder.aencode("after")
+
+    asyncio.run(ask())
+    assert rehearsal("late").embedded["in vain"] == 0
+
+
+def test_misses_of_a_cache_run_together_too() -> None:
+    embedder = Embedder(
+        "fake:name=cached-together,encode_seconds=0.05", cache="memory:1MB", pool=Pool()
+    )
+
+    async def ask() -> list[Any]:
+        await embedder.aencode("first")
+        return await asyncio.gather(*(embedder.aencode(f"text {n % 10}") for n in range(20)))
+
+    began = time.perf_counter()
+    asyncio.run(ask())
+    assert time.perf_counter() - began < 0.45
+    assert rehearsal("cached-together").embedded["text 3"] == 1
+
+
+def test_texts_of_a_real_model_have_the_vectors_they_have_alone() -> None:
+    embedder = Embedder()
+    texts = [f"{'many words of a sentence ' * (n % 7)}{n}" for n in range(60)]
+
+    async def ask() -> list[Any]:
+        one_by_one = [embedder.aencode(text) for text in texts]
+        return await asyncio.gather(*one_by_one, embedder.aencode(texts))
+
+    *alone, whole = asyncio.run(ask())
+    expected = embedder.encode(texts)
+    assert np.abs(np.stack(alone) - expected).max() < 1e-5
+    assert np.abs(whole - expected).max() < 1e-5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="asks for a fork")
+def test_a_forked_child_has_lanes_of_its_own() -> None:
+    embedder = Embedder("fake:name=forked-lanes", pool=Pool())
+    asyncio.run(embedder.aencode("parent"))
+    child = os.fork()
+    if child == 0:
+        done = False
+        with suppress(Exception):
+            done = asyncio.run(asyncio.wait_for(embedder.aencode("child"), 5)).shape == (8,)
+        os._exit(0 if done else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_reranker_s_calls_run_together() -> None:
+    name = next(n for n in sorted(RERANKERS.iterdir()) if (n / "scores.npy").exists()).name
+    reranker = Reranker(RERANKERS / name / "model", pool=Pool())
+    pairs = [("which cat?", f"the cat number {n}") for n in range(12)]
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(reranker.apredict(pair) for pair in pairs))
+
+    scores = asyncio.run(ask())
+    assert np.allclose(scores, reranker.predict(pairs), atol=1e-6)
