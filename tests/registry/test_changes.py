@@ -10,12 +10,12 @@ from hotstart.registry.changes import Change, Changes
 
 def change(name: str) -> Change:
     entry: Any = None
-    return Change(name, "1", "ready", "", entry)
+    return Change(name, "1", "ready", "", entry, 0.0)
 
 
 def test_changes_come_in_order_by_one_thread_of_their_own() -> None:
     changes, heard = Changes(), list[tuple[str, str]]()
-    changes.listen(lambda c: heard.append((c.name, threading.current_thread().name)))
+    changes.listen(Change, lambda c: heard.append((c.name, threading.current_thread().name)))
     for number in range(100):
         changes.note(change(str(number)))
     changes.close()
@@ -28,8 +28,8 @@ def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
     def fail(_: Change) -> None:
         raise RuntimeError("mine")
 
-    changes.listen(fail)
-    changes.listen(lambda c: heard.append(c.name))
+    changes.listen(Change, fail)
+    changes.listen(Change, lambda c: heard.append(c.name))
     changes.note(change("a"))
     changes.note(change("b"))
     changes.close()
@@ -41,7 +41,7 @@ def test_without_a_listener_there_is_no_thread_and_nothing_is_kept() -> None:
     changes, heard = Changes(), list[str]()
     changes.note(change("early"))
     assert "hotstart-changes" not in {thread.name for thread in threading.enumerate()}
-    changes.listen(lambda c: heard.append(c.name))
+    changes.listen(Change, lambda c: heard.append(c.name))
     changes.note(change("later"))
     changes.close()
     assert heard == ["later"]

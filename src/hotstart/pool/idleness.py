@@ -20,6 +20,12 @@ class IdleClock:
         self._lock = threading.Lock()
         self._touched = 0.0
         self._running = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        with self._lock:
+            self._stopped = True
 
     def touch(self) -> None:
         """Note that a use has ended."""
@@ -35,6 +41,7 @@ class IdleClock:
             self._running = left > 0
             if self._running:
                 self._set(left)
+            if self._running or self._stopped:
                 return
         self._unload_if_idle(f"not used for {self._seconds:g} s")
 

@@ -72,9 +72,11 @@ class Lifecycle(Generic[T]):
         self._backoff = Backoff(self.name)
         what = (self._stages, self._patience, self._load, self._close)
         self._serving = Serving(self._changed, *what)
-        self._idle_clock = (
-            None if self._keep_alive is None else IdleClock(self._keep_alive, self.unload_if_idle)
-        )
+        self._idle_clock = self._clock()
+
+    def _clock(self) -> IdleClock | None:
+        seconds = self._keep_alive
+        return None if seconds is None else IdleClock(seconds, self.unload_if_idle)
 
     @property
     def state(self) -> State:
@@ -91,6 +93,17 @@ class Lifecycle(Generic[T]):
         self._used_at = time.monotonic()
         if self._idle_clock:
             self._idle_clock.touch()
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        if seconds == self._keep_alive:
+            return
+        with self._changed:
+            if self._idle_clock:
+                self._idle_clock.stop()
+            self._keep_alive = seconds
+            self._idle_clock = self._clock()
+        self.touch()
 
     def not_ready(self) -> NotReady:
         """Return the error that says how far the load is."""

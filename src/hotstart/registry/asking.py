@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -99,21 +98,40 @@ class Asking(Shelf):
         """
         record, deadline = self._record(name), Deadline(timeout)
         chosen = self._choose(record, record.choose(key), deadline)
-        output = chosen.version.ask(inputs, deadline.left)
-        if record.shadow not in {None, chosen.version} and chosen.reason is None:
-            assert record.shadow is not None
-            self._shadows.send(record.shadow, inputs, output)
-        self._pool.room.look()
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
 
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
         """Do what `predict` does without holding up the event loop."""
-        from hotstart.pool.waiting import in_thread  # who awaits has asyncio
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.aask(inputs, deadline.left)
+        return self._answer(record, chosen, inputs, output)
 
-        call = functools.partial(self.predict, name, inputs, key=key, timeout=timeout)
-        return await in_thread(call, waits=True)
+    async def acall(
+        self,
+        name: str,
+        call: Callable[[Any, float | None], Awaitable[Any]],
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Return what `call` does with a model, counted and timed as `predict` is.
+
+        Args:
+            name: of an embedding model or a reranker.
+            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
+            key: of the request, by which the same version always answers.
+            timeout: seconds to wait for the model, and for `call`.
+
+        Raises:
+            HotstartError: as `get_model`, and as `call`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.call(call, deadline.left)
+        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
 
     async def ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
@@ -124,6 +142,21 @@ class Asking(Shelf):
         from hotstart.pool.waiting import ready_within
 
         return await ready_within(self._record(name).choose(None).opened().instance, timeout)
+
+    def _answer(self, record: Record, chosen: _Chosen, inputs: Any, output: Any) -> Prediction:
+        if record.shadow not in {None, chosen.version} and chosen.reason is None:
+            assert record.shadow is not None
+            self._shadows.send(record.shadow, inputs, output)
+        self._pool.room.look()
+        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+
+    async def _achoose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
+        """What `_choose` does; only where it may wait, a thread does."""
+        from hotstart.pool.waiting import in_thread  # who awaits has asyncio
+
+        if version.model is not None:
+            return self._choose(record, version, deadline)
+        return await in_thread(self._choose, record, version, deadline, waits=True)
 
     def _choose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
         """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""

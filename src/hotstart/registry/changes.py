@@ -1,4 +1,4 @@
-"""Changes of state, told to whoever wants to hear of them: in order, by a thread of their own."""
+"""Changes of state and steps of loads, told in order by a thread of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hotstart.registry.record import Entry
 from hotstart.registry.version import EntryStatus
@@ -23,6 +23,7 @@ class Change(NamedTuple):
         status: what that version is now.
         reason: why.
         entry: the model as a whole.
+        at: when, in seconds since the epoch.
     """
 
     name: str
@@ -30,34 +31,56 @@ class Change(NamedTuple):
     status: EntryStatus
     reason: str
     entry: Entry
+    at: float
+
+
+class Step(NamedTuple):
+    """What a load is doing.
+
+    Attributes:
+        name: of the model.
+        version: of it that is loaded.
+        stage: what is being done.
+        fraction: of the load that is done, 0 to 1.
+        at: when, in seconds since the epoch.
+    """
+
+    name: str
+    version: str
+    stage: str
+    fraction: float
+    at: float
+
+
+Event = Change | Step
 
 
 class Changes:
-    """Hands on changes. The thread begins with the first who listens.
+    """Hands on events. The thread begins with the first who listens.
 
     A callback may call the registry, and may take its time: changes wait for it, models do not.
     """
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[Change], object]] = []
-        self._waiting: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._callbacks: dict[type[Event], list[Callable[[Any], object]]] = {}
+        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def listen(self, callback: Callable[[Change], object]) -> None:
-        """Have `callback` called with each change from now on."""
+    def listen(self, what: type[Event], callback: Callable[[Any], object]) -> None:
+        """Have `callback` called with each event of that type from now on."""
         with self._lock:
-            self._callbacks.append(callback)
+            self._callbacks.setdefault(what, []).append(callback)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._tell, name="hotstart-changes", daemon=True
                 )
                 self._thread.start()
 
-    def note(self, change: Change) -> None:
-        """Hand on `change`; return at once."""
-        if self._callbacks:
-            self._waiting.put(change)
+    def note(self, event: Event) -> None:
+        """Hand on `event`; return at once."""
+        if type(event) in self._callbacks:
+            self._waiting.put(event)
 
     def close(self) -> None:
         """Tell what was noted, and end."""
@@ -68,9 +91,9 @@ class Changes:
                 thread.join()
 
     def _tell(self) -> None:
-        while (change := self._waiting.get()) is not None:
-            for callback in list(self._callbacks):
+        while (event := self._waiting.get()) is not None:
+            for callback in list(self._callbacks[type(event)]):
                 try:
-                    callback(change)
+                    callback(event)
                 except Exception:
-                    logger.exception("A callback failed on a change of %s", change.name)
+                    logger.exception("A callback failed on a change of %s", event.name)

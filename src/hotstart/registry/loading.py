@@ -53,6 +53,16 @@ class Loading(Shelf):
         """Begin to load the model `name`; return at once."""
         self._start([name])
 
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """Have a model unloaded `seconds` after the end of its last use from now on.
+
+        Args:
+            name: of the model, whose every version that requests are led to is meant.
+            seconds: 0 for at once; None for never for want of use.
+        """
+        for version in self._record(name).wanted:
+            version.keep_alive(seconds)
+
     def unload(self, name: str) -> None:
         """Give a model's memory back, of all its versions, once the calls in flight have ended.
 

@@ -7,7 +7,7 @@ the instance. Of every other kind callers get the object itself.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.kinds import kind_named
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hotstart.pool.loading import LoadedModel
 
 Ask = Callable[[Any, Any, "float | None"], Any]
+AsyncAsk = Callable[[Any, Any, "float | None"], Awaitable[Any]]
 Give = Callable[[Any], Any]
 
 
@@ -36,6 +37,7 @@ class Opened(NamedTuple):
         give: what callers get, of what the instance holds.
         ask: the answer of what callers get, to inputs, within so many seconds.
         size: about how many bytes it takes while it is loaded.
+        async_ask: the same as `ask` without holding up the event loop; None where a thread asks.
     """
 
     key: Hashable
@@ -43,6 +45,7 @@ class Opened(NamedTuple):
     size: Callable[[], int]
     give: Give
     ask: Ask
+    async_ask: AsyncAsk | None = None
 
 
 class Holding:
@@ -109,7 +112,8 @@ def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Op
     instance = pool.hold(spec, recipe, _limits(config))
     make = functools.partial(face.make, config, spec.source, pool=pool, **options)
     made = functools.cache(make)
-    return _opened(spec, instance, pool, lambda loaded: made(), face.ask)
+    opened = _opened(spec, instance, pool, lambda loaded: made(), face.ask)
+    return opened._replace(async_ask=face.async_ask)
 
 
 def _embedder(config: ModelConfig, source: str, **options: Any) -> Any:
@@ -131,6 +135,14 @@ def _encode(model: Any, inputs: Any, timeout: float | None) -> Any:
 
 def _score(model: Any, inputs: Any, timeout: float | None) -> Any:
     return model.predict(inputs, timeout=timeout)
+
+
+async def _aencode(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return await model.aencode(inputs, timeout=timeout)
+
+
+async def _ascore(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return await model.apredict(inputs, timeout=timeout)
 
 
 def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask: Ask) -> Opened:
@@ -177,10 +189,11 @@ class _Face(NamedTuple):
 
     make: Callable[..., Any]
     ask: Ask
+    async_ask: AsyncAsk
     check: CheckLoaded
 
 
 _FACES = {
-    "embedding": _Face(_embedder, _encode, check_vectors),
-    "reranker": _Face(_reranker, _score, check_scores),
+    "embedding": _Face(_embedder, _encode, _aencode, check_vectors),
+    "reranker": _Face(_reranker, _score, _ascore, check_scores),
 }

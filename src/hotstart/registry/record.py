@@ -30,6 +30,7 @@ class Entry(NamedTuple):
         route: the share of requests that each version answers.
         last_error: why the last load, or reload, failed: of the version that serves, else of
             another that requests are led to; None after ones that went well.
+        can_roll_back: whether the route was another before.
         serving: where uses and memory are counted.
     """
 
@@ -43,6 +44,7 @@ class Entry(NamedTuple):
     versions: tuple[str, ...]
     route: Mapping[str, float]
     last_error: HotstartError | None
+    can_roll_back: bool
     serving: tuple[Version, ...]
 
     @property
@@ -150,6 +152,7 @@ class Record:
                 version=leading,
                 versions=tuple(self._versions),
                 route=self._route,
+                can_roll_back=bool(self._before),
                 last_error=account.error or self._first_error(),
                 serving=tuple(self._versions.values()),
             )

@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from hotstart.errors import UnknownModel
 from hotstart.metrics import Figure
 from hotstart.pool.pool import Pool
-from hotstart.registry.changes import Change, Changes
+from hotstart.registry.changes import Change, Changes, Step
 from hotstart.registry.configuration import ModelConfig, VersionConfig, check_name
 from hotstart.registry.opening import Opened, open_made, open_version
 from hotstart.registry.record import Entry, Record
@@ -37,6 +38,11 @@ class Shelf:
     def entries(self) -> dict[str, Entry]:
         """Return what is known of each model at this moment, by name."""
         return {name: record.entry for name, record in list(self._records.items())}
+
+    def entry(self, name: str) -> Entry:
+        """Return what is known of the model `name` at this moment. UnknownModel where there is
+        none."""
+        return self._record(name).entry
 
     def is_loaded(self, name: str) -> bool:
         """Return whether the model answers at once. UnknownModel where there is none."""
@@ -62,7 +68,11 @@ class Shelf:
 
         A thread of its own calls it, so that it may ask the registry whatever it likes.
         """
-        self._changes.listen(callback)
+        self._changes.listen(Change, callback)
+
+    def on_progress(self, callback: Callable[[Step], object]) -> None:
+        """Have `callback` called with each step of each load, in order with `on_change`'s."""
+        self._changes.listen(Step, callback)
 
     def figures(self) -> Iterator[Figure]:
         """Yield what is counted of each version, and what the models count themselves."""
@@ -157,7 +167,7 @@ class Shelf:
     def _configured(self, config: ModelConfig, label: str) -> Version:
         key = (config.name, label, next(self._serial), id(self))
         open_ = functools.partial(open_version, config, label, self._pool, key)
-        return Version(config.name, label, open_, self._changed)
+        return Version(config.name, label, open_, self._changed, self._stepped)
 
     def _made(
         self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
@@ -168,7 +178,7 @@ class Shelf:
         def open_() -> Opened:
             return open_made(name, kind, make, self._pool, key, pinned=pinned)
 
-        version = Version(name, label, open_, self._changed, held=pinned)
+        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
         version.opened()  # what cannot be is refused here
         return version
 
@@ -194,7 +204,10 @@ class Shelf:
             record.compose()
             account = version.account
             told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, record.entry))
+            self._changes.note(Change(*told, record.entry, time.time()))
+
+    def _stepped(self, version: Version, stage: str, fraction: float) -> None:
+        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
 
 
 def _forget(reference: weakref.ref[Shelf]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
 from hotstart.registry.figures import Uses, VersionFigures
 from hotstart.registry.opening import Opened
 from hotstart.types import State
+
+T = TypeVar("T")
 
 EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
 
@@ -54,6 +56,7 @@ class Version:
     Args:
         open_: gives its instance, and how that is used.
         changed: called with each change, under the instance's lock.
+        stepped: called with each step of a load and the fraction done, by the thread that loads.
         held: whether the program holds the model itself, so that there is never a wait for it.
     """
 
@@ -63,6 +66,7 @@ class Version:
         label: str,
         open_: Callable[[], Opened],
         changed: Callable[[Version], None],
+        stepped: Callable[[Version, str, float], None],
         *,
         held: bool = False,
     ) -> None:
@@ -71,7 +75,7 @@ class Version:
         self.account = Account()
         self._uses = Uses()
         self.count_use = self._uses.count
-        self._open, self._changed = open_, changed
+        self._open, self._changed, self._stepped = open_, changed, stepped
         self._opening = threading.Lock()
         self._loads = 0
         self._opened: Opened | None = None
@@ -103,6 +107,7 @@ class Version:
                 if self._opened is None:
                     opened = self._open_it()
                     opened.instance.listen_states(functools.partial(self._hear, opened))
+                    opened.instance.listen(functools.partial(self._stepped, self))
                     self._opened = opened
         return self._opened
 
@@ -147,11 +152,37 @@ class Version:
 
     def ask(self, inputs: Any, timeout: float | None = None) -> Any:
         """Return its answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
-        deadline, began = Deadline(timeout), time.perf_counter()
+        deadline = Deadline(timeout)
+        with self._counted(), self.use(timeout) as model:
+            return self.opened().ask(model, inputs, deadline.left)
+
+    async def aask(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Do what `ask` does without holding up the event loop."""
+        from hotstart.pool.waiting import in_thread  # who awaits has asyncio
+
+        ask = self.opened().async_ask
+        if ask is None:
+            return await in_thread(self.ask, inputs, timeout, waits=True)
+        return await self.call(functools.partial(_turned, ask, inputs), timeout)
+
+    async def call(
+        self, call: Callable[[Any, float | None], Awaitable[T]], timeout: float | None = None
+    ) -> T:
+        """Return what `call` does, given the model and the seconds left; counted and timed.
+
+        The model is one of hotstart's own, which waits for its load itself.
+        """
+        opened = self.opened()
+        with self._counted():
+            self.count_use()
+            return await call(opened.give(None), timeout)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        began = time.perf_counter()
         self.figures.tally.add("calls")
         try:
-            with self.use(timeout) as model:
-                return self.opened().ask(model, inputs, deadline.left)
+            yield
         except BaseException:
             self.figures.tally.add("errors")
             raise
@@ -184,6 +215,10 @@ class Version:
             self._note(self.account._replace(error=error))
             raise
 
+    def keep_alive(self, seconds: float | None) -> None:
+        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        self.opened().instance.keep_alive(seconds)
+
     def unload(self) -> None:
         """Give its memory back once the calls in flight end."""
         if self._opened is not None:
@@ -207,3 +242,12 @@ class Version:
     def _note(self, account: Account) -> None:
         self.account = account
         self._changed(self)
+
+
+def _turned(
+    ask: Callable[[Any, Any, float | None], Awaitable[T]],
+    inputs: Any,
+    model: Any,
+    timeout: float | None,
+) -> Awaitable[T]:
+    return ask(model, inputs, timeout)

@@ -1,0 +1,115 @@
+"""A registry asked from an event loop, and what it tells of its loads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from hotstart import ModelRegistry
+from hotstart.errors import InvalidInput, NotReady, UnknownModel
+from hotstart.pool.pool import Pool
+from hotstart.registry.changes import Change, Step
+from hotstart.registry.configuration import read_config
+
+
+def registry(**models: dict[str, Any]) -> ModelRegistry:
+    return ModelRegistry(read_config({"models": models}), pool=Pool())
+
+
+def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
+    held = registry(minilm={"source": "fake:encode_seconds=0.05,name=counted"})
+
+    async def ask() -> list[Any]:
+        await held.apredict("minilm", "first")
+        asked = (held.apredict("minilm", f"text {n}") for n in range(20))
+        return list(await asyncio.gather(*asked))
+
+    began = time.perf_counter()
+    answers = asyncio.run(ask())
+    assert time.perf_counter() - began < 0.6
+    assert {answer.model for answer in answers} == {"minilm"}
+    assert answers[0].output.shape == (8,)
+    [version] = held.entry("minilm").serving
+    assert version.figures.tally["calls"] == 21 == version.uses
+    assert version.figures.latency.read().total == 21
+
+
+def test_what_is_called_with_the_model_is_counted_and_its_fallback_answers() -> None:
+    held = registry(
+        broken={"source": "fake:fail_loads=99,name=broken", "kind": "embedding"},
+        ready={"source": "fake:name=ready"},
+    )
+
+    async def dimension(model: Any, timeout: float | None) -> int:
+        return len(await model.aencode("text", timeout=timeout))
+
+    answer = asyncio.run(held.acall("ready", dimension, timeout=5))
+    assert (answer.output, answer.model, answer.version, answer.reason) == (8, "ready", "1", None)
+    with pytest.raises(Exception, match="set to fail"):
+        asyncio.run(held.acall("broken", dimension))
+    with pytest.raises(UnknownModel):
+        asyncio.run(held.acall("none", dimension))
+    with pytest.raises(UnknownModel):
+        held.entry("none")
+
+
+def test_an_object_is_asked_by_a_thread() -> None:
+    held = registry()
+    held.set_model("double", lambda number: number * 2)
+    assert asyncio.run(held.apredict("double", 21)).output == 42
+
+
+def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None:
+    held = registry(slow={"source": "fake:hang_load=true,name=slow-awaited"})
+
+    async def ask() -> None:
+        with pytest.raises(NotReady):
+            await held.apredict("slow", "text", timeout=0.05)
+
+    asyncio.run(ask())
+
+
+def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
+    held = registry(minilm={"source": "fake:load_seconds=0.05,name=stepped"})
+    heard: list[Any] = []
+    held.on_change(heard.append)
+    held.on_progress(heard.append)
+    held.load_all_sync()
+    held.close()
+    steps = [event for event in heard if isinstance(event, Step)]
+    assert [(step.name, step.version) for step in steps] == [("minilm", "1")] * len(steps)
+    assert steps
+    assert all(0 <= step.fraction <= 1 for step in steps)
+    states = [event.status for event in heard if isinstance(event, Change)]
+    assert states[:3] == ["unloaded", "loading", "ready"]
+    assert isinstance(heard[1], Change)
+    assert heard.index(steps[0]) == 2
+    assert [event.at for event in heard] == sorted(event.at for event in heard)
+
+
+def test_a_model_is_kept_as_long_as_was_said_last() -> None:
+    held = registry(minilm={"source": "fake:name=kept"})
+    held.load_all_sync()
+    held.keep_alive("minilm", 0.05)
+    deadline = time.monotonic() + 5
+    while held.is_loaded("minilm"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    held.keep_alive("minilm", 0.1)
+    held.load_all_sync()
+    held.keep_alive("minilm", None)
+    time.sleep(0.25)
+    assert held.is_loaded("minilm")
+
+
+def test_an_entry_says_whether_there_is_a_way_back() -> None:
+    held = registry(two={"versions": {"a": "fake:name=a", "b": "fake:name=b"}, "version": "a"})
+    assert not held.entry("two").can_roll_back
+    held.set_route("two", {"b": 1})
+    assert held.entry("two").can_roll_back
+    assert not held.rollback("two").can_roll_back
+    with pytest.raises(InvalidInput):
+        held.rollback("two")
