@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hotstart.reranker import Reranker
     from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
+    from hotstart.server import lifespan, router
     from hotstart.types import LoadingStrategy
 
 __version__ = "0.1.0"
@@ -34,7 +35,9 @@ __all__ = [
     "SearchIndex",
     "__version__",
     "get_embedding_provider",
+    "lifespan",
     "preload_embeddings",
+    "router",
 ]
 
 __getattr__ = lazy_names(
@@ -50,7 +53,9 @@ __getattr__ = lazy_names(
         "ResourceProfile": "hotstart.resources",
         "SearchIndex": "hotstart.search",
         "get_embedding_provider": "hotstart.provider",
+        "lifespan": "hotstart.server",
         "preload_embeddings": "hotstart.provider",
+        "router": "hotstart.server",
     },
 )
 

@@ -56,6 +56,11 @@ class Ahead:
         """
         return await self._ahead.is_fetched(Encoding(text, prompt_name=prompt_name), timeout)
 
+    @property
+    def has_cache(self) -> bool:
+        """Whether vectors are kept."""
+        return self._recall is not None
+
     def cache_info(self) -> CacheInfo:
         """Return what cache and prefetch were good for so far."""
         return self._ahead.info()

@@ -39,6 +39,16 @@ class RemoteAccess(NamedTuple):
         return f"RemoteAccess(key={'set' if self.key else None}, url={self.url!r})"
 
 
+class ServerKeys(NamedTuple):
+    """The secrets of a server; never printed."""
+
+    api_key: str | None
+    admin_key: str | None
+
+    def __repr__(self) -> str:
+        return f"ServerKeys({'set' if self.api_key else None}, {'set' if self.admin_key else None})"
+
+
 class ModelsFolder(NamedTuple):
     """Where the models of a registry lie.
 
@@ -72,6 +82,12 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
         table = _here().get("remote", {}).get(protocol, {})
         key, url = key or table.get("api_key"), url or table.get("base_url")
     return RemoteAccess(key, url)
+
+
+def server_keys(environ: Mapping[str, str] | None = None) -> ServerKeys:
+    """Return the keys that requests have to bring: HOTSTART_API_KEY, HOTSTART_ADMIN_KEY."""
+    env = os.environ if environ is None else environ
+    return ServerKeys(env.get("HOTSTART_API_KEY") or None, env.get("HOTSTART_ADMIN_KEY") or None)
 
 
 def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:

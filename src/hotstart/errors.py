@@ -432,12 +432,14 @@ class SearchError(HotstartError):
 
 
 class IndexMissing(SearchError):
-    """Neither `folder` nor a folder above it holds an index."""
+    """Neither `folder` nor a folder above it holds an index; None: no folder was named at all."""
 
-    def __init__(self, folder: str) -> None:
-        super().__init__(
-            f"{folder} is not indexed, and no folder above it is", f"Run: hotstart index {folder}"
-        )
+    def __init__(self, folder: str | None) -> None:
+        if folder is None:
+            super().__init__("No folder is searched here", "Start it with --index FOLDER")
+        else:
+            facts = f"{folder} is not indexed, and no folder above it is"
+            super().__init__(facts, f"Run: hotstart index {folder}")
 
 
 class IndexBusy(SearchError):

@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_models(commands)
     _add_profile(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -103,6 +104,17 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--json", action="store_true", help="one JSON object")
     profile.add_argument("--html", metavar="FILE", help="write a timeline, a page in one file")
     profile.set_defaults(run="hotstart.cli.profile:run")
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="serve the models over HTTP")
+    serve.add_argument("--config", metavar="FILE", help="default: hotstart.toml, if it is here")
+    serve.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, metavar="N", help="0: a free one (default: 8080)")
+    serve.add_argument("--uds", metavar="PATH", help="a Unix socket in place of host and port")
+    serve.add_argument("--workers", type=int, metavar="N", help="processes (default: 1)")
+    serve.add_argument("--index", metavar="FOLDER", help="the indexed folder that is searched")
+    serve.set_defaults(run="hotstart.cli.serve:run")
 
 
 def _add_model(command: Any) -> None:

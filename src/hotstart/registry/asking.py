@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from hotstart.deadline import Deadline
-from hotstart.errors import HotstartError, NotReady, UnknownModel
+from hotstart.errors import HotstartError, InvalidInput, NotReady, UnknownModel
 from hotstart.registry.record import Record
 from hotstart.registry.shadowing import Shadows
 from hotstart.registry.shelf import Shelf
@@ -80,6 +80,20 @@ class Asking(Shelf):
         with version.use(deadline.left) as model:
             yield model
         self._pool.room.look()
+
+    def face(self, name: str) -> Any:
+        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            InvalidInput: the model is of another kind.
+        """
+        record = self._record(name)
+        opened = record.choose(None).opened()
+        if opened.async_ask is None:
+            expected = "an embedding model or a reranker"
+            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
+        return opened.give(None)
 
     def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None

@@ -133,6 +133,7 @@ class Loading(Shelf):
         """Have the calls of a model repeated on `version` of it; on none with None."""
         record = self._record(name)
         record.shadow = None if version is None else record.version(version)
+        record.compose()
         if record.shadow is not None:
             record.shadow.start()
 

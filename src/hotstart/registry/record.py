@@ -30,6 +30,8 @@ class Entry(NamedTuple):
         route: the share of requests that each version answers.
         last_error: why the last load, or reload, failed: of the version that serves, else of
             another that requests are led to; None after ones that went well.
+        fallback: the model that is given where this one is not ready.
+        shadow: the version on which calls are repeated.
         can_roll_back: whether the route was another before.
         serving: where uses and memory are counted.
     """
@@ -44,6 +46,8 @@ class Entry(NamedTuple):
     versions: tuple[str, ...]
     route: Mapping[str, float]
     last_error: HotstartError | None
+    fallback: str | None
+    shadow: str | None
     can_roll_back: bool
     serving: tuple[Version, ...]
 
@@ -152,6 +156,8 @@ class Record:
                 version=leading,
                 versions=tuple(self._versions),
                 route=self._route,
+                fallback=self.fallback,
+                shadow=self.shadow.label if self.shadow else None,
                 can_roll_back=bool(self._before),
                 last_error=account.error or self._first_error(),
                 serving=tuple(self._versions.values()),

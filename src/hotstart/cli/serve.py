@@ -1,0 +1,24 @@
+"""`hotstart serve`: the models over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+
+from hotstart._lazy import brought_by
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve what the configuration says, until a signal ends it."""
+    with brought_by("server", "uvicorn"):
+        from hotstart.server.running import read_all, serve
+    models, config = read_all(arguments.config)
+    given = {
+        name: getattr(arguments, name)
+        for name in ("host", "port", "uds", "index", "workers")
+        if getattr(arguments, name) is not None
+    }
+    for name in {"uds", "index"} & given.keys():
+        given[name] = os.path.abspath(os.path.expanduser(given[name]))
+    return serve(models, replace(config, **given))

@@ -1,0 +1,172 @@
+"""Who may ask what: a table of areas, and one pure decision on each request.
+
+What no row names is the administrator's, by whatever method: a route that somebody adds is shut
+until it is put here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from hotstart.server.config import LOOPBACK, ServerConfig
+
+Area = Literal["public", "user", "admin"]
+
+_READ = frozenset({"GET", "HEAD"})
+_ASK = frozenset({"POST"})
+_NAME = r"[^/]+"
+
+AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
+    (_READ, r"/(livez|readyz|startupz)", "public"),
+    (_READ, r"/|/page/[\w.-]+|/favicon\.ico", "public"),
+    (_READ, r"/v1/models(/" + _NAME + ")?|/info|/metrics|/events|/openapi\\.json", "user"),
+    (_READ, r"/api/v1/models/(registry|health|models)", "user"),
+    (_ASK, r"/|/v1/(embeddings|rerank)|/embed|/rerank|/search", "user"),
+    (_ASK, rf"/api/v1/models/{_NAME}/predict", "user"),
+)
+_COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in AREAS)
+
+
+class Asked(NamedTuple):
+    """What of a request decides whether it is answered; None for a header that it lacks."""
+
+    method: str
+    path: str
+    host: str | None
+    origin: str | None
+    key: str | None
+
+
+class Refusal(NamedTuple):
+    """Why a request is not answered.
+
+    Attributes:
+        status: of HTTP.
+        facts: what is the matter.
+        remedy: what to do about it.
+    """
+
+    status: int
+    facts: str
+    remedy: str
+
+
+class Access(NamedTuple):
+    """Who may ask.
+
+    Attributes:
+        api_key: SHA-256 of the key that users bring; None: none is asked for.
+        admin_key: SHA-256 of the administrator's; None: there is no administrator.
+        hosts: names that a request may be addressed to; None: any.
+        origins: of other sites whose pages may ask.
+    """
+
+    api_key: bytes | None = None
+    admin_key: bytes | None = None
+    hosts: frozenset[str] | None = None
+    origins: frozenset[str] = frozenset()
+
+
+def access_of(config: ServerConfig) -> Access:
+    """Return who may ask a server of `config`.
+
+    A page of a foreign site can have its own name lead here (DNS rebinding): where only this
+    machine can ask, requests have to be addressed to this machine. No browser speaks over a Unix
+    socket, and who listens on the network asks for a key.
+    """
+    named = frozenset(config.hosts)
+    local = frozenset({*LOOPBACK, config.host.lower()}) if config.is_local else frozenset[str]()
+    anyone = config.uds is not None or not (config.is_local or named)
+    return Access(
+        _digest(config.api_key),
+        _digest(config.admin_key),
+        None if anyone else frozenset(host.lower() for host in named | local),
+        frozenset(config.origins),
+    )
+
+
+def refusal(asked: Asked, access: Access) -> Refusal | None:
+    """Return why `asked` is not answered; None where it is."""
+    return _host_refused(asked, access) or _origin_refused(asked, access) or _key(asked, access)
+
+
+def area_of(method: str, path: str) -> Area:
+    """Return whose a request is."""
+    for methods, pattern, area in _COMPILED:
+        if method in methods and pattern.fullmatch(path):
+            return area
+    return "admin"
+
+
+def _host_refused(asked: Asked, access: Access) -> Refusal | None:
+    if access.hosts is None or _without_port(asked.host or "") in access.hosts:
+        return None
+    return Refusal(
+        421,
+        f"No server of the name {asked.host!r} is here",
+        "Address it by one of its own names, or add this one to hosts in [server]",
+    )
+
+
+def _origin_refused(asked: Asked, access: Access) -> Refusal | None:
+    origin = asked.origin
+    if origin is None or origin in access.origins or _of_the_same(origin, asked.host):
+        return None
+    return Refusal(
+        403,
+        f"Pages of {origin!r} may not ask this server",
+        "Add that origin to origins in [server] if they shall",
+    )
+
+
+def _key(asked: Asked, access: Access) -> Refusal | None:
+    area = area_of(asked.method, asked.path)
+    if area == "public":
+        return None
+    if area == "admin" and access.admin_key is None:
+        return Refusal(
+            403,
+            "This is the administrator's, and the server has none",
+            "Start it with HOTSTART_ADMIN_KEY set, and bring that key",
+        )
+    # Both are compared, whatever the first says: the time tells nothing.
+    brought = _digest(asked.key) or b""
+    is_admin = hmac.compare_digest(brought, access.admin_key or b"none")
+    is_user = hmac.compare_digest(brought, access.api_key or b"none")
+    if is_admin or (area == "user" and (is_user or access.api_key is None)):
+        return None
+    if is_user:
+        return Refusal(403, "This is the administrator's", "Bring the administrator's key")
+    return Refusal(
+        401,
+        "The key is not the right one" if asked.key else "A key is needed",
+        "Send the header: Authorization: Bearer KEY",
+    )
+
+
+def brought_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the key that a request brings, as a bearer's token or as X-API-Key."""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].decode("latin-1").strip()
+        if name == b"x-api-key":
+            return value.decode("latin-1").strip()
+    return None
+
+
+def _digest(key: str | None) -> bytes | None:
+    return hashlib.sha256(key.encode("latin-1", "replace")).digest() if key else None
+
+
+def _of_the_same(origin: str, host: str | None) -> bool:
+    scheme, _, rest = origin.partition("://")
+    return scheme in {"http", "https"} and host is not None and rest.lower() == host.lower()
+
+
+def _without_port(host: str) -> str:
+    name = host.lower()
+    return name if name.endswith("]") else re.sub(r":\d*$", "", name)

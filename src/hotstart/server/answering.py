@@ -1,0 +1,79 @@
+"""A route that answers errors as problems, is timed, and goes on the caller's trace."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from hotstart.errors import HotstartError
+from hotstart.server.access import Access, Asked, brought_key, refusal
+from hotstart.server.problems import problem, problem_of, unforeseen
+from hotstart.server.routes.base import Group
+from hotstart.tracing import continued, span
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AnsweringRoute(APIRoute):
+    """A route whose errors never reach the application around it."""
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        handle, route = super().get_route_handler(), self.path
+        group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
+
+        async def answer(request: Request) -> Response:
+            began = time.perf_counter()
+            with continued(request.headers), span("http", route=route, method=request.method):
+                refused = group.access and _refused(request, group.access)
+                response = refused or await _answered(handle, request)
+            took = time.perf_counter() - began
+            group.service.figures.note(route, response.status_code, took)
+            return response
+
+        return answer
+
+
+def _refused(request: Request, access: Access) -> Response | None:
+    path = request.url.path
+    headers = request.headers
+    asked = Asked(
+        request.method,
+        path,
+        headers.get("host"),
+        None,  # of whose pages may ask the application around it decides
+        brought_key(headers.raw),
+    )
+    refused = refusal(asked, access)
+    return None if refused is None else problem(path, *refused)
+
+
+async def _answered(handle: Handler, request: Request) -> Response:
+    path = request.url.path
+    try:
+        return await handle(request)
+    except RequestValidationError as error:
+        return problem(path, 400, *_told(error))
+    except HotstartError as error:
+        return problem_of(path, error)
+    except Exception as error:
+        logger.exception("%s %s failed", request.method, path)
+        return unforeseen(path, error)
+
+
+def _told(error: RequestValidationError) -> tuple[str, str]:
+    """The facts of what is first wrong with a request, and the remedy."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    said = str(first["msg"]).removeprefix("Value error, ")
+    more = len(error.errors()) - 1
+    also = f" (and {more} more)" if more else ""
+    return f"{where}: {said}{also}", "See /openapi.json for what is taken"

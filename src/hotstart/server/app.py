@@ -1,0 +1,139 @@
+"""The application: groups of routes over one service, behind one gate. Read this file first.
+
+In a program of one's own the same routes are had with
+
+    app = FastAPI(lifespan=hotstart.lifespan(registry))
+    app.include_router(hotstart.router(registry))
+
+where each route asks for the keys itself; Host and Origin are that program's own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+
+from hotstart import __version__
+from hotstart.registry.registry import ModelRegistry
+from hotstart.server.access import Access, access_of
+from hotstart.server.answering import AnsweringRoute
+from hotstart.server.config import ServerConfig
+from hotstart.server.gate import Gate
+from hotstart.server.problems import problem
+from hotstart.server.routes.base import Group, Route
+from hotstart.server.routes.health import Health
+from hotstart.server.routes.models import Models
+from hotstart.server.routes.openai import OpenAI
+from hotstart.server.routes.page import Page
+from hotstart.server.routes.search import Search
+from hotstart.server.routes.tei import TextEmbeddingsInference
+from hotstart.server.schema import documented, errors_of
+from hotstart.server.service import Service, service_of
+
+GROUPS: tuple[type[Group], ...] = (
+    OpenAI,
+    TextEmbeddingsInference,
+    Search,
+    Models,
+    Health,
+    Page,
+)
+"""In the order in which routes are looked at: those asked most come first."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
+    """Return the application that `hotstart serve` runs; this loads nothing."""
+    service = service_of(registry, config)
+    app = FastAPI(
+        title="hotstart",
+        version=__version__,
+        lifespan=_alone(service),
+        docs_url=None,  # those pages fetch their scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.include_router(_routes(service, None))
+    app.add_api_route("/openapi.json", documented(app), include_in_schema=False)
+    app.add_exception_handler(404, _unknown)
+    app.add_exception_handler(405, _unknown)
+    app.add_middleware(Gate, access_of(config), config.max_body, service.draining)
+    return app
+
+
+def router(registry: ModelRegistry, config: ServerConfig | None = None) -> APIRouter:
+    """Return the routes of a registry, for a program that has its own application.
+
+    Args:
+        registry: that is served.
+        config: keys and limits; by default none, with the keys of the environment. Its addresses,
+            and what it says of other sites, are the application's own affair.
+    """
+    service = service_of(registry, config)
+    return _routes(service, access_of(service.config)._replace(hosts=None))
+
+
+def lifespan(registry: ModelRegistry, config: ServerConfig | None = None) -> Lifespan:
+    """Return what begins to load the models when an application starts, and ends it with it.
+
+    The application starts at once. The registry's models stay the program's own: they are not
+    unloaded at the end.
+    """
+    return _living(service_of(registry, config))
+
+
+def _living(service: Service) -> Lifespan:
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await service.open()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    return life
+
+
+def _alone(service: Service) -> Lifespan:
+    """The same for a process that is all the server's: its signals drain it first."""
+    living = _living(service)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        service.draining.on_signals()
+        async with living(app):
+            yield
+
+    return life
+
+
+def _routes(service: Service, access: Access | None) -> APIRouter:
+    made = APIRouter(route_class=AnsweringRoute)
+    for group in (kind(service) for kind in GROUPS):
+        group.access = access
+        for route in group.routes():
+            _add(made, group, route)
+    return made
+
+
+def _add(made: APIRouter, group: Group, route: Route) -> None:
+    made.add_api_route(
+        route.path,
+        route.endpoint,
+        methods=[route.method],
+        summary=route.summary,
+        tags=[group.tag],
+        response_model=None,
+        responses=errors_of(route),
+        operation_id=f"{route.method.lower()}{route.path}",
+    )
+
+
+async def _unknown(request: Request, error: Exception) -> Any:
+    status = getattr(error, "status_code", 404)
+    facts = f"There is no {request.method} {request.url.path} here"
+    return problem(request.url.path, status, facts, "See /openapi.json for what there is")

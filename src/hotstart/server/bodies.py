@@ -1,0 +1,152 @@
+"""What requests say, as pydantic checks it and the OpenAPI document tells it.
+
+A request names registered models; there is no field for a path, an address, a revision, or an
+option of a loader, and a field that is not known is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_TOKENS = (
+    "arrays of token ids are not taken: they are of one tokenizer, and the model has its own. "
+    "Send texts (LangChain: check_embedding_ctx_length=False)"
+)
+
+
+def _texts(value: Any) -> Any:
+    """Refuse token ids by name; else pydantic would say what a number is not."""
+    if isinstance(value, list) and value:
+        first = value[0]
+        if isinstance(first, int) or (isinstance(first, list) and first):
+            raise ValueError(_TOKENS)
+    return value
+
+
+Texts = Annotated[str | list[str], BeforeValidator(_texts)]
+ModelName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="The name of a registered model.",
+        examples=["all-MiniLM-L6-v2"],
+    ),
+]
+
+
+class Body(BaseModel):
+    """What every request that may load a model can say.
+
+    Attributes:
+        timeout: seconds to wait for the answer, at most what the server allows.
+        keep_alive: seconds without use after which the model is unloaded, from now on; -1 for
+            never. Left out, it stays as it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    timeout: float | None = Field(None, ge=0, le=86400, description="Seconds to wait.")
+    keep_alive: float | None = Field(
+        None,
+        ge=-1,
+        le=86400 * 365,
+        description="Seconds without use until it is unloaded; -1: never.",
+    )
+
+
+class EmbeddingsBody(Body):
+    """OpenAI's request for embeddings."""
+
+    model: ModelName
+    input: Texts = Field(description="A text, or a list of texts.", examples=["a text"])
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")
+    user: str | None = Field(None, description="Taken and not used.")
+
+
+class EmbedBody(Body):
+    """The request of text-embeddings-inference's `/embed`."""
+
+    inputs: Texts = Field(description="A text, or a list of texts.", examples=[["a", "b"]])
+    model: ModelName | None = Field(None, description="By default the first embedding model.")
+    normalize: bool = Field(True, description="Scale each vector to length 1.")
+    truncate: Literal[True] | None = Field(
+        None, description="Texts are always cut at the model's limit; false is refused."
+    )
+    truncation_direction: Literal["right", "Right"] | None = None
+    prompt_name: str | None = Field(
+        None, max_length=100, description="A prompt of the model's own."
+    )
+    dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")
+
+
+class RerankBody(Body):
+    """The request of text-embeddings-inference's `/rerank`."""
+
+    query: str = Field(examples=["which is it?"])
+    texts: list[str] = Field(examples=[["this", "that"]])
+    model: ModelName | None = Field(None, description="By default the first reranker.")
+    raw_scores: bool = Field(False, description="The model's own numbers, not made 0 to 1.")
+    return_text: bool = False
+    truncate: Literal[True] | None = None
+    truncation_direction: Literal["right", "Right"] | None = None
+
+
+class Document(BaseModel):
+    """A document with its text under a name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str
+
+
+class RankBody(Body):
+    """The request of `/v1/rerank`, as Jina and Cohere have it."""
+
+    model: ModelName
+    query: str = Field(examples=["which is it?"])
+    documents: Sequence[str | Document] = Field(examples=[["this", "that"]])
+    top_n: int | None = Field(None, ge=1, le=1_000_000)
+    return_documents: bool = False
+
+
+class PredictBody(Body):
+    """A question to any model."""
+
+    inputs: Any = Field(description="As the model's kind takes it.", examples=["a text"])
+    key: str | None = Field(
+        None, max_length=512, description="By which the same version always answers."
+    )
+
+
+class SearchBody(BaseModel):
+    """A question to the index."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    query: str = Field(min_length=1, examples=["how are models evicted?"])
+    top_k: int = Field(10, ge=1, le=1000)
+    deadline: float | None = Field(
+        None, ge=0, le=3600, description="Seconds to wait for the model; 0: answer lexically now."
+    )
+
+
+class LoadBody(Body):
+    """How long to wait for a load; left out, it is only begun."""
+
+
+class NoBody(BaseModel):
+    """Nothing to say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ReloadBody(BaseModel):
+    """Which models are loaded anew; left out, all that are loaded."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    models: list[ModelName] | None = Field(None, max_length=1000)

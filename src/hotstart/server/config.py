@@ -1,0 +1,128 @@
+"""What `[server]` of hotstart.toml says, checked key by key, and what may not be served."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hotstart.config import server_keys
+from hotstart.errors import InvalidInput
+from hotstart.registry.table import Table
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True, repr=False)
+class ServerConfig:
+    """How the models are served.
+
+    Attributes:
+        host: address to listen on.
+        port: to listen on; 0 for a free one.
+        uds: path of a Unix socket to listen on, in place of host and port.
+        workers: processes; each holds its own models over the same mapped files.
+        api_key: that every request for models has to bring; None: none has to.
+        admin_key: that who loads, unloads, reloads and rolls back has to bring; None: nobody may.
+        hosts: names that a request may be addressed to beside those of the machine itself.
+        origins: of other sites whose pages may ask.
+        models: that are loaded at the start; None for all, empty for none.
+        index: the folder that `/search` searches; None for none.
+        index_model: the embedding model that searches it; None for the first there is.
+        timeout: the most seconds a request waits for its answer.
+        max_body: bytes of a request.
+        max_texts: texts of a request.
+        max_characters: of one text.
+        drain: seconds within which what was accepted is answered after SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    uds: str | None = None
+    workers: int = 1
+    api_key: str | None = None
+    admin_key: str | None = None
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
+    index: str | None = None
+    index_model: str | None = None
+    timeout: float = 60.0
+    max_body: int = 16_000_000
+    max_texts: int = 2048
+    max_characters: int = 100_000
+    drain: float = 30.0
+
+    def __repr__(self) -> str:
+        kept = {"api_key", "admin_key"}
+        told = (
+            f"{name}={'set' if name in kept and value else value!r}"
+            for name, value in asdict(self).items()
+        )
+        return f"ServerConfig({', '.join(told)})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.uds is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def checked(self) -> ServerConfig:
+        """Return it; InvalidInput for what is not to be served."""
+        if not self.is_local and not self.api_key:
+            expected = (
+                "an address of this machine alone, such as 127.0.0.1, or an api_key that every "
+                "request has to bring (HOTSTART_API_KEY)"
+            )
+            raise InvalidInput("the host", got=self.host, expected=expected)
+        if self.api_key and self.api_key == self.admin_key:
+            expected = "one that is not the api_key, which every user has"
+            raise InvalidInput("the admin_key", got="the same key", expected=expected)
+        return self
+
+
+def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
+    """Return what `[server]` of `content` says; keys of the environment go before the file's.
+
+    Raises:
+        InvalidInput: naming the key, what it is, and what it has to be.
+    """
+    table = Table("hotstart.toml", content).table("server", at="server")
+    table.refuse_others(field.name for field in fields(ServerConfig))
+    keys, models = server_keys(), None if "models" not in table.content else table.texts("models")
+    numbers = {
+        **{name: table.count(name) for name in ("workers", "max_texts", "max_characters")},
+        **{name: table.number(name) for name in ("timeout", "drain")},
+        "max_body": table.size("max_body"),
+        "port": _port(table),
+    }
+    folders = {name: _path(table.text(name), home) for name in ("index", "uds")}
+    texts = {"host": table.text("host"), "index_model": table.text("index_model")}
+    given = {
+        name: value for name, value in {**numbers, **folders, **texts}.items() if value is not None
+    }
+    return ServerConfig(
+        **given,  # type: ignore[arg-type]
+        api_key=keys.api_key or table.text("api_key"),
+        admin_key=keys.admin_key or table.text("admin_key"),
+        hosts=table.texts("hosts"),
+        origins=table.texts("origins"),
+        models=models,
+    )
+
+
+def _port(table: Table) -> int | None:
+    port = table.number("port")
+    if port is not None and not (port == int(port) and port < 65536):
+        raise InvalidInput("server.port", got=port, expected="a port, or 0 for a free one")
+    return None if port is None else int(port)
+
+
+def _path(path: str | None, home: str) -> str | None:
+    return path and os.path.abspath(os.path.join(home, os.path.expanduser(path)))

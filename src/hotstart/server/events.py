@@ -1,0 +1,79 @@
+"""Server-sent events: what happens, told to every page that listens, and the overview with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import orjson
+
+_MOST_WAITING = 1000  # events for a page that does not read them
+_PAUSE = 1.0  # seconds between two overviews
+
+_END = b""
+
+
+class Events:
+    """Tells events to whoever listens. `tell` may be called by any thread, the rest in the loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hearers: set[asyncio.Queue[bytes]] = set()
+        self._closed = False
+
+    def open(self) -> None:
+        """Take events from now on, in the running loop."""
+        self._loop, self._closed = asyncio.get_running_loop(), False
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        self._send(_END)
+
+    def tell(self, event: str, data: Any) -> None:
+        """Have all who listen hear of it."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed() and self._hearers:
+            loop.call_soon_threadsafe(self._send, told(event, data))
+
+    async def stream(self, overview: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+        """Yield events as they come, and an overview each second, which also says: still here."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
+        self._hearers.add(queue)
+        try:
+            while not self._closed:
+                yield told_json("overview", await overview())
+                async for event in _within(queue, _PAUSE):
+                    if event == _END:
+                        return
+                    yield event
+        finally:
+            self._hearers.discard(queue)
+
+    def _send(self, event: bytes) -> None:
+        for queue in self._hearers:
+            if queue.full():  # who does not read has the next overview in its place
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+
+def told(event: str, data: Any) -> bytes:
+    """Return an event as it is sent."""
+    return told_json(event, orjson.dumps(data))
+
+
+def told_json(event: str, data: bytes) -> bytes:
+    """Return an event whose data is JSON already, in one line."""
+    return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"
+
+
+async def _within(queue: asyncio.Queue[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """Yield what comes within so many seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        try:
+            yield await asyncio.wait_for(queue.get(), left)
+        except asyncio.TimeoutError:
+            return

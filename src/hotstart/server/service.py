@@ -1,0 +1,203 @@
+"""What the routes share: the registry, how it is served, and what was seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.registry.asking import Prediction
+from hotstart.registry.configuration import check_name
+from hotstart.registry.registry import ModelRegistry
+from hotstart.server.config import ServerConfig, read_server
+from hotstart.server.draining import Draining
+from hotstart.server.events import Events
+from hotstart.server.requests import RequestFigures
+from hotstart.server.timeline import Timeline
+
+if TYPE_CHECKING:
+    from hotstart.registry.record import Entry
+    from hotstart.search.index import SearchIndex
+    from hotstart.server.bodies import Body
+
+
+class Service:
+    """A registry that is served.
+
+    Attributes:
+        started: when, in seconds since the epoch.
+        has_begun: whether anything could be answered since then, or everything had been tried.
+    """
+
+    def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
+        self.registry, self.config = registry, config
+        self.started, self.has_begun = time.time(), False
+        self.figures, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
+        self.events = Events()
+        self._index: SearchIndex | None = None
+        self._loading: asyncio.Task[Any] | None = None
+        registry.on_change(self._changed)
+        registry.on_progress(self._stepped)
+
+    # Its life ---------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to load the models; return at once."""
+        self.events.open()
+        self.draining.listen(self.events.close)
+        chosen = self.config.models
+        names = list(self.registry.entries()) if chosen is None else list(chosen)
+        for name in names:
+            self.registry.entry(name)  # an unknown one is told at once
+        self._loading = asyncio.create_task(self._load(names))
+
+    async def close(self) -> None:
+        """Stop waiting for the loads, and tell those who listen that this is the end."""
+        self.draining.begin()
+        self.events.close()
+        if self._loading is not None:
+            self._loading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loading
+
+    async def _load(self, names: list[str]) -> None:
+        await self.registry.load_selected(names)
+        self.has_begun = True
+
+    # Models -------------------------------------------------------------------------------------
+
+    def entry(self, name: str | None, kind: str | None = None) -> Entry:
+        """Return what is known of a model; without a name of the first of that kind.
+
+        Raises:
+            InvalidInput: the name cannot be one, or the model is of another kind.
+            UnknownModel: there is none of that name.
+        """
+        if name is None:
+            entries = self.registry.entries().values()
+            found = next((entry for entry in entries if entry.model_type == kind), None)
+            if found is None:
+                raise InvalidInput("model", got=name, expected=f"a {kind} model in the registry")
+            return found
+        check_name(name)
+        entry = self.registry.entry(name)
+        if kind is not None and entry.model_type != kind:
+            got = f"{name}, which is of the kind {entry.model_type}"
+            raise InvalidInput("model", got=got, expected=f"a model of the kind {kind}")
+        return entry
+
+    def limit(self, timeout: float | None) -> float:
+        """Return the seconds a request may take that asks for `timeout`."""
+        longest = self.config.timeout
+        return longest if timeout is None else min(timeout, longest)
+
+    def keep(self, name: str, body: Body) -> None:
+        """Have a model kept as long as a request says, if it says so."""
+        if "keep_alive" in body.model_fields_set and body.keep_alive is not None:
+            kept = None if body.keep_alive < 0 else body.keep_alive
+            self.registry.keep_alive(name, kept)
+
+    async def call(
+        self, name: str, body: Body, call: Callable[[Any, float | None], Awaitable[Any]]
+    ) -> Prediction:
+        """Return what `call` does with an embedding model or a reranker, within the time that the
+        request and the server allow."""
+        self.keep(name, body)
+        return await self.registry.acall(name, call, timeout=self.limit(body.timeout))
+
+    def check_texts(self, texts: list[str], where: str) -> None:
+        """Raise InvalidInput for more or longer texts than are taken."""
+        most, longest = self.config.max_texts, self.config.max_characters
+        if not texts:
+            raise InvalidInput(where, got=[], expected="at least one text")
+        if len(texts) > most:
+            raise InvalidInput(where, got=f"{len(texts)} texts", expected=f"at most {most}")
+        for position, text in enumerate(texts):
+            if len(text) > longest:
+                got = f"a text of {len(text)} characters at {position}"
+                raise InvalidInput(where, got=got, expected=f"at most {longest} characters a text")
+
+    # Search -------------------------------------------------------------------------------------
+
+    @property
+    def index(self) -> SearchIndex:
+        """The index that is searched. IndexMissing where none is configured."""
+        if self._index is None:
+            from hotstart.search.index import SearchIndex
+
+            if self.config.index is None:
+                raise IndexMissing(None)
+            self._index = SearchIndex(self.config.index, self._embedder())
+        return self._index
+
+    def _embedder(self) -> Any:
+        """The model that searches; None where there is none, so that answers are lexical."""
+        try:
+            name = self.entry(self.config.index_model, "embedding").name
+        except InvalidInput:
+            if self.config.index_model is not None:
+                raise
+            return None
+        return self.registry.face(name)
+
+    # What is told -------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """`healthy`, `degraded`, `loading` or `down`; `draining` at the end."""
+        if self.draining.begun:
+            return "draining"
+        return overall([entry.status for entry in self.registry.entries().values()])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether anything can be answered at this moment."""
+        statuses = [entry.status for entry in self.registry.entries().values()]
+        answers = not statuses or "ready" in statuses or self._rests(statuses)
+        return answers and not self.draining.begun
+
+    def _rests(self, statuses: Sequence[str]) -> bool:
+        """Whether models are only unloaded, and are loaded by whoever asks."""
+        return self.has_begun and "unloaded" in statuses
+
+    def _changed(self, change: Any) -> None:
+        self.timeline.change(change)
+        self.has_begun = self.has_begun or change.status == "ready"
+        told = {"model": change.name, **change._asdict()}
+        kept = ("model", "version", "status", "reason", "at")
+        self.events.tell("state", {name: told[name] for name in kept})
+
+    def _stepped(self, step: Any) -> None:
+        elapsed = self.timeline.step(step)
+        told = {"model": step.name, "version": step.version, "stage": step.stage}
+        self.events.tell("progress", told | {"fraction": step.fraction, "elapsed": elapsed})
+
+
+def overall(statuses: Sequence[str]) -> str:
+    """Return what models of these `statuses` are together."""
+    broken = any(status in {"failed", "skipped"} for status in statuses)
+    if broken:
+        return "degraded" if {"ready", "loading", "unloaded"} & set(statuses) else "down"
+    return "loading" if "loading" in statuses else "healthy"
+
+
+_services: weakref.WeakValueDictionary[int, Service] = weakref.WeakValueDictionary()
+"""By the identity of the registry, which keeps its service, as what hears of its changes."""
+
+
+def service_of(registry: ModelRegistry, config: ServerConfig | None = None) -> Service:
+    """Return the service of `registry`, which its router and its lifespan share.
+
+    Without a `config` at all it is served as `ServerConfig` has it, with the keys of the
+    environment.
+    """
+    service = _services.get(id(registry))
+    if service is None:
+        service = _services[id(registry)] = Service(registry, config or read_server({}))
+    elif config is not None:
+        service.config = config
+    return service
