@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -42,6 +43,14 @@ class AnsweringRoute(APIRoute):
         return answer
 
 
+class _JsonRequest(Request):
+    """A request whose JSON orjson reads: faster, and strict about Unicode and numbers."""
+
+    async def json(self) -> Any:
+        """Return what the body says."""
+        return orjson.loads(await self.body())
+
+
 def _refused(request: Request, access: Access) -> Response | None:
     path = request.url.path
     headers = request.headers
@@ -59,7 +68,7 @@ def _refused(request: Request, access: Access) -> Response | None:
 async def _answered(handle: Handler, request: Request) -> Response:
     path = request.url.path
     try:
-        return await handle(request)
+        return await handle(_JsonRequest(request.scope, request.receive))
     except RequestValidationError as error:
         return problem(path, 400, *_told(error))
     except HotstartError as error:

@@ -61,6 +61,7 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
     app.add_api_route("/openapi.json", documented(app), include_in_schema=False)
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
+    app.state.service = service
     app.add_middleware(Gate, access_of(config), config.max_body, service.draining)
     return app
 

@@ -1,0 +1,112 @@
+"""Probes, figures and events."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from hotstart.engines.fake import rehearsal
+from server_under_test import Serve, Served
+
+
+def test_probes_tell_by_their_status(serve: Serve) -> None:
+    served = serve({"slow": {"source": "fake:hang_load=true,name=slow-probe"}})
+    assert served.get("/livez").status_code == 200
+    assert served.get("/readyz").status_code == 503
+    assert served.get("/startupz").status_code == 503
+    assert served.get("/readyz").json() == {"status": "loading"}
+    rehearsal("slow-probe").release()
+    served.wait_for("healthy")
+    assert served.get("/readyz").status_code == 200
+    assert served.get("/startupz").status_code == 200
+
+
+def test_one_that_answers_is_enough_to_be_ready(serve: Serve) -> None:
+    served = serve(
+        {
+            "good": {"source": "fake:name=good-probe"},
+            "bad": {"source": "fake:fail_loads=99,name=bad-probe"},
+        }
+    )
+    served.wait_for("degraded")
+    assert served.get("/readyz").status_code == 200
+
+
+def test_where_all_have_failed_it_is_down_and_lives(serve: Serve) -> None:
+    served = serve({"bad": {"source": "fake:fail_loads=99,name=only-bad"}})
+    served.wait_for("down")
+    assert served.get("/readyz").status_code == 503
+    assert served.get("/startupz").status_code == 200
+    assert served.get("/livez").status_code == 200
+
+
+def test_a_probe_wakes_no_model(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:name=asleep"}}, models=())
+    served.wait_for("healthy")
+    for path in ("/livez", "/readyz", "/startupz", "/metrics", "/api/v1/models/registry"):
+        assert served.get(path).status_code == 200
+    assert rehearsal("asleep").loads == 0
+
+
+def test_figures_are_what_prometheus_reads(served: Served) -> None:
+    served.post("/v1/embeddings", {"model": "fake", "input": "a"})
+    answer = served.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    calls = {
+        sample.labels["model"]: sample.value
+        for sample in families["hotstart_model_calls"].samples
+        if sample.name.endswith("_total")
+    }
+    assert calls["fake"] >= 1
+    buckets = families["hotstart_http_request_seconds"].samples
+    assert any(sample.labels.get("le") == "+Inf" for sample in buckets)
+    assert families["hotstart_resident_memory_bytes"].samples[0].value > 1e6
+    assert {s.labels["lane"] for s in families["hotstart_queue_waiting"].samples} == {
+        "interactive",
+        "bulk",
+    }
+
+
+def events(response: httpx.Response) -> Any:
+    event = ""
+    for line in response.iter_lines():
+        if line.startswith("event: "):
+            event = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield event, json.loads(line.removeprefix("data: "))
+
+
+def test_what_happens_is_told_as_it_does(serve: Serve) -> None:
+    served = serve({"slow": {"source": "fake:hang_load=true,name=slow-events"}})
+    seen: list[tuple[str, Any]] = []
+    with served.client.stream("GET", "/events") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for event, data in events(response):
+            seen.append((event, data))
+            if len(seen) == 1:
+                assert (event, data["models"][0]["status"]) == ("overview", "loading")
+                rehearsal("slow-events").release()
+            if event == "overview" and data["models"][0]["status"] == "ready":
+                break
+    states = [data["status"] for event, data in seen if event == "state"]
+    assert states == ["ready"]
+
+
+def test_a_stream_ends_with_the_service(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:name=stream-end"}})
+    began = time.monotonic()
+    with served.client.stream("GET", "/events") as response:
+        told = events(response)
+        next(told)
+        loop = served.app.state.service.events
+        loop._loop.call_soon_threadsafe(served.app.state.service.draining.begin)
+        for _ in told:
+            pass
+    assert time.monotonic() - began < 5
+    assert served.get("/readyz").status_code == 503
+    assert served.get("/livez").headers["connection"] == "close"

@@ -1,0 +1,152 @@
+"""The registry's own routes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from hotstart.engines.fake import rehearsal
+from server_under_test import Serve, Served
+
+ADMIN = {"authorization": "Bearer admin"}
+
+
+def test_any_model_is_asked_by_name(served: Served) -> None:
+    answer = served.post("/api/v1/models/fake/predict", {"inputs": ["a", "b"], "key": "me"}).json()
+    assert (answer["model"], answer["version"], answer["reason"]) == ("fake", "1", None)
+    assert len(answer["output"]) == 2
+    assert len(answer["output"][0]) == 4
+    assert served.post("/api/v1/models/none/predict", {"inputs": 1}).status_code == 404
+    assert served.post("/api/v1/models/a%20b/predict", {"inputs": 1}).status_code == 400
+
+
+def test_a_model_s_own_error_is_told_and_nothing_else_breaks(serve: Serve) -> None:
+    served = serve()
+    served.registry.set_model("broken", lambda inputs: 1 / 0)
+    served.registry.set_model("odd", lambda inputs: object())
+    served.registry.set_model("fine", lambda inputs: {"sum": sum(inputs)})
+    broken = served.post("/api/v1/models/broken/predict", {"inputs": 1})
+    assert broken.status_code == 500
+    assert "ZeroDivisionError" in broken.json()["detail"]
+    assert served.post("/api/v1/models/odd/predict", {"inputs": 1}).status_code == 400
+    fine = served.post("/api/v1/models/fine/predict", {"inputs": [1, 2]})
+    assert fine.json()["output"] == {"sum": 3}
+
+
+def test_everything_is_told_of_each_model(served: Served) -> None:
+    served.post("/v1/embeddings", {"model": "minilm", "input": "a"})
+    told = served.get("/api/v1/models/registry").json()
+    assert told["service"]["status"] == "healthy"
+    assert told["service"]["keys"] == {"api": False, "admin": True}
+    models = {model["name"]: model for model in told["models"]}
+    assert models.keys() == served.registry.entries().keys()
+    minilm = models["minilm"]
+    assert (minilm["status"], minilm["engine"], minilm["dimension"]) == ("ready", "onnx", 384)
+    assert minilm["versions"][0]["calls"] >= 1
+    assert minilm["versions"][0]["share"] == 1.0
+    assert {lane["lane"] for lane in minilm["lanes"]} == {"interactive", "bulk"}
+    assert [stage["stage"] for stage in minilm["timeline"]][-1] == "first light"
+    assert all(stage["end"] >= stage["start"] for stage in minilm["timeline"])
+    assert models["cached"]["cache"].keys() >= {"hits", "misses", "entries", "bytes"}
+    assert models["rows"]["lanes"] == []
+
+
+def test_health_is_counted(serve: Serve) -> None:
+    served = serve(
+        {
+            "good": {"source": "fake:name=good"},
+            "slow": {"source": "fake:hang_load=true,name=slow-health"},
+            "bad": {"source": "fake:fail_loads=99,name=bad-health"},
+        }
+    )
+    served.wait_for("degraded")
+    told = served.get("/api/v1/models/health").json()
+    assert told["models"]["slow"]["status"] == "loading"
+    assert "set to fail" in told["models"]["bad"]["reason"]
+    names = served.get("/api/v1/models/models").json()
+    assert names["models"] == ["good", "slow", "bad"]
+    assert names["failed"].keys() == {"bad"}
+    rehearsal("slow-health").release()
+
+
+def test_the_administrator_loads_and_unloads(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:name=loaded"}}, admin_key="admin", models=())
+    served.wait_for("healthy")
+    assert not served.registry.is_loaded("fake")
+    loaded = served.post("/api/v1/models/fake/load", {"timeout": 5}, headers=ADMIN).json()
+    assert loaded["models"]["fake"]["status"] == "ready"
+    unloaded = served.post("/api/v1/models/fake/unload", {}, headers=ADMIN).json()
+    assert unloaded["models"]["fake"]["status"] == "unloaded"
+    assert served.post("/api/v1/models/none/load", {}, headers=ADMIN).status_code == 404
+    assert served.post("/api/v1/models/fake/load", {}).status_code == 401
+
+
+def test_models_are_loaded_anew_and_what_fails_serves_on(serve: Serve) -> None:
+    served = serve(
+        {"good": {"source": "fake:name=again"}, "other": {"source": "fake:name=other"}},
+        admin_key="admin",
+    )
+    served.wait_for("healthy")
+    reloaded = served.post("/api/v1/models/reload", {}, headers=ADMIN).json()["models"]
+    assert reloaded.keys() == {"good", "other"}
+    assert "reloaded" in reloaded["good"]["reason"]
+    only = served.post("/api/v1/models/reload", {"models": ["good"]}, headers=ADMIN).json()
+    assert only["models"].keys() == {"good"}
+    assert rehearsal("again").loads == 3
+    assert rehearsal("other").loads == 2
+    unknown = served.post("/api/v1/models/reload", {"models": ["none"]}, headers=ADMIN)
+    assert unknown.status_code == 404
+
+
+def test_the_route_goes_back(serve: Serve) -> None:
+    versions: dict[str, Any] = {"versions": {"a": "fake:name=a", "b": "fake:name=b"}}
+    served = serve({"two": {**versions, "version": "a"}}, admin_key="admin")
+    served.registry.set_route("two", {"b": 1})
+    assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 200
+    assert served.registry.entry("two").version == "a"
+    assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 400
+
+
+def test_who_asks_a_model_that_loads_waits_as_long_as_it_says(serve: Serve) -> None:
+    served = serve({"slow": {"source": "fake:hang_load=true,name=slow-asked"}}, timeout=5)
+    began = time.monotonic()
+    late = served.post("/v1/embeddings", {"model": "slow", "input": "a", "timeout": 0.1})
+    assert late.status_code == 503
+    assert late.headers["retry-after"] == "1"
+    assert "loading" in late.json()["error"]["message"]
+    assert time.monotonic() - began < 3
+    threading.Timer(0.2, rehearsal("slow-asked").release).start()
+    assert served.post("/v1/embeddings", {"model": "slow", "input": "a"}).status_code == 200
+
+
+def test_a_model_is_kept_as_long_as_a_request_says(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:name=kept-alive"}})
+    served.wait_for("healthy")
+    served.post("/v1/embeddings", {"model": "fake", "input": "a", "keep_alive": 0.05})
+    deadline = time.monotonic() + 5
+    while served.registry.is_loaded("fake"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    served.post("/embed", {"inputs": "a", "model": "fake", "keep_alive": -1})
+    time.sleep(0.2)
+    assert served.registry.is_loaded("fake")
+
+
+def test_a_full_lane_answers_429_and_says_when_to_come_again(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:name=full,encode_seconds=0.5"}})
+    served.wait_for("healthy")
+    texts = ["word " * 400] * 2000  # a million tokens, about
+    answers: list[int] = []
+
+    def ask() -> None:
+        body = {"model": "fake", "input": texts, "timeout": 1}
+        answers.append(served.post("/v1/embeddings", body).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 429 in answers
+    assert set(answers) <= {429, 504}

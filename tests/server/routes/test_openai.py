@@ -1,0 +1,131 @@
+"""OpenAI's routes, in the shapes that its clients know."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart import Embedder
+from server_under_test import Served
+
+
+def embed(served: Served, **body: Any) -> Any:
+    return served.post("/v1/embeddings", {"model": "minilm", **body})
+
+
+def test_vectors_are_the_model_s_own(served: Served) -> None:
+    texts = ["a cat", "another text of more words", ""]
+    answer = embed(served, input=texts).json()
+    assert [entry["index"] for entry in answer["data"]] == [0, 1, 2]
+    assert {entry["object"] for entry in answer["data"]} == {"embedding"}
+    vectors = np.array([entry["embedding"] for entry in answer["data"]], np.float32)
+    assert np.abs(vectors - Embedder().encode(texts)).max() < 1e-5
+    assert answer["object"] == "list"
+    assert answer["model"] == "minilm"
+    expected = Embedder().count_tokens(texts)
+    assert answer["usage"] == {"prompt_tokens": expected, "total_tokens": expected}
+
+
+def test_one_text_has_a_list_of_one(served: Served) -> None:
+    assert len(embed(served, input="a cat").json()["data"]) == 1
+
+
+def test_base64_holds_little_endian_float32(served: Served) -> None:
+    as_numbers = embed(served, input=["a cat", "a dog"]).json()["data"]
+    as_text = embed(served, input=["a cat", "a dog"], encoding_format="base64").json()["data"]
+    for numbers, text in zip(as_numbers, as_text, strict=True):
+        decoded = np.frombuffer(base64.b64decode(text["embedding"]), "<f4")
+        assert np.allclose(decoded, numbers["embedding"], atol=1e-6)
+
+
+def test_dimensions_are_the_leading_ones(served: Served) -> None:
+    whole = embed(served, input="a cat").json()["data"][0]["embedding"]
+    for form in ("float", "base64"):
+        cut = embed(served, input="a cat", dimensions=7, encoding_format=form).json()
+        value = cut["data"][0]["embedding"]
+        decoded = value if form == "float" else np.frombuffer(base64.b64decode(value), "<f4")
+        assert np.allclose(decoded, whole[:7], atol=1e-6)
+
+
+def test_tokens_of_vectors_that_a_cache_had_are_estimated(served: Served) -> None:
+    for _ in range(2):
+        answer = served.post("/v1/embeddings", {"model": "cached", "input": "a text of words"})
+        assert answer.json()["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"input": [1, 2, 3]}, 400, "token ids"),
+        ({"input": [[1, 2], [3]]}, 400, "token ids"),
+        ({"input": []}, 400, "at least one"),
+        ({"input": 7}, 400, "input"),
+        ({"input": ["a", None]}, 400, "input"),
+        ({}, 400, "input"),
+        ({"input": "a", "dimensions": 0}, 400, "dimensions"),
+        ({"input": "a", "dimensions": 385}, 400, "385"),
+        ({"input": "a", "encoding_format": "hex"}, 400, "encoding_format"),
+        ({"input": "a", "model": "none"}, 404, "none"),
+        ({"input": "a", "model": "ranker"}, 400, "reranker"),
+        ({"input": "a", "model": "../minilm"}, 400, "model"),
+        ({"input": "a", "model": "/etc/passwd"}, 400, "model"),
+        ({"input": "a", "model": "https://example.org/m"}, 400, "model"),
+        ({"input": "a", "model": "owner/name"}, 400, "model"),
+        ({"input": "a", "revision": "main"}, 400, "revision"),
+        ({"input": "a", "trust_remote_code": True}, 400, "trust_remote_code"),
+        ({"input": "a", "source": "fake:"}, 400, "source"),
+        ({"input": ["a"] * 101}, 400, "at most 100"),
+        ({"input": "a" * 1001}, 400, "1000 characters"),
+        ({"input": "\ud800"}, 400, ""),
+        ({"input": "a", "timeout": -1}, 400, "timeout"),
+        ({"input": "a", "timeout": "soon"}, 400, "timeout"),
+        ({"input": "a", "keep_alive": -2}, 400, "keep_alive"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_openai_s_shape(
+    served: Served, body: dict[str, Any], status: int, said: str
+) -> None:
+    before = len(served.registry.entries())
+    content = __import__("json").dumps({"model": "minilm", **body})
+    answer = served.client.post(
+        "/v1/embeddings", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert said in error["message"]
+    assert len(served.registry.entries()) == before
+
+
+def test_a_body_that_is_no_json_is_refused(served: Served) -> None:
+    for content in (b"", b"{", b"[]", b"null", b"\xff", b'{"model": "minilm", "input": NaN}'):
+        answer = served.client.post(
+            "/v1/embeddings", content=content, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 400, content
+        assert "error" in answer.json()
+
+
+def test_models_are_listed_and_told_one_by_one(served: Served) -> None:
+    listed = served.get("/v1/models").json()
+    assert [model["id"] for model in listed["data"]] == ["minilm", "fake", "cached", "ranker"]
+    assert served.get("/v1/models/minilm").json() == listed["data"][0]
+    assert served.get("/v1/models/none").status_code == 404
+    assert served.get("/v1/models/..%2Fx").status_code == 401  # it is no path that there is
+
+
+def test_documents_are_ordered_by_how_well_they_answer(served: Served) -> None:
+    documents = ["one", {"text": "two"}, "three"]
+    asked = {"model": "ranker", "query": "which?", "documents": documents}
+    answer = served.post("/v1/rerank", {**asked, "top_n": 2, "return_documents": True}).json()
+    scores = [result["relevance_score"] for result in answer["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 2
+    texts = ["one", "two", "three"]
+    assert all(r["document"]["text"] == texts[r["index"]] for r in answer["results"])
+    assert "document" not in served.post("/v1/rerank", asked).json()["results"][0]
+    assert served.post("/v1/rerank", {**asked, "model": "minilm"}).status_code == 400
+    assert served.post("/v1/rerank", {**asked, "documents": []}).status_code == 400

@@ -1,0 +1,18 @@
+"""The page's files, and what they may do in a browser."""
+
+from __future__ import annotations
+
+from server_under_test import Served
+
+
+def test_the_page_and_its_files_come_from_the_package(served: Served) -> None:
+    page = served.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert served.get("/page/none.js").status_code == 404
+    assert served.get("/page/..%2Fapp.py").status_code in {401, 404}
+    assert served.get("/page/app.py").status_code == 404

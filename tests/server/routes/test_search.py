@@ -1,0 +1,54 @@
+"""Search: lexically at once, hybrid when the model is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hotstart import Embedder, SearchIndex
+from hotstart.engines.fake import rehearsal
+from server_under_test import Serve, Served
+
+
+def test_the_answer_is_lexical_until_the_model_is_there(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
+    (tmp_path / "b.md").write_text("# Dogs\n\nA dog ran.\n")
+    source = "fake:dimension=8,name=searched"
+    SearchIndex(tmp_path, Embedder(source)).update()
+    slow = "fake:dimension=8,name=searched,hang_load=true"
+    served = serve({"fake": {"source": slow}}, index=str(tmp_path))
+    first = served.post("/search", {"query": "cat", "deadline": 0}).json()
+    assert first["mode"] == "lexical"
+    assert first["reason"]
+    assert first["hits"][0]["path"] == "a.md"
+    assert first["hits"][0]["found_by"] == ["lexical"]
+    rehearsal("searched").release()
+    served.wait_for("healthy")
+    assert served.post("/search", {"query": "cat"}).status_code == 200
+
+
+def test_with_the_model_it_is_hybrid(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
+    source = "fake:dimension=8,name=hybrid"
+    SearchIndex(tmp_path, Embedder(source)).update()
+    served = serve({"fake": {"source": source}}, index=str(tmp_path))
+    answer = served.post("/search", {"query": "cat", "top_k": 1}).json()
+    assert (answer["mode"], answer["reason"]) == ("hybrid", None)
+    assert len(answer["hits"]) == 1
+
+
+def test_without_an_index_there_is_nothing_to_search(served: Served) -> None:
+    answer = served.post("/search", {"query": "cat"})
+    assert answer.status_code == 404
+    assert "--index" in answer.json()["remedy"]
+
+
+def test_a_folder_that_was_never_indexed_says_how(serve: Serve, tmp_path: Path) -> None:
+    served = serve({"fake": {"source": "fake:name=unindexed"}}, index=str(tmp_path))
+    answer = served.post("/search", {"query": "cat"})
+    assert answer.status_code == 404
+    assert "hotstart index" in answer.json()["remedy"]
+
+
+def test_a_query_of_nothing_is_refused(served: Served) -> None:
+    for body in ({"query": ""}, {"query": "a", "top_k": 0}, {"query": "a", "path": "/etc"}, {}):
+        assert served.post("/search", body).status_code == 400

@@ -1,0 +1,75 @@
+"""text-embeddings-inference's routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart import Embedder, Reranker
+from server_under_test import RERANKER, Serve, Served
+
+
+def test_vectors_come_as_a_list_of_lists_of_length_one_unless_asked_otherwise(
+    served: Served,
+) -> None:
+    vectors = np.array(served.post("/embed", {"inputs": ["a", "b c"]}).json(), np.float32)
+    assert np.abs(vectors - Embedder().encode(["a", "b c"])).max() < 1e-5
+    raw = served.post("/embed", {"inputs": "a", "model": "fake", "normalize": False}).json()
+    assert np.array(raw).shape == (1, 4)
+    cut = np.array(served.post("/embed", {"inputs": "a", "dimensions": 5}).json())
+    assert cut.shape == (1, 5)
+    assert abs(np.linalg.norm(cut) - 1) < 1e-5
+
+
+def test_the_root_takes_the_same(served: Served) -> None:
+    asked = {"inputs": "a", "truncate": True}
+    assert served.post("/", asked).json() == served.post("/embed", asked).json()
+
+
+def test_texts_are_ordered_by_how_well_they_answer(served: Served) -> None:
+    texts = ["one", "two", "three"]
+    asked = {"query": "which?", "texts": texts}
+    answer = served.post("/rerank", {**asked, "return_text": True}).json()
+    expected = Reranker(RERANKER).rank("which?", texts)
+    assert [each["index"] for each in answer] == [each["corpus_id"] for each in expected]
+    assert [each["text"] for each in answer] == [texts[each["index"]] for each in answer]
+    raw = served.post("/rerank", {**asked, "raw_scores": True}).json()
+    logits = Reranker(RERANKER).rank("which?", texts, activation="identity")
+    assert np.allclose([r["score"] for r in raw], [e["score"] for e in logits], atol=1e-5)
+
+
+def test_the_model_and_the_limits_are_told(served: Served) -> None:
+    told = served.get("/info").json()
+    assert (told["model_id"], told["max_input_length"]) == ("minilm", 256)
+    assert told["max_client_batch_size"] == 100
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": []},
+        {"inputs": [1]},
+        {"inputs": "a", "truncate": False},
+        {"inputs": "a", "prompt_name": "none"},
+        {"inputs": "a", "model": "rows"},
+        {"inputs": "a", "path": "/etc"},
+        {"inputs": [["a", "b"]]},
+    ],
+)
+def test_what_cannot_be_asked_is_a_problem(served: Served, body: dict[str, Any]) -> None:
+    answer = served.post("/embed", body)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == 400
+    assert problem["detail"]
+    assert problem["remedy"]
+
+
+def test_without_a_model_of_the_kind_it_is_said_so(serve: Serve) -> None:
+    served = serve({"rows": {"kind": "custom", "source": "json:JSONDecoder"}})
+    assert "embedding" in served.post("/embed", {"inputs": "a"}).json()["remedy"]
+    assert served.get("/info").status_code == 400
+    assert served.post("/rerank", {"query": "a", "texts": ["b"]}).status_code == 400
