@@ -1,0 +1,85 @@
+// What is known of the service: the last overview, and what was told since.
+
+export class Known {
+  overview = null;
+  #took = 0;
+  #began = new Map();
+  #progress = new Map();
+  #stopped = null;
+
+  get models() {
+    return this.overview?.models ?? [];
+  }
+
+  take(overview) {
+    this.overview = overview;
+    this.#took = performance.now();
+    this.#stopped = null;
+    for (const model of overview.models) this.#follow(model);
+  }
+
+  // Returns the model it was told of, null where the next overview will bring it.
+  tell({ model: name, version, status, reason }) {
+    const model = this.#named(name);
+    if (!model) return null;
+    const told = model.versions.find((one) => one.version === version);
+    if (told) Object.assign(told, { status, reason });
+    // A version that loads beside the one that serves does not change what callers get.
+    if (serves(model, version)) Object.assign(model, { status, reason });
+    if (status !== "loading") this.#progress.delete(name);
+    return model;
+  }
+
+  advance({ model: name, version, stage, fraction, elapsed }) {
+    const model = this.#named(name);
+    if (!model) return null;
+    this.#progress.set(name, { version, stage, fraction });
+    this.#began.set(name, performance.now() - elapsed * 1000);
+    return model;
+  }
+
+  // The service's age now, by this page's clock from what was last told.
+  uptime() {
+    return this.overview.service.uptime + (this.#now() - this.#took) / 1000;
+  }
+
+  progress(model) {
+    return this.#progress.get(model.name) ?? null;
+  }
+
+  // Seconds since the load under way began.
+  elapsed(model) {
+    const began = this.#began.get(model.name);
+    return began === undefined ? 0 : Math.max(0, (this.#now() - began) / 1000);
+  }
+
+  // While nothing is heard, nothing may seem to go on.
+  stop() {
+    this.#stopped ??= performance.now();
+  }
+
+  #now() {
+    return this.#stopped ?? performance.now();
+  }
+
+  #named(name) {
+    return this.models.find((model) => model.name === name);
+  }
+
+  // An overview tells when the running stage began, not how long ago: at least that has passed.
+  #follow(model) {
+    const running = model.timeline.findLast((stage) => stage.end === null);
+    if (!running) {
+      this.#began.delete(model.name);
+      this.#progress.delete(model.name);
+      return;
+    }
+    const latest = performance.now() - running.start * 1000;
+    const began = this.#began.get(model.name);
+    if (began === undefined || began > latest) this.#began.set(model.name, latest);
+  }
+}
+
+function serves(model, version) {
+  return version === model.version || model.version === null || model.versions.length < 2;
+}
