@@ -1,6 +1,8 @@
 // Elements are made here and changed in place, so that focus, selection and open details stay.
 // Text goes in as text alone: nothing that a server says is ever read as markup.
 
+import { UNKNOWN } from "./wording.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
@@ -22,6 +24,12 @@ function filled(node, attributes, children) {
 // Writes only what differs: an unchanged figure costs no layout and is not read out again.
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+// A figure in a cell: where room is scarce, what is not known is left out.
+export function tell(cell, text) {
+  say(cell, text);
+  mark(cell, "data-unknown", text === UNKNOWN);
 }
 
 // null and false take the attribute away.

@@ -3,9 +3,9 @@
 import { drawn, element, mark, say } from "./elements.js";
 import { count, seconds, UNKNOWN } from "./wording.js";
 
-const COLUMN = 9;
-const HEIGHT = 26;
-const SCALE = 11;
+const COLUMN = 10;
+const HEIGHT = 28;
+const SCALE = 13;
 const NAMED = new Map([[0.001, "1 ms"], [0.01, "10"], [0.1, "100"], [1, "1 s"], [10, "10"]]);
 
 export class Histogram {
@@ -62,7 +62,7 @@ function scale(bounds) {
     const name = NAMED.get(bound);
     if (!name) return [];
     const x = (place + 1) * COLUMN;
-    return [drawn("text", { x, y: HEIGHT + SCALE - 1, "text-anchor": "middle" }, name)];
+    return [drawn("text", { x, y: HEIGHT + SCALE - 2, "text-anchor": "middle" }, name)];
   });
 }
 

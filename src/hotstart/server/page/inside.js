@@ -1,7 +1,7 @@
 // What is behind a model's row: its load, its versions, its queue and cache, and what may be done.
 
 import { Actions } from "./actions.js";
-import { cell, drawn, element, heading, Kept, mark, say, show } from "./elements.js";
+import { cell, drawn, element, heading, Kept, mark, say, show, tell } from "./elements.js";
 import { Histogram } from "./histogram.js";
 import { Stages } from "./timeline.js";
 import { bytes, count, listed, moment, seconds, share, UNKNOWN } from "./wording.js";
@@ -109,7 +109,7 @@ class Version {
     this.latency = new Histogram();
     const lane = drawn("svg", { class: "lane part", "aria-hidden": "true" }, this.bar);
     this.node = element("tr", { role: "row" }, this.name,
-      cell("State", {}, this.state), cell("Share", { class: "number" }, this.words, lane),
+      cell("State", {}, this.state), cell("Share", { class: "number share" }, this.words, lane),
       this.calls, this.errors, this.memory, this.p50, this.p99,
       cell("Latency", { class: "wide" }, this.latency.node));
   }
@@ -121,11 +121,11 @@ class Version {
     mark(this.state, "title", version.reason);
     say(this.words, shadow ? "shadow" : share(version.share));
     mark(this.bar, "width", `${(100 * (version.share ?? 0)).toFixed(1)}%`);
-    say(this.calls, count(version.calls));
-    say(this.errors, count(version.errors));
-    say(this.memory, bytes(version.memory));
-    say(this.p50, seconds(version.p50));
-    say(this.p99, seconds(version.p99));
+    tell(this.calls, count(version.calls));
+    tell(this.errors, count(version.errors));
+    tell(this.memory, bytes(version.memory));
+    tell(this.p50, seconds(version.p50));
+    tell(this.p99, seconds(version.p99));
     this.latency.update(version.latency);
   }
 }
@@ -155,6 +155,6 @@ class QueueLane {
 
   update(lane) {
     say(this.name, lane.lane);
-    this.cells.forEach((one, place) => say(one, count(lane[LANE[place]])));
+    this.cells.forEach((one, place) => tell(one, count(lane[LANE[place]])));
   }
 }

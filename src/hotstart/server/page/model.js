@@ -1,6 +1,6 @@
 // One model: a row of the table, and what is behind it once it was opened.
 
-import { cell, element, mark, say, show } from "./elements.js";
+import { cell, element, mark, say, show, tell } from "./elements.js";
 import { Inside } from "./inside.js";
 import { current, laid, Lane } from "./timeline.js";
 import { bytes, count, listed, seconds, share, UNKNOWN } from "./wording.js";
@@ -31,7 +31,7 @@ export class Model {
     this.lane = new Lane();
     this.took = element("span", { class: "number took" });
     const number = (label) => cell(label, { class: "number" });
-    this.version = number("Version");
+    this.version = cell("Version", { class: "number lines" });
     this.memory = number("Memory");
     this.calls = number("Calls");
     this.p50 = number("p50");
@@ -83,18 +83,18 @@ export class Model {
   #tellFigures(model) {
     const serving = model.versions.find(({ version }) => version === model.version);
     const routed = model.versions.filter(({ share: part }) => part > 0);
-    say(this.version, routed.length > 1
-      ? routed.map(({ version, share: part }) => `${version} ${share(part)}`).join(", ")
+    tell(this.version, routed.length > 1
+      ? routed.map(({ version, share: part }) => `${version} ${share(part)}`).join("\n")
       : model.version ?? UNKNOWN);
-    say(this.memory, bytes(model.memory));
-    say(this.calls, count(model.versions.reduce((sum, { calls }) => sum + calls, 0)));
-    say(this.p50, seconds(serving?.p50));
-    say(this.p99, seconds(serving?.p99));
-    say(this.waiting, model.lanes.length
+    tell(this.memory, bytes(model.memory));
+    tell(this.calls, count(model.versions.reduce((sum, { calls }) => sum + calls, 0)));
+    tell(this.p50, seconds(serving?.p50));
+    tell(this.p99, seconds(serving?.p99));
+    tell(this.waiting, model.lanes.length
       ? count(model.lanes.reduce((sum, { waiting }) => sum + waiting, 0))
       : UNKNOWN);
     const asked = model.cache ? model.cache.hits + model.cache.misses : 0;
-    say(this.cache, asked ? share(model.cache.hits / asked) : UNKNOWN);
+    tell(this.cache, asked ? share(model.cache.hits / asked) : UNKNOWN);
   }
 
   #toggle() {

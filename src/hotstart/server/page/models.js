@@ -8,6 +8,8 @@ import { current, laid, legend, length, scaleFor } from "./timeline.js";
 import { count, seconds } from "./wording.js";
 
 const STATES = ["all", "ready", "loading", "failed", "skipped", "unloaded"];
+// More rows than this are given on request: a page of 200 is no overview.
+const MOST = 50;
 const COLUMNS = ["Version", "Memory", "Calls", "p50", "p99", "Waiting", "Cache"];
 
 export class Models {
@@ -17,6 +19,7 @@ export class Models {
   #scale;
   #state = "all";
   #name = "";
+  #most = MOST;
 
   constructor(known) {
     this.#known = known;
@@ -32,6 +35,7 @@ export class Models {
       this.#name = target.value.trim().toLowerCase();
       this.#sift();
     });
+    byId("more").addEventListener("click", () => this.#showAll());
     byId("all-actions").append(this.#reloadAll());
   }
 
@@ -69,14 +73,24 @@ export class Models {
   }
 
   #sift() {
-    let shown = 0;
+    let found = 0;
     for (const model of this.#known.models) {
       const fits = (this.#state === "all" || model.status === this.#state)
         && model.name.toLowerCase().includes(this.#name);
-      show(this.#rows.get(model.name).node, fits);
-      shown += fits;
+      found += fits;
+      show(this.#rows.get(model.name).node, fits && found <= this.#most);
     }
-    show(byId("none"), shown === 0);
+    show(byId("none"), found === 0);
+    show(byId("more"), found > this.#most);
+    say(byId("more"), `Show ${count(found - this.#most)} more`);
+  }
+
+  // The button goes; the focus goes on to the first model that it brought.
+  #showAll() {
+    const first = [...this.#rows.values()].find(({ node }) => node.hidden);
+    this.#most = Infinity;
+    this.#sift();
+    first?.button.focus();
   }
 
   #reloadAll() {

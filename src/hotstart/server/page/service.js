@@ -56,9 +56,8 @@ export class Service {
 
   #memory({ rss, limit, left, limited_by: limitedBy }) {
     const figure = this.#figures.Memory;
-    figure.say(bytes(rss), left === null ? "" : `${bytes(left)} left`);
-    mark(figure.node, "title", listed(limit === null ? "" : `of ${bytes(limit)}`, limitedBy));
-    say(figure.more, listed(limit === null ? "" : `limit ${bytes(limit)}`, limitedBy));
+    const whole = limit === null ? "" : ` of ${bytes(limit)}`;
+    figure.say(bytes(rss), left === null ? "" : `${bytes(left)} left${whole}`, limitedBy ?? "");
     show(figure.meter, limit !== null && left !== null);
     if (limit !== null && left !== null) figure.measure(limit - left, limit);
   }
@@ -68,7 +67,8 @@ export class Service {
     const errors = sum(requests, "errors");
     this.#figures.Requests.say(
       count(total),
-      listed(`${this.#rate(total, uptime)} a second`, errors ? `${count(errors)} failed` : ""),
+      errors ? `${count(errors)} failed` : "none failed",
+      this.#rate(total, uptime),
     );
   }
 
@@ -80,9 +80,9 @@ export class Service {
       this.#counted.shift();
     }
     const [first] = this.#counted;
-    if (uptime - first.uptime < 1) return UNKNOWN;
+    if (uptime - first.uptime < 1) return "";
     const rate = (total - first.total) / (uptime - first.uptime);
-    return rate >= 10 ? count(rate) : rate.toFixed(1);
+    return `${rate >= 10 ? count(rate) : rate.toFixed(1)} a second`;
   }
 
   #queue(lanes) {

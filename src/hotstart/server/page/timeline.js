@@ -83,7 +83,7 @@ export class Stages {
     const head = element("tr", { role: "row" },
       heading("Stage"), heading("From", { class: "number" }), heading("Took", { class: "number" }),
       element("td", { class: "way", "aria-hidden": "true" }));
-    this.node = element("table", { class: "plain stages", role: "table", "aria-label": "Load by stage" },
+    this.node = element("table", { class: "plain bars", role: "table", "aria-label": "Load by stage" },
       element("thead", { role: "rowgroup" }, head), this.body);
     this.rows = new Kept(this.body, () => new StageRow());
   }
