@@ -31,6 +31,7 @@ export class Model {
     this.lane = new Lane();
     this.took = element("span", { class: "number took" });
     const number = (label) => cell(label, { class: "number" });
+    this.load = cell("Load", { class: "load" }, element("div", {}, this.lane.node, this.took));
     this.version = cell("Version", { class: "number lines" });
     this.memory = number("Memory");
     this.calls = number("Calls");
@@ -41,8 +42,7 @@ export class Model {
     this.row = element("tr", { role: "row", class: "row" },
       element("th", { scope: "row", role: "rowheader", class: "who" }, this.button, this.what),
       cell("State", { class: "how" }, this.state, this.reason, this.remedy, this.progress),
-      cell("Load", { class: "load" }, element("div", {}, this.lane.node, this.took)),
-      this.version, this.memory, this.calls, this.p50, this.p99, this.waiting, this.cache);
+      this.load, this.version, this.memory, this.calls, this.p50, this.p99, this.waiting, this.cache);
     this.behind = element("td", { role: "cell", colspan: WIDTH });
     this.more = element("tr", { role: "row", class: "more", id, hidden: true }, this.behind);
     this.node = element("tbody", { role: "rowgroup", class: "model" }, this.row, this.more);
@@ -63,6 +63,7 @@ export class Model {
     const elapsed = this.#known.elapsed(model);
     const running = model.timeline.some(({ end }) => end === null);
     this.lane.update(laid(current(model), elapsed), scale);
+    mark(this.load, "data-unknown", model.timeline.length === 0);
     say(this.took, seconds(running ? elapsed : model.load_seconds));
     if (!this.more.hidden) this.#inside.grow(model, elapsed);
   }

@@ -5,7 +5,7 @@ import { byId, element, heading, Kept, mark, say, show } from "./elements.js";
 import { Model } from "./model.js";
 import { numbered } from "./service.js";
 import { current, laid, legend, length, scaleFor } from "./timeline.js";
-import { count, seconds } from "./wording.js";
+import { count, seconds, span } from "./wording.js";
 
 const STATES = ["all", "ready", "loading", "failed", "skipped", "unloaded"];
 // More rows than this are given on request: a page of 200 is no overview.
@@ -63,7 +63,7 @@ export class Models {
     const lengths = this.#known.models.map((model) =>
       length(laid(current(model), this.#known.elapsed(model))));
     const scale = scaleFor(Math.max(0, ...lengths));
-    say(this.#scale, `lanes: 0 to ${seconds(scale)}`);
+    say(this.#scale, `a lane spans ${scale < 1 ? seconds(scale) : span(scale)}`);
     return scale;
   }
 
