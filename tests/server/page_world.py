@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from hotstart.metrics import SECONDS, Distribution
+
 Model = dict[str, Any]
 
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGES = ("metadata", "tokenizer", "first light", "full")
 
 
@@ -41,7 +42,10 @@ class World:
         self._began = time.monotonic()
         self._loads: dict[str, float] = {}
         self._models = {model["name"]: model for model in _models()}
-        self._routes = [_route("/v1/embeddings", 2, 4, 9, 40, 55, 8), _route("/search", 0, 3, 12, 6)]
+        self._routes = [
+            _route("/v1/embeddings", 2, 4, 9, 40, 55, 8),
+            _route("/search", 0, 3, 12, 6),
+        ]
         self._streams: list[queue.Queue[str | None]] = []
         self._lock = threading.RLock()
 
@@ -105,7 +109,7 @@ class World:
             route = self._routes[0]
             route["count"] += 1
             counts = route["latency"]["counts"]
-            for place in range(bisect_left(BOUNDS, seconds), len(counts)):
+            for place in range(bisect_left(SECONDS, seconds), len(counts)):
                 counts[place] += 1
         self.publish()
 
@@ -216,16 +220,21 @@ def _event(name: str, data: Any) -> str:
 
 def _latency(*each: int) -> dict[str, Any]:
     """A histogram of so many observations in each bucket, from the first bound on."""
-    padded = [*each, *[0] * (len(BOUNDS) + 1 - len(each))]
+    padded = [*each, *[0] * (len(SECONDS) + 1 - len(each))]
     counts = list(accumulate(padded))
-    return {"bounds": BOUNDS, "counts": counts, "sum": 0.006 * counts[-1]}
+    return {"bounds": SECONDS, "counts": counts, "sum": 0.006 * counts[-1]}
 
 
 def _route(path: str, *each: int) -> dict[str, Any]:
     latency = _latency(*each)
     total = latency["counts"][-1]
-    figures = {"count": total, "errors": total // 60, "p50": 0.01, "p99": 0.05}
+    figures = {"count": total, "errors": total // 60, **_quantiles(latency)}
     return {"route": path, "latency": latency, **figures}
+
+
+def _quantiles(latency: dict[str, Any]) -> dict[str, float | None]:
+    seen = Distribution(**latency)
+    return {"p50": seen.quantile(0.5), "p99": seen.quantile(0.99)}
 
 
 def _version(name: str, status: str, share: float, *each: int, **more: Any) -> dict[str, Any]:
@@ -240,10 +249,10 @@ def _version(name: str, status: str, share: float, *each: int, **more: Any) -> d
         "calls": calls,
         "errors": 0,
         "memory": None,
-        "p50": 0.005 if calls else None,
-        "p99": 0.025 if calls else None,
         "latency": latency,
-    } | more
+        **_quantiles(latency),
+        **more,
+    }
 
 
 def _stages(*ends: float, version: str = "1") -> list[dict[str, Any]]:
@@ -307,7 +316,10 @@ def _models() -> list[Model]:
             },
         ),
         _model(
-            "bge-small", memory=133_000_000, load_seconds=0.41, timeline=_stages(0.004, 0.05, 0.33, 0.41)
+            "bge-small",
+            memory=133_000_000,
+            load_seconds=0.41,
+            timeline=_stages(0.004, 0.05, 0.33, 0.41),
         ),
         _model("e5-large", status="unloaded", dimension=1024, memory=None),
         _model("ms-marco", "reranker", memory=88_000_000, load_seconds=0.21),

@@ -3,7 +3,7 @@
 import { Actions } from "./actions.js";
 import { cell, drawn, element, heading, Kept, mark, say, show, tell } from "./elements.js";
 import { Histogram } from "./histogram.js";
-import { Stages } from "./timeline.js";
+import { current, Stages } from "./timeline.js";
 import { bytes, count, listed, moment, seconds, share, UNKNOWN } from "./wording.js";
 
 export class Inside {
@@ -40,7 +40,7 @@ export class Inside {
   }
 
   grow(model, elapsed) {
-    show(this.load, model.timeline.length > 0);
+    show(this.load, current(model).length > 0);
     this.stages.update(model, elapsed);
   }
 
@@ -130,7 +130,7 @@ class Version {
   }
 }
 
-const LANE = ["waiting", "running", "done", "texts", "refused", "dropped"];
+const LANE = ["Waiting", "Running", "Done", "Texts", "Refused", "Dropped"];
 
 class Lanes {
   constructor() {
@@ -155,6 +155,6 @@ class QueueLane {
 
   update(lane) {
     say(this.name, lane.lane);
-    this.cells.forEach((one, place) => tell(one, count(lane[LANE[place]])));
+    this.cells.forEach((one, place) => tell(one, count(lane[LANE[place].toLowerCase()])));
   }
 }

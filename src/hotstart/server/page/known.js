@@ -1,5 +1,7 @@
 // What is known of the service: the last overview, and what was told since.
 
+import { running } from "./timeline.js";
+
 export class Known {
   overview = null;
   #took = 0;
@@ -25,8 +27,7 @@ export class Known {
     const told = model.versions.find((one) => one.version === version);
     if (told) Object.assign(told, { status, reason });
     // A version that loads beside the one that serves does not change what callers get.
-    if (serves(model, version)) Object.assign(model, { status, reason });
-    if (status !== "loading") this.#progress.delete(name);
+    if (serves(model, version)) this.#enter(model, version, status, reason);
     return model;
   }
 
@@ -34,7 +35,7 @@ export class Known {
     const model = this.#named(name);
     if (!model) return null;
     this.#progress.set(name, { version, stage, fraction });
-    this.#began.set(name, performance.now() - elapsed * 1000);
+    if (elapsed !== null) this.#began.set(name, performance.now() - elapsed * 1000);
     return model;
   }
 
@@ -62,19 +63,29 @@ export class Known {
     return this.#stopped ?? performance.now();
   }
 
+  #enter(model, version, status, reason) {
+    const begins = status === "loading" && model.status !== "loading";
+    Object.assign(model, { status, reason });
+    if (status !== "loading") this.#progress.delete(model.name);
+    if (!begins || running(model).stage !== "load") return;
+    // The stages known so far are an earlier load's.
+    model.timeline = model.timeline.filter((stage) => stage.version !== version);
+    this.#began.set(model.name, performance.now());
+  }
+
   #named(name) {
     return this.models.find((model) => model.name === name);
   }
 
   // An overview tells when the running stage began, not how long ago: at least that has passed.
   #follow(model) {
-    const running = model.timeline.findLast((stage) => stage.end === null);
-    if (!running) {
+    const stage = running(model);
+    if (!stage) {
       this.#began.delete(model.name);
       this.#progress.delete(model.name);
       return;
     }
-    const latest = performance.now() - running.start * 1000;
+    const latest = performance.now() - stage.start * 1000;
     const began = this.#began.get(model.name);
     if (began === undefined || began > latest) this.#began.set(model.name, latest);
   }

@@ -2,7 +2,7 @@
 
 import { cell, element, mark, say, show, tell } from "./elements.js";
 import { Inside } from "./inside.js";
-import { current, laid, Lane } from "./timeline.js";
+import { current, laid, Lane, running } from "./timeline.js";
 import { bytes, count, listed, seconds, share, UNKNOWN } from "./wording.js";
 
 // All columns of the table.
@@ -61,10 +61,10 @@ export class Model {
   // The part that moves while a load is under way.
   grow(model, scale) {
     const elapsed = this.#known.elapsed(model);
-    const running = model.timeline.some(({ end }) => end === null);
-    this.lane.update(laid(current(model), elapsed), scale);
-    mark(this.load, "data-unknown", model.timeline.length === 0);
-    say(this.took, seconds(running ? elapsed : model.load_seconds));
+    const stages = current(model);
+    this.lane.update(laid(stages, elapsed), scale);
+    mark(this.load, "data-unknown", stages.length === 0);
+    say(this.took, seconds(running(model) ? elapsed : model.load_seconds));
     if (!this.more.hidden) this.#inside.grow(model, elapsed);
   }
 
@@ -72,12 +72,12 @@ export class Model {
     mark(this.node, "data-state", model.status);
     mark(this.state, "data-state", model.status);
     say(this.state, model.status);
-    const progress = model.status === "loading" ? this.#known.progress(model) : null;
-    const stage = progress ?? model.timeline.findLast(({ end }) => end === null);
-    say(this.reason, (model.status === "loading" && stage && underway(stage)) || model.reason || "");
+    const loading = model.status === "loading";
+    const progress = loading ? this.#known.progress(model) : null;
+    say(this.reason, loading ? underway(progress ?? running(model)) : model.reason ?? "");
     mark(this.reason, "title", model.reason);
     say(this.remedy, model.error?.remedy ?? "");
-    show(this.progress, model.status === "loading");
+    show(this.progress, loading);
     mark(this.progress, "value", progress?.fraction ?? null);
   }
 

@@ -4,7 +4,7 @@ import { ask } from "./asking.js";
 import { byId, element, heading, Kept, mark, say, show } from "./elements.js";
 import { Model } from "./model.js";
 import { numbered } from "./service.js";
-import { current, laid, legend, length, scaleFor } from "./timeline.js";
+import { current, laid, legend, length, running, scaleFor } from "./timeline.js";
 import { count, seconds, span } from "./wording.js";
 
 const STATES = ["all", "ready", "loading", "failed", "skipped", "unloaded"];
@@ -53,7 +53,7 @@ export class Models {
 
   // Only what grows.
   tick() {
-    const growing = this.#known.models.filter(({ timeline }) => timeline.some(({ end }) => end === null));
+    const growing = this.#known.models.filter(running);
     if (growing.length === 0) return;
     const scale = this.#measure();
     for (const model of growing) this.#rows.get(model.name)?.grow(model, scale);

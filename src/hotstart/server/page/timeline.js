@@ -14,7 +14,15 @@ const PAUSE = 0.1;
 export function current(model) {
   const running = model.timeline.findLast((stage) => stage.end === null);
   const version = running?.version ?? model.version ?? model.timeline.at(-1)?.version;
-  return model.timeline.filter((stage) => stage.version === version);
+  const stages = model.timeline.filter((stage) => stage.version === version);
+  if (running || model.status !== "loading") return stages;
+  // Not every kind of model tells its stages: then the load as a whole is the one under way.
+  return [...stages, { version, stage: "load", start: stages.at(-1)?.end ?? 0, end: null }];
+}
+
+// The stage under way, if there is one.
+export function running(model) {
+  return current(model).findLast((stage) => stage.end === null);
 }
 
 // Where each stage lies on its lane, pauses shortened; the running one ends now.
