@@ -6,6 +6,7 @@ any other that has `Control`'s methods will do.
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
 from server.page_server import serving
 from server.page_world import World
 
@@ -114,7 +116,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
 
 def _fault(message: ConsoleMessage) -> list[str]:
-    """What the browser complains of; that a request was refused is its own line, and often meant."""
+    """What the browser complains of, but for a refused request: tests mean those."""
     refused = message.text.startswith("Failed to load resource")
     complains = message.type in {"error", "warning"} and not refused
     return [message.text] if complains else []
@@ -356,6 +358,7 @@ def test_what_cannot_be_done_now_does_nothing(serve: Serve, open_page: Open) -> 
 def test_a_server_with_a_key_asks_for_it(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(api_key="k")[0])
     dialog = page.get_by_role("dialog", name="Key of this server")
+    expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#trouble")).to_contain_text("give its key")
     page.get_by_role("button", name="Try now").click()
@@ -443,7 +446,7 @@ def test_every_control_has_a_name_and_headings_are_in_order(serve: Serve, open_p
     assert page.evaluate(NAMELESS) == []
     levels = page.evaluate(HEADINGS)
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     expect(page.get_by_role("table", name="Models")).to_be_visible()
     expect(page.get_by_role("columnheader", name="p99").first).to_be_visible()
 
@@ -504,7 +507,8 @@ CONTRASTS = f"""() => {{
 const parts = (color) => color.match(/[\\d.]+/g).map(Number);
 const clear = (color) => parts(color)[3] === 0;
 const light = (color) => {{
-  const [r, g, b] = parts(color).map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const linear = (c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const [r, g, b] = parts(color).map((c) => linear(c / 255));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }};
 const ground = (node) => {{
@@ -518,8 +522,9 @@ const ratio = (one, other) => {{
   const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
   return (high + 0.05) / (low + 0.05);
 }};
+const says = (node) => [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
 return [...document.body.querySelectorAll("*")]
-  .filter((node) => visible(node) && [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim()))
+  .filter((node) => visible(node) && says(node))
   .map((node) => {{
     const style = getComputedStyle(node);
     const color = node instanceof SVGElement ? style.fill : style.color;
@@ -530,7 +535,8 @@ return [...document.body.querySelectorAll("*")]
 
 NAMELESS = f"""() => {{
 {VISIBLE}
-return [...document.querySelectorAll("button, input, a, meter, progress, table, [role=img], dialog")]
+const named = "button, input, a, meter, progress, table, [role=img], dialog";
+return [...document.querySelectorAll(named)]
   .filter((node) => visible(node) && !node.ariaLabel && !node.getAttribute("aria-labelledby")
     && !node.labels?.length && !node.textContent.trim())
   .map((node) => node.outerHTML);
@@ -538,7 +544,9 @@ return [...document.querySelectorAll("button, input, a, meter, progress, table, 
 
 HEADINGS = f"""() => {{
 {VISIBLE}
-return [...document.querySelectorAll("h1, h2, h3, h4")].filter(visible).map((node) => Number(node.tagName[1]));
+return [...document.querySelectorAll("h1, h2, h3, h4")]
+  .filter(visible)
+  .map((node) => Number(node.tagName[1]));
 }}"""
 
 BEYOND_THE_EDGE = f"""() => {{

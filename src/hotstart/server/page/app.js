@@ -19,23 +19,22 @@ const requests = new Requests();
 const memory = new Memory();
 const search = new Search();
 
+// Events come in bursts, where many models load: what they change is shown once for each burst.
+const BURST = 40;
+
 const HEARD = {
-  overview(overview) {
-    known.take(overview);
-    showAll();
-  },
+  overview: (overview) => known.take(overview),
   state(told) {
-    if (!known.tell(told)) return;
-    announcer.state(told.model, told.status, told.reason);
-    showModels();
+    if (known.tell(told)) announcer.state(told.model, told.status, told.reason);
   },
-  progress(told) {
-    if (known.advance(told)) showModels();
-  },
+  progress: (told) => known.advance(told),
 };
 
 const stream = new Stream("events", {
-  event: (name, data) => HEARD[name]?.(data),
+  event(name, data) {
+    HEARD[name]?.(data);
+    showing ??= setTimeout(showAll, BURST);
+  },
   live: () => connected("live", "live"),
   lost(milliseconds, why) {
     known.stop();
@@ -51,22 +50,22 @@ const stream = new Stream("events", {
   },
 });
 
+let showing = null;
 let unlock = null;
 let retryAt = null;
 
 function showAll() {
+  showing = null;
   const { overview } = known;
-  showModels();
+  if (overview === null) return;
+  show(byId("main"), true);
+  service.update();
+  models.update();
   requests.update(overview.service.requests);
   memory.update(overview);
   search.update(overview.service);
   show(byId("key"), overview.service.keys.api || overview.service.keys.admin);
   say(byId("key"), keyOf("admin") || keyOf("api") ? "Forget key" : "Give admin key");
-}
-
-function showModels() {
-  service.update();
-  models.update();
 }
 
 function connected(state, words) {

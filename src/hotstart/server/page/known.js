@@ -20,7 +20,7 @@ export class Known {
     for (const model of overview.models) this.#follow(model);
   }
 
-  // Returns the model it was told of, null where the next overview will bring it.
+  // Returns the model it was told of; one that is not known yet comes with the next overview.
   tell({ model: name, version, status, reason }) {
     const model = this.#named(name);
     if (!model) return null;
@@ -33,10 +33,9 @@ export class Known {
 
   advance({ model: name, version, stage, fraction, elapsed }) {
     const model = this.#named(name);
-    if (!model) return null;
+    if (!model) return;
     this.#progress.set(name, { version, stage, fraction });
     if (elapsed !== null) this.#began.set(name, performance.now() - elapsed * 1000);
-    return model;
   }
 
   // The service's age now, by this page's clock from what was last told.

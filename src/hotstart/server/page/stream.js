@@ -22,13 +22,19 @@ export class Stream {
 
   async run() {
     for (let losses = 0; ; losses += 1) {
+      const silence = new Silence();
       let why = "The server closed the connection.";
       try {
-        const answer = await this.#opened();
-        if (answer === null) continue;
-        await this.#heard(answer, () => { losses = 0; });
+        const answer = await this.#opened(silence.signal);
+        if (answer.status === 401) {
+          await this.#hearer.locked();
+          continue;
+        }
+        await this.#heard(answer.body, silence, () => { losses = 0; });
       } catch (error) {
-        why = error.told ?? "The server cannot be reached.";
+        why = error.told ?? (silence.signal.aborted ? "Nothing was heard." : "The server cannot be reached.");
+      } finally {
+        silence.end();
       }
       await this.#paused(backoff(losses), why);
     }
@@ -39,35 +45,21 @@ export class Stream {
     this.#hurry();
   }
 
-  async #opened() {
-    const silence = new AbortController();
+  async #opened(signal) {
     const answer = await fetch(this.#path, {
       headers: { Accept: "text/event-stream", ...headers("api") },
       cache: "no-store",
-      signal: silence.signal,
+      signal,
     });
-    if (answer.status === 401) {
-      await this.#hearer.locked();
-      return null;
-    }
-    if (!answer.ok) throw Object.assign(new Error(), { told: `The server answered ${answer.status}.` });
-    return { body: answer.body, silence };
+    if (answer.ok || answer.status === 401) return answer;
+    throw Object.assign(new Error(), { told: `The server answered ${answer.status}.` });
   }
 
-  async #heard({ body, silence }, began) {
-    let watch = setTimeout(() => silence.abort(), SILENCE);
-    const alive = () => {
-      clearTimeout(watch);
-      watch = setTimeout(() => silence.abort(), SILENCE);
-    };
+  async #heard(body, silence, began) {
     this.#hearer.live();
-    try {
-      for await (const { name, data } of events(body, alive)) {
-        began();
-        this.#tell(name, data);
-      }
-    } finally {
-      clearTimeout(watch);
+    for await (const { name, data } of events(body, () => silence.broken())) {
+      began();
+      this.#tell(name, data);
     }
   }
 
@@ -86,6 +78,29 @@ export class Stream {
       const waiting = setTimeout(resolve, milliseconds);
       this.#hurry = () => { clearTimeout(waiting); resolve(); };
     });
+  }
+}
+
+// Ends a connection on which nothing comes any more.
+class Silence {
+  #ended = new AbortController();
+  #watch = null;
+
+  constructor() {
+    this.broken();
+  }
+
+  get signal() {
+    return this.#ended.signal;
+  }
+
+  broken() {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => this.#ended.abort(), SILENCE);
+  }
+
+  end() {
+    clearTimeout(this.#watch);
   }
 }
 
