@@ -1,6 +1,6 @@
 """A stand-in server for the page: its files, and an acted service in the server's shapes.
 
-For a look by eye: `python tests/server/page_server.py [--admin-key KEY] [--api-key KEY]`.
+For a look by eye: `PYTHONPATH=src:tests python -m server.page_server --admin-key KEY`.
 """
 
 from __future__ import annotations

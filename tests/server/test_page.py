@@ -45,7 +45,7 @@ class Control(Protocol):
     hybrid: threading.Event
     asked: list[tuple[str, Any]]
 
-    def begin_load(self, name: str, stage: str = ...) -> None: ...
+    def begin_load(self, name: str, stage: str | None = ...) -> None: ...
     def next_stage(self, name: str, stage: str) -> None: ...
     def advance(self, name: str, fraction: float) -> None: ...
     def finish_load(self, name: str) -> None: ...
@@ -184,6 +184,18 @@ def test_a_running_stage_grows_though_nothing_is_heard(served: Served, open_page
     page.wait_for_timeout(700)
     assert _width(running) > before
     expect(rows.locator(".inside").get_by_role("row", name="metadata")).to_contain_text("…")
+
+
+def test_a_load_that_tells_no_stages_grows_as_one(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    control.begin_load("rows", None)
+    running = model(page, "rows").locator(".row .lane rect[data-running]")
+    expect(running).to_have_count(1)
+    expect(model(page, "rows").locator(".reason")).to_have_text("load")
+    before = _width(running)
+    page.wait_for_timeout(600)
+    assert _width(running) > before
 
 
 def test_a_failure_says_why_and_what_to_do(served: Served, open_page: Open) -> None:

@@ -99,6 +99,7 @@ class Version {
     const number = (label) => cell(label, { class: "number" });
     this.name = element("th", { scope: "row", role: "rowheader" });
     this.state = element("span", { class: "state" });
+    this.reason = element("span", { class: "reason quiet" });
     this.words = element("span");
     this.bar = drawn("rect", { class: "held", x: 0, height: "100%", rx: 2 });
     this.calls = number("Calls");
@@ -109,7 +110,7 @@ class Version {
     this.latency = new Histogram();
     const lane = drawn("svg", { class: "lane part", "aria-hidden": "true" }, this.bar);
     this.node = element("tr", { role: "row" }, this.name,
-      cell("State", {}, this.state), cell("Share", { class: "number share" }, this.words, lane),
+      cell("State", { class: "told" }, this.state, this.reason), cell("Share", { class: "number share" }, this.words, lane),
       this.calls, this.errors, this.memory, this.p50, this.p99,
       cell("Latency", { class: "wide" }, this.latency.node));
   }
@@ -118,7 +119,7 @@ class Version {
     say(this.name, version.version);
     say(this.state, version.status);
     mark(this.state, "data-state", version.status);
-    mark(this.state, "title", version.reason);
+    say(this.reason, version.reason ?? "");
     say(this.words, shadow ? "shadow" : share(version.share));
     mark(this.bar, "width", `${(100 * (version.share ?? 0)).toFixed(1)}%`);
     tell(this.calls, count(version.calls));

@@ -33,7 +33,7 @@ export function bytes(value) {
   if (value < 1000) return `${value} B`;
   if (value < 1e6) return `${(value / 1e3).toFixed(0)} kB`;
   if (value < 1e9) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} MB`;
-  return `${(value / 1e9).toFixed(value < 1e10 ? 2 : 1)} GB`;
+  return `${(value / 1e9).toFixed(value < 2e9 ? 2 : value < 1e10 ? 1 : 0)} GB`;
 }
 
 export function share(part) {
