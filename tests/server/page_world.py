@@ -136,12 +136,13 @@ class World:
         stream: queue.Queue[str | None] = queue.Queue()
         with self._lock:
             self._streams.append(stream)
-        stream.put(_event("overview", self.overview()))
+            stream.put(_event("overview", self.overview()))
         return stream
 
     def publish(self) -> None:
         """Send the overview to all who listen."""
-        self._send("overview", self.overview())
+        with self._lock:  # an older one must not come after a newer
+            self._send("overview", self.overview())
 
     def overview(self) -> dict[str, Any]:
         """All that is known, as of now."""
