@@ -166,6 +166,7 @@ def test_a_load_is_seen_from_its_beginning_to_its_end(served: Served, open_page:
     expect(vision.locator(".reason")).to_have_text("metadata, 40 %")
     control.next_stage("vision", "first light")
     expect(vision.locator(".lane rect")).to_have_count(2)
+    expect(vision.locator(".reason")).to_have_text("first light")
     control.finish_load("vision")
     expect(state(vision)).to_have_text("ready")
     expect(vision.locator(".reason")).to_contain_text("loaded in")

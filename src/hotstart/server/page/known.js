@@ -16,6 +16,8 @@ export class Known {
   take(overview) {
     this.overview = overview;
     this.#took = performance.now();
+    // What loads now may have begun while nothing was heard.
+    if (this.#stopped !== null) this.#began.clear();
     this.#stopped = null;
     for (const model of overview.models) this.#follow(model);
   }
@@ -31,10 +33,10 @@ export class Known {
     return model;
   }
 
-  advance({ model: name, version, stage, fraction, elapsed }) {
+  advance({ model: name, stage, fraction, elapsed }) {
     const model = this.#named(name);
     if (!model) return;
-    this.#progress.set(name, { version, stage, fraction });
+    this.#progress.set(name, { stage, fraction, stages: model.timeline.length });
     if (elapsed !== null) this.#began.set(name, performance.now() - elapsed * 1000);
   }
 
@@ -84,6 +86,9 @@ export class Known {
       this.#progress.delete(model.name);
       return;
     }
+    const progress = this.#progress.get(model.name);
+    const over = progress?.stage !== stage.stage && progress?.stages < model.timeline.length;
+    if (over) this.#progress.delete(model.name);
     const latest = performance.now() - stage.start * 1000;
     const began = this.#began.get(model.name);
     if (began === undefined || began > latest) this.#began.set(model.name, latest);
