@@ -1,0 +1,571 @@
+"""The page at `/`, in a browser, as a person uses it.
+
+`served` gives its address and what the test may do to the service behind it: here an acted one,
+any other that has `Control`'s methods will do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from server.page_server import serving
+from server.page_world import World
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+]
+
+
+class Control(Protocol):
+    """What a test does to the service: what happens to its models, and to its connections."""
+
+    down: bool
+    hybrid: threading.Event
+    asked: list[tuple[str, Any]]
+
+    def begin_load(self, name: str, stage: str | None = ...) -> None: ...
+    def next_stage(self, name: str, stage: str) -> None: ...
+    def advance(self, name: str, fraction: float) -> None: ...
+    def finish_load(self, name: str) -> None: ...
+    def fail(self, name: str, reason: str, remedy: str = ...) -> None: ...
+    def unload(self, name: str) -> None: ...
+    def count(self, seconds: float) -> None: ...
+    def add_models(self, number: int) -> None: ...
+    def drop(self) -> None: ...
+
+
+Served = tuple[str, Control]
+Serve = Callable[..., Served]
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves the page with the keys that are given."""
+    with ExitStack() as stack:
+
+        def serve_one(**settings: Any) -> Served:
+            world = World(**settings)
+            return stack.enter_context(serving(world)), world
+
+        yield serve_one
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """The page and the service behind it, without keys."""
+    return serve()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Not for longer than this module: it keeps an event loop running in this thread.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens the page. At the end: nothing failed in it, and it asked nobody but its server."""
+    with ExitStack() as stack:
+
+        def open_one(url: str, width: int = 1280, **options: Any) -> Page:
+            context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+            page = context.new_page()
+            page.set_default_timeout(5000)
+            faults: list[str] = []
+            asked: list[str] = []
+            page.on("console", lambda message: faults.extend(_fault(message)))
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(url)
+
+            def check() -> None:
+                context.close()
+                assert faults == []
+                assert [one for one in asked if not one.startswith((url, "data:"))] == []
+
+            stack.callback(check)
+            return page
+
+        yield open_one
+
+
+def _fault(message: ConsoleMessage) -> list[str]:
+    """What the browser complains of, but for a refused request: tests mean those."""
+    refused = message.text.startswith("Failed to load resource")
+    complains = message.type in {"error", "warning"} and not refused
+    return [message.text] if complains else []
+
+
+def model(page: Page, name: str) -> Locator:
+    """The rows of a model."""
+    return page.locator("tbody.model").filter(has=page.get_by_role("button", name=name, exact=True))
+
+
+def opened(page: Page, name: str) -> Locator:
+    """The same, opened."""
+    button = page.get_by_role("button", name=name, exact=True)
+    button.click()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    return model(page, name)
+
+
+def state(rows: Locator) -> Locator:
+    return rows.locator(".how .state")
+
+
+# What it shows, as it happens.
+
+
+def test_the_service_and_its_models_are_shown(served: Served, open_page: Open) -> None:
+    page = open_page(served[0])
+    expect(page.locator("tbody.model")).to_have_count(10)
+    expect(page.locator("#health")).to_have_text("degraded")
+    expect(page.locator("#figures")).to_contain_text("1.31 GB")
+    expect(page.locator("#figures")).to_contain_text("cgroup memory.max")
+    expect(page.locator("#figures")).to_contain_text("3 waiting")
+    expect(page).to_have_title("5/10 ready · hotstart")
+    expect(model(page, "sales")).to_contain_text("pip install 'hotstart[prophet]'")
+    expect(page.locator("#routes")).to_contain_text("/v1/embeddings")
+    expect(page.locator("#memories tr").first).to_contain_text("bge-small")
+
+
+def test_a_load_is_seen_from_its_beginning_to_its_end(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    vision = model(page, "vision")
+    expect(state(vision)).to_have_text("unloaded")
+    control.begin_load("vision")
+    expect(state(vision)).to_have_text("loading")
+    control.advance("vision", 0.4)
+    expect(vision.locator(".reason")).to_have_text("metadata, 40 %")
+    control.next_stage("vision", "first light")
+    expect(vision.locator(".lane rect")).to_have_count(2)
+    expect(vision.locator(".reason")).to_have_text("first light")
+    control.finish_load("vision")
+    expect(state(vision)).to_have_text("ready")
+    expect(vision.locator(".reason")).to_contain_text("loaded in")
+    expect(page).to_have_title("6/10 ready · hotstart")
+    expect(page.get_by_role("status").filter(has_text="vision is ready")).to_have_count(1)
+
+
+def test_a_running_stage_grows_though_nothing_is_heard(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    rows = opened(page, "vision")
+    control.begin_load("vision")
+    running = rows.locator(".row .lane rect[data-running]")
+    expect(running).to_have_count(1)
+    before = _width(running)
+    page.wait_for_timeout(700)
+    assert _width(running) > before
+    expect(rows.locator(".inside").get_by_role("row", name="metadata")).to_contain_text("…")
+
+
+def test_a_load_that_tells_no_stages_grows_as_one(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    control.begin_load("rows", None)
+    running = model(page, "rows").locator(".row .lane rect[data-running]")
+    expect(running).to_have_count(1)
+    expect(model(page, "rows").locator(".reason")).to_have_text("load")
+    before = _width(running)
+    page.wait_for_timeout(600)
+    assert _width(running) > before
+
+
+def test_a_failure_says_why_and_what_to_do(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    control.fail("rows", "The function is missing.", "Install the package.")
+    expect(state(model(page, "rows"))).to_have_text("failed")
+    expect(model(page, "rows")).to_contain_text("Install the package.")
+
+
+def test_requests_are_counted_in_figures_and_histogram(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    route = page.get_by_role("row", name="/v1/embeddings")
+    expect(route).to_contain_text("118")
+    expect(route.get_by_role("img")).to_have_accessible_name(
+        "118 calls: half within 25 ms, 99 % within 50 ms"
+    )
+    control.count(0.2)
+    expect(route).to_contain_text("119")
+    expect(route.get_by_role("img")).to_have_accessible_name(re.compile("^119 calls"))
+
+
+def test_versions_queue_and_cache_are_behind_the_row(served: Served, open_page: Open) -> None:
+    page = open_page(served[0])
+    churn = opened(page, "churn")
+    versions = churn.get_by_role("table", name="Versions")
+    expect(versions.get_by_role("row", name="v1")).to_contain_text("90 %")
+    expect(versions.get_by_role("row", name="v3")).to_contain_text("shadow")
+    minilm = opened(page, "minilm")
+    queue = minilm.get_by_role("table", name="Queue by lane")
+    expect(queue.get_by_role("row", name="bulk")).to_contain_text("5,504")
+    expect(minilm).to_contain_text("812 of 1,204 found (67 %)")
+    expect(minilm).to_contain_text("Prefetched: 57 used, 4 in vain")
+
+
+def test_news_change_in_place(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    rows = opened(page, "minilm")
+    rows.locator("button.name").focus()
+    rows.evaluate("node => { node.kept = true }")
+    height = page.evaluate("document.body.scrollHeight")
+    control.count(0.2)
+    control.count(0.2)
+    expect(page.get_by_role("row", name="/v1/embeddings")).to_contain_text("120")
+    assert rows.evaluate("node => node.kept")
+    expect(rows.locator("button.name")).to_be_focused()
+    expect(rows.locator(".inside")).to_be_visible()
+    assert page.evaluate("document.body.scrollHeight") == height
+
+
+def test_many_models_are_filtered_by_name_and_state(served: Served, open_page: Open) -> None:
+    url, control = served
+    control.add_models(190)
+    page = open_page(url)
+    expect(page.locator("tbody.model:visible")).to_have_count(50)
+    page.get_by_label("Filter models by name").fill("tenant-18")
+    expect(page.locator("tbody.model:visible")).to_have_count(10)
+    page.get_by_label("Filter models by name").fill("nobody")
+    expect(page.get_by_text("No model matches.")).to_be_visible()
+    page.get_by_label("Filter models by name").fill("")
+    page.get_by_role("button", name="failed 1").click()
+    expect(page.locator("tbody.model:visible")).to_have_count(1)
+    page.get_by_role("button", name="all 200").click()
+    page.get_by_role("button", name="Show 150 more").click()
+    expect(page.locator("tbody.model:visible")).to_have_count(200)
+    expect(page.get_by_role("button", name="tenant-040")).to_be_focused()
+    expect(page.get_by_text("smaller ones")).to_be_visible()
+
+
+def test_text_is_never_read_as_markup(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    evil = '<img src="x" onerror="document.title = \'hurt\'">'
+    control.fail("rows", evil, evil)
+    expect(model(page, "rows").locator(".reason")).to_have_text(evil)
+    opened(page, "rows")
+    expect(page.locator("img")).to_have_count(0)
+    expect(page).not_to_have_title("hurt")
+
+
+# Search.
+
+
+def test_the_lexical_answer_becomes_the_hybrid_one(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    page.get_by_label("What to look for").fill("a killed writer")
+    page.keyboard.press("Enter")
+    answer, hits = page.locator("#answer"), page.locator("#hits li")
+    expect(answer).to_contain_text("lexical in 3 ms")
+    expect(answer).to_contain_text("minilm is loading")
+    expect(hits.first).to_contain_text("docs/models.md:3–9")
+    control.hybrid.set()
+    expect(answer).to_contain_text("hybrid in 12 ms · 3 hits · 1 new, 2 moved")
+    expect(hits.locator(".path")).to_have_text(
+        [re.compile(p) for p in ("cache", "registry", "models")]
+    )
+    expect(hits.locator(".move")).to_have_text(["up 1", "new", "down 2"])
+    deadlines = [body["deadline"] for path, body in control.asked if path == "/search"]
+    assert deadlines == [0, None]
+
+
+def test_a_hybrid_answer_is_not_asked_for_again(served: Served, open_page: Open) -> None:
+    url, control = served
+    control.hybrid.set()
+    page = open_page(url)
+    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#answer")).to_have_text("hybrid in 12 ms · 3 hits")
+    assert len(control.asked) == 1
+
+
+def test_without_an_index_there_is_no_search(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(index=False)[0])
+    expect(page.locator("tbody.model")).to_have_count(10)
+    expect(page.get_by_label("What to look for")).to_be_hidden()
+
+
+# Keys and actions.
+
+
+def test_without_an_admin_key_there_are_no_actions(served: Served, open_page: Open) -> None:
+    page = open_page(served[0])
+    rows = opened(page, "minilm")
+    expect(page.get_by_text("HOTSTART_ADMIN_KEY")).to_be_visible()
+    expect(rows.get_by_role("button", name="Unload")).to_have_count(0)
+    expect(page.get_by_role("button", name="Reload all")).to_be_hidden()
+
+
+def test_an_action_asks_for_the_admin_key_until_it_is_right(serve: Serve, open_page: Open) -> None:
+    url, control = serve(admin_key="open sesame")
+    page = open_page(url)
+    rows = opened(page, "minilm")
+    expect(page.get_by_text("HOTSTART_ADMIN_KEY")).to_be_hidden()
+    rows.get_by_role("button", name="Unload minilm").click()
+    dialog = page.get_by_role("dialog", name="Admin key")
+    _give(dialog, "wrong")
+    expect(dialog).to_contain_text("That key was refused.")
+    _give(dialog, "open sesame")
+    expect(state(rows)).to_have_text("unloaded")
+    expect(dialog).to_be_hidden()
+    opened(page, "rows").get_by_role("button", name="Load rows", exact=True).click()
+    expect(state(model(page, "rows"))).to_have_text("loading")
+    assert page.evaluate("[localStorage.length, document.cookie, location.search]") == [0, "", ""]
+    page.get_by_role("button", name="Forget key").click()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert [path for path, _ in control.asked][-1] == "/api/v1/models/rows/load"
+
+
+def test_a_refused_action_says_why(serve: Serve, open_page: Open) -> None:
+    url, control = serve(admin_key="k")
+    page = open_page(url)
+    control.unload("static")
+    rows = opened(page, "static")
+    rows.get_by_role("button", name="Load static", exact=True).click()
+    _give(page.get_by_role("dialog"), "k")
+    expect(rows.get_by_role("alert")).to_have_text("It is in use. Try again later.")
+
+
+def test_what_cannot_be_done_now_does_nothing(serve: Serve, open_page: Open) -> None:
+    url, control = serve(admin_key="k")
+    page = open_page(url)
+    load = opened(page, "minilm").get_by_role("button", name="Load minilm", exact=True)
+    expect(load).to_be_disabled()
+    load.dispatch_event("click")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert control.asked == []
+
+
+def test_a_server_with_a_key_asks_for_it(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(api_key="k")[0])
+    dialog = page.get_by_role("dialog", name="Key of this server")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#trouble")).to_contain_text("give its key")
+    page.get_by_role("button", name="Try now").click()
+    _give(dialog, "k")
+    expect(page.locator("tbody.model")).to_have_count(10)
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.reload()
+    expect(page.locator("tbody.model")).to_have_count(10)
+
+
+# Losing the connection.
+
+
+def test_a_lost_connection_is_told_and_found_again(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    control.begin_load("vision")
+    running = model(page, "vision").locator("rect[data-running]")
+    expect(running).to_have_count(1)
+    control.down = True
+    control.drop()
+    trouble = page.locator("#trouble")
+    expect(trouble).to_contain_text("Connection lost.")
+    expect(trouble).to_contain_text("Trying again")
+    before = _width(running)
+    page.wait_for_timeout(600)
+    assert _width(running) == before, "nothing is heard: nothing may seem to go on"
+    control.down = False
+    control.finish_load("vision")
+    page.get_by_role("button", name="Try now").click()
+    expect(trouble).to_be_hidden()
+    expect(state(model(page, "vision"))).to_have_text("ready")
+
+
+def test_it_connects_again_by_itself(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url)
+    expect(page.locator("#connected")).to_have_text("live")
+    control.drop()
+    expect(page.locator("#connected")).to_have_text("not connected")
+    expect(page.locator("#connected")).to_have_text("live")
+
+
+# For everyone.
+
+
+def test_the_keyboard_is_enough(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(admin_key="k")[0])
+    expect(page.locator("tbody.model")).to_have_count(10)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the models")).to_be_focused()
+    page.keyboard.press("Enter")
+    _tab_to(page, page.get_by_role("button", name="minilm", exact=True))
+    page.keyboard.press("Enter")
+    unload = page.get_by_role("button", name="Unload minilm")
+    _tab_to(page, unload)
+    page.keyboard.press("Space")
+    expect(page.get_by_role("dialog").get_by_label("Key", exact=True)).to_be_focused()
+    page.keyboard.type("k")
+    page.keyboard.press("Enter")
+    expect(state(model(page, "minilm"))).to_have_text("unloaded")
+    expect(unload).to_be_focused()
+    expect(unload).to_be_disabled()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(serve: Serve, open_page: Open, scheme: str) -> None:
+    url, control = serve(admin_key="k")
+    page = open_page(url, color_scheme=scheme)
+    control.begin_load("vision")
+    opened(page, "churn")
+    control.hybrid.set()
+    page.get_by_label("What to look for").fill("a killed writer")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits li")).to_have_count(3)
+    expect(state(model(page, "vision"))).to_have_text("loading")
+    assert page.evaluate(CONTRASTS) == []
+    red, *_ = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)")
+    assert (int(red) > 128) == (scheme == "light")
+
+
+def test_every_control_has_a_name_and_headings_are_in_order(serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(admin_key="k")[0])
+    opened(page, "minilm")
+    assert page.evaluate(NAMELESS) == []
+    levels = page.evaluate(HEADINGS)
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    expect(page.get_by_role("table", name="Models")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="p99").first).to_be_visible()
+
+
+def test_a_phone_shows_all_of_it(serve: Serve, open_page: Open) -> None:
+    url, control = serve(admin_key="k")
+    control.fail("rows", "/a/path/without/any/" + "end" * 40)
+    page = open_page(url, width=390)
+    opened(page, "minilm")
+    opened(page, "churn")
+    control.hybrid.set()
+    page.get_by_label("What to look for").fill("a killed writer")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits li")).to_have_count(3)
+    assert page.evaluate(BEYOND_THE_EDGE) == []
+    width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= room
+    expect(page.get_by_role("table", name="Models")).to_be_visible()
+
+
+def test_who_wants_no_motion_gets_none(served: Served, open_page: Open) -> None:
+    url, control = served
+    page = open_page(url, reduced_motion="reduce")
+    page.get_by_label("What to look for").fill("a killed writer")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits li")).to_have_count(3)
+    page.evaluate("() => { Element.prototype.animate = () => { throw new Error('it moved') } }")
+    control.hybrid.set()
+    expect(page.locator("#hits .move").first).to_have_text("up 1")
+
+
+def _give(dialog: Locator, key: str) -> None:
+    dialog.get_by_label("Key", exact=True).fill(key)
+    dialog.get_by_role("button", name="Use this key").click()
+
+
+def _tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until it has the focus; whatever has it on the way shows so."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert shown != "none", page.evaluate("document.activeElement.outerHTML")
+        if wanted.evaluate("node => node === document.activeElement"):
+            return
+    raise AssertionError("the keyboard does not reach it")
+
+
+def _width(bar: Locator) -> float:
+    return float(bar.evaluate("node => node.getBoundingClientRect().width"))
+
+
+VISIBLE = """
+const visible = (node) => node.checkVisibility() && !node.closest(".unseen, .skip");
+"""
+
+CONTRASTS = f"""() => {{
+{VISIBLE}
+const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+const clear = (color) => parts(color)[3] === 0;
+const light = (color) => {{
+  const linear = (c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const [r, g, b] = parts(color).map((c) => linear(c / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}};
+const ground = (node) => {{
+  for (; node; node = node.parentElement) {{
+    const color = getComputedStyle(node).backgroundColor;
+    if (!clear(color)) return color;
+  }}
+  return "rgb(255, 255, 255)";
+}};
+const ratio = (one, other) => {{
+  const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}};
+const says = (node) => [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
+return [...document.body.querySelectorAll("*")]
+  .filter((node) => visible(node) && says(node))
+  .map((node) => {{
+    const style = getComputedStyle(node);
+    const color = node instanceof SVGElement ? style.fill : style.color;
+    return [node.className.baseVal ?? node.className, node.textContent, ratio(color, ground(node))];
+  }})
+  .filter(([, , ratio]) => ratio < 4.5);
+}}"""
+
+NAMELESS = f"""() => {{
+{VISIBLE}
+const named = "button, input, a, meter, progress, table, [role=img], dialog";
+return [...document.querySelectorAll(named)]
+  .filter((node) => visible(node) && !node.ariaLabel && !node.getAttribute("aria-labelledby")
+    && !node.labels?.length && !node.textContent.trim())
+  .map((node) => node.outerHTML);
+}}"""
+
+HEADINGS = f"""() => {{
+{VISIBLE}
+return [...document.querySelectorAll("h1, h2, h3, h4")]
+  .filter(visible)
+  .map((node) => Number(node.tagName[1]));
+}}"""
+
+BEYOND_THE_EDGE = f"""() => {{
+{VISIBLE}
+return [...document.body.querySelectorAll("*")]
+  .filter((node) => visible(node) && !node.closest("thead, .reason")
+    && node.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((node) => node.outerHTML.slice(0, 120));
+}}"""
