@@ -27,7 +27,12 @@ from redis_server import RedisServer
 pytestmark = pytest.mark.integrations
 
 WHERE = {"kind": "custom", "source": "integrations.ray_models:where"}
-LITTLE = {"ray_actor_options": {"num_cpus": 0.1}, "graceful_shutdown_timeout_s": 2}
+LITTLE = {
+    "ray_actor_options": {"num_cpus": 0.1},
+    "graceful_shutdown_timeout_s": 2,
+    "graceful_shutdown_wait_loop_s": 0.1,
+}
+HEARS = 1.0  # seconds until Ray's router has surely heard which replica holds what: it takes 0.1
 Run = Callable[..., Any]
 
 
@@ -161,7 +166,7 @@ def test_requests_go_where_their_model_is(run: Run) -> None:
     asked = handle.options(multiplexed_model_id="c")
     holder = asked.predict.remote("c", None).result().output
     until(lambda: "c" in statuses(handle)[holder].leased)
-    time.sleep(1)  # Ray's router hears of it
+    time.sleep(HEARS)
     assert {asked.predict.remote("c", None).result().output for _ in range(20)} == {holder}
 
 
@@ -213,6 +218,7 @@ def test_http_is_answered_by_the_router_with_the_model_of_the_header(run: Run, p
         return told
 
     holder = ask("b")["pid"]
+    time.sleep(HEARS)
     assert "b" in statuses(handle)[holder].leased
     assert {ask("b")["pid"] for _ in range(10)} == {holder}
     assert ask("nobody")["models"] == ["router", "a", "b"]  # the routes say what is not there
