@@ -170,6 +170,22 @@ def test_requests_go_where_their_model_is(run: Run) -> None:
     assert {asked.predict.remote("c", None).result().output for _ in range(20)} == {holder}
 
 
+def test_replicas_are_added_while_calls_wait(run: Run) -> None:
+    handle = run(
+        {"slow": {"source": "fake:encode_seconds=0.5"}},
+        min_replicas=1,
+        autoscaling={"target_ongoing_requests": 1, "upscale_delay_s": 0},
+    )
+    assert len(statuses(handle, 1)) == 1
+    for _ in range(20):
+        waiting = [handle.predict.remote("slow", ["a"]) for _ in range(8)]
+        told = {handle.status.remote().result().pid for _ in range(8)}
+        assert all(answer.result().output.shape == (1, 8) for answer in waiting)
+        if len(told) == 2:
+            return
+    raise AssertionError("there is still one replica")
+
+
 def test_a_replica_that_can_answer_nothing_is_replaced(run: Run, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     flag.touch()
