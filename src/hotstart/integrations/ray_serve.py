@@ -97,12 +97,12 @@ def application(
     Raises:
         MissingExtra: Ray is not installed.
     """
-    if not isinstance(config, Mapping):
-        config = os.path.abspath(config)  # a replica stands in another folder
+    # Plain, to be sent; a path from here, for a replica stands in another folder.
+    sent = dict(config) if isinstance(config, Mapping) else os.path.abspath(config)
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
     said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
     deployment = serve.deployment(_with_slots(models_per_replica), **said)
-    return deployment.bind(config, models_per_replica, ready_within)
+    return deployment.bind(sent, models_per_replica, ready_within)
 
 
 class RegistryReplica:
@@ -171,14 +171,18 @@ class RegistryReplica:
     async def holding(self, name: str) -> AsyncIterator[None]:
         """Have the model in one of Ray's slots, and keep it though its slot go to another.
 
-        What is raised within is made such that it can be sent.
+        Raises:
+            UnknownModel: there is none of that name.
+            ModelRaised: what was raised within cannot be sent.
         """
         await self.get_model(name)
         self._leases.add(name)  # nothing awaits in between: no eviction comes between either
         try:
             yield
         except Exception as error:
-            raise _to_be_sent(name, error) from error
+            if _can_be_sent(error):
+                raise
+            raise ModelRaised(name, error=error) from error
         finally:
             self._leases.end(name)
 
@@ -247,10 +251,10 @@ def _http_side() -> Callable[..., Awaitable[None]]:
     return answer
 
 
-def _to_be_sent(name: str, error: Exception) -> Exception:
-    """`error` itself where it comes through pickling, as all of hotstart's do."""
+def _can_be_sent(error: Exception) -> bool:
+    """Whether it comes through pickling, as all of hotstart's do."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # it was made here
     except Exception:  # noqa: BLE001  # whatever its class does
-        return ModelRaised(name, error=error)
-    return error
+        return False
+    return True
