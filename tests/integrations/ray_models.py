@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import hotstart
 from hotstart.engines.fake import rehearsal
 
 
@@ -43,20 +42,3 @@ def raising() -> Callable[[Any], int]:
         raise NotForThePost("two", "arguments")
 
     return ask
-
-
-def stand_in_router() -> Callable[[Any], int]:
-    """A model whose load gives hotstart a router that says who answers."""
-    from fastapi import APIRouter
-
-    def router(registry: Any) -> Any:
-        routes = APIRouter()
-
-        @routes.get("/stand-in")
-        def stand_in() -> dict[str, Any]:
-            return {"pid": os.getpid(), "models": list(registry.entries())}
-
-        return routes
-
-    hotstart.router = router
-    return where()

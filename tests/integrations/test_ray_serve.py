@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,19 +233,22 @@ def test_a_vector_is_computed_once_by_two_replicas(run: Run) -> None:
 
 
 def test_http_is_answered_by_the_router_with_the_model_of_the_header(run: Run, port: int) -> None:
-    router = {"kind": "custom", "source": "integrations.ray_models:stand_in_router"}
-    models = {"router": router, "a": WHERE, "b": WHERE}
-    handle = run(models, models_per_replica=1, ready_within=30)
+    handle = run({"a": WHERE, "b": WHERE}, models_per_replica=1, ready_within=30)
 
     def ask(name: str) -> dict[str, Any]:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/stand-in")
+        place = f"http://127.0.0.1:{port}/api/v1/models/{name}/predict"
+        request = urllib.request.Request(place, b'{"inputs": null}')
+        request.add_header("content-type", "application/json")
         request.add_header("serve_multiplexed_model_id", name)
         with urllib.request.urlopen(request, timeout=30) as answer:
             told: dict[str, Any] = json.load(answer)
         return told
 
-    holder = ask("b")["pid"]
+    holder = ask("b")["output"]
     time.sleep(HEARS)
     assert "b" in statuses(handle)[holder].leased
-    assert {ask("b")["pid"] for _ in range(10)} == {holder}
-    assert ask("nobody")["models"] == ["router", "a", "b"]  # the routes say what is not there
+    assert {ask("b")["output"] for _ in range(10)} == {holder}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask("nobody")  # the routes say what is not there
+    assert caught.value.code == 404
+    assert "a, b" in json.load(caught.value)["detail"]

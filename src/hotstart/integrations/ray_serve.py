@@ -13,8 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import hotstart
-from hotstart._lazy import brought_by, require
+from hotstart._lazy import brought_by
 from hotstart.config import CONFIG_FILE
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, InvalidInput
@@ -201,11 +200,9 @@ class RegistryReplica:
 
     def http(self) -> Any:
         """Return the registry's routes as an ASGI application."""
-        app = require("fastapi", extra="server").FastAPI()
-        router = getattr(hotstart, "router", None)
-        if router is not None:
-            app.include_router(router(self._registry))
-        return app
+        from hotstart.server import mounted  # who calls by handles alone needs no HTTP
+
+        return mounted(self._registry)
 
     def __del__(self) -> None:
         if hasattr(self, "_registry"):

@@ -9,6 +9,6 @@ from __future__ import annotations
 from hotstart._lazy import brought_by
 
 with brought_by("server", "fastapi"):
-    from hotstart.server.app import create_app, lifespan, router
+    from hotstart.server.app import create_app, lifespan, mounted, router
 
-__all__ = ["create_app", "lifespan", "router"]
+__all__ = ["create_app", "lifespan", "mounted", "router"]

@@ -14,14 +14,14 @@ from typing import Literal, NamedTuple
 
 from hotstart.server.config import LOOPBACK, ServerConfig
 
-Area = Literal["public", "user", "admin"]
+Area = Literal["probe", "public", "user", "admin"]
 
 _READ = frozenset({"GET", "HEAD"})
 _ASK = frozenset({"POST"})
 _NAME = r"[^/]+"
 
 AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
-    (_READ, r"/(livez|readyz|startupz)", "public"),
+    (_READ, r"/(livez|readyz|startupz)", "probe"),
     (_READ, r"/|/page/[\w.-]+|/favicon\.ico", "public"),
     (_READ, r"/v1/models(/" + _NAME + ")?|/info|/metrics|/events|/openapi\\.json", "user"),
     (_READ, r"/api/v1/models/(registry|health|models)", "user"),
@@ -105,6 +105,8 @@ def area_of(method: str, path: str) -> Area:
 def _host_refused(asked: Asked, access: Access) -> Refusal | None:
     if access.hosts is None or _without_port(asked.host or "") in access.hosts:
         return None
+    if area_of(asked.method, asked.path) == "probe":  # Kubernetes asks by the pod's address
+        return None
     return Refusal(
         421,
         f"No server of the name {asked.host!r} is here",
@@ -125,7 +127,7 @@ def _origin_refused(asked: Asked, access: Access) -> Refusal | None:
 
 def _key(asked: Asked, access: Access) -> Refusal | None:
     area = area_of(asked.method, asked.path)
-    if area == "public":
+    if area in {"probe", "public"}:
         return None
     if area == "admin" and access.admin_key is None:
         return Refusal(

@@ -78,6 +78,14 @@ def router(registry: ModelRegistry, config: ServerConfig | None = None) -> APIRo
     return _routes(service, access_of(service.config)._replace(hosts=None))
 
 
+def mounted(registry: ModelRegistry, config: ServerConfig | None = None) -> FastAPI:
+    """Return the routes of a registry as an application within another, whose life is not its own:
+    it begins no load, and ends nothing."""
+    app = FastAPI(title="hotstart", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router(registry, config))
+    return app
+
+
 def lifespan(registry: ModelRegistry, config: ServerConfig | None = None) -> Lifespan:
     """Return what begins to load the models when an application starts, and ends it with it.
 
