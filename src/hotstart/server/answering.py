@@ -36,8 +36,9 @@ class AnsweringRoute(APIRoute):
             with continued(request.headers), span("http", route=route, method=request.method):
                 refused = group.access and _refused(request, group.access)
                 response = refused or await _answered(handle, request)
-            took = time.perf_counter() - began
-            group.service.figures.note(route, response.status_code, took)
+            if group.counted:
+                took = time.perf_counter() - began
+                group.service.figures.note(route, response.status_code, took)
             return response
 
         return answer

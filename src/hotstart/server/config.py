@@ -94,7 +94,7 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
         InvalidInput: naming the key, what it is, and what it has to be.
     """
     table = Table("hotstart.toml", content).table("server", at="server")
-    table.refuse_others(field.name for field in fields(ServerConfig))
+    table.refuse_others([field.name for field in fields(ServerConfig)])
     keys, models = server_keys(), None if "models" not in table.content else table.texts("models")
     numbers = {
         **{name: table.count(name) for name in ("workers", "max_texts", "max_characters")},

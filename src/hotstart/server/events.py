@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -37,17 +37,27 @@ class Events:
         if loop is not None and not loop.is_closed() and self._hearers:
             loop.call_soon_threadsafe(self._send, told(event, data))
 
-    async def stream(self, overview: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
-        """Yield events as they come, and an overview each second, which also says: still here."""
+    async def stream(
+        self, overview: Callable[[], Awaitable[bytes]], under_way: Callable[[], Iterable[Any]]
+    ) -> AsyncIterator[bytes]:
+        """Yield events as they come, and an overview each second, which also says: still here.
+
+        Args:
+            overview: gives it as JSON.
+            under_way: gives the progress of what is being loaded when somebody begins to listen.
+        """
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         self._hearers.add(queue)
         try:
+            yield told_json("overview", await overview())
+            for progress in under_way():
+                yield told("progress", progress)
             while not self._closed:
-                yield told_json("overview", await overview())
                 async for event in _within(queue, _PAUSE):
                     if event == _END:
                         return
                     yield event
+                yield told_json("overview", await overview())
         finally:
             self._hearers.discard(queue)
 

@@ -46,22 +46,32 @@ class Gate:
             else:
                 await send({"type": "websocket.close", "code": 1008})
             return
-        headers = _headers(scope)
-        refused = self._refused(scope, headers)
+        headers, path = _headers(scope), scope["path"]
         with self._draining.under_way():
             answer = _Answer(send, self._draining)
-            if refused is None:
-                body = _Body(receive, self._max_body)
+            refused = self._refused(scope, headers)
+            if refused is None and scope["method"] == "POST":
                 try:
-                    await self._app(scope, body.receive, answer.send)
+                    receive = await self._with_body(receive)
                 except _TooLarge:
-                    refused = self._too_large(scope["path"])
+                    refused = self._too_large(path)
                 except asyncio.TimeoutError:
-                    if not body.is_late:
-                        raise
-                    refused = _late(scope["path"])
-            if refused is not None and not answer.begun:
-                await refused(scope, receive, answer.send)
+                    refused = _late(path)
+            await (refused or self._app)(scope, receive, answer.send)
+
+    async def _with_body(self, receive: Receive) -> Receive:
+        """Read the body, bounded in bytes and in seconds; return what gives it at once."""
+        body = await asyncio.wait_for(_read(receive, self._max_body), _BODY_SECONDS)
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()  # which tells that the client has gone
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return again
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         path = scope["path"]
@@ -93,27 +103,16 @@ class _TooLarge(Exception):
     """A request that tells no length turned out too large."""
 
 
-class _Body:
-    """A request's body as it comes in: bounded in bytes and in seconds."""
-
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._left = receive, most
-        self._whole = False
-        self.is_late = False
-
-    async def receive(self) -> Message:
-        if self._whole:  # what comes now is that the client has gone, whenever that is
-            return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), _BODY_SECONDS)
-        except asyncio.TimeoutError:
-            self.is_late = True
-            raise
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+async def _read(receive: Receive, most: int) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+        if size > most:
             raise _TooLarge
-        self._whole = not message.get("more_body", False)
-        return message
+    return b"".join(parts)
 
 
 class _Answer:
@@ -121,11 +120,9 @@ class _Answer:
 
     def __init__(self, send: Send, draining: Draining) -> None:
         self._send, self._draining = send, draining
-        self.begun = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
             headers = message.setdefault("headers", [])
             known = {name for name, _ in headers}
             headers += [(name, value) for name, value in _SAFE.items() if name not in known]

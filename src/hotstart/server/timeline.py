@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 from hotstart.registry.changes import Change, Step
@@ -40,6 +41,21 @@ class Timeline:
             self._stages[key] = ()
         elif key in self._began:
             self._stages[key] = _ended(self._stages.get(key, ()), change.at - self._began[key])
+
+    def under_way(self) -> list[dict[str, Any]]:
+        """Return what is being loaded at this moment, as progress is told; how far is not known."""
+        now = time.time()
+        return [
+            {
+                "model": name,
+                "version": version,
+                "stage": stages[-1].stage,
+                "fraction": None,
+                "elapsed": now - self._began[name, version],
+            }
+            for (name, version), stages in list(self._stages.items())
+            if stages and stages[-1].end is None
+        ]
 
     def of(self, name: str) -> list[dict[str, Any]]:
         """Return the stages of every version of the model `name`."""

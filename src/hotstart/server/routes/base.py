@@ -33,10 +33,13 @@ class Group:
     """Routes over one service.
 
     Attributes:
+        tag: what they are for, in the OpenAPI document.
+        counted: whether their requests are of those that the service counts.
         access: who may ask, where no gate stands before the routes; None where one does.
     """
 
     tag = ""
+    counted = True
 
     def __init__(self, service: Service) -> None:
         self.service = service

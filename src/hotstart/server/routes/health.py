@@ -56,7 +56,7 @@ class Health(Group):
         async def seen() -> bytes:
             return orjson.dumps(await in_thread(overview, self.service))
 
-        stream = self.service.events.stream(seen)
+        stream = self.service.events.stream(seen, self.service.timeline.under_way)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     def _figures(self) -> Iterator[Figure]:

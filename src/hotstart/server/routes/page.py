@@ -28,6 +28,7 @@ class Page(Group):
     """`/` and `/page`."""
 
     tag = "Page"
+    counted = False
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+"""How large a request may be, how long it may take, and what it may be made of."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from hotstart.server import gate
+from server_under_test import Serve, Served
+
+JSON = {"content-type": "application/json"}
+
+
+def raw(served: Served, *parts: bytes, wait: float = 10) -> bytes:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=wait) as connection:
+        for part in parts:
+            connection.sendall(part)
+        answer = b""
+        while b"\r\n\r\n" not in answer and (got := connection.recv(65536)):
+            answer += got
+        return answer
+
+
+def test_a_request_that_says_it_is_too_large_is_not_even_read(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:"}}, max_body=1000)
+    head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    answer = raw(served, head + b"content-length: 1001\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"max_body" in served.post("/embed", {"inputs": "a" * 2000}).content
+    assert served.post("/embed", {"inputs": "a" * 500}).status_code == 200
+
+
+def test_one_that_says_no_length_is_read_as_far_as_it_may_be(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:"}}, max_body=1000)
+    body = json.dumps({"inputs": "a" * 3000}).encode()
+    chunks = (body[start : start + 100] for start in range(0, len(body), 100))
+    assert served.client.post("/embed", content=chunks, headers=JSON).status_code == 413
+    small = (part for part in (b'{"inputs"', b': "a"}'))
+    assert served.client.post("/embed", content=small, headers=JSON).status_code == 200
+
+
+def test_one_that_is_not_sent_whole_in_time_is_given_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_BODY_SECONDS", 0.2)
+    served = serve({"fake": {"source": "fake:"}})
+    head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    began = time.monotonic()
+    answer = raw(served, head + b'content-length: 100\r\n\r\n{"inputs"')
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_what_is_not_json_is_refused_as_a_form_of_another_site_is(
+    served: Served, content_type: str
+) -> None:
+    answer = served.client.post(
+        "/embed", content=b'{"inputs": "a"}', headers={"content-type": content_type}
+    )
+    assert answer.status_code == 415
+    charset = {"content-type": "application/json; charset=utf-8"}
+    assert served.client.post("/embed", content=b'{"inputs": "a"}', headers=charset).is_success
+
+
+def test_a_length_that_is_none_is_refused(served: Served) -> None:
+    head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    assert raw(served, head + b"content-length: -5\r\n\r\n").startswith(b"HTTP/1.1 4")
+    assert raw(served, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+def test_a_websocket_is_not_for_here(served: Served) -> None:
+    head = (
+        b"GET /events HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert b" 101 " not in raw(served, head).split(b"\r\n")[0]
+
+
+def test_what_is_not_there_is_a_problem(serve: Serve) -> None:
+    served = serve({"fake": {"source": "fake:"}}, admin_key="admin")
+    headers = {"x-api-key": "admin"}
+    assert served.get("/none", headers=headers).status_code == 404
+    assert served.client.put("/embed", json={}, headers=headers).status_code == 405
+    problem = served.get("/none", headers=headers).json()
+    assert problem["detail"] == "There is no GET /none here"
+    assert served.get("/v1/none", headers=headers).json()["error"]["type"]
+
+
+def test_answers_are_kept_by_nobody(served: Served) -> None:
+    headers = served.get("/v1/models").headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers or headers["server"] == "uvicorn"
