@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import socket
 import stat
 import sys
@@ -53,6 +54,8 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         InvalidInput: it may not be served so, or the address is taken.
     """
     config = config.checked()
+    # uvicorn raises the signal anew at its end; who was told to end and did has not failed.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     ModelRegistry(models)  # what cannot be is told here, not by each worker
     listening = _bound(config)
     _tell(listening, config, models)
@@ -75,13 +78,23 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
     )
     try:
         if config.workers > 1:
-            Multiprocess(settings, sockets=[listening]).run()
+            _Workers(settings, sockets=[listening]).run()
         else:
             uvicorn.Server(settings).run([listening])
     finally:
         if config.uds is not None and os.path.exists(config.uds):
             os.unlink(config.uds)
     return 0
+
+
+class _Workers(Multiprocess):
+    """uvicorn's, which lets go of the socket when its workers are to: a connection that nobody
+    will accept is refused at once."""
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listening in self.sockets:
+            listening.close()
 
 
 def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:

@@ -1,0 +1,198 @@
+"""`hotstart serve` as a process: alive at once, drained at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import httpx
+import pytest
+
+from server.serving import Process, command, serving
+
+TEN = """
+[models.minilm]
+source = "all-MiniLM-L6-v2"
+[models.slow-1]
+source = "fake:load_seconds=2,name=slow-1"
+[models.slow-2]
+source = "fake:load_seconds=3,name=slow-2"
+[models.failing]
+source = "fake:fail_loads=99,name=failing"
+""" + "".join(
+    f'[models.quick-{n}]\nsource = "fake:load_seconds=0.{n},name=quick-{n}"\n' for n in range(1, 7)
+)
+FAKE = '[models.fake]\nsource = "fake:name=served,encode_seconds=0.05"\n'
+
+
+def test_it_lives_at_once_and_each_model_is_ready_when_its_own_load_is_done(tmp_path: Path) -> None:
+    with serving(tmp_path, TEN) as server, server.client() as client:
+        assert server.wait_for("/livez") < 5  # benchmarks/service.py judges the time
+        ready: dict[str, float] = {}
+        took: list[float] = []
+        while len(ready) < 9 and time.perf_counter() - server.began < 20:
+            began = time.perf_counter()
+            assert client.get("/livez").status_code == 200
+            took.append(time.perf_counter() - began)
+            told = client.get("/api/v1/models/health").json()
+            assert told["status"] in {"loading", "degraded"}
+            for name, model in told["models"].items():
+                if model["status"] == "ready":
+                    ready.setdefault(name, time.perf_counter() - server.began)
+            time.sleep(0.02)
+        order = [name for name in ready if name.startswith(("quick", "slow"))]
+        assert order[-2:] == ["slow-1", "slow-2"]
+        assert ready["slow-2"] - ready["quick-1"] > 2
+        assert told["status"] == "degraded"
+        assert told["models"]["failing"]["status"] == "failed"
+        assert statistics.median(took) < 0.05
+        assert server.end() == 0
+
+
+async def _ask_until_told_to_go(url: str) -> tuple[int, list[str]]:
+    """Ask over 16 connections, each of which was accepted before the end begins, until an answer
+    says that its connection closes. Return how many were answered, and what was not."""
+    answered, lost = 0, []
+    host, port = url.removeprefix("http://").split(":")
+    body = b'{"inputs": "a text"}'
+    head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    request = head + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def ask() -> None:
+        nonlocal answered
+        reader, writer = await asyncio.open_connection(host, int(port))
+        while True:
+            writer.write(request)
+            try:
+                told = (await reader.readuntil(b"\r\n\r\n")).lower()
+                length = int(told.split(b"content-length: ")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                lost.append(repr(error))
+                return
+            answered += told.startswith(b"http/1.1 200")
+            if not told.startswith(b"http/1.1 200"):
+                lost.append(told.decode())
+            if b"connection: close" in told:
+                writer.close()
+                return
+
+    await asyncio.gather(*(ask() for _ in range(16)))
+    return answered, lost
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_at_its_end_every_request_that_was_accepted_is_answered(
+    tmp_path: Path, workers: int
+) -> None:
+    with serving(tmp_path, FAKE, "--workers", str(workers)) as server:
+        server.wait_for("/readyz")
+
+        async def drained() -> tuple[int, list[str]]:
+            load = asyncio.create_task(_ask_until_told_to_go(server.url))
+            await asyncio.sleep(1)
+            server.process.send_signal(signal.SIGTERM)
+            return await load
+
+        answered, lost = asyncio.run(drained())
+        assert lost == []
+        assert answered > 50
+        assert server.process.wait(30) == 0
+
+
+def test_ctrl_c_ends_it_too(tmp_path: Path) -> None:
+    with serving(tmp_path, FAKE) as server:
+        server.wait_for("/readyz")
+        assert server.end(signal.SIGINT) in {0, 130, -2}
+
+
+def workers_of(server: Process) -> set[int]:
+    with server.client() as client:
+        pids = set()
+        for _ in range(40):
+            pids.add(
+                client.get("/api/v1/models/registry", headers={"connection": "close"}).json()[
+                    "service"
+                ]["pid"]
+            )
+        return pids
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path, FAKE, "--workers", "2") as server:
+        server.wait_for("/readyz")
+        first = workers_of(server)
+        assert server.pid not in first
+        killed = first.pop()
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not (workers_of(server) - first - {killed}):
+            assert time.monotonic() < deadline
+        assert server.end() == 0
+
+
+def test_over_a_unix_socket_its_owner_alone_asks(tmp_path: Path) -> None:
+    path = tmp_path / "hotstart.sock"
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))  # as a killed server leaves it
+    stale.close()
+    with serving(tmp_path, FAKE, "--uds", str(path)) as server:
+        assert server.url == f"unix:{path}"
+        assert path.stat().st_mode & 0o777 == 0o600
+        transport = httpx.HTTPTransport(uds=str(path))
+        with httpx.Client(transport=transport, base_url="http://whatever") as client:
+            assert client.get("/livez").status_code == 200
+            assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+        second = subprocess.run(
+            command("--uds", str(path)), cwd=tmp_path, capture_output=True, text=True, timeout=30
+        )
+        assert second.returncode == 2
+        assert "nobody serves yet" in second.stderr
+        assert server.end() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--host", "0.0.0.0"), "HOTSTART_API_KEY"),
+        (("--config", "nowhere.toml"), "nowhere.toml"),
+        (("--host", "192.0.2.1"), "HOTSTART_API_KEY"),
+    ],
+)
+def test_what_is_not_served_is_told_in_a_line(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = subprocess.run(
+        command(*arguments), cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            command("--port", port), cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}" in done.stderr
+
+
+def test_a_model_that_cannot_be_configured_is_told_before_it_serves(
+    tmp_path: Path, python: Callable[..., CompletedProcess[str]]
+) -> None:
+    (tmp_path / "hotstart.toml").write_text('[models.a]\nsource = "fake:"\nkin = "x"\n')
+    done = python("-m", "hotstart", "serve", "--port", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'kin'" in done.stderr
