@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     caching,
@@ -19,8 +21,12 @@ from benchmarks import (
     report,
     strategies,
 )
+from benchmarks.figures import Figure, Table
+from benchmarks.first_light import Outcome
+from benchmarks.peers import Peer
 from benchmarks.picture import write_caching_picture, write_picture, write_readiness_picture
 from benchmarks.prepare import Workplace
+from benchmarks.verdict import Verdict
 
 _RESULTS = Path(__file__).parent / "results"
 
@@ -63,38 +69,66 @@ def _readiness(place: Workplace, arguments: argparse.Namespace, facts: dict[str,
     return bool(outcome.failures)
 
 
-def _caching(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
-    """Run the scenario; whether a peer failed."""
-    outcome = caching.run(place, arguments.rounds)
-    shown = (*caching.FIGURES, caching.ROUND_TRIP)
-    table = figures.tabulate(outcome, shown, beside=caching.LANGCHAIN)
-    verdicts = caching.judge(table)
-    document = caching.as_json(table, outcome, verdicts, facts)
-    report.write_json(arguments.out / "caching.json", document)
-    write_caching_picture(arguments.out / "caching.png", table, facts)
-    _print(report.table_lines(table, shown, caching.NAMES))
-    _print(report.closing_lines(outcome, verdicts))
-    return bool(outcome.failures)
+@dataclass(frozen=True)
+class SideBySide:
+    """A scenario whose peers each run one program and tell their figures by name.
+
+    Attributes:
+        beside: the peer that ratios are taken to.
+        draw: writes its picture; None where it has none.
+    """
+
+    name: str
+    run: Callable[[Workplace, int], Outcome]
+    figures: Sequence[Figure]
+    peers: Sequence[Peer]
+    beside: str
+    program: Callable[[Peer], str]
+    judge: Callable[[Table], list[Verdict]]
+    draw: Callable[[Path, Table, dict[str, Any]], None] | None = None
+
+    def __call__(
+        self, place: Workplace, arguments: argparse.Namespace, facts: dict[str, Any]
+    ) -> bool:
+        """Run the scenario; whether a peer failed."""
+        outcome = self.run(place, arguments.rounds)
+        table = figures.tabulate(outcome, self.figures, beside=self.beside)
+        verdicts = self.judge(table)
+        shown = report.figures_as_json(table, self.figures)
+        commands = {peer.name: self.program(peer).splitlines() for peer in self.peers}
+        document = report.scenario_as_json(shown, outcome, verdicts, facts, commands)
+        report.write_json(arguments.out / f"{self.name}.json", document)
+        if self.draw is not None:
+            self.draw(arguments.out / f"{self.name}.png", table, facts)
+        _print(report.table_lines(table, self.figures, [peer.name for peer in self.peers]))
+        _print(report.closing_lines(outcome, verdicts))
+        return bool(outcome.failures)
 
 
-def _registry(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
-    """Run the scenario; whether a peer failed."""
-    outcome = registry.run(place, arguments.rounds)
-    shown = (*registry.FIGURES, registry.LISTING)
-    table = figures.tabulate(outcome, shown, beside=registry.SEQUENCE)
-    verdicts = registry.judge(table)
-    document = registry.as_json(table, outcome, verdicts, facts)
-    report.write_json(arguments.out / "registry.json", document)
-    _print(report.table_lines(table, shown, registry.NAMES))
-    _print(report.closing_lines(outcome, verdicts))
-    return bool(outcome.failures)
-
-
-_SCENARIOS = {
+_CACHING = SideBySide(
+    "caching",
+    caching.run,
+    figures=(*caching.FIGURES, caching.ROUND_TRIP),
+    peers=caching.PEERS,
+    beside=caching.LANGCHAIN,
+    program=lambda peer: caching.program(peer, 6379),
+    judge=caching.judge,
+    draw=write_caching_picture,
+)
+_REGISTRY = SideBySide(
+    "registry",
+    registry.run,
+    figures=(*registry.FIGURES, registry.LISTING),
+    peers=registry.PEERS,
+    beside=registry.SEQUENCE,
+    program=registry.program,
+    judge=registry.judge,
+)
+_SCENARIOS: dict[str, Callable[[Workplace, argparse.Namespace, dict[str, Any]], bool]] = {
     "first_light": _first_light,
     "readiness": _readiness,
-    "caching": _caching,
-    "registry": _registry,
+    "caching": _CACHING,
+    "registry": _REGISTRY,
 }
 
 
