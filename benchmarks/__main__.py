@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work and caches."""
+"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work and servers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from benchmarks import (
     readiness,
     registry,
     report,
+    servers,
+    service,
     strategies,
 )
+from benchmarks.curve import write_curves
 from benchmarks.figures import Figure, Table
 from benchmarks.first_light import Outcome
 from benchmarks.peers import Peer
@@ -67,6 +70,20 @@ def _readiness(place: Workplace, arguments: argparse.Namespace, facts: dict[str,
     _print(report.table_lines(table, readiness.FIGURES, strategies.NAMES))
     _print(report.closing_lines(outcome, verdicts))
     return bool(outcome.failures)
+
+
+def _service(place: Workplace, arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
+    """Run the scenario; whether a server failed."""
+    facts = facts | {"infinity": servers.infinity_version(arguments.infinity)}
+    found = service.run(place, arguments.rounds, arguments.infinity)
+    table = figures.tabulate(found.outcome, service.FIGURES, beside=servers.OPTIMUM)
+    verdicts = service.judge(table)
+    document = service.as_json(table, found, verdicts, facts)
+    report.write_json(arguments.out / "service.json", document)
+    write_curves(arguments.out / "service.png", found.curves, facts)
+    _print(report.table_lines(table, service.FIGURES, servers.NAMES))
+    _print(report.closing_lines(found.outcome, verdicts))
+    return bool(found.outcome.failures)
 
 
 @dataclass(frozen=True)
@@ -129,6 +146,7 @@ _SCENARIOS: dict[str, Callable[[Workplace, argparse.Namespace, dict[str, Any]], 
     "readiness": _readiness,
     "caching": _CACHING,
     "registry": _REGISTRY,
+    "service": _service,
 }
 
 
@@ -144,6 +162,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=_SCENARIOS, help="this scenario alone")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for JSON and PNG")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for what is prepared")
+    infinity = Path(".venv-infinity").absolute()
+    parser.add_argument("--infinity", type=Path, default=infinity, help="infinity's environment")
     return parser.parse_args()
 
 
