@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work and servers."""
+"""`python -m benchmarks`: hotstart beside its peers, from process start to a server's load."""
 
 from __future__ import annotations
 

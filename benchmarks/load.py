@@ -1,4 +1,4 @@
-"""Load for a server of embeddings, from a process of its own: `python -m benchmarks.load < JOB`.
+"""Load for a server of embeddings, from a process of its own: `python -m benchmarks.load JOB`.
 
 On two cores that the server shares, what asks must cost next to nothing: requests are encoded
 before the clock starts, and of an answer no more is read than its status and its length.
@@ -214,12 +214,12 @@ async def load(job: Job) -> Told:
 
 
 def main() -> None:
-    """Read a job as JSON, do it, and print what was found as JSON.
+    """Do the job that is given as JSON, and print what was found as JSON.
 
     Nothing is collected meanwhile: a job is short, and a pause of its own would be told as the
     server's.
     """
-    job = Job(**json.loads(sys.stdin.read()))
+    job = Job(**json.loads(sys.argv[1]))
     gc.disable()
     try:
         told: Told = importlib.import_module("uvloop").run(load(job))

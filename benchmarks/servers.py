@@ -88,12 +88,15 @@ def _hotstart(site: Site, port: int) -> list[str]:
 
 
 def _infinity(engine: str) -> Callable[[Site, int], list[str]]:
-    """The folder is the one it is started in: its cache of optimised graphs is named after it."""
+    """The folder is the one it is started in: its cache of optimised graphs is named after it.
+
+    Its optimum engine takes the first token's vector unless it is told how the model pools.
+    """
 
     def command(site: Site, port: int) -> list[str]:
         program = str(site.infinity / "bin" / "infinity_emb")
         model = ["--model-id", ".", "--served-model-name", MODEL]
-        running = ["--engine", engine, "--device", "cpu"]
+        running = ["--engine", engine, "--device", "cpu", "--pooling-method", "mean"]
         listening = ["--host", "127.0.0.1", "--port", str(port), "--url-prefix", "/v1"]
         return [program, "v2", *model, *running, *listening]
 
