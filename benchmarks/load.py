@@ -121,9 +121,13 @@ class Load:
             self._still.clear()
             await self._stillness(self._job.patience)
         self._errors += ["unanswered"] * (self._busy + len(self._due))
+        self._due.clear()
+        told = self._told()
         for task in self._mending:
             task.cancel()
-        return self._told()
+        for connection in connections:
+            connection.close()
+        return told
 
     async def _open(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()

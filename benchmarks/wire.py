@@ -19,10 +19,15 @@ def encoded(port: int, path: str, body: object) -> bytes:
 
 
 class Answer:
-    """Whether an answer is whole, of what came of it so far."""
+    """Whether an answer is whole, of what came of it so far.
+
+    Attributes:
+        closes: whether the server says that it closes the connection after it.
+    """
 
     def __init__(self) -> None:
         self.status = 0
+        self.closes = False
         self._head = b""
         self._left: int | None = None
 
@@ -45,11 +50,11 @@ class Answer:
     def _length(self, head: bytes) -> int:
         first, *lines = head.split(b"\r\n")
         self.status = int(first.split(b" ", 2)[1])
-        for line in lines:
-            name, _, value = line.partition(b":")
-            if name == b"content-length":
-                return int(value)
-        raise ValueError("an answer without a content-length")
+        headers = dict(line.split(b":", 1) for line in lines)
+        self.closes = b"close" in headers.get(b"connection", b"")
+        if b"content-length" not in headers:
+            raise ValueError("an answer without a content-length")
+        return int(headers[b"content-length"])
 
 
 class Connection(asyncio.Protocol):
@@ -99,8 +104,10 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         if whole:
-            status = self._answer.status
+            status, closes = self._answer.status, self._answer.closes
             self._answer = None
+            if closes:
+                self.close()
             self._ended(self, "" if status == 200 else f"status {status}")
 
     def connection_lost(self, exc: Exception | None) -> None:
