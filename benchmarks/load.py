@@ -24,7 +24,9 @@ from benchmarks.wire import Connection, encoded
 PATIENCE = 60.0
 """Seconds to wait for what is still unanswered when no more is asked."""
 _AGAIN = 0.05
-"""Seconds until a connection that broke is made again."""
+"""Seconds until a connection is tried again where nobody listens."""
+_RESTS = 2.0
+"""Seconds a connection is kept while nothing is asked on it; less than any server keeps it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Load:
         self._job = job
         self._left = deque(requests(job))
         self._due: deque[float] = deque()  # in an open loop, longer while all are busy
-        self._idle: deque[Connection] = deque()
+        self._all: list[Connection] = []
+        self._idle: list[Connection] = []
         self._busy = 0
         self._stop = False
         self._still = asyncio.Event()
@@ -106,11 +109,11 @@ class Load:
 
     async def run(self) -> Told:
         """Ask, await what is under way, and return what was found."""
-        connections = [Connection(self._ended) for _ in range(self._job.connections)]
-        await asyncio.gather(*(self._open(connection) for connection in connections))
+        count = self._job.connections
+        await asyncio.gather(*(self._open() for _ in range(count)))
         self._start = self._last = time.perf_counter()
         if self._job.rate is None:
-            self._due.extend([self._start] * len(connections))
+            self._due.extend([self._start] * count)
             self._send()
             await self._stillness(self._job.seconds)
             self._due.clear()
@@ -125,13 +128,17 @@ class Load:
         told = self._told()
         for task in self._mending:
             task.cancel()
-        for connection in connections:
+        for connection in self._all:
             connection.close()
         return told
 
-    async def _open(self, connection: Connection) -> None:
+    async def _open(self) -> None:
+        """Make one more connection, which is idle."""
+        connection = Connection(self._ended)
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: connection, "127.0.0.1", self._job.port)
+        connection.rests_since = time.perf_counter()
+        self._all.append(connection)
         self._idle.append(connection)
 
     async def _stillness(self, seconds: float) -> None:
@@ -166,23 +173,29 @@ class Load:
             self._still.set()
 
     def _next(self) -> Connection | None:
-        """An idle connection that is open; one that is not is made again meanwhile."""
+        """The idle connection that rested least; others take the place of those that are no use.
+
+        What rests long is closed from this side: a server would do so too, perhaps just when the
+        next request is on its way.
+        """
+        oldest = time.perf_counter() - _RESTS
         while self._idle:
-            connection = self._idle.popleft()
-            if connection.is_open:
+            connection = self._idle.pop()
+            if connection.is_open and connection.rests_since > oldest:
                 return connection
-            task = asyncio.create_task(self._mend(connection))
+            connection.close()
+            task = asyncio.create_task(self._replace())
             self._mending.add(task)
             task.add_done_callback(self._mending.discard)
         return None
 
-    async def _mend(self, connection: Connection) -> None:
+    async def _replace(self) -> None:
         while True:
-            await asyncio.sleep(_AGAIN)
             try:
-                await self._open(connection)
-            except OSError:
-                continue  # nobody listens; what stays unanswered is counted at the end
+                await self._open()
+            except OSError:  # nobody listens; what stays unanswered is counted at the end
+                await asyncio.sleep(_AGAIN)
+                continue
             self._send()
             return
 
@@ -194,6 +207,7 @@ class Load:
         else:
             self._latencies.append(now - connection.due)
             self._last = now
+        connection.rests_since = now
         self._idle.append(connection)
         if self._job.rate is None and not self._stop:
             self._due.append(now)

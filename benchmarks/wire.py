@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         due: from when the time of its request counts.
+        rests_since: when it was opened, or its last request answered.
     """
 
     def __init__(self, ended: Callable[[Connection, str], None]) -> None:
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._error = ""
         self.due = 0.0
+        self.rests_since = 0.0
 
     @property
     def is_open(self) -> bool:
