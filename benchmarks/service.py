@@ -149,12 +149,17 @@ class Asking:
         }
 
     def curve(self) -> Curve:
-        """Ask at rising rates until answers no longer keep up."""
+        """Ask at rising rates until answers no longer keep up.
+
+        Twice running, so that one bad moment of the machine does not end it.
+        """
         curve: Curve = []
+        behind = 0
         for rate in self._length.rates:
             told = self._done(self._job(self._length.step, _MANY, rate=rate))
             curve.append((rate, told.rate, _known(told.p99)))
-            if told.rate < _SATURATED * rate:
+            behind = behind + 1 if told.rate < _SATURATED * rate else 0
+            if behind == 2:
                 break
         return curve
 
