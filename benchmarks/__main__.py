@@ -1,12 +1,14 @@
-"""`python -m benchmarks`: hotstart beside its peers, from process start to bulk work and caches."""
+"""`python -m benchmarks`: hotstart beside its peers, from process start to a server's load."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import (
     caching,
@@ -17,10 +19,17 @@ from benchmarks import (
     readiness,
     registry,
     report,
+    servers,
+    service,
     strategies,
 )
+from benchmarks.curve import write_curves
+from benchmarks.figures import Figure, Table
+from benchmarks.first_light import Outcome
+from benchmarks.peers import Peer
 from benchmarks.picture import write_caching_picture, write_picture, write_readiness_picture
 from benchmarks.prepare import Workplace
+from benchmarks.verdict import Verdict
 
 _RESULTS = Path(__file__).parent / "results"
 
@@ -63,38 +72,81 @@ def _readiness(place: Workplace, arguments: argparse.Namespace, facts: dict[str,
     return bool(outcome.failures)
 
 
-def _caching(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
-    """Run the scenario; whether a peer failed."""
-    outcome = caching.run(place, arguments.rounds)
-    shown = (*caching.FIGURES, caching.ROUND_TRIP)
-    table = figures.tabulate(outcome, shown, beside=caching.LANGCHAIN)
-    verdicts = caching.judge(table)
-    document = caching.as_json(table, outcome, verdicts, facts)
-    report.write_json(arguments.out / "caching.json", document)
-    write_caching_picture(arguments.out / "caching.png", table, facts)
-    _print(report.table_lines(table, shown, caching.NAMES))
-    _print(report.closing_lines(outcome, verdicts))
-    return bool(outcome.failures)
+def _service(place: Workplace, arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
+    """Run the scenario; whether a server failed."""
+    facts = facts | {"infinity": servers.infinity_version(arguments.infinity)}
+    found = service.run(place, arguments.rounds, arguments.infinity)
+    table = figures.tabulate(found.outcome, service.FIGURES, beside=servers.OPTIMUM)
+    verdicts = service.judge(table)
+    document = service.as_json(table, found, verdicts, facts)
+    report.write_json(arguments.out / "service.json", document)
+    write_curves(arguments.out / "service.png", found.curves, facts)
+    _print(report.table_lines(table, service.FIGURES, servers.NAMES))
+    _print(report.closing_lines(found.outcome, verdicts))
+    return bool(found.outcome.failures)
 
 
-def _registry(place: Workplace, arguments: argparse.Namespace, facts: dict[str, object]) -> bool:
-    """Run the scenario; whether a peer failed."""
-    outcome = registry.run(place, arguments.rounds)
-    shown = (*registry.FIGURES, registry.LISTING)
-    table = figures.tabulate(outcome, shown, beside=registry.SEQUENCE)
-    verdicts = registry.judge(table)
-    document = registry.as_json(table, outcome, verdicts, facts)
-    report.write_json(arguments.out / "registry.json", document)
-    _print(report.table_lines(table, shown, registry.NAMES))
-    _print(report.closing_lines(outcome, verdicts))
-    return bool(outcome.failures)
+@dataclass(frozen=True)
+class SideBySide:
+    """A scenario whose peers each run one program and tell their figures by name.
+
+    Attributes:
+        beside: the peer that ratios are taken to.
+        draw: writes its picture; None where it has none.
+    """
+
+    name: str
+    run: Callable[[Workplace, int], Outcome]
+    figures: Sequence[Figure]
+    peers: Sequence[Peer]
+    beside: str
+    program: Callable[[Peer], str]
+    judge: Callable[[Table], list[Verdict]]
+    draw: Callable[[Path, Table, dict[str, Any]], None] | None = None
+
+    def __call__(
+        self, place: Workplace, arguments: argparse.Namespace, facts: dict[str, Any]
+    ) -> bool:
+        """Run the scenario; whether a peer failed."""
+        outcome = self.run(place, arguments.rounds)
+        table = figures.tabulate(outcome, self.figures, beside=self.beside)
+        verdicts = self.judge(table)
+        shown = report.figures_as_json(table, self.figures)
+        commands = {peer.name: self.program(peer).splitlines() for peer in self.peers}
+        document = report.scenario_as_json(shown, outcome, verdicts, facts, commands)
+        report.write_json(arguments.out / f"{self.name}.json", document)
+        if self.draw is not None:
+            self.draw(arguments.out / f"{self.name}.png", table, facts)
+        _print(report.table_lines(table, self.figures, [peer.name for peer in self.peers]))
+        _print(report.closing_lines(outcome, verdicts))
+        return bool(outcome.failures)
 
 
-_SCENARIOS = {
+_CACHING = SideBySide(
+    "caching",
+    caching.run,
+    figures=(*caching.FIGURES, caching.ROUND_TRIP),
+    peers=caching.PEERS,
+    beside=caching.LANGCHAIN,
+    program=lambda peer: caching.program(peer, 6379),
+    judge=caching.judge,
+    draw=write_caching_picture,
+)
+_REGISTRY = SideBySide(
+    "registry",
+    registry.run,
+    figures=(*registry.FIGURES, registry.LISTING),
+    peers=registry.PEERS,
+    beside=registry.SEQUENCE,
+    program=registry.program,
+    judge=registry.judge,
+)
+_SCENARIOS: dict[str, Callable[[Workplace, argparse.Namespace, dict[str, Any]], bool]] = {
     "first_light": _first_light,
     "readiness": _readiness,
-    "caching": _caching,
-    "registry": _registry,
+    "caching": _CACHING,
+    "registry": _REGISTRY,
+    "service": _service,
 }
 
 
@@ -110,6 +162,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=_SCENARIOS, help="this scenario alone")
     parser.add_argument("--out", type=Path, default=_RESULTS, help="folder for JSON and PNG")
     parser.add_argument("--cache", type=Path, default=cache, help="folder for what is prepared")
+    infinity = Path(".venv-infinity").absolute()
+    parser.add_argument("--infinity", type=Path, default=infinity, help="infinity's environment")
     return parser.parse_args()
 
 

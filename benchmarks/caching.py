@@ -7,16 +7,12 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any
 
 from benchmarks.figures import Figure, Table
-from benchmarks.first_light import Outcome, Scene, answer_of, run_scene
-from benchmarks.measure import Run
+from benchmarks.first_light import Outcome, Scene, keep_answers, run_scene
 from benchmarks.peers import Peer
 from benchmarks.prepare import Workplace
-from benchmarks.readiness import Verdict
-from benchmarks.report import figures_as_json
+from benchmarks.verdict import Verdict
 
 LANGCHAIN = "LangChain, files"
 MEMORY, FILE, REDIS = "hotstart, memory", "hotstart, SQLite", "hotstart, Redis"
@@ -129,7 +125,7 @@ def run(place: Workplace, rounds: int) -> Outcome:
     """Run the scene and return what was found; what fails is named in it."""
     outcome = Outcome()
     with _redis_server() as port:
-        scene = Scene("caching", lambda peer: program(peer, port), PEERS, _keep, 1)
+        scene = Scene("caching", lambda peer: program(peer, port), PEERS, keep_answers, 1)
         run_scene(scene, place, rounds, outcome)
     return outcome
 
@@ -154,25 +150,6 @@ def judge(table: Table) -> list[Verdict]:
     text = "100 texts from Redis beyond one round trip, µs a text"
     beyond = 1e6 * (batch - trip) / 100 if batch and trip else None
     return [*verdicts, Verdict(text, 20, at_most=True, found=beyond)]
-
-
-def as_json(
-    table: Table, outcome: Outcome, verdicts: list[Verdict], facts: dict[str, object]
-) -> dict[str, Any]:
-    """Return all of it as one JSON document; values in seconds."""
-    return {
-        "machine": facts,
-        "commands": {peer.name: program(peer, 6379).splitlines() for peer in PEERS},
-        "figures": figures_as_json(table, (*FIGURES, ROUND_TRIP)),
-        "failures": [asdict(failure) for failure in outcome.failures],
-        "promises": [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts],
-    }
-
-
-def _keep(outcome: Outcome, runs: dict[str, Run]) -> None:
-    for peer, done in runs.items():
-        for figure, seconds in answer_of(done).items():
-            outcome.note(figure, peer, seconds)
 
 
 @contextmanager

@@ -155,6 +155,13 @@ def keep_serving(outcome: Outcome, runs: dict[str, Run]) -> None:
             outcome.note("cosine_mean", peer, sum(found) / len(found))
 
 
+def keep_answers(outcome: Outcome, runs: dict[str, Run]) -> None:
+    """Keep each figure that a program told, under the name it told."""
+    for peer, done in runs.items():
+        for figure, seconds in answer_of(done).items():
+            outcome.note(figure, peer, seconds)
+
+
 def answer_of(done: Run) -> dict[str, Any]:
     """Return the JSON of the last line; a library may have printed before it."""
     answer: dict[str, Any] = json.loads(done.output.splitlines()[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.figures import Cell, Figure, Table
@@ -18,7 +17,7 @@ from benchmarks.first_light import (
 from benchmarks.measure import Run
 from benchmarks.peers import IDLE_LOOP, REFERENCE, first_vector_program, serving_program
 from benchmarks.prepare import Workplace
-from benchmarks.report import figures_as_json
+from benchmarks.report import figures_as_json, scenario_as_json
 from benchmarks.strategies import (
     BULK,
     LOADING_IN_A_LOOP,
@@ -30,6 +29,7 @@ from benchmarks.strategies import (
     ready_program,
     settled_memory_program,
 )
+from benchmarks.verdict import Verdict
 
 _BULK_ROUNDS = 3
 """Most rounds of bulk work, which takes half a minute each."""
@@ -80,37 +80,6 @@ def _keep_stalls(outcome: Outcome, runs: dict[str, Run]) -> None:
         answer = answer_of(done)
         outcome.note("stall_longest", peer, answer["longest"])
         outcome.note("stall_summed", peer, answer["summed"])
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a promise was kept.
-
-    Attributes:
-        found: None where it could not be measured.
-        applies: whether the promise is made for this machine; `note` says why not.
-    """
-
-    text: str
-    bound: float
-    at_most: bool
-    found: float | None
-    applies: bool = True
-    note: str = ""
-
-    @property
-    def kept(self) -> bool | None:
-        """Whether it was measured and kept; None where it is not made."""
-        if not self.applies:
-            return None
-        if self.found is None:
-            return False
-        return self.found <= self.bound if self.at_most else self.found >= self.bound
-
-    def __str__(self) -> str:
-        word = {True: "KEPT  ", False: "BROKEN", None: "-     "}[self.kept]
-        found = "not measured" if self.found is None else f"{self.found:.7g}"
-        return f"{word} {self.text}: {found}" + (f" ({self.note})" if self.note else "")
 
 
 def judge(table: Table, facts: dict[str, Any]) -> list[Verdict]:
@@ -179,13 +148,8 @@ def as_json(
         "event loop": (loop_program, LOADING_IN_A_LOOP),
         "bulk": (serving_program, BULK),
     }
-    return {
-        "machine": facts,
-        "commands": {
-            scene: {peer.name: program(peer).splitlines() for peer in peers}
-            for scene, (program, peers) in programs.items()
-        },
-        "figures": figures_as_json(table, FIGURES),
-        "failures": [asdict(failure) for failure in outcome.failures],
-        "promises": [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts],
+    commands = {
+        scene: {peer.name: program(peer).splitlines() for peer in peers}
+        for scene, (program, peers) in programs.items()
     }
+    return scenario_as_json(figures_as_json(table, FIGURES), outcome, verdicts, facts, commands)

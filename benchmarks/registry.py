@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from benchmarks.figures import Figure, Table
-from benchmarks.first_light import Outcome, Scene, answer_of, run_scene
-from benchmarks.measure import Run
+from benchmarks.first_light import Outcome, Scene, keep_answers, run_scene
 from benchmarks.peers import Peer
 from benchmarks.prepare import Workplace
-from benchmarks.readiness import Verdict
-from benchmarks.report import figures_as_json
+from benchmarks.verdict import Verdict
 
 SEQUENCE, THREADS = "by hand, one after the other", "by hand, a pool of threads"
 HOTSTART = "hotstart"
@@ -113,7 +108,7 @@ print(json.dumps(answer))
 def run(place: Workplace, rounds: int) -> Outcome:
     """Run the scene and return what was found; what fails is named in it."""
     outcome = Outcome()
-    run_scene(Scene("registry", program, PEERS, _keep, 1), place, rounds, outcome)
+    run_scene(Scene("registry", program, PEERS, keep_answers, 1), place, rounds, outcome)
     return outcome
 
 
@@ -137,22 +132,3 @@ def judge(table: Table) -> list[Verdict]:
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
-
-
-def as_json(
-    table: Table, outcome: Outcome, verdicts: list[Verdict], facts: dict[str, object]
-) -> dict[str, Any]:
-    """Return all of it as one JSON document; values in seconds."""
-    return {
-        "machine": facts,
-        "commands": {peer.name: program(peer).splitlines() for peer in PEERS},
-        "figures": figures_as_json(table, (*FIGURES, LISTING)),
-        "failures": [asdict(failure) for failure in outcome.failures],
-        "promises": [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts],
-    }
-
-
-def _keep(outcome: Outcome, runs: dict[str, Run]) -> None:
-    for peer, done in runs.items():
-        for figure, seconds in answer_of(done).items():
-            outcome.note(figure, peer, seconds)

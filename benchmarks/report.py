@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.figures import FIGURES, Cell, Figure, Table, Verdict
 from benchmarks.first_light import Outcome
 from benchmarks.peers import PEERS, first_vector_program
+from benchmarks.verdict import Verdict as Judged
 
 _PEER_NAMES = tuple(peer.name for peer in PEERS)
 
@@ -52,6 +53,23 @@ def as_json(
             asdict(verdict.promise) | {"found": verdict.found, "kept": verdict.kept}
             for verdict in verdicts
         ],
+    }
+
+
+def scenario_as_json(
+    figures: dict[str, Any],
+    outcome: Outcome,
+    verdicts: Iterable[Judged],
+    facts: dict[str, object],
+    commands: dict[str, Any],
+) -> dict[str, Any]:
+    """Return all of a scenario as one JSON document; `commands` by what ran them."""
+    return {
+        "machine": facts,
+        "commands": commands,
+        "figures": figures,
+        "failures": [asdict(failure) for failure in outcome.failures],
+        "promises": [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts],
     }
 
 

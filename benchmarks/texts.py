@@ -74,6 +74,22 @@ def text_sets() -> dict[str, list[str]]:
     }
 
 
+def short_texts(seed: int, count: int) -> list[str]:
+    """Return `count` sentences of about 12 tokens, as one asks a service; no two are the same."""
+    source = random.Random(seed)
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        parts = [source.choice(part) for part in (_SUBJECTS, _VERBS, _OBJECTS)]
+        texts[f"{' '.join(parts).capitalize()} {source.randint(1, 9999)}."] = None
+    return list(texts)
+
+
+def passages(seed: int, count: int) -> list[str]:
+    """Return `count` texts as long as those of the bulk work."""
+    source = random.Random(seed)
+    return [_passage(source, _length(source)) for _ in range(count)]
+
+
 def _length(source: random.Random) -> int:
     least, common, greatest = BULK_WORDS
     return round(source.triangular(least, greatest, common))
