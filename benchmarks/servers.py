@@ -38,7 +38,7 @@ HOTSTART_CONFIG = f"""\
 [models.{MODEL}]
 kind = "embedding"
 source = "all-MiniLM-L6-v2"
-strategy = "background"
+strategy = "progressive"
 """
 
 _REFERENCE = """\

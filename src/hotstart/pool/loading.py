@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -159,13 +160,23 @@ def _open(
     beside: Engine | None = None,
 ) -> LoadedModel:
     report(stage, 0.5)
-    name = THROUGHPUT_ENGINE if stage == "throughput" else spec.engine
-    engine = open_engine(
+    opened = functools.partial(_engine, artifact, beside=beside)
+    if stage == "throughput" and spec.engine != THROUGHPUT_ENGINE:
+        from hotstart.engines.paired import PairedEngine  # seldom needed
+
+        bulk = opened(THROUGHPUT_ENGINE, stage)
+        engine: Engine = PairedEngine(opened(spec.engine, "full"), bulk)
+    else:
+        engine = opened(spec.engine, stage)
+    return LoadedModel(engine, card_of(artifact), artifact)
+
+
+def _engine(artifact: Artifact, name: str, stage: Stage, *, beside: Engine | None) -> Engine:
+    return open_engine(
         *(name, artifact.prepared, stage, available_cores()),
         cache_folder=compiled_folder(artifact.folder),
         beside=beside,
     )
-    return LoadedModel(engine, card_of(artifact), artifact)
 
 
 _OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
