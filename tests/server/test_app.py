@@ -1,0 +1,138 @@
+"""The application as others have it: in a program of their own, on their trace, by their keys."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import weakref
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import hotstart
+from hotstart import ModelRegistry
+from hotstart.engines.fake import rehearsal
+from hotstart.pool.pool import Pool
+from hotstart.registry.configuration import read_config
+from hotstart.server import mounted
+from hotstart.server.config import ServerConfig
+from hotstart.server.service import service_of
+
+
+def registry(**models: Any) -> ModelRegistry:
+    return ModelRegistry(read_config({"models": models}), pool=Pool())
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOTSTART_API_KEY", raising=False)
+    monkeypatch.delenv("HOTSTART_ADMIN_KEY", raising=False)
+
+
+def test_a_program_of_one_s_own_has_it_in_two_lines() -> None:
+    held = registry(fake={"source": "fake:name=own-program"})
+    app = FastAPI(lifespan=hotstart.lifespan(held))
+    app.include_router(hotstart.router(held))
+
+    @app.get("/mine")
+    def mine() -> str:
+        return "mine"
+
+    with TestClient(app) as client:
+        answer = client.post("/v1/embeddings", json={"model": "fake", "input": "a"})
+        assert answer.status_code == 200
+        assert client.get("/mine").json() == "mine"
+        assert client.post("/v1/embeddings", json={"model": "none", "input": "a"}).json()["error"]
+        assert client.post("/embed", json={"inputs": 7}).json()["remedy"]
+        assert "/v1/embeddings" in client.get("/openapi.json").json()["paths"]
+    assert held.is_loaded("fake")  # it is the program's own, and stays
+
+
+def test_there_too_keys_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTSTART_API_KEY", "user")
+    held = registry(fake={"source": "fake:name=own-keys"})
+    app = FastAPI(lifespan=hotstart.lifespan(held))
+    app.include_router(hotstart.router(held))
+    with TestClient(app) as client:
+        body = {"model": "fake", "input": "a"}
+        assert client.post("/v1/embeddings", json=body).status_code == 401
+        key = {"authorization": "Bearer user"}
+        assert client.post("/v1/embeddings", json=body, headers=key).status_code == 200
+        assert client.post("/api/v1/models/reload", json={}, headers=key).status_code == 403
+        assert client.get("/livez").status_code == 200
+
+
+def test_the_program_starts_at_once_and_loads_behind() -> None:
+    held = registry(slow={"source": "fake:hang_load=true,name=own-slow"})
+    app = FastAPI(lifespan=hotstart.lifespan(held))
+    app.include_router(hotstart.router(held))
+    with TestClient(app) as client:
+        assert client.get("/readyz").status_code == 503
+        rehearsal("own-slow").release()
+
+
+def test_a_model_to_load_that_there_is_not_is_told_at_the_start() -> None:
+    held = registry(fake={"source": "fake:"})
+    config = ServerConfig(models=("none",))
+    app = FastAPI(lifespan=hotstart.lifespan(held, config))
+    with pytest.raises(hotstart.HotstartError, match="No model is called 'none'"), TestClient(app):
+        pass
+
+
+def test_within_another_application_it_needs_no_life_of_its_own() -> None:
+    held = registry(fake={"source": "fake:name=within"})
+    client = TestClient(mounted(held))
+    assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_registry_has_one_service_which_goes_with_it() -> None:
+    held = registry(fake={"source": "fake:"})
+    assert service_of(held) is service_of(held)
+    gone = weakref.ref(held)
+    held.close()
+    del held
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_request_goes_on_the_trace_of_who_asked() -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="in the dev extra")
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    held = registry(fake={"source": "fake:name=traced-over-http"})
+    held.load_all_sync()
+    exporter.clear()
+    transport = httpx.ASGITransport(mounted(held))
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+            headers = {"traceparent": f"00-{trace_id}-{span_id}-01"}
+            body = {"model": "fake", "input": "a secret"}
+            answer = await client.post("/v1/embeddings", json=body, headers=headers)
+            assert answer.status_code == 200
+
+    asyncio.run(ask())
+    spans: dict[str, Any] = {span.name: span for span in exporter.get_finished_spans()}
+    chain = ["hotstart.engine", "hotstart.batch", "hotstart.embed", "hotstart.http"]
+    for inner, outer in itertools.pairwise(chain):
+        assert spans[inner].parent.span_id == spans[outer].context.span_id, inner
+    assert spans["hotstart.queue"].parent.span_id == spans["hotstart.embed"].context.span_id
+    http = spans["hotstart.http"]
+    assert format(http.context.trace_id, "032x") == "0af7651916cd43dd8448eb211c80319c"
+    assert http.attributes["hotstart.route"] == "/v1/embeddings"
+    assert not [span for span in spans.values() if "secret" in str(span.attributes)]

@@ -1,0 +1,98 @@
+"""The page over the real server: what it shows is what happens there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from hotstart import Embedder, SearchIndex
+from hotstart.engines.fake import rehearsal
+from server.test_page import CHROMIUM, Open, browser, model, open_page, opened, state
+from server_under_test import Serve
+
+__all__ = ["browser", "open_page"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+]
+
+
+def hanging(name: str) -> dict[str, Any]:
+    return {"source": f"fake:hang_load=true,name={name}"}
+
+
+def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
+    served = serve(
+        {
+            "slow": hanging("live-slow"),
+            "quick": {"source": "fake:name=live-quick"},
+            "bad": {"source": "fake:fail_loads=99,name=live-bad,fail_message=no weights"},
+        }
+    )
+    page = open_page(f"{served.url}/")
+    expect(state(model(page, "quick"))).to_have_text("ready")
+    expect(state(model(page, "slow"))).to_have_text("loading")
+    expect(model(page, "bad")).to_contain_text("no weights")
+    expect(page.locator("#health")).to_have_text("degraded")
+    expect(model(page, "slow").locator(".lane rect")).to_have_count(1)
+    rehearsal("live-slow").release()
+    expect(state(model(page, "slow"))).to_have_text("ready")
+    expect(page).to_have_title("2/3 ready · hotstart")
+    for _ in range(5):
+        assert served.post("/embed", {"inputs": "a", "model": "quick"}).status_code == 200
+    expect(page.locator("#routes")).to_contain_text("/embed")
+    expect(model(page, "quick")).to_contain_text("5")
+
+
+def test_a_search_is_answered_lexically_and_then_better(
+    serve: Serve, open_page: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
+    (tmp_path / "b.md").write_text("# Dogs\n\nA dog ran after it.\n")
+    source = "fake:hang_load=true,name=live-search"
+    rehearsal("live-search").release()
+    SearchIndex(tmp_path, Embedder(source)).update()
+    served = serve({"minilm": {"source": source}}, index=str(tmp_path), models=())
+    page = open_page(f"{served.url}/")
+    page.get_by_label("What to look for").fill("cat")
+    page.keyboard.press("Enter")
+    expect(page.locator("#answer")).to_contain_text("hybrid in")
+    expect(page.locator("#hits li").first).to_contain_text("a.md")
+    expect(state(model(page, "minilm"))).to_have_text("ready")  # the search had it loaded
+
+
+def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: Open) -> None:
+    two: dict[str, Any] = {"versions": {"a": "fake:name=live-a", "b": "fake:name=live-b"}}
+    served = serve({"two": {**two, "version": "a"}}, admin_key="open sesame")
+    served.wait_for("healthy")
+    page = open_page(f"{served.url}/")
+    rows = opened(page, "two")
+    rows.get_by_role("button", name="Unload two").click()
+    dialog = page.get_by_role("dialog", name="Admin key")
+    dialog.get_by_label("key").fill("open sesame")
+    page.keyboard.press("Enter")
+    expect(state(rows)).to_have_text("unloaded")
+    rows.get_by_role("button", name="Load two").click()
+    expect(state(rows)).to_have_text("ready")
+    served.registry.set_route("two", {"b": 1})
+    expect(rows.get_by_role("button", name="Roll back two")).to_be_enabled()
+    rows.get_by_role("button", name="Roll back two").click()
+    expect(rows.get_by_role("button", name="Roll back two")).not_to_be_enabled()
+    assert served.registry.entry("two").version == "a"
+    loads = rehearsal("live-a").loads
+    page.get_by_role("button", name="Reload all").click()
+    expect(model(page, "two")).to_contain_text("reloaded in")
+    assert rehearsal("live-a").loads == loads + 1
+
+
+def test_the_end_of_the_server_is_told(serve: Serve, open_page: Open) -> None:
+    served = serve({"fake": {"source": "fake:name=live-end"}})
+    page = open_page(f"{served.url}/")
+    expect(page.locator("tbody.model")).to_have_count(1)
+    draining = served.app.state.service.draining
+    served.app.state.service.events._loop.call_soon_threadsafe(draining.begin)
+    expect(page.get_by_text("Connection lost")).to_be_visible()
