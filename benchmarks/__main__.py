@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    alive,
     caching,
     figures,
     first_light,
@@ -141,11 +142,21 @@ _REGISTRY = SideBySide(
     program=registry.program,
     judge=registry.judge,
 )
+_ALIVE = SideBySide(
+    "alive",
+    alive.run,
+    figures=(*alive.FIGURES, alive.TEN),
+    peers=alive.PEERS,
+    beside=alive.FIRST,
+    program=alive.program,
+    judge=alive.judge,
+)
 _SCENARIOS: dict[str, Callable[[Workplace, argparse.Namespace, dict[str, Any]], bool]] = {
     "first_light": _first_light,
     "readiness": _readiness,
     "caching": _CACHING,
     "registry": _REGISTRY,
+    "alive": _ALIVE,
     "service": _service,
 }
 

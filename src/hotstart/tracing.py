@@ -1,7 +1,7 @@
 """OpenTelemetry spans, where the program traces; else nothing, at the cost of one look.
 
 Tracing is the program's own choice: it installs `hotstart[otel]`, or `opentelemetry-api` itself,
-and sets a tracer provider. Until it has imported the library, no span is made and nothing imported.
+and sets a tracer provider. Until then no span is made and nothing imported.
 
 Attributes are named `hotstart.KEY`; those that are None are left out. No text that is embedded, no
 key and no password is ever one of them.
@@ -22,7 +22,7 @@ _LIBRARY = "opentelemetry.trace"
 @contextmanager
 def span(name: str, **attributes: str | int | None) -> Iterator[None]:
     """Have the block be a span called `hotstart.NAME`; what it raises is recorded in it."""
-    if _LIBRARY not in sys.modules:
+    if not _is_on():
         yield
         return
     known = _named(attributes)
@@ -32,7 +32,7 @@ def span(name: str, **attributes: str | int | None) -> Iterator[None]:
 
 def here() -> Any:
     """Return the context that a span of another thread may later be put into; None: no tracing."""
-    if _LIBRARY not in sys.modules:
+    if not _is_on():
         return None
     return require("opentelemetry.context", extra="otel").get_current()
 
@@ -60,7 +60,7 @@ def past(name: str, began: int, ended: int, within: Any, **attributes: str | int
 @contextmanager
 def continued(headers: Mapping[str, str]) -> Iterator[None]:
     """Have the spans of the block go on the trace that the `headers` of a request tell of."""
-    if _LIBRARY not in sys.modules:
+    if not _is_on():
         yield
         return
     context = require("opentelemetry.context", extra="otel")
@@ -69,6 +69,14 @@ def continued(headers: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+def _is_on() -> bool:
+    """Whether the program has a tracer provider; to have the library is not to trace."""
+    trace: Any = sys.modules.get(_LIBRARY)
+    if trace is None:
+        return False
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _tracer() -> Any:

@@ -63,10 +63,10 @@ class Slow:
 class Model:
     """A queue over a slow engine, whose fingerprint may change."""
 
-    def __init__(self, room: int = 1_000_000, run: int = 10_000) -> None:
+    def __init__(self, room: int = 1_000_000, run: int = 10_000, threads: int = 1) -> None:
         self.engine = Slow()
         self.fingerprint = "one"
-        lane = Lane("bulk", float("inf"), float("inf"), run=run, room=room)
+        lane = Lane("bulk", float("inf"), float("inf"), run=run, room=room, threads=threads)
         self.queue = Queue("slow", lane, self.lease)
 
     @contextmanager
@@ -175,6 +175,20 @@ def test_a_call_has_vectors_of_one_space_though_the_model_is_loaded_anew_within_
     assert len(made.vectors) == 4
 
 
+def test_parts_that_run_side_by_side_come_back_in_their_order() -> None:
+    model = Model(run=6, threads=2)
+    whole = model.put("a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg")
+    model.engine.gate.release(10)
+    assert whole.result(5).vectors[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert whole.result(5).tokens == 7
+    model.fingerprint = "another"
+    again = [model.put(*"abcdefgh") for _ in range(5)]
+    model.engine.gate.release(100)
+    for number, future in enumerate(again):
+        model.fingerprint = f"space {number}"
+        assert len(future.result(5).vectors) == 8
+
+
 def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,11 +238,13 @@ def test_a_deadline_ends_the_wait_and_the_work() -> None:
 
     async def ask() -> None:
         await embedder.aencode("first")
-        under_way = asyncio.create_task(embedder.aencode("under way"))
-        await asyncio.sleep(0.02)
+        under_way = []
+        for number in range(2):  # one for each thread
+            under_way.append(asyncio.create_task(embedder.aencode(f"under way {number}")))
+            await asyncio.sleep(0.02)
         with pytest.raises(StillComputing, match="fewer at a time"):
             await embedder.aencode("in vain", timeout=0.02)
-        await under_way
+        await asyncio.gather(*under_way)
         await embedder.aencode("after")
 
     asyncio.run(ask())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hotstart.engines.base import Engine
     from hotstart.metrics import Figure
 
-_BULK = 4096  # characters, about a thousand tokens: a batch for each of two cores
+_BULK = 512  # characters: some eight questions that came together, or one text of a page
 
 
 class PairedEngine:

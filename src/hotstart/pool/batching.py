@@ -1,8 +1,8 @@
-"""Calls that arrive together run together, each model's in lanes with a thread of their own.
+"""Calls that arrive together run together, each model's in lanes with threads of their own.
 
 call ──submit──▶ lane ──next run (pure: lanes.py)──▶ the engine, once ──▶ each call its vectors
 
-A thread begins with the first call and ends when nobody has asked for a while.
+A thread begins with a call that finds none idle and ends when nobody has asked for a while.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
 from hotstart.errors import Overloaded
 from hotstart.metrics import Figure, Histogram, Tally
-from hotstart.pool.call import Call
+from hotstart.pool.call import Call, Part
 from hotstart.pool.instance import Instance
 from hotstart.pool.lanes import LANES, Lane, lane_for, next_run
 from hotstart.pool.loading import LoadedModel
@@ -32,14 +31,6 @@ _FIRST_RATE = 5000.0  # tokens a second, until a run has told
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
-class _Part(NamedTuple):
-    """The texts `start` to `stop` of a call."""
-
-    call: Call
-    start: int
-    stop: int
-
-
 class Queue:
     """One lane of one model. Safe from any thread."""
 
@@ -49,7 +40,7 @@ class Queue:
         self._calls: deque[Call] = deque()
         self._waiting = 0  # tokens
         self._running = 0  # texts
-        self._served = False
+        self._threads = self._idle = 0
         self._rate = _FIRST_RATE
         self._tally, self._waits, self._sizes = Tally(), Histogram(), Histogram(_SIZES)
 
@@ -69,10 +60,10 @@ class Queue:
                 )
             self._calls.append(call)
             self._waiting += call.weight
-            if self._served:
+            if self._idle:
                 self._changed.notify()
-            else:
-                self._served = True
+            elif self._threads < self._lane.threads:
+                self._threads += 1
                 threading.Thread(target=self._serve, name="hotstart-lane", daemon=True).start()
 
     def figures(self) -> Iterator[Figure]:
@@ -97,35 +88,40 @@ class Queue:
         while run := self._next():
             began = time.perf_counter()
             self._run(run)
-            weight = sum(sum(call.tokens[start:stop]) for call, start, stop in run)
+            weight = sum(sum(part.call.tokens[part.start : part.stop]) for part in run)
             took = max(time.perf_counter() - began, 1e-6)
-            self._rate += 0.2 * (weight / took - self._rate)
+            with self._changed:
+                self._running -= _size(run)
+                self._rate += 0.2 * (weight / took - self._rate)
 
-    def _next(self) -> list[_Part]:
+    def _next(self) -> list[Part]:
         """Wait for calls and return what runs next; nothing once nobody has asked for a while."""
         with self._changed:
-            self._running = 0
             self._drop_unawaited()
             while not self._calls:
-                if not self._changed.wait(_IDLE) and not self._calls:
-                    self._served = False
+                self._idle += 1
+                told = self._changed.wait(_IDLE)
+                self._idle -= 1
+                if not told and not self._calls:
+                    self._threads -= 1
                     return []
                 self._drop_unawaited()
             waiting = ((call.tokens, call.begun) for call in self._calls)
             run = [self._begin(*share) for share in next_run(waiting, self._lane.run)]
             while self._calls and self._calls[0].begun == len(self._calls[0].tokens):
                 self._calls.popleft()
-            self._running = sum(part.stop - part.start for part in run)
-            self._sizes.observe(self._running)
+            size = _size(run)
+            self._running += size
+            self._sizes.observe(size)
             return run
 
-    def _begin(self, number: int, start: int, stop: int) -> _Part:
+    def _begin(self, number: int, start: int, stop: int) -> Part:
         call = self._calls[number]
         if start == 0:
             self._waits.observe((time.time_ns() - call.came) / 1e9)
         call.begun = stop
         self._waiting -= sum(call.tokens[start:stop])
-        return _Part(call, start, stop)
+        return Part(call, start, stop, call.attempt)
 
     def _drop_unawaited(self) -> None:
         """Calls whose deadline is over, or whose caller has gone, are not computed in vain."""
@@ -138,7 +134,7 @@ class Queue:
     def _count_waiting(self) -> None:
         self._waiting = sum(sum(call.tokens[call.begun :]) for call in self._calls)
 
-    def _run(self, run: Sequence[_Part]) -> None:
+    def _run(self, run: Sequence[Part]) -> None:
         """Run all at once; where that fails each on its own, so that one harms no other."""
         try:
             made = self._embed(run)
@@ -151,17 +147,18 @@ class Queue:
             return
         for part, vectors in zip(run, made, strict=True):
             self._tally.add("texts", part.stop - part.start)
-            if not part.call.take(vectors):
-                self._put_back(part.call)
-            elif part.call.future.done():
+            with self._changed:
+                if not part.call.take(part, vectors):
+                    self._put_back(part.call)
+            if part.call.future.done():
                 self._tally.add("calls")
 
-    def _embed(self, run: Sequence[_Part]) -> list[Made]:
+    def _embed(self, run: Sequence[Part]) -> list[Made]:
         began = time.time_ns()
-        with self._lease(None, sum(part.stop - part.start for part in run)) as model:
+        with self._lease(None, _size(run)) as model:
             asked: list[Asked] = []
-            for call, start, stop in run:
-                asked += call.asked(model.card)[start:stop]
+            for part in run:
+                asked += part.call.asked(model.card)[part.start : part.stop]
             entered = time.time_ns()
             vectors = model.engine.embed(asked)
             counts = model.engine.count(asked)
@@ -174,10 +171,10 @@ class Queue:
 
     def _put_back(self, call: Call) -> None:
         """Have all of it run again."""
-        with self._changed:
-            if call not in self._calls:
-                self._calls.appendleft(call)
-            self._count_waiting()
+        if call not in self._calls:
+            self._calls.appendleft(call)
+        self._count_waiting()
+        self._changed.notify()
 
 
 _COUNTED = {
@@ -217,12 +214,16 @@ class Lanes:
             yield from queue.figures()
 
 
-def _rows(run: Sequence[_Part]) -> Iterator[slice]:
+def _rows(run: Sequence[Part]) -> Iterator[slice]:
     """Which rows of a run's vectors are of each part."""
     end = 0
-    for _, start, stop in run:
-        end += stop - start
-        yield slice(end - (stop - start), end)
+    for part in run:
+        begin, end = end, end + part.stop - part.start
+        yield slice(begin, end)
+
+
+def _size(run: Sequence[Part]) -> int:
+    return sum(part.stop - part.start for part in run)
 
 
 _known: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = weakref.WeakKeyDictionary()

@@ -6,10 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from typing import NamedTuple
 
 from hotstart.pool.lanes import estimated_tokens
 from hotstart.tracing import here, past
 from hotstart.types import Asked, Card, Made
+
+
+class Part(NamedTuple):
+    """The texts `start` to `stop` of a call, which run in its so-manyeth attempt."""
+
+    call: Call
+    start: int
+    stop: int
+    attempt: int
 
 
 class Call:
@@ -28,17 +38,25 @@ class Call:
         self.asked = asked
         self.came = time.time_ns()
         self.within = here()
-        self._parts: list[Made] = []
+        self.attempt = 0
+        self._parts: dict[int, Made] = {}
 
-    def take(self, part: Made) -> bool:
-        """Keep the vectors of a run, and tell them when they are all; return false where they are
-        of another space than those before: the model was loaded anew between two runs."""
-        if self._parts and self._parts[0].card.fingerprint != part.card.fingerprint:
-            self._parts, self.begun = [], 0
+    def take(self, part: Part, made: Made) -> bool:
+        """Keep the vectors of a run, and tell them when they are all; one thread at a time.
+
+        Returns false where they are of another space than those before: the model was loaded anew
+        between two runs, and all of it has to run again.
+        """
+        if part.attempt != self.attempt:
+            return True  # of an attempt that was given up
+        before = next(iter(self._parts.values()), made)
+        if before.card.fingerprint != made.card.fingerprint:
+            self._parts, self.begun = {}, 0
+            self.attempt += 1
             return False
-        self._parts.append(part)
-        if sum(len(part.vectors) for part in self._parts) == len(self.tokens):
-            self._tell(_joined(self._parts))
+        self._parts[part.start] = made
+        if sum(len(each.vectors) for each in self._parts.values()) == len(self.tokens):
+            self._tell(_joined([each for _, each in sorted(self._parts.items())]))
         return True
 
     def fail(self, error: BaseException) -> None:
