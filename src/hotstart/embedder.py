@@ -211,6 +211,8 @@ class Embedder(Readiness, Ahead, Asking):
     ) -> Embedding:
         """Return what `aencode` does together with whose vectors they are, and of how many tokens.
 
+        `timeout` is for the vectors too; 0 asks for them if the model is ready at this moment.
+
         Raises:
             StillComputing: not within `timeout` seconds; what nobody awaits is not computed.
             Overloaded: more waits for the model than may.

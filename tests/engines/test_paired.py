@@ -40,6 +40,6 @@ def test_little_work_is_run_by_the_one_and_much_by_the_other() -> None:
         assert len(paired.embed(asked)) == len(asked)
     assert (question.asked, bulk.asked) == (4, 3)
     assert (paired.name, paired.dimension, paired.count(["a"])) == ("openvino", 2, [3])
-    assert list(paired.figures()) == ["onnx", "openvino"]
+    assert [*map(str, paired.figures())] == ["onnx", "openvino"]
     paired.close()
     assert (question.closed, bulk.closed) == (True, True)

@@ -19,7 +19,7 @@ import pytest
 from golden import RERANKERS
 from hotstart import Embedder, Reranker
 from hotstart.engines.fake import rehearsal
-from hotstart.errors import InvalidInput, Overloaded, StillComputing
+from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
 from hotstart.metrics import Distribution
 from hotstart.pool import batching
 from hotstart.pool.batching import Queue, lanes_of
@@ -249,6 +249,18 @@ def test_a_deadline_ends_the_wait_and_the_work() -> None:
 
     asyncio.run(ask())
     assert rehearsal("late").embedded["in vain"] == 0
+
+
+def test_without_any_time_who_is_ready_answers_all_the_same() -> None:
+    embedder = Embedder("fake:name=no-time,encode_seconds=0.05", pool=Pool())
+
+    async def ask() -> None:
+        with pytest.raises(NotReady):
+            await embedder.aencode("too early", timeout=0)
+        await embedder.ready()
+        assert (await embedder.aencode("in time", timeout=0)).shape == (8,)
+
+    asyncio.run(ask())
 
 
 def test_misses_of_a_cache_run_together_too() -> None:

@@ -22,7 +22,7 @@ vectors = np_st.arrays(
 
 @settings(max_examples=50)
 @given(vectors, st.integers(0, 19))
-def test_what_is_read_is_what_was_written(matrix: np.ndarray, cut: int) -> None:  # type: ignore[type-arg]
+def test_what_is_read_is_what_was_written(matrix: np.ndarray, cut: int) -> None:
     shown = matrix[:, : cut + 1]  # not contiguous: each row is part of a longer one
     for form in ("float", "base64"):
         answer = json.loads(asyncio.run(openai_embeddings(shown, form, 'a "model"', 7)))

@@ -146,6 +146,8 @@ class Model:
     ) -> Made:
         """Do what `submit` does once the model is ready, and await the vectors.
 
+        With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
+
         Raises:
             NotReady: the model was not ready in time; its load goes on.
             StillComputing: nor were the vectors; they are not computed any more.
@@ -158,7 +160,7 @@ class Model:
         with span("embed", model=self._spec.source, engine=self._spec.engine, texts=count):
             made = self.submit(asked, inputs)
             try:
-                if not await all_done([made], deadline.left):
+                if not await all_done([made], deadline.left if timeout else None):
                     raise StillComputing(count, after=timeout, kept=False)
                 self._last = made.result().card
                 return made.result()
