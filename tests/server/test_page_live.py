@@ -76,7 +76,7 @@ def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: O
     dialog.get_by_label("key").fill("open sesame")
     page.keyboard.press("Enter")
     expect(state(rows)).to_have_text("unloaded")
-    rows.get_by_role("button", name="Load two").click()
+    rows.get_by_role("button", name="Load two", exact=True).click()
     expect(state(rows)).to_have_text("ready")
     served.registry.set_route("two", {"b": 1})
     expect(rows.get_by_role("button", name="Roll back two")).to_be_enabled()
@@ -95,4 +95,4 @@ def test_the_end_of_the_server_is_told(serve: Serve, open_page: Open) -> None:
     expect(page.locator("tbody.model")).to_have_count(1)
     draining = served.app.state.service.draining
     served.app.state.service.events._loop.call_soon_threadsafe(draining.begin)
-    expect(page.get_by_text("Connection lost")).to_be_visible()
+    expect(page.locator("#trouble-said")).to_contain_text("Connection lost")
