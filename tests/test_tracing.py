@@ -16,18 +16,15 @@ from hotstart.pool.pool import Pool
 pytest.importorskip("opentelemetry.sdk", reason="in the dev extra")
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from traced import exported
 
 
 @pytest.fixture(scope="module")
 def exporter() -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
+    return exported()
 
 
 @pytest.fixture
@@ -58,7 +55,9 @@ def test_a_call_from_the_loop_belongs_to_the_span_around_it(spans: InMemorySpanE
             await Embedder("fake:", cache="memory:1MB").aencode("text")
 
     asyncio.run(request())
-    while "hotstart.fulfil" not in named(spans):  # it ends just after those who wait are told
+    for _ in range(500):  # it ends just after those who wait are told
+        if "hotstart.fulfil" in named(spans):
+            break
         time.sleep(0.01)
     found = named(spans)
     parents = {name: span.parent.span_id for name, span in found.items() if span.parent}

@@ -102,17 +102,9 @@ def test_a_registry_has_one_service_which_goes_with_it() -> None:
 
 def test_a_request_goes_on_the_trace_of_who_asked() -> None:
     pytest.importorskip("opentelemetry.sdk", reason="in the dev extra")
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from traced import exported
 
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    exporter = exported()
     held = registry(fake={"source": "fake:name=traced-over-http"})
     held.load_all_sync()
     exporter.clear()

@@ -89,7 +89,7 @@ async def _ask_until_told_to_go(url: str) -> tuple[int, list[str]]:
     return answered, lost
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_at_its_end_every_request_that_was_accepted_is_answered(
     tmp_path: Path, workers: int
 ) -> None:
@@ -126,6 +126,7 @@ def workers_of(server: Process) -> set[int]:
         return pids
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, FAKE, "--workers", "2") as server:
         server.wait_for("/readyz")
