@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hotstart import ModelRegistry
+from hotstart.engines.fake import rehearsal
 from hotstart.errors import InvalidInput, NotReady, UnknownModel
 from hotstart.pool.pool import Pool
 from hotstart.registry.changes import Change, Step
@@ -68,6 +69,21 @@ def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None
     async def ask() -> None:
         with pytest.raises(NotReady):
             await held.apredict("slow", "text", timeout=0.05)
+
+    asyncio.run(ask())
+
+
+def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
+    held = registry(slow={"source": "fake:hang_load=true,name=slow-many"})
+    held.set_model("double", lambda number: number * 2)
+
+    async def ask() -> None:
+        many = [asyncio.create_task(held.apredict("slow", "text")) for _ in range(100)]
+        await asyncio.sleep(0.05)
+        doubled = held.apredict("double", 21)
+        assert (await asyncio.wait_for(doubled, 5)).output == 42
+        rehearsal("slow-many").release()
+        assert len(await asyncio.gather(*many)) == 100
 
     asyncio.run(ask())
 

@@ -75,10 +75,24 @@ def test_the_program_starts_at_once_and_loads_behind() -> None:
         rehearsal("own-slow").release()
 
 
+def test_it_may_be_started_again() -> None:
+    held = registry(fake={"source": "fake:name=own-again"})
+    app = FastAPI(lifespan=hotstart.lifespan(held))
+    app.include_router(hotstart.router(held))
+    for _ in range(2):
+        with TestClient(app) as client:
+            assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+            assert client.get("/readyz").status_code == 200
+
+
 def test_a_model_to_load_that_there_is_not_is_told_at_the_start() -> None:
     held = registry(fake={"source": "fake:"})
     config = ServerConfig(models=("none",))
     app = FastAPI(lifespan=hotstart.lifespan(held, config))
+    with pytest.raises(hotstart.HotstartError, match="No model is called 'none'"), TestClient(app):
+        pass
+    searched = ServerConfig(index=".", index_model="none")
+    app = FastAPI(lifespan=hotstart.lifespan(held, searched))
     with pytest.raises(hotstart.HotstartError, match="No model is called 'none'"), TestClient(app):
         pass
 

@@ -126,6 +126,39 @@ def workers_of(server: Process) -> set[int]:
         return pids
 
 
+def shared_weights(pid: int) -> dict[str, int]:
+    """How many kB of the weights' mapping a process shares with others, and holds alone."""
+    told = {"Shared_Clean": 0, "Private_Dirty": 0, "Rss": 0}
+    mapped = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if "-" in name and len(rest) >= 4:
+            mapped = line.endswith(".safetensors")
+        elif mapped and name.rstrip(":") in told:
+            told[name.rstrip(":")] += int(rest[0])
+    return told
+
+
+def test_workers_share_the_weights_through_the_mapped_file(tmp_path: Path) -> None:
+    config = '[models.minilm]\nsource = "all-MiniLM-L6-v2"\n'
+    with serving(tmp_path, config, "--workers", "2") as server:
+        server.wait_for("/readyz")
+        deadline = time.monotonic() + 20
+        while len(pids := workers_of(server)) < 2:
+            assert time.monotonic() < deadline
+        with server.client() as client:
+            for number in range(20):
+                body = {"model": "minilm", "input": f"text {number}"}
+                headers = {"connection": "close"}
+                assert client.post("/v1/embeddings", json=body, headers=headers).is_success
+        for pid in pids:
+            told = shared_weights(pid)
+            assert told["Rss"] > 20_000, told
+            assert told["Shared_Clean"] > 0.9 * told["Rss"], told
+            assert told["Private_Dirty"] == 0, told
+        assert server.end() == 0
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, FAKE, "--workers", "2") as server:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from hotstart.deadline import Deadline
@@ -165,9 +165,15 @@ class Asking(Shelf):
         return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
 
     async def _achoose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
-        """What `_choose` does; only where it may wait, a thread does."""
-        from hotstart.pool.waiting import in_thread  # who awaits has asyncio
+        """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
+        too, so that a slow model's callers leave the threads to the others'."""
+        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
 
+        if version.model is None:
+            if record.fallback in self._records:
+                self._records[record.fallback].choose(None).start()
+            with suppress(HotstartError):  # `_choose` says what is to be done about it
+                await until_ready(version.opened().instance, deadline.left)
         if version.model is not None:
             return self._choose(record, version, deadline)
         return await in_thread(self._choose, record, version, deadline, waits=True)

@@ -122,10 +122,8 @@ class PredictBody(Body):
     )
 
 
-class SearchBody(BaseModel):
+class SearchBody(Body):
     """A question to the index."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     query: str = Field(min_length=1, examples=["how are models evicted?"])
     top_k: int = Field(10, ge=1, le=1000)

@@ -45,6 +45,10 @@ class Draining:
             self._under_way -= 1
             self._last = time.monotonic()
 
+    def open(self) -> None:
+        """Take requests, again if need be."""
+        self.begun = False
+
     def begin(self) -> None:
         """Tell everybody; called in the event loop."""
         if not self.begun:

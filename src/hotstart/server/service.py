@@ -38,6 +38,7 @@ class Service:
         self.started, self.has_begun = time.time(), False
         self.figures, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
         self.events = Events()
+        self.draining.listen(self.events.close)
         self._index: SearchIndex | None = None
         self._loading: asyncio.Task[Any] | None = None
         registry.on_change(self._changed)
@@ -46,13 +47,19 @@ class Service:
     # Its life ---------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Begin to load the models; return at once."""
+        """Begin to load the models; return at once.
+
+        Raises:
+            HotstartError: a model that is named by the configuration is not there.
+        """
         self.events.open()
-        self.draining.listen(self.events.close)
+        self.draining.open()
+        if self.config.index_model is not None:
+            self.entry(self.config.index_model, "embedding")
         chosen = self.config.models
         names = list(self.registry.entries()) if chosen is None else list(chosen)
         for name in names:
-            self.registry.entry(name)  # an unknown one is told at once
+            self.registry.entry(name)
         self._loading = asyncio.create_task(self._load(names))
 
     async def close(self) -> None:
@@ -133,6 +140,11 @@ class Service:
                 raise IndexMissing(None)
             self._index = SearchIndex(self.config.index, self._embedder())
         return self._index
+
+    def keep_searching(self, body: Body) -> None:
+        """Have the model that searches kept as long as a request says, if there is one."""
+        if body.keep_alive is not None:
+            self.keep(self.entry(self.config.index_model, "embedding").name, body)
 
     def _embedder(self) -> Any:
         """The model that searches; None where there is none, so that answers are lexical."""

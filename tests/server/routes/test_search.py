@@ -34,6 +34,7 @@ def test_with_the_model_it_is_hybrid(serve: Serve, tmp_path: Path) -> None:
     answer = served.post("/search", {"query": "cat", "top_k": 1}).json()
     assert (answer["mode"], answer["reason"]) == ("hybrid", None)
     assert len(answer["hits"]) == 1
+    assert served.post("/search", {"query": "cat", "keep_alive": -1}).status_code == 200
 
 
 def test_without_an_index_there_is_nothing_to_search(served: Served) -> None:

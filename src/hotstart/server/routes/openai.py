@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import Response
 
-from hotstart.errors import InvalidInput
 from hotstart.server.bodies import EmbeddingsBody, RankBody
+from hotstart.server.routes.asking import embedded, ranked
 from hotstart.server.routes.base import Group, Route
 from hotstart.server.writing import (
     estimated,
@@ -54,7 +54,7 @@ class OpenAI(Group):
         self.service.check_texts(texts, "input")
         name = self.service.entry(body.model, "embedding").name
         options = {} if body.dimensions is None else {"truncate_dim": body.dimensions}
-        told = await self.service.call(name, body, partial(_embedded, texts, options))
+        told = await self.service.call(name, body, partial(embedded, texts, options))
         made = told.output
         tokens = estimated(texts) if made.tokens is None else made.tokens
         answer = (made.vectors, body.encoding_format, body.model, tokens)
@@ -66,7 +66,7 @@ class OpenAI(Group):
         self.service.check_texts(texts, "documents")
         self.service.check_texts([body.query], "query")
         name = self.service.entry(body.model, "reranker").name
-        rank = partial(_ranked, body.query, texts, {"top_k": body.top_n})
+        rank = partial(ranked, body.query, texts, {"top_k": body.top_n})
         told = await self.service.call(name, body, rank)
         results = [
             {"index": place, "relevance_score": each["score"]}
@@ -90,17 +90,3 @@ class OpenAI(Group):
     def _told(self, name: str) -> dict[str, Any]:
         created = int(self.service.started)
         return {"id": name, "object": "model", "created": created, "owned_by": "hotstart"}
-
-
-async def _embedded(
-    texts: list[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> Any:
-    return await model.aanswer(texts, timeout=timeout, **options)
-
-
-async def _ranked(
-    query: str, texts: list[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> Any:
-    if len(model.labels) != 1:
-        raise InvalidInput("model", got=f"one of {len(model.labels)} labels", expected="one")
-    return await model.arank(query, texts, timeout=timeout, **options)

@@ -40,9 +40,10 @@ class Search(Group):
 
     async def search(self, body: SearchBody) -> Response:
         """Answer with the chunks that answer best, how they were found, and why not better."""
-        limit = self.service.config.timeout
+        limit = self.service.limit(body.timeout)
         deadline = limit if body.deadline is None else min(body.deadline, limit)
         self.service.check_texts([body.query], "query")
+        self.service.keep_searching(body)
         found = await in_thread(
             self.service.index.search, body.query, body.top_k, deadline, waits=True
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from fastapi import Response
 
 from hotstart import __version__
 from hotstart.server.bodies import EmbedBody, RerankBody
+from hotstart.server.routes.asking import embedded, ranked
 from hotstart.server.routes.base import Group, Route
 from hotstart.server.writing import json_response, listed, plain_embeddings, raw_response
 
@@ -42,8 +42,8 @@ class TextEmbeddingsInference(Group):
         given = {"prompt_name": body.prompt_name, "truncate_dim": body.dimensions}
         options = {name: value for name, value in given.items() if value is not None}
         options["normalize_embeddings"] = body.normalize
-        told = await self.service.call(name, body, partial(_encoded, texts, options))
-        return raw_response(await plain_embeddings(told.output))
+        told = await self.service.call(name, body, partial(embedded, texts, options))
+        return raw_response(await plain_embeddings(told.output.vectors))
 
     async def rerank(self, body: RerankBody) -> Response:
         """Answer with the texts' places and scores, best first."""
@@ -51,13 +51,13 @@ class TextEmbeddingsInference(Group):
         self.service.check_texts([body.query], "query")
         name = self.service.entry(body.model, "reranker").name
         options = {"activation": "identity" if body.raw_scores else None}
-        rank = partial(_ranked, body.query, body.texts, options)
-        ranked = (await self.service.call(name, body, rank)).output
+        rank = partial(ranked, body.query, body.texts, options)
+        told = await self.service.call(name, body, rank)
         return json_response(
             [
                 {"index": each["corpus_id"], "score": each["score"]}
                 | ({"text": body.texts[each["corpus_id"]]} if body.return_text else {})
-                for each in ranked
+                for each in told.output
             ]
         )
 
@@ -80,15 +80,3 @@ class TextEmbeddingsInference(Group):
                 "version": __version__,
             }
         )
-
-
-async def _encoded(
-    texts: list[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> Any:
-    return await model.aencode(texts, timeout=timeout, **options)
-
-
-async def _ranked(
-    query: str, texts: list[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> Any:
-    return await model.arank(query, texts, timeout=timeout, **options)
