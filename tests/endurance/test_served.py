@@ -83,7 +83,12 @@ def test_memory_tasks_and_descriptors_stay_level(tmp_path: Path) -> None:
         before = [_account(server) for _ in range(3)]
         _soak(server, SOAKED)
         after = [_account(server) for _ in range(3)]
-        for name, growth in (("rss", LOSES), ("descriptors", 0.0), ("threads", 0.0)):
+        for name, growth in (
+            ("rss", LOSES),
+            ("descriptors", 0.0),
+            ("threads", 0.0),
+            ("tasks", 0.0),
+        ):
             first = statistics.median(each[name] for each in before)
             last = statistics.median(each[name] for each in after)
             assert last <= first * (1 + growth) + (0 if growth else 4), (name, first, last)
@@ -146,7 +151,12 @@ def _account(server: Process) -> dict[str, float]:
         line.split(":")[0]: line.split()[1] for line in status if ":" in line and line.split()[1:]
     }
     descriptors = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    with server.client() as client:
+        lines = client.get("/metrics").text.splitlines()
     return {
+        "tasks": next(
+            float(line.split()[1]) for line in lines if line.startswith("hotstart_tasks ")
+        ),
         "rss": float(told["VmRSS"]),
         "threads": float(told["Threads"]),
         "descriptors": float(descriptors),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import orjson
@@ -47,7 +48,8 @@ class Health(Group):
 
     async def metrics(self) -> Response:
         """Answer with every count and time, in Prometheus' text format."""
-        text = await in_thread(lambda: exposition(self._figures()))
+        tasks = len(asyncio.all_tasks())
+        text = await in_thread(lambda: exposition(self._figures(tasks)))
         return Response(text, media_type=CONTENT_TYPE)
 
     async def events(self) -> Response:
@@ -59,11 +61,12 @@ class Health(Group):
         stream = self.service.events.stream(seen, self.service.timeline.under_way)
         return StreamingResponse(stream, media_type="text/event-stream")
 
-    def _figures(self) -> Iterator[Figure]:
+    def _figures(self, tasks: int) -> Iterator[Figure]:
         yield from self.service.registry.figures()
         yield from self.service.figures.figures()
         memory = resident_memory()
         yield Figure("hotstart_resident_memory_bytes", "gauge", "Of this process", memory)
+        yield Figure("hotstart_tasks", "gauge", "Tasks of the event loop", tasks)
 
 
 def _told(status: str, good: bool) -> Response:
