@@ -28,5 +28,12 @@ def test_langchain_s_openai_embeddings(served: Served) -> None:
     expected = Embedder().encode(texts)
     assert np.abs(np.array(embeddings.embed_documents(texts)) - expected).max() < 1e-5
     assert np.abs(np.array(embeddings.embed_query("a cat")) - expected[0]).max() < 1e-5
-    awaited = asyncio.run(embeddings.aembed_documents(texts))
+
+    async def ask() -> list[list[float]]:
+        try:
+            return list(await embeddings.aembed_documents(texts))
+        finally:
+            await embeddings.async_client._client.close()  # its connections are of this loop
+
+    awaited = asyncio.run(ask())
     assert np.abs(np.array(awaited) - expected).max() < 1e-5
