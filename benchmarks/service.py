@@ -64,13 +64,13 @@ Curve = list[tuple[float, float, float]]
 class Length:
     """For how long each part asks, in seconds, and the rates that rise."""
 
-    warm_up: float = 3.0
+    warm_up: float = 6.0
     short: float = 10.0
     bulk: float = 20.0
-    interactive: float = 20.0
-    step: float = 5.0
+    interactive: float = 15.0
+    step: float = 4.0
     interactive_rate: float = 20.0
-    rates: tuple[float, ...] = tuple(round(20 * 1.5**n) for n in range(14))
+    rates: tuple[float, ...] = tuple(round(20 * 1.5**n) for n in range(2, 12))
     most_short: int = 40_000
     most_bulk: int = 256
 
@@ -128,8 +128,8 @@ class Asking:
 
     def figures(self) -> dict[str, float]:
         """Warm up, then ask one part after the other."""
-        self._done(self._short(self._length.warm_up))
         self._done(self._bulk(self._length.warm_up))
+        self._done(self._short(self._length.warm_up))  # what bulk work had loaded is there by then
         short = self._done(self._short(self._length.short))
         bulk = self._done(self._bulk(self._length.bulk))
         idle = self._done(self._interactive())
