@@ -21,14 +21,15 @@ CONFIG = """
 source = "all-MiniLM-L6-v2"
 strategy = "background"
 [models.cached]
-source = "fake:name=cached,dimension=384"
+source = "all-MiniLM-L6-v2"
+strategy = "background"
 cache = "memory:1MB"
 [models.rows]
 kind = "custom"
 source = "json:JSONDecoder"
 """
 RELOADED_FOR = 60.0  # seconds
-SOAKED = 20_000  # requests, one every fifth of a second for an hour
+SOAKED = 15_000  # requests, four a second for an hour
 LOSES = 0.05  # of the resident set that may come on top, once it has warmed up
 
 
