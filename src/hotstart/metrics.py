@@ -96,3 +96,8 @@ class Tally:
 
     def __getitem__(self, name: str) -> int:
         return self._counts[name]
+
+    def items(self) -> list[tuple[str, int]]:
+        """Return every name and its count, sorted by name."""
+        with self._lock:
+            return sorted(self._counts.items())

@@ -62,13 +62,13 @@ class Access(NamedTuple):
         api_key: SHA-256 of the key that users bring; None: none is asked for.
         admin_key: SHA-256 of the administrator's; None: there is no administrator.
         hosts: names that a request may be addressed to; None: any.
-        origins: of other sites whose pages may ask.
+        origins: of other sites whose pages may ask; None: any.
     """
 
     api_key: bytes | None = None
     admin_key: bytes | None = None
     hosts: frozenset[str] | None = None
-    origins: frozenset[str] = frozenset()
+    origins: frozenset[str] | None = frozenset()
 
 
 def access_of(config: ServerConfig) -> Access:
@@ -116,7 +116,12 @@ def _host_refused(asked: Asked, access: Access) -> Refusal | None:
 
 def _origin_refused(asked: Asked, access: Access) -> Refusal | None:
     origin = asked.origin
-    if origin is None or origin in access.origins or _of_the_same(origin, asked.host):
+    if (
+        origin is None
+        or access.origins is None
+        or origin in access.origins
+        or _of_the_same(origin, asked.host)
+    ):
         return None
     return Refusal(
         403,

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from hotstart.errors import HotstartError
-from hotstart.server.access import Access, Asked, brought_key, refusal
+from hotstart.server.gate import refused
 from hotstart.server.problems import problem, problem_of, unforeseen
 from hotstart.server.routes.base import Group
 from hotstart.tracing import continued, span
@@ -34,8 +34,8 @@ class AnsweringRoute(APIRoute):
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
             with continued(request.headers), span("http", route=route, method=request.method):
-                refused = group.access and _refused(request, group.access)
-                response = refused or await _answered(handle, request)
+                denied = group.access and refused(request.scope, group.access)
+                response = denied or await _answered(handle, request)
             if group.counted:
                 took = time.perf_counter() - began
                 group.service.figures.note(route, response.status_code, took)
@@ -50,20 +50,6 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         """Return what the body says."""
         return orjson.loads(await self.body())
-
-
-def _refused(request: Request, access: Access) -> Response | None:
-    path = request.url.path
-    headers = request.headers
-    asked = Asked(
-        request.method,
-        path,
-        headers.get("host"),
-        None,  # of whose pages may ask the application around it decides
-        brought_key(headers.raw),
-    )
-    refused = refusal(asked, access)
-    return None if refused is None else problem(path, *refused)
 
 
 async def _answered(handle: Handler, request: Request) -> Response:

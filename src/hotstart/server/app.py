@@ -75,7 +75,7 @@ def router(registry: ModelRegistry, config: ServerConfig | None = None) -> APIRo
             and what it says of other sites, are the application's own affair.
     """
     service = service_of(registry, config)
-    return _routes(service, access_of(service.config)._replace(hosts=None))
+    return _routes(service, access_of(service.config)._replace(hosts=None, origins=None))
 
 
 def mounted(registry: ModelRegistry, config: ServerConfig | None = None) -> FastAPI:

@@ -46,18 +46,18 @@ class Gate:
             else:
                 await send({"type": "websocket.close", "code": 1008})
             return
-        headers, path = _headers(scope), scope["path"]
+        path = scope["path"]
         with self._draining.under_way():
             answer = _Answer(send, self._draining)
-            refused = self._refused(scope, headers)
-            if refused is None and scope["method"] == "POST":
+            denied = refused(scope, self._access) or self._unfit(scope)
+            if denied is None and scope["method"] == "POST":
                 try:
                     receive = await self._with_body(receive)
                 except _TooLarge:
-                    refused = self._too_large(path)
+                    denied = self._too_large(path)
                 except asyncio.TimeoutError:
-                    refused = _late(path)
-            await (refused or self._app)(scope, receive, answer.send)
+                    denied = _late(path)
+            await (denied or self._app)(scope, receive, answer.send)
 
     async def _with_body(self, receive: Receive) -> Receive:
         """Read the body, bounded in bytes and in seconds; return what gives it at once."""
@@ -73,18 +73,9 @@ class Gate:
 
         return again
 
-    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
-        path = scope["path"]
-        asked = Asked(
-            scope["method"],
-            path,
-            _text(headers.get(b"host")),
-            _text(headers.get(b"origin")),
-            brought_key(headers.items()),
-        )
-        refused = refusal(asked, self._access)
-        if refused is not None:
-            return problem(path, *refused)
+    def _unfit(self, scope: Scope) -> Response | None:
+        """What is said to a request that is too large by its own word, or not JSON."""
+        headers, path = _headers(scope), scope["path"]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
             return self._too_large(path)
@@ -97,6 +88,20 @@ class Gate:
     def _too_large(self, path: str) -> Response:
         facts = f"The request has more than the {self._max_body} bytes that are taken"
         return problem(path, 413, facts, "Send less at a time, or raise max_body in [server]")
+
+
+def refused(scope: Scope, access: Access) -> Response | None:
+    """Return what is said to a request that may not be asked; None where it may."""
+    headers, path = _headers(scope), scope["path"]
+    asked = Asked(
+        scope["method"],
+        path,
+        _text(headers.get(b"host")),
+        _text(headers.get(b"origin")),
+        brought_key(headers.items()),
+    )
+    why = refusal(asked, access)
+    return None if why is None else problem(path, *why)
 
 
 class _TooLarge(Exception):

@@ -44,7 +44,6 @@ def problem(
     remedy: str,
     *,
     retry_after: float | None = None,
-    param: str | None = None,
 ) -> Response:
     """Return the answer that tells of a request for `path` what is the matter, and what to do.
 
@@ -54,7 +53,6 @@ def problem(
         facts: what is the matter.
         remedy: what to do about it.
         retry_after: seconds from now on which it may be asked again.
-        param: the part of the request that is meant.
     """
     headers = {}
     after = _AGAIN.get(status) if retry_after is None else retry_after
@@ -66,7 +64,7 @@ def problem(
         kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
         message = f"{facts}. {remedy}."
         told: dict[str, Any] = {
-            "error": {"message": message, "type": kind, "param": param, "code": code}
+            "error": {"message": message, "type": kind, "param": None, "code": code}
         }
         return Response(orjson.dumps(told), status, headers, "application/json")
     told = {
@@ -75,7 +73,7 @@ def problem(
         "status": status,
         "detail": facts,
         "remedy": remedy,
-    } | ({"param": param} if param else {})
+    }
     return Response(orjson.dumps(told), status, headers, "application/problem+json")
 
 

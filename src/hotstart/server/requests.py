@@ -13,26 +13,23 @@ class RequestFigures:
 
     def __init__(self) -> None:
         self._latency: dict[str, Histogram] = {}
-        self._tallies: dict[str, Tally] = {}
-        self._statuses: dict[str, set[str]] = {}
+        self._tallies: dict[str, Tally] = {}  # by status
 
     def note(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered with `status` after `seconds`."""
         if route not in self._latency:
-            self._tallies[route], self._statuses[route] = Tally(), set()
+            self._tallies[route] = Tally()
             self._latency[route] = Histogram()
-        name = str(status)
-        self._statuses[route].add(name)
-        self._tallies[route].add(name)
+        self._tallies[route].add(str(status))
         self._latency[route].observe(seconds)
 
     def figures(self) -> Iterator[Figure]:
         """Yield every number as it is now."""
         for route, histogram in list(self._latency.items()):
-            for status in sorted(self._statuses[route]):
+            for status, number in self._tallies[route].items():
                 yield Figure(
                     *("hotstart_http_requests_total", "counter", "Requests that were answered"),
-                    *(self._tallies[route][status], {"route": route, "status": status}),
+                    *(number, {"route": route, "status": status}),
                 )
             yield Figure(
                 *("hotstart_http_request_seconds", "histogram", "Time to answer a request"),
@@ -46,9 +43,7 @@ class RequestFigures:
                 "route": route,
                 "count": (seen := histogram.read()).total,
                 "errors": sum(
-                    self._tallies[route][status]
-                    for status in self._statuses[route]
-                    if status >= "400"
+                    number for status, number in self._tallies[route].items() if status >= "400"
                 ),
                 "p50": seen.quantile(0.5),
                 "p99": seen.quantile(0.99),

@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from hotstart.config import CONFIG_FILE, read_file
+from hotstart.embedder import DEFAULT_MODEL
 from hotstart.errors import InvalidInput
 from hotstart.registry.configuration import ModelConfig, RegistryConfig, VersionConfig, read_config
 from hotstart.registry.registry import ModelRegistry
@@ -24,7 +25,6 @@ from hotstart.server.config import ServerConfig, read_server
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
 _BACKLOG = 2048
 _KEEP_ALIVE = 75  # seconds a connection is kept without a request, more than proxies keep theirs
 

@@ -20,7 +20,6 @@ _PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What is the matter."},
         "remedy": {"type": "string", "description": "What to do about it."},
-        "param": {"type": "string"},
     },
 }
 _OPENAI_ERROR = {

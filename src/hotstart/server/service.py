@@ -65,7 +65,6 @@ class Service:
     async def close(self) -> None:
         """Stop waiting for the loads, and tell those who listen that this is the end."""
         self.draining.begin()
-        self.events.close()
         if self._loading is not None:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -104,7 +103,7 @@ class Service:
 
     def keep(self, name: str, body: Body) -> None:
         """Have a model kept as long as a request says, if it says so."""
-        if "keep_alive" in body.model_fields_set and body.keep_alive is not None:
+        if body.keep_alive is not None:
             kept = None if body.keep_alive < 0 else body.keep_alive
             self.registry.keep_alive(name, kept)
 
