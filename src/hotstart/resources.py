@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _SMALL_MEMORY = 1_500_000_000  # bytes left, below which 8-bit weights are the better choice
@@ -158,9 +159,7 @@ def return_freed_memory() -> None:
 
     glibc keeps freed pages in its arenas; a model that was unloaded would still be counted.
     """
-    import ctypes  # a model is unloaded seldom, and this costs milliseconds
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _malloc_trim()
     if trim is not None:
         trim(0)
 
@@ -170,6 +169,14 @@ def keep_for_ever(thing: object) -> None:
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc's function, looked up once: ctypes makes a class for each look, which only gc frees."""
+    import ctypes  # a model is unloaded seldom, and this costs milliseconds
+
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def _machine_memory() -> int:

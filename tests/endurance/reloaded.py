@@ -5,6 +5,7 @@ Arguments: seconds, seconds between two reloads, threads.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import threading
 import time
@@ -90,8 +91,8 @@ def main(seconds: float, pause: float, threads: int) -> dict[str, float]:
         "calls": sum(calls),
         "reloads": reloads,
         "uses": entry.uses,
-        "early": max(levels[settled : 2 * settled]),
-        "late": max(levels[-settled:]),
+        "early": statistics.median(levels[settled : 2 * settled]),
+        "late": statistics.median(levels[-settled:]),
     }
 
 
