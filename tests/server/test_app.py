@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -102,6 +103,41 @@ def test_within_another_application_it_needs_no_life_of_its_own() -> None:
     client = TestClient(mounted(held))
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
     assert client.get("/readyz").status_code == 200
+
+
+def _with_prefix(held: ModelRegistry) -> FastAPI:
+    app = FastAPI()
+    app.include_router(hotstart.router(held), prefix="/x")
+    return app
+
+
+def _with_mount(held: ModelRegistry) -> FastAPI:
+    app = FastAPI()
+    app.mount("/x", mounted(held))
+    return app
+
+
+@pytest.mark.parametrize("below", [_with_prefix, _with_mount])
+def test_below_a_path_the_same_may_be_asked_by_the_same(
+    below: Callable[[ModelRegistry], FastAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTSTART_API_KEY", "user")
+    monkeypatch.setenv("HOTSTART_ADMIN_KEY", "admin")
+    held = registry(fake={"source": f"fake:name={below.__name__}"})
+    client = TestClient(below(held))
+    user, admin = ({"authorization": f"Bearer {key}"} for key in ("user", "admin"))
+    body = {"model": "fake", "input": "a"}
+    assert client.post("/x/v1/embeddings", json=body, headers=user).status_code == 200
+    assert client.post("/x/v1/embeddings", json=body).json()["error"]["code"] == "invalid_api_key"
+    asked = {"inputs": ["a"]}
+    predict = client.post("/x/api/v1/models/fake/predict", json=asked, headers=user)
+    assert predict.status_code == 200
+    unload = "/x/api/v1/models/fake/unload"
+    assert client.post(unload, json={}, headers=user).status_code == 403
+    assert client.post(unload, json={}, headers=admin).status_code == 200
+    assert client.get("/x/livez").status_code == 200
+    assert "page/app.js" in client.get("/x/").text
+    assert client.get("/x/page/app.js").status_code == 200
 
 
 def test_a_registry_has_one_service_which_goes_with_it() -> None:

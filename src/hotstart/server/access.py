@@ -22,7 +22,7 @@ _NAME = r"[^/]+"
 
 AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
     (_READ, r"/(livez|readyz|startupz)", "probe"),
-    (_READ, r"/|/page/[\w.-]+|/favicon\.ico", "public"),
+    (_READ, rf"/|/page/{_NAME}|/favicon\.ico", "public"),
     (_READ, r"/v1/models(/" + _NAME + ")?|/info|/metrics|/events|/openapi\\.json", "user"),
     (_READ, r"/api/v1/models/(registry|health|models)", "user"),
     (_ASK, r"/|/v1/(embeddings|rerank)|/embed|/rerank|/search", "user"),
@@ -32,7 +32,10 @@ _COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in A
 
 
 class Asked(NamedTuple):
-    """What of a request decides whether it is answered; None for a header that it lacks."""
+    """What of a request decides whether it is answered; None for a header that it lacks.
+
+    The path is that of the request, or the route's own, where names in braces stand for any.
+    """
 
     method: str
     path: str

@@ -24,18 +24,22 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AnsweringRoute(APIRoute):
-    """A route whose errors never reach the application around it."""
+    """A route whose errors never reach the application around it.
+
+    Its name is its own path, without what a prefix or a mount puts before it: by that one it is
+    decided who may ask, and how errors are told.
+    """
 
     def get_route_handler(self) -> Handler:
         """Return what answers a request."""
-        handle, route = super().get_route_handler(), self.path
+        handle, route, own = super().get_route_handler(), self.path, self.name
         group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
 
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
             with continued(request.headers), span("http", route=route, method=request.method):
-                denied = group.access and refused(request.scope, group.access)
-                response = denied or await _answered(handle, request)
+                denied = group.access and refused(request.scope, group.access, own)
+                response = denied or await _answered(handle, request, own)
             if group.counted:
                 took = time.perf_counter() - began
                 group.service.figures.note(route, response.status_code, took)
@@ -52,17 +56,16 @@ class _JsonRequest(Request):
         return orjson.loads(await self.body())
 
 
-async def _answered(handle: Handler, request: Request) -> Response:
-    path = request.url.path
+async def _answered(handle: Handler, request: Request, own: str) -> Response:
     try:
         return await handle(_JsonRequest(request.scope, request.receive))
     except RequestValidationError as error:
-        return problem(path, 400, *_told(error))
+        return problem(own, 400, *_told(error))
     except HotstartError as error:
-        return problem_of(path, error)
+        return problem_of(own, error)
     except Exception as error:
-        logger.exception("%s %s failed", request.method, path)
-        return unforeseen(path, error)
+        logger.exception("%s %s failed", request.method, request.url.path)
+        return unforeseen(own, error)
 
 
 def _told(error: RequestValidationError) -> tuple[str, str]:

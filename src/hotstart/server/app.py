@@ -136,6 +136,7 @@ def _add(made: APIRouter, group: Group, route: Route) -> None:
         methods=[route.method],
         summary=route.summary,
         tags=[group.tag],
+        name=route.path,
         response_model=None,
         responses=errors_of(route),
         operation_id=f"{route.method.lower()}{route.path}",

@@ -49,7 +49,7 @@ class Gate:
         path = scope["path"]
         with self._draining.under_way():
             answer = _Answer(send, self._draining)
-            denied = refused(scope, self._access) or self._unfit(scope)
+            denied = refused(scope, self._access, path) or self._unfit(scope)
             if denied is None and scope["method"] == "POST":
                 try:
                     receive = await self._with_body(receive)
@@ -90,9 +90,9 @@ class Gate:
         return problem(path, 413, facts, "Send less at a time, or raise max_body in [server]")
 
 
-def refused(scope: Scope, access: Access) -> Response | None:
-    """Return what is said to a request that may not be asked; None where it may."""
-    headers, path = _headers(scope), scope["path"]
+def refused(scope: Scope, access: Access, path: str) -> Response | None:
+    """Return what is said to a request for `path` that may not be asked; None where it may."""
+    headers = _headers(scope)
     asked = Asked(
         scope["method"],
         path,
