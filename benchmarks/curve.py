@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import write_whole
-from benchmarks.servers import HOTSTART, OPTIMUM, TORCH
+from benchmarks.servers import EIGHT_BITS, HOTSTART, OPTIMUM, TORCH
 from benchmarks.service import Curve
 
-_COLOURS = {HOTSTART: "#e4572e", OPTIMUM: "#5b8db8", TORCH: "#8d99a6"}
+_OWN = {HOTSTART, EIGHT_BITS}
+_COLOURS = {HOTSTART: "#e4572e", EIGHT_BITS: "#a3320b", OPTIMUM: "#5b8db8", TORCH: "#8d99a6"}
 _INK, _FAINT = "#22292f", "#6b7680"
 _TITLE = "Short texts at rising load: answers per second against p99"
 
@@ -45,11 +46,11 @@ def _draw_line(panel: Any, name: str, curve: Curve) -> None:
         f"{name}: {max(answered):.0f}/s",
         (answered[-1], p99[-1]),
         # Away from the others: whoever answers more ends further to the right.
-        xytext=(10, -4) if name == HOTSTART else (-10, -4),
+        xytext=(10, -4) if name in _OWN else (-10, -4),
         textcoords="offset points",
-        ha="left" if name == HOTSTART else "right",
+        ha="left" if name in _OWN else "right",
         fontsize=11.5,
-        fontweight="bold" if name == HOTSTART else "normal",
+        fontweight="bold" if name in _OWN else "normal",
         color=colour,
     )
 

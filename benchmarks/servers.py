@@ -23,7 +23,7 @@ from benchmarks.measure import ChildFailed, anonymous, child_environment, cosine
 from benchmarks.prepare import Workplace
 from benchmarks.texts import passages, short_texts
 
-HOTSTART = "hotstart"
+HOTSTART, EIGHT_BITS = "hotstart", "hotstart, 8 bits"
 TORCH, OPTIMUM = "infinity, torch", "infinity, optimum"
 MODEL = "minilm"
 """What every server calls the model."""
@@ -34,12 +34,14 @@ _ENDS_WITHIN = 10.0
 _ERROR_KEPT = 1500
 LEAST_COSINE = 0.999
 
-HOTSTART_CONFIG = f"""\
+_PROGRESSIVE = f"""\
 [models.{MODEL}]
 kind = "embedding"
 source = "all-MiniLM-L6-v2"
 strategy = "progressive"
 """
+CONFIGS = {HOTSTART: _PROGRESSIVE, EIGHT_BITS: _PROGRESSIVE + 'precision = "int8"\n'}
+"""What hotstart.toml says, by the server's name."""
 
 _REFERENCE = """\
 import json
@@ -57,14 +59,14 @@ class Site:
     Attributes:
         infinity: the environment that infinity is installed in.
         folder: the model's own files and the export beside them, for infinity.
-        config: hotstart's.
+        configs: hotstart's, by the server's name.
         expected: the reference's vectors of `checked_texts()`.
     """
 
     place: Workplace
     infinity: Path
     folder: Path
-    config: Path
+    configs: dict[str, Path]
     expected: list[list[float]]
 
 
@@ -82,9 +84,13 @@ class Server:
     ready: str
 
 
-def _hotstart(site: Site, port: int) -> list[str]:
-    listening = ["--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "hotstart", "serve", "--config", str(site.config), *listening]
+def _hotstart(name: str) -> Callable[[Site, int], list[str]]:
+    def command(site: Site, port: int) -> list[str]:
+        config = ["--config", str(site.configs[name])]
+        listening = ["--host", "127.0.0.1", "--port", str(port)]
+        return [sys.executable, "-m", "hotstart", "serve", *config, *listening]
+
+    return command
 
 
 def _infinity(engine: str) -> Callable[[Site, int], list[str]]:
@@ -106,7 +112,8 @@ def _infinity(engine: str) -> Callable[[Site, int], list[str]]:
 SERVERS = (
     Server(TORCH, _infinity("torch"), "/health"),
     Server(OPTIMUM, _infinity("optimum"), "/health"),
-    Server(HOTSTART, _hotstart, "/readyz"),
+    Server(HOTSTART, _hotstart(HOTSTART), "/readyz"),
+    Server(EIGHT_BITS, _hotstart(EIGHT_BITS), "/readyz"),
 )
 NAMES = tuple(server.name for server in SERVERS)
 
@@ -126,13 +133,14 @@ def site(place: Workplace, infinity: Path) -> Site:
             (staged / "onnx").mkdir()
             shutil.copyfile(place.export / "model.onnx", staged / "onnx" / "model.onnx")
             staged.rename(folder)
-    config = place.home / "hotstart.toml"
-    config.write_text(HOTSTART_CONFIG, encoding="utf-8")
+    configs = {name: place.home / f"hotstart-{n}.toml" for n, name in enumerate(CONFIGS)}
+    for name, content in CONFIGS.items():
+        configs[name].write_text(content, encoding="utf-8")
     checked = place.home / "checked.json"
     checked.write_text(json.dumps(checked_texts()), encoding="utf-8")
     program = f"CHECKED = {str(checked)!r}\n{place.complete(_REFERENCE)}"
     done = spawn(program, child_environment(place.cache), place.home)
-    return Site(place, infinity, folder, config, json.loads(done.output.splitlines()[-1]))
+    return Site(place, infinity, folder, configs, json.loads(done.output.splitlines()[-1]))
 
 
 def infinity_version(environment: Path) -> str:

@@ -19,8 +19,9 @@ from benchmarks.measure import ChildFailed
 from benchmarks.prepare import Workplace
 from benchmarks.report import figures_as_json, scenario_as_json
 from benchmarks.servers import (
+    CONFIGS,
+    EIGHT_BITS,
     HOTSTART,
-    HOTSTART_CONFIG,
     MODEL,
     OPTIMUM,
     SERVERS,
@@ -224,26 +225,26 @@ def _finish(process: subprocess.Popen[str], job: Job) -> Told:
 
 
 def judge(table: Table) -> list[Verdict]:
-    """Return the verdict on each promise, by medians; beside each engine of infinity's."""
-    verdicts = []
+    """Return the verdict on each promise, by medians; in either precision, beside each engine."""
+    return [verdict for own in (HOTSTART, EIGHT_BITS) for verdict in _verdicts(table, own)]
+
+
+def _verdicts(table: Table, own: str) -> Iterator[Verdict]:
     for part, title in (("short", "short texts"), ("bulk", "batches of 64")):
         for engine in (TORCH, OPTIMUM):
-            rate, p99 = (_times(table, f"{part}_{what}", engine) for what in ("rate", "p99"))
-            beside = f"{title}, times {engine}'s"
-            verdicts.append(Verdict(f"{beside} requests/s", 2, at_most=False, found=rate))
-            verdicts.append(Verdict(f"{beside} p99 is of its own", 1, at_most=False, found=p99))
-    busy, errors = (_median(table, figure, HOTSTART) for figure in ("busy_ratio", "errors"))
-    text = "interactive p99 beside bulk work, times its idle value"
-    return [
-        *verdicts,
-        Verdict(text, 4, at_most=True, found=busy),
-        Verdict("requests that hotstart did not answer", 0, at_most=True, found=errors),
-    ]
+            rate, p99 = (_times(table, f"{part}_{what}", own, engine) for what in ("rate", "p99"))
+            beside = f"{own}: {title}, times {engine}'s"
+            yield Verdict(f"{beside} requests/s", 2, at_most=False, found=rate)
+            yield Verdict(f"{beside} p99 is of its own", 1, at_most=False, found=p99)
+    busy, errors = (_median(table, figure, own) for figure in ("busy_ratio", "errors"))
+    text = f"{own}: interactive p99 beside bulk work, times its idle value"
+    yield Verdict(text, 4, at_most=True, found=busy)
+    yield Verdict(f"{own}: requests that were not answered", 0, at_most=True, found=errors)
 
 
-def _times(table: Table, figure: str, engine: str) -> float | None:
-    """How many times better than `engine` hotstart is."""
-    own, other = _median(table, figure, HOTSTART), _median(table, figure, engine)
+def _times(table: Table, figure: str, own_name: str, engine: str) -> float | None:
+    """How many times better than `engine` the other is."""
+    own, other = _median(table, figure, own_name), _median(table, figure, engine)
     if not own or not other:
         return None
     return own / other if figure.endswith("rate") else other / own
@@ -258,7 +259,9 @@ def as_json(
     table: Table, found: Found, verdicts: list[Verdict], facts: dict[str, object]
 ) -> dict[str, Any]:
     """Return all of it as one JSON document; values in seconds and requests/s."""
-    commands = found.commands | {"hotstart.toml": HOTSTART_CONFIG.splitlines()}
+    commands = found.commands | {
+        f"{name}: hotstart.toml": content.splitlines() for name, content in CONFIGS.items()
+    }
     shown = figures_as_json(table, FIGURES)
     document = scenario_as_json(shown, found.outcome, verdicts, facts, commands)
     return document | {"curves": found.curves, "errors": found.errors}

@@ -117,12 +117,15 @@ class Graphs(NamedTuple):
         output: the encoder's output that is read.
         optimized: whether the file is optimised already, so that loading need not do it.
         head: a second file, from token embeddings and mask to vectors, where needed.
+        block: of weights in 8 bits, how many share a scale, as inputs do where products are
+            computed in 8 bits; None for float32.
     """
 
     encoder: str
     output: str
     optimized: bool
     head: str | None
+    block: int | None = None
 
 
 class Prepared(NamedTuple):

@@ -20,6 +20,8 @@ from benchmarks.measure import ChildFailed
 from benchmarks.prepare import Workplace
 from benchmarks.report import table_lines
 from benchmarks.servers import (
+    CONFIGS,
+    EIGHT_BITS,
     HOTSTART,
     NAMES,
     OPTIMUM,
@@ -48,11 +50,11 @@ FACTS: dict[str, Any] = {
 INFINITY = {"short_rate": 180.0, "short_p99": 0.4, "bulk_rate": 0.5, "bulk_p99": 16.0}
 
 
-def found(**own: float) -> Found:
-    """Three rounds in which hotstart told `own` and both engines of infinity the same."""
+def found(name: str = HOTSTART, **own: float) -> Found:
+    """Three rounds in which `name` told `own` and both engines of infinity the same."""
     result = Found()
     for _ in range(3):
-        for server, values in {TORCH: INFINITY, OPTIMUM: INFINITY, HOTSTART: own}.items():
+        for server, values in {TORCH: INFINITY, OPTIMUM: INFINITY, name: own}.items():
             for figure, value in values.items():
                 result.outcome.note(figure, server, value)
     return result
@@ -63,7 +65,11 @@ def kept(result: Found) -> list[bool | None]:
     return [verdict.kept for verdict in judge(table)]
 
 
-def test_each_promise_is_judged_by_its_own_figure() -> None:
+@pytest.mark.parametrize(("name", "first"), [(HOTSTART, 0), (EIGHT_BITS, 10)])
+def test_each_promise_is_judged_by_its_own_figure(name: str, first: int) -> None:
+    def judged(**own: float) -> list[bool | None]:
+        return kept(found(name, **own))[first : first + 10]
+
     good = {
         "short_rate": 361.0,
         "short_p99": 0.2,
@@ -72,16 +78,16 @@ def test_each_promise_is_judged_by_its_own_figure() -> None:
         "busy_ratio": 3.9,
         "errors": 0.0,
     }
-    assert kept(found(**good)) == [True] * 10
-    assert kept(found(**good | {"short_rate": 350.0}))[:4] == [False, True, False, True]
-    assert kept(found(**good | {"bulk_p99": 17.0}))[4:8] == [True, False, True, False]
-    assert kept(found(**good | {"busy_ratio": 4.1}))[8] is False
-    assert kept(found(**good | {"errors": 1.0}))[9] is False
+    assert judged(**good) == [True] * 10
+    assert judged(**good | {"short_rate": 350.0})[:4] == [False, True, False, True]
+    assert judged(**good | {"bulk_p99": 17.0})[4:8] == [True, False, True, False]
+    assert judged(**good | {"busy_ratio": 4.1})[8] is False
+    assert judged(**good | {"errors": 1.0})[9] is False
 
 
 def test_what_was_not_measured_is_no_promise_kept() -> None:
-    assert kept(Found()) == [False] * 10
-    assert kept(found()) == [False] * 10
+    assert kept(Found()) == [False] * 20
+    assert kept(found()) == [False] * 20
 
 
 def test_table_and_json_tell_every_server() -> None:
@@ -94,7 +100,7 @@ def test_table_and_json_tell_every_server() -> None:
     document = json.loads(json.dumps(as_json(table, result, judge(table), FACTS)))
     assert document["curves"][HOTSTART] == [[20, 19.8, 0.004]]
     assert document["errors"] == {TORCH: ["1 of 9: status 500"]}
-    assert len(document["promises"]) == 10
+    assert len(document["promises"]) == 20
 
 
 def test_a_picture_is_drawn_of_what_was_found(tmp_path: Path) -> None:
@@ -107,7 +113,8 @@ def test_a_picture_is_drawn_of_what_was_found(tmp_path: Path) -> None:
 
 def test_commands_are_shown_without_the_paths_of_this_machine(tmp_path: Path) -> None:
     place = Workplace(*[tmp_path / "home" / name for name in (".", "c", "m", "e", "t")])
-    home = Site(place, tmp_path / "env", place.home / "model", place.home / "h.toml", [])
+    configs = dict.fromkeys(CONFIGS, place.home / "h.toml")
+    home = Site(place, tmp_path / "env", place.home / "model", configs, [])
     words = [shown(server, home) for server in SERVERS]
     assert str(tmp_path) not in str(words)
     assert words[0][:2] == ["infinity_emb", "v2"]

@@ -95,6 +95,25 @@ def test_float32_is_put_down_as_it_is_and_large_tensors_begin_at_a_page(tmp_path
     assert file.whole(large) == placed, "put down once"
 
 
+def test_columns_take_over_what_their_inputs_are_divided_by(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).standard_normal((9, 48)).astype(np.float32)
+    factors = np.linspace(0.5, 2, 48, dtype=np.float32)
+    tensor, file = stored(tmp_path, numbers), BlockFile(str(tmp_path / "weights.bin"))
+    scaled, plain = file.blocks(tensor, 16, factors), file.blocks(tensor, 16)
+    assert np.abs(widened(scaled, 48) - numbers * factors).max() < 0.06
+    assert np.abs(widened(plain, 48) - numbers).max() < 0.03, "neither is taken for the other"
+    assert file.blocks(tensor, 16, factors.copy()) == scaled, "put down once"
+
+
+def test_numbers_are_put_down_once(tmp_path: Path) -> None:
+    values = np.arange(7, dtype=np.float32)
+    file = BlockFile(str(tmp_path / "weights.bin"))
+    placed = file.numbers(values)
+    np.testing.assert_array_equal(array_of(placed), values)
+    assert file.numbers(values.copy()) == placed
+    assert file.numbers(values + 1) != placed
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_finite_number_is_refused(tmp_path: Path, wrong: float) -> None:
     numbers = np.ones((4, 16), np.float32)

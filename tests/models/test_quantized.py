@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from golden import DATA, FAMILIES, cosines, family_texts
 from hotstart.config import Settings
 from hotstart.engines import open_engine
+from hotstart.engines.observing import greatest
 from hotstart.errors import InvalidInput
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.ensure import ensure
@@ -23,6 +24,7 @@ from hotstart.models.metadata import Measured
 from hotstart.models.names import artifact_folder
 from hotstart.models.prepare import prepare, remove
 from hotstart.models.spec import ModelSpec
+from hotstart.models.trials import Trials
 from hotstart.types import Prepared
 
 DEFAULT = ModelSpec("all-MiniLM-L6-v2", precision="int8")
@@ -34,12 +36,12 @@ BUILT = sorted(
 )
 
 
-def embed(prepared: Prepared, texts: list[str]) -> NDArray[np.float32]:
-    engine = open_engine("onnx", prepared, "full", 2)
+def embed(prepared: Prepared, texts: list[str], engine: str = "onnx") -> NDArray[np.float32]:
+    opened = open_engine(engine, prepared, "full", 2)
     try:
-        return engine.embed(texts)
+        return opened.embed(texts)
     finally:
-        engine.close()
+        opened.close()
 
 
 def measure(prepared: Prepared, float32: Prepared) -> Measured:
@@ -48,15 +50,24 @@ def measure(prepared: Prepared, float32: Prepared) -> Measured:
     return Measured(1, 0.1, 2.0, float(found.min()), float(found.mean()))
 
 
+def ranges(observed: Prepared) -> dict[str, NDArray[np.float32]]:
+    return greatest(observed, PROBES, 2)
+
+
+TRIALS = Trials(ranges, measure)
+
+
 def far(prepared: Prepared, float32: Prepared) -> Measured:
     return Measured(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
 
 
-def test_the_vectors_of_the_default_model_keep_the_promise(settings: Settings) -> None:
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_the_vectors_of_the_default_model_keep_the_promise(settings: Settings, engine: str) -> None:
     entries = json.loads((DATA / "golden" / "texts.json").read_text())
     texts = [entry["text"] * entry.get("times", 1) for entry in entries]
     golden = np.load(DATA / "golden" / "vectors.npy")
-    found = cosines(embed(ensure(DEFAULT, settings).prepared, texts), golden)
+    prepared = ensure(DEFAULT, settings, trials=TRIALS).prepared
+    found = cosines(embed(prepared, texts, engine), golden)
     assert found.min() >= 0.999
     assert found.mean() >= 0.9997
 
@@ -89,7 +100,7 @@ def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settin
 
 
 def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
-    artifact = ensure(DEFAULT, fresh, measure=measure)
+    artifact = ensure(DEFAULT, fresh, trials=TRIALS)
     found = find(DEFAULT, fresh)
     assert found == artifact
     assert isinstance(artifact.metadata.measured, Measured)
@@ -101,8 +112,8 @@ def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
 
 
 def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Settings) -> None:
-    metadata = ensure(DEFAULT, fresh, measure=measure).metadata
-    plain = ensure(replace(DEFAULT, precision="float32"), fresh, measure=measure).metadata
+    metadata = ensure(DEFAULT, fresh, trials=TRIALS).metadata
+    plain = ensure(replace(DEFAULT, precision="float32"), fresh, trials=TRIALS).metadata
     assert metadata.fingerprint != plain.fingerprint
     assert metadata.same_space_as == plain.fingerprint == metadata.vector_space
     assert (plain.measured, plain.same_space_as, plain.vector_space) == (
@@ -112,9 +123,11 @@ def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Set
     )
 
 
-@pytest.mark.parametrize("hook", [None, far])
-def test_unmeasured_or_too_far_it_does_not_pass_for_float32(fresh: Settings, hook: object) -> None:
-    metadata = ensure(TINY, fresh, measure=hook).metadata  # type: ignore[arg-type]
+@pytest.mark.parametrize("trials", [None, TRIALS._replace(measure=far)])
+def test_unmeasured_or_too_far_it_does_not_pass_for_float32(
+    fresh: Settings, trials: Trials | None
+) -> None:
+    metadata = ensure(TINY, fresh, trials=trials).metadata
     assert metadata.same_space_as is None
     assert metadata.vector_space == metadata.fingerprint
 
@@ -126,7 +139,7 @@ def test_the_float32_form_it_is_measured_against_is_the_model_itself(fresh: Sett
         seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
         return Measured(1, 0.1, 2.0, 0.5, 0.6)
 
-    prepare(TINY, fresh, measure=look)
+    prepare(TINY, fresh, trials=TRIALS._replace(measure=look))
     golden = np.load(FAMILIES / "bert-mean-normalize" / "vectors.npy")
     quantized, plain = seen[0]
     assert cosines(plain, golden).min() >= 0.9999
@@ -138,7 +151,7 @@ def test_a_measure_that_fails_leaves_nothing_behind(fresh: Settings) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        prepare(TINY, fresh, measure=fail)
+        prepare(TINY, fresh, trials=TRIALS._replace(measure=fail))
     assert os.listdir(os.path.dirname(artifact_folder(TINY, fresh))) == []
 
 

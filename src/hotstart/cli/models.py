@@ -15,7 +15,7 @@ from hotstart.models.names import artifact_folder
 from hotstart.models.prepare import prepare, remove
 from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loading import measure_artifact
+from hotstart.pool.loading import TRIALS
 from hotstart.progress import bar
 
 
@@ -86,7 +86,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
             advance(max(0, round(fraction * 100) - done))
             done = max(done, round(fraction * 100))
 
-        artifact = prepare(spec, settings, report, measure_artifact)
+        artifact = prepare(spec, settings, report, TRIALS)
     print(f"{spec.source} prepared in {artifact.folder}")
     return 0
 

@@ -62,6 +62,8 @@ class OpenVinoEngine(GraphEngine):
             "INFERENCE_NUM_THREADS": threads,
             # Pinned threads would meet those of the neighbour who was pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
+            # Weights in 8 bits are multiplied in 8 bits, with inputs that are rounded to them.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": prepared.graphs.block or 0,
         }
         super().__init__(prepared, partial(_open, prepared, config, cache_folder), beside)
 

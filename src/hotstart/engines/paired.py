@@ -1,7 +1,7 @@
 """Two engines of one artifact: questions are run by the one, bulk work by the other.
 
-What is best for many texts is not for one: OpenVINO gives each of its batches a part of the cores,
-and a question would wait for a batch of bulk work to end.
+What is best for many texts is not for one: of several batches side by side each has a part of the
+cores, and a question would wait for one of them to end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hotstart.engines.base import Engine
     from hotstart.metrics import Figure
 
-_BULK = 512  # characters: some eight questions that came together, or one text of a page
+_BULK = 4096  # characters: about what questions that came together are run in
 
 
 class PairedEngine:

@@ -61,7 +61,8 @@ class BlockFile:
         self._path = path
         self._end = 0
         self._whole: dict[Tensor, Tensor] = {}
-        self._blocks: dict[Tensor, Blocks] = {}
+        self._blocks: dict[tuple[Tensor, bytes], Blocks] = {}
+        self._numbers: dict[bytes, Tensor] = {}
         with open(path, "xb"):
             pass
 
@@ -75,13 +76,25 @@ class BlockFile:
             self._whole[tensor] = placed
         return self._whole[tensor]
 
-    def blocks(self, tensor: Tensor, block: int) -> Blocks:
-        """Put the matrix `tensor` down in 8 bits, a few rows at a time.
+    def numbers(self, values: NDArray[np.float32]) -> Tensor:
+        """Put `values` (n,) down."""
+        content = values.tobytes()
+        if content not in self._numbers:
+            placed = self._reserve("F32", values.shape, 4)
+            self._write(placed, 0, content)
+            self._numbers[content] = placed
+        return self._numbers[content]
+
+    def blocks(
+        self, tensor: Tensor, block: int, factors: NDArray[np.float32] | None = None
+    ) -> Blocks:
+        """Put the matrix `tensor`, each column times its factor, down in 8 bits, in parts.
 
         Raises:
             ModelDamaged: it holds an infinity or no number at all, which no scale can carry.
         """
-        if tensor not in self._blocks:
+        key = tensor, b"" if factors is None else factors.tobytes()
+        if key not in self._blocks:
             rows, width = tensor.shape
             count = -(-width // block)
             placed = Blocks(
@@ -91,26 +104,22 @@ class BlockFile:
             )
             step = max(1, _CHUNK // width)
             for first in range(0, rows, step):
-                self._write_rows(tensor, placed, first, min(step, rows - first), block)
-            self._blocks[tensor] = placed
-        return self._blocks[tensor]
+                numbers = _rows(tensor, first, min(step, rows - first))
+                scaled = numbers if factors is None else numbers * factors
+                self._write_rows(placed, first, scaled, block)
+            self._blocks[key] = placed
+        return self._blocks[key]
 
     def _write_rows(
-        self, tensor: Tensor, placed: Blocks, first: int, count: int, block: int
+        self, placed: Blocks, first: int, numbers: NDArray[np.float32], block: int
     ) -> None:
-        import numpy as np
-
-        rows, width = tensor.shape
-        numbers = read_floats(tensor, first * width, count * width).reshape(count, width)
-        if not np.isfinite(numbers).all():
-            raise ModelDamaged(tensor.path, reason="a weight is not a finite number")
         levels, scales, zeros = quantize_rows(numbers, block)
         for part, content in (
             (placed.levels, levels.tobytes()),
             (placed.scales, scales.tobytes()),
             (placed.zeros, zeros.tobytes()),
         ):
-            self._write(part, part.length // rows * first, content)
+            self._write(part, part.length // part.shape[0] * first, content)
 
     def _reserve(self, dtype: str, shape: tuple[int, ...], item: int) -> Tensor:
         length = item
@@ -125,3 +134,14 @@ class BlockFile:
         with open(self._path, "r+b") as file:
             file.seek(tensor.offset + start)
             file.write(content)
+
+
+def _rows(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
+    """`count` rows of a matrix; ModelDamaged for one that no scale can carry."""
+    import numpy as np
+
+    width = tensor.shape[1]
+    numbers = read_floats(tensor, first * width, count * width).reshape(count, width)
+    if not np.isfinite(numbers).all():
+        raise ModelDamaged(tensor.path, reason="a weight is not a finite number")
+    return numbers

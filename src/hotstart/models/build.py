@@ -21,13 +21,14 @@ from hotstart.models.catalog import known_model
 from hotstart.models.fingerprint import fingerprint
 from hotstart.models.folder import Description, describe
 from hotstart.models.integrity import record_file, sha256
-from hotstart.models.measuring import Measure, measured
+from hotstart.models.measuring import measured, observed
 from hotstart.models.metadata import FileRecord, Metadata, write_metadata
 from hotstart.models.names import artifact_engine, artifact_folder
 from hotstart.models.sources import Located, locate
 from hotstart.models.spec import ModelSpec
 from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
-from hotstart.models.variant import SCHEMES, Written, write_variant
+from hotstart.models.trials import Trials
+from hotstart.models.variant import SCHEMES, Written, check_precision, write_variant
 from hotstart.models.weights import weight_files
 from hotstart.types import Progress
 
@@ -39,7 +40,7 @@ def build(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress | None = None,
-    measure: Measure | None = None,
+    trials: Trials | None = None,
 ) -> Artifact:
     """Build the artifact of `spec`, replacing the one that is there.
 
@@ -47,8 +48,8 @@ def build(
         spec: what is built.
         settings: says where to.
         on_progress: hears what is being done.
-        measure: runs an artifact below float32 beside one of float32. Without it nothing is known
-            of such an artifact, and its vectors cannot pass for float32's.
+        trials: run an artifact below float32, and one of float32 beside it. Without them nothing
+            is known of such an artifact: it is further off, and cannot pass for float32's.
 
     Raises:
         InvalidInput: the model cannot be had at that precision.
@@ -64,7 +65,7 @@ def build(
     staged = beside(folder)
     os.mkdir(staged)
     try:
-        metadata = _fill(staged, spec, located, model, report, measure)
+        metadata = _fill(staged, spec, located, model, report, trials)
         report("placing", 0.9)
         place_folder(staged, folder)
     except BaseException:
@@ -93,20 +94,25 @@ def _fill(
     located: Located,
     model: Description,
     report: Progress,
-    measure: Measure | None,
+    trials: Trials | None,
 ) -> Metadata:
     """Write every file of the artifact into `staged`, its record last."""
+    check_precision(model, spec.precision)
+    on_trial = trials if spec.precision != "float32" else None
+    if on_trial:
+        report("observing", 0.0)
+    ranges = observed(model, staged, on_trial) if on_trial else None
     report("weights", 0.1)
-    written = write_variant(model, staged, spec.precision)
+    written = write_variant(model, staged, spec.precision, ranges)
     report("checksums", 0.5)
     records = {name: record_file(os.path.join(staged, name)) for name in _files(staged)}
     hashes = _original_hashes(model, staged, records)
     _expect_published(spec, located, model, hashes)
     metadata = _describe(spec, located, model, written, records, hashes)
-    if measure is not None and spec.precision != "float32":
+    if on_trial:
         report("measuring", 0.7)
         float32 = fingerprint(model, hashes, SCHEMES["float32"])
-        metadata = measured(metadata, staged, model, measure, float32)
+        metadata = measured(metadata, staged, model, on_trial, float32)
     write_metadata(staged, metadata)
     return metadata
 

@@ -10,18 +10,18 @@ from hotstart.models.spec import ModelSpec
 from hotstart.types import Progress
 
 if TYPE_CHECKING:
-    from hotstart.models.measuring import Measure
+    from hotstart.models.trials import Trials
 
 
 def ensure(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress | None = None,
-    measure: Measure | None = None,
+    trials: Trials | None = None,
 ) -> Artifact:
     """Return the artifact of `spec`, prepared now if it is absent, stale or damaged.
 
-    The network is used only where the spec allows it. `measure` is for a preparation, see `build`.
+    The network is used only where the spec allows it. `trials` are for a preparation, see `build`.
 
     Raises:
         ModelError: the model cannot be found, read or run, as its subclasses say.
@@ -31,4 +31,4 @@ def ensure(
         return usable
     from hotstart.models.prepare import prepare_once  # what builds is not needed to open
 
-    return prepare_once(spec, settings, on_progress, measure)
+    return prepare_once(spec, settings, on_progress, trials)

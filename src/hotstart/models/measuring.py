@@ -1,28 +1,28 @@
 """What an artifact of lower precision costs and gives, as measured when it is prepared.
 
-This part of the house cannot run a model; whoever can hands in a `Measure`. It runs PROBES through
-both forms of the model that it is given, the new one and float32.
+This part of the house cannot run a model; whoever can hands in `Trials`.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hotstart.models.folder import Description
-from hotstart.models.metadata import Measured, Metadata
-from hotstart.models.variant import write_variant
+from hotstart.models.metadata import Metadata
+from hotstart.models.trials import Trials
+from hotstart.models.variant import Written, write_observed, write_variant
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Measure = Callable[[Prepared, Prepared], Measured]
-"""Measures the first against the second, the same model in float32. The folders of both go away
-or move as soon as it returns: it must have closed what it opened in them."""
+    from hotstart.models.graph.weights import Ranges
 
 SAME_SPACE = 0.999
 """The least cosine to float32, over PROBES, at which vectors may stand for float32's."""
@@ -77,25 +77,39 @@ def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
     return result
 
 
+def observed(model: Description, folder: str, trials: Trials) -> Ranges:
+    """Return what the linear layers of `model` are given; `folder` is for files on the way."""
+    with _beside(model, folder, write_observed) as prepared:
+        return trials.ranges(prepared)
+
+
 def measured(
-    metadata: Metadata, folder: str, model: Description, measure: Measure, float32: str
+    metadata: Metadata, folder: str, model: Description, trials: Trials, float32: str
 ) -> Metadata:
-    """Return `metadata` of the artifact in `folder` with what `measure` finds.
+    """Return `metadata` of the artifact in `folder` with what `trials` find.
 
     Args:
         metadata: as it is before.
         folder: the artifact's, complete but for its record.
         model: what it was made from; written in float32 for the comparison, then removed.
-        measure: see `Measure`.
+        trials: measure it.
         float32: the fingerprint of the model in float32, which the artifact may stand for where it
             proves close enough.
     """
-    reference = tempfile.mkdtemp(prefix="float32-", dir=folder)  # gone with it if killed
-    try:
-        graphs = write_variant(model, reference, "float32").graphs
-        plain = metadata._replace(graphs=graphs).prepared(reference)
-        found = measure(metadata.prepared(folder), plain)
-    finally:
-        shutil.rmtree(reference, ignore_errors=True)
+    with _beside(model, folder, functools.partial(write_variant, precision="float32")) as plain:
+        found = trials.measure(metadata.prepared(folder), plain)
     same = found.cosine_min >= SAME_SPACE
     return metadata._replace(measured=found, same_space_as=float32 if same else None)
+
+
+@contextmanager
+def _beside(
+    model: Description, folder: str, write: Callable[[Description, str], Written]
+) -> Iterator[Prepared]:
+    """`model` as `write` has it, in `folder` and gone afterwards, or with it if killed."""
+    reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
+    try:
+        graphs = write(model, reference).graphs
+        yield Prepared(reference, graphs, model.dimension, model.pad_token_id)
+    finally:
+        shutil.rmtree(reference, ignore_errors=True)

@@ -12,9 +12,9 @@ from hotstart.config import Settings
 from hotstart.locks import exclusive
 from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.build import build
-from hotstart.models.measuring import Measure
 from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import KINDS, ModelSpec
+from hotstart.models.trials import Trials
 from hotstart.types import Progress
 
 logger = logging.getLogger(__name__)
@@ -24,18 +24,18 @@ def prepare(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress | None = None,
-    measure: Measure | None = None,
+    trials: Trials | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec` anew, whatever is there; `measure` as in `build`."""
+    """Prepare the artifact of `spec` anew, whatever is there; `trials` as in `build`."""
     with exclusive(_lock_path(spec, settings)):
-        return check(build(spec, settings, on_progress, measure))
+        return check(build(spec, settings, on_progress, trials))
 
 
 def prepare_once(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress | None = None,
-    measure: Measure | None = None,
+    trials: Trials | None = None,
 ) -> Artifact:
     """Prepare the artifact of `spec` unless another process did so while this one waited.
 
@@ -47,7 +47,7 @@ def prepare_once(
         if usable is not None:
             return usable
         logger.log(logging.WARNING if why else logging.INFO, "Preparing %s%s", spec.source, why)
-        return check(build(spec, settings, on_progress, measure))
+        return check(build(spec, settings, on_progress, trials))
 
 
 def repair(
@@ -55,14 +55,14 @@ def repair(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress,
-    measure: Measure | None = None,
+    trials: Trials | None = None,
 ) -> Artifact | None:
     """Prepare `artifact` anew if, read whole, it is damaged; None where it is as recorded."""
     faults = verify(artifact)
     if not faults:
         return None
     logger.warning("Preparing %s again: %s", spec.source, "; ".join(faults))
-    return prepare(spec, settings, on_progress, measure)
+    return prepare(spec, settings, on_progress, trials)
 
 
 def remove(spec: ModelSpec, settings: Settings) -> bool:

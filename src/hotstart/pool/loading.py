@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import engine_class, entry_of, open_engine
@@ -15,11 +15,15 @@ from hotstart.models.ensure import ensure
 from hotstart.models.metadata import Measured, Metadata
 from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import ModelSpec
+from hotstart.models.trials import Trials
 from hotstart.pool.foresight import card_of, foresee_card
 from hotstart.pool.strategies import strategy_named
 from hotstart.resources import available_cores, memory_left, return_freed_memory
 from hotstart.tracing import span
 from hotstart.types import Card, Prepared, Progress, Stage
+
+if TYPE_CHECKING:
+    from hotstart.models.graph.weights import Ranges
 
 _ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
 THROUGHPUT_ENGINE = "openvino"
@@ -67,14 +71,23 @@ def weights_bytes(spec: ModelSpec) -> int:
 
 def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
     """Return the artifact of `spec`, prepared and measured if need be, without loading it."""
-    return ensure(spec, read_settings(), report, measure_artifact)
+    return ensure(spec, read_settings(), report, TRIALS)
 
 
-def measure_artifact(prepared: Prepared, reference: Prepared) -> Measured:
-    """Measure an artifact of lower precision while it is prepared."""
-    from hotstart.pool.measuring import measure  # it starts processes: seldom needed
+def _ranges(observed: Prepared) -> Ranges:
+    from hotstart.pool.measuring import ranges  # it starts processes: seldom needed
+
+    return ranges(observed)
+
+
+def _measure(prepared: Prepared, reference: Prepared) -> Measured:
+    from hotstart.pool.measuring import measure
 
     return measure(prepared, reference)
+
+
+TRIALS = Trials(_ranges, _measure)
+"""Run an artifact of lower precision while it is prepared."""
 
 
 def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -91,7 +104,7 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     except Exception:
         from hotstart.models.prepare import repair  # seldom needed, and not cheap to import
 
-        repaired = repair(artifact, spec, settings, report, measure_artifact)
+        repaired = repair(artifact, spec, settings, report, TRIALS)
         if repaired is None:
             raise
         return _open(repaired, spec, stage, report)
@@ -136,7 +149,7 @@ def _foreseen(spec: ModelSpec) -> Card:
 
 def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:
     if not strategy_named(spec.strategy).prepared_only:
-        return ensure(spec, settings, report, measure_artifact)
+        return ensure(spec, settings, report, TRIALS)
     usable, _ = look(spec, settings)
     if usable is None:
         folder = artifact_folder(spec, settings)
@@ -161,11 +174,11 @@ def _open(
 ) -> LoadedModel:
     report(stage, 0.5)
     opened = functools.partial(_engine, artifact, beside=beside)
-    if stage == "throughput" and spec.engine != THROUGHPUT_ENGINE:
+    if stage == "throughput":
         from hotstart.engines.paired import PairedEngine  # seldom needed
 
-        bulk = opened(THROUGHPUT_ENGINE, stage)
-        engine: Engine = PairedEngine(opened(spec.engine, "full"), bulk)
+        question = opened(THROUGHPUT_ENGINE, "first light")
+        engine: Engine = PairedEngine(question, opened(THROUGHPUT_ENGINE, stage))
     else:
         engine = opened(spec.engine, stage)
     return LoadedModel(engine, card_of(artifact), artifact)

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hotstart.engines import open_engine
 from hotstart.models.measuring import PROBES, cosines
@@ -21,18 +23,28 @@ from hotstart.resources import available_cores
 from hotstart.types import Graphs, Prepared
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from hotstart.models.graph.weights import Ranges
 
 _TEXT = "How do I reset my password?"
 _REPEATS = 20
 
 
+def ranges(observed: Prepared) -> Ranges:
+    """Return what the further outputs of `observed` show over PROBES, from a fresh process."""
+    import numpy as np
+
+    with _asked("ranges", observed) as (_, path), np.load(path) as found:
+        return dict(found)
+
+
 def measure(prepared: Prepared, reference: Prepared) -> Measured:
     """Measure `prepared`, and its cosines to `reference`, each in a fresh process."""
-    figures, vectors = _run(prepared)
-    _, expected = _run(reference)
-    found = cosines(vectors, expected)
+    import numpy as np
+
+    with _asked("figures", prepared) as (figures, path):
+        vectors = np.load(path)
+    with _asked("figures", reference) as (_, path):
+        found = cosines(vectors, np.load(path))
     return Measured(
         memory_bytes=int(figures["memory_bytes"]),
         load_seconds=figures["load_seconds"],
@@ -42,22 +54,36 @@ def measure(prepared: Prepared, reference: Prepared) -> Measured:
     )
 
 
-def _run(prepared: Prepared) -> tuple[dict[str, float], NDArray[np.float32]]:
-    import numpy as np
-
+@contextmanager
+def _asked(what: str, prepared: Prepared) -> Iterator[tuple[dict[str, float], str]]:
+    """What a fresh process says of `prepared`, and the file of the arrays that it found."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "vectors.npy")
-        told = json.dumps([prepared.folder, list(prepared.graphs), *prepared[2:], path])
+        path = os.path.join(folder, "found")
+        told = json.dumps([what, prepared.folder, list(prepared.graphs), *prepared[2:], path])
         command = [sys.executable, "-m", "hotstart.pool.measuring"]
         done = subprocess.run(command, input=told, capture_output=True, text=True, check=True)
-        figures: dict[str, float] = json.loads(done.stdout)
-        return figures, np.load(path)
+        yield json.loads(done.stdout), path
 
 
-def _measure_here(folder: str, graphs: list[Any], dimension: int, pad: int, path: str) -> None:
+def _answer(what: str, folder: str, graphs: list[Any], dimension: int, pad: int, path: str) -> None:
+    prepared = Prepared(folder, Graphs(*graphs), dimension, pad)
+    with open(path, "xb") as file:
+        json.dump(_ANSWERS[what](prepared, file), sys.stdout)
+
+
+def _ranges_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
     import numpy as np
 
-    prepared = Prepared(folder, Graphs(*graphs), dimension, pad)
+    from hotstart.engines.observing import greatest
+
+    arrays: dict[str, Any] = dict(greatest(prepared, PROBES, available_cores()))
+    np.savez(file, **arrays)
+    return {}
+
+
+def _measure_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
+    import numpy as np
+
     open_engine("onnx", prepared, "first light", 1).close()  # the libraries are not the model's
     before, began = _resident(), time.perf_counter()
     engine = open_engine("onnx", prepared, "full", available_cores())
@@ -65,9 +91,8 @@ def _measure_here(folder: str, graphs: list[Any], dimension: int, pad: int, path
     engine.embed([_TEXT])
     memory = _resident() - before
     laps = sorted(_lap(engine) for _ in range(_REPEATS))
-    np.save(path, engine.embed(list(PROBES)))
-    figures = {"memory_bytes": memory, "load_seconds": loaded, "text_ms": laps[len(laps) // 2]}
-    json.dump(figures, sys.stdout)
+    np.save(file, engine.embed(list(PROBES)))
+    return {"memory_bytes": memory, "load_seconds": loaded, "text_ms": laps[len(laps) // 2]}
 
 
 def _lap(engine: Any) -> float:
@@ -85,5 +110,7 @@ def _resident() -> int:
         return 0
 
 
+_ANSWERS = {"ranges": _ranges_here, "figures": _measure_here}
+
 if __name__ == "__main__":
-    _measure_here(*json.load(sys.stdin))
+    _answer(*json.load(sys.stdin))

@@ -34,6 +34,7 @@ class GraphBuilder:
         self._folder = folder
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
+        self._shown: dict[str, tuple[str, int]] = {}
 
     def node(
         self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
@@ -80,6 +81,10 @@ class GraphBuilder:
             self._initializers[name] = proto
         return name
 
+    def show(self, name: str, value: str, size: int) -> None:
+        """Make `value`, float32 (size,), an output of the model called `name`."""
+        self._shown[name] = value, size
+
     def build(self, inputs: Mapping[str, tuple[str, int]], output: str, dimension: int) -> bytes:
         """Return the serialised model.
 
@@ -89,14 +94,24 @@ class GraphBuilder:
         """
         helper, types = self._onnx.helper, self._onnx.TensorProto
         axes = ["batch", "tokens", None]
+        results = {OUTPUT: output} | {name: value for name, (value, _) in self._shown.items()}
         graph = helper.make_graph(
-            [*self._nodes, helper.make_node("Identity", [output], [OUTPUT])],
+            [
+                *self._nodes,
+                *(helper.make_node("Identity", [value], [name]) for name, value in results.items()),
+            ],
             "hotstart",
             [
                 helper.make_tensor_value_info(name, getattr(types, dtype), axes[:rank])
                 for name, (dtype, rank) in inputs.items()
             ],
-            [helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["batch", dimension])],
+            [
+                helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["batch", dimension]),
+                *(
+                    helper.make_tensor_value_info(name, types.FLOAT, [size])
+                    for name, (_, size) in self._shown.items()
+                ),
+            ],
             initializer=list(self._initializers.values()),
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]

@@ -97,7 +97,7 @@ class Encoder:
 
     def _linear(self, name: str, rows: str, *, exact: bool = False) -> str:
         weight, bias = self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias")
-        return self._weights.linear(rows, weight, bias, exact=exact)
+        return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
         """The layer normalisation of value + residual + `row`, the last for every token."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hotstart.durable import write_whole
 from hotstart.errors import ModelDamaged, UnsupportedModel
@@ -11,7 +11,7 @@ from hotstart.models.folder import Description
 from hotstart.models.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.models.graph.encoder import Encoder
 from hotstart.models.graph.pooling import apply_head, pool
-from hotstart.models.graph.weights import Linked, Quantized
+from hotstart.models.graph.weights import Linked, Weights
 from hotstart.models.modules import ClassifierLayer
 from hotstart.models.safetensors import Tensor
 from hotstart.types import Graphs
@@ -24,8 +24,7 @@ def write_graphs(
     model: Description,
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
-    *,
-    quantized: bool = False,
+    weights: Callable[[GraphBuilder], Weights],
 ) -> Graphs:
     """Write the graph files of `model` into the artifact `folder` and say how they are run.
 
@@ -33,12 +32,11 @@ def write_graphs(
         model: what to build.
         folder: where the graphs go.
         tensors: the weights, the encoder's under "", a Dense layer's under its module's path.
-            They are float32 and in `folder`, or anything of FLOATS anywhere where `quantized`.
-        quantized: write the weights that the graph uses into `folder`, in 8 bits where it pays.
-            Not for a shipped graph.
+            They are float32 and in `folder` where `weights` leaves them as they lie.
+        weights: how a graph that is built comes by its weights.
     """
     if model.shipped_graph is None:
-        return _write_built(model, folder, tensors, quantized)
+        return _write_built(model, folder, tensors, weights)
     return _write_head(model, model.shipped_graph, folder, tensors)
 
 
@@ -46,11 +44,11 @@ def _write_built(
     model: Description,
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
-    quantized: bool,
+    kind: Callable[[GraphBuilder], Weights],
 ) -> Graphs:
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
-    weights = Quantized(graph, folder) if quantized else Linked(graph)
+    weights = kind(graph)
     encoder = Encoder(graph, weights, model, tensors[""])
     names = ["input_ids", "attention_mask", *["token_type_ids"] * model.segments]
     tokens = encoder.tokens(*names)
@@ -58,7 +56,9 @@ def _write_built(
     vectors = apply_head(graph, weights, vectors, model.head, tensors)
     inputs = dict.fromkeys(names, ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
-    return Graphs(encoder="model.onnx", output=OUTPUT, optimized=True, head=None)
+    return Graphs(
+        encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
+    )
 
 
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,78 @@
+"""How 8 bits are made to cost little: inputs made alike, by what a layer was seen to be given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from golden import FAMILIES
+from hotstart.config import Settings
+from hotstart.engines.observing import greatest
+from hotstart.models.ensure import ensure
+from hotstart.models.folder import describe
+from hotstart.models.graph.weights import LINEAR_BLOCK, smoothing
+from hotstart.models.measuring import PROBES
+from hotstart.models.spec import ModelSpec
+from hotstart.models.variant import write_observed, write_variant
+from hotstart.types import Prepared
+
+TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
+LAYER = "encoder.layer.0."
+
+
+@given(st.lists(st.floats(0, 1e4, width=32), min_size=1, max_size=64))
+def test_inputs_come_closer_and_their_mean_stays(ranges: list[float]) -> None:
+    seen = np.array(ranges, np.float32)
+    factors = smoothing(seen)
+    assert factors.dtype == np.float32
+    assert (factors > 0).all()
+    assert np.log(factors.astype(np.float64)).mean() == pytest.approx(0, abs=1e-4)
+    order = np.argsort(seen, kind="stable")
+    assert (np.diff(factors[order]) >= 0).all(), "the larger the input, the more is taken from it"
+    after = np.maximum(seen, 1e-3) / factors
+    assert after.max() / after.min() <= np.maximum(seen, 1e-3).max() / max(seen.min(), 1e-3) * 1.01
+
+
+def test_what_each_layer_is_given_is_seen(tmp_path: Path) -> None:
+    model = describe(TINY.source, TINY.source)
+    graphs = write_observed(model, str(tmp_path)).graphs
+    observed = Prepared(str(tmp_path), graphs, model.dimension, model.pad_token_id)
+    seen = greatest(observed, PROBES, 1)
+    names = {f"{LAYER}attention.self.query", f"{LAYER}output.dense"}
+    assert names <= seen.keys()
+    assert f"{LAYER}attention.self.value" not in seen, "it stays exact"
+    query, outer = (seen[name] for name in sorted(names))
+    assert query.shape == (model.config["hidden_size"],)
+    assert outer.shape == (model.config["intermediate_size"],)
+    assert (query > 0).all()
+    fewer = greatest(observed, PROBES[:3], 1)
+    assert (fewer[f"{LAYER}output.dense"] <= outer).all()
+
+
+def test_layers_that_are_given_the_same_share_one_division(tmp_path: Path) -> None:
+    model = describe(TINY.source, TINY.source)
+    hidden, inner = model.config["hidden_size"], model.config["intermediate_size"]
+    seen = np.linspace(1, 9, hidden, dtype=np.float32)
+    ranges = {
+        f"{LAYER}attention.self.query": seen,
+        f"{LAYER}attention.self.key": seen.copy(),
+        f"{LAYER}output.dense": np.ones(inner, np.float32),
+    }
+    graphs = write_variant(model, str(tmp_path), "int8", ranges).graphs
+    graph = onnx.load(str(tmp_path / graphs.encoder), load_external_data=False).graph
+    divisions = [node for node in graph.node if node.op_type == "Mul"]
+    assert len(divisions) == 2
+    readers = [node for node in graph.node if divisions[0].output[0] in node.input]
+    assert [node.op_type for node in readers] == ["MatMulNBits"] * 2
+    assert graphs.block == LINEAR_BLOCK
+
+
+def test_an_artifact_says_in_which_blocks_its_products_are_rounded(settings: Settings) -> None:
+    assert ensure(TINY, settings).prepared.graphs.block == LINEAR_BLOCK
+    assert ensure(replace(TINY, precision="float32"), settings).prepared.graphs.block is None
