@@ -53,13 +53,15 @@ def test_a_search_is_answered_lexically_and_then_better(
 ) -> None:
     (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
     (tmp_path / "b.md").write_text("# Dogs\n\nA dog ran after it.\n")
-    source = "fake:hang_load=true,name=live-search"
-    rehearsal("live-search").release()
+    source = "fake:load_seconds=1,name=live-search"
     SearchIndex(tmp_path, Embedder(source)).update()
     served = serve({"minilm": {"source": source}}, index=str(tmp_path), models=())
     page = open_page(f"{served.url}/")
     page.get_by_label("What to look for").fill("cat")
     page.keyboard.press("Enter")
+    expect(page.locator("#answer")).to_contain_text("lexical in")
+    expect(page.locator("#answer")).to_contain_text("asking on, with meaning")
+    expect(page.locator("#hits li").first).to_contain_text("a.md")
     expect(page.locator("#answer")).to_contain_text("hybrid in")
     expect(page.locator("#hits li").first).to_contain_text("a.md")
     expect(state(model(page, "minilm"))).to_have_text("ready")  # the search had it loaded
