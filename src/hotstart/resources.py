@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _SMALL_MEMORY = 1_500_000_000  # bytes left, below which 8-bit weights are the better choice
+_YIELDING = 5  # steps of niceness: a third of the processor's time beside a thread at 0
 _THROUGHPUT_FLAGS = {"amx_bf16", "avx512_bf16"}
 _NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
@@ -162,6 +163,15 @@ def return_freed_memory() -> None:
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
+
+
+def yield_processor() -> None:
+    """Have this thread, and those that it starts, give way to others, as nice(1) does.
+
+    Linux alone has a niceness for each thread (setpriority(2)); elsewhere nothing is changed.
+    """
+    if sys.platform == "linux":
+        os.nice(_YIELDING)
 
 
 def keep_for_ever(thing: object) -> None:

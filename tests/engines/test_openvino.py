@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -123,6 +125,24 @@ def test_it_runs_rerankers(name: str) -> None:
     assert np.corrcoef(logits.ravel(), expected.ravel())[0, 1] >= 0.999  # in bf16 too
     if reranker._instance.peek().engine.precision == "f32":  # type: ignore[union-attr]
         np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own there")
+def test_bulk_work_yields_the_processor_and_nothing_else_does() -> None:
+    def yielding() -> set[int]:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        threads = map(int, os.listdir("/proc/self/task"))
+        return {each for each in threads if os.getpriority(os.PRIO_PROCESS, each) > own}
+
+    before = yielding()
+    engines = [openvino("bert-max", stage) for stage in ("first light", "full")]
+    for engine in engines:
+        engine.embed(TEXTS)
+    assert yielding() <= before
+    bulk = openvino("bert-max", "throughput")
+    bulk.embed(TEXTS)
+    assert yielding() - before
+    assert threading.get_native_id() not in yielding(), "not who asks"
 
 
 def test_nothing_is_reported_to_anyone(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy as np
 from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.locks import exclusive
+from hotstart.resources import yield_processor
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class OpenVinoEngine(GraphEngine):
     At the stage `first light` one batch has all `threads`. At every other stage as many batches as
     OpenVINO finds best are computed side by side, on fewer threads each, so that many cores are
     kept busy; a text that comes alone then has the threads of one: 4.7 ms instead of 3.1 on two
-    cores, where bulk work gains little by it.
+    cores, where bulk work gains little by it. At `throughput`, which is for bulk work alone, they
+    yield the processor to whatever else the machine has to do.
 
     Attributes:
         precision: what the matrix products are computed in: `bf16` where the processor has units
@@ -65,7 +67,18 @@ class OpenVinoEngine(GraphEngine):
             # Weights in 8 bits are multiplied in 8 bits, with inputs that are rounded to them.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": prepared.graphs.block or 0,
         }
-        super().__init__(prepared, partial(_open, prepared, config, cache_folder), beside)
+        opened = partial(_open, prepared, config, cache_folder)
+        super().__init__(prepared, _yielding(opened) if stage == "throughput" else opened, beside)
+
+
+def _yielding(opened: Callable[[], Run]) -> Callable[[], Run]:
+    """Have what `opened` starts yield the processor: a thread's niceness is that of its starter."""
+
+    def open_() -> Run:
+        yield_processor()
+        return opened()
+
+    return open_
 
 
 def inference_precision(flags: Collection[str]) -> str:

@@ -99,9 +99,10 @@ def _fill(
     """Write every file of the artifact into `staged`, its record last."""
     check_precision(model, spec.precision)
     on_trial = trials if spec.precision != "float32" else None
+    ranges = None
     if on_trial:
         report("observing", 0.0)
-    ranges = observed(model, staged, on_trial) if on_trial else None
+        ranges = observed(model, staged, on_trial)
     report("weights", 0.1)
     written = write_variant(model, staged, spec.precision, ranges)
     report("checksums", 0.5)
