@@ -11,8 +11,9 @@ from benchmarks.report import write_whole
 from benchmarks.servers import EIGHT_BITS, HOTSTART, OPTIMUM, TORCH
 from benchmarks.service import Curve
 
-_OWN = {HOTSTART, EIGHT_BITS}
 _COLOURS = {HOTSTART: "#e4572e", EIGHT_BITS: "#a3320b", OPTIMUM: "#5b8db8", TORCH: "#8d99a6"}
+_PLACES = {HOTSTART: ((0, 12), "center"), EIGHT_BITS: ((10, -4), "left")}
+"""Of the labels, from where a line ends: away from the others, which end to the left."""
 _INK, _FAINT = "#22292f", "#6b7680"
 _TITLE = "Short texts at rising load: answers per second against p99"
 
@@ -42,15 +43,15 @@ def _draw_line(panel: Any, name: str, curve: Curve) -> None:
     panel.plot(answered, p99, color=colour, linewidth=2.4, label=name, zorder=3)
     panel.scatter(answered[:-1], p99[:-1], color=colour, s=34, zorder=4)
     panel.scatter(answered[-1:], p99[-1:], color=colour, facecolor="white", s=44, zorder=4)
+    place, side = _PLACES.get(name, ((-10, -4), "right"))
     panel.annotate(
         f"{name}: {max(answered):.0f}/s",
         (answered[-1], p99[-1]),
-        # Away from the others: whoever answers more ends further to the right.
-        xytext=(10, -4) if name in _OWN else (-10, -4),
+        xytext=place,
         textcoords="offset points",
-        ha="left" if name in _OWN else "right",
+        ha=side,
         fontsize=11.5,
-        fontweight="bold" if name in _OWN else "normal",
+        fontweight="bold" if name in _PLACES else "normal",
         color=colour,
     )
 
