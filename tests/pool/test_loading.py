@@ -86,6 +86,17 @@ def test_the_throughput_engine_is_taken_when_it_is_asked_for() -> None:
     assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
 
 
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_from_throughput_one_may_go_back(engine: str) -> None:
+    embedder = Embedder(strategy="progressive", engine=engine, pool=Pool())
+    before = embedder.encode(TEXTS)
+    for stage in ("throughput", "full"):
+        embedder.promote(stage)
+        eventually(lambda stage=stage: embedder.status().stage == stage, 60)  # type: ignore[misc]
+    assert embedder.engine == engine
+    assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
+
+
 def test_cached_loads_what_was_prepared_and_names_the_command_otherwise(fresh: Settings) -> None:
     with pytest.raises(ArtifactMissing, match="hotstart models prepare"):
         Embedder(TINY, strategy="cached", pool=Pool()).encode("a")

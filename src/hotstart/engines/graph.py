@@ -26,6 +26,9 @@ class GraphEngine:
     `run` takes batches and yields the vectors of each, in their order. It may draw several batches
     before it yields, to have them computed side by side, and it is called from several threads at
     once.
+
+    Attributes:
+        tokenizer: the artifact's, which engines opened beside this one share.
     """
 
     name: str
@@ -42,7 +45,7 @@ class GraphEngine:
         opening.start()
         try:
             path = os.path.join(prepared.folder, TOKENIZER)
-            self._tokenizer: Tokenizer = beside._tokenizer if beside else Tokenizer(path)
+            self.tokenizer: Tokenizer = beside.tokenizer if beside else Tokenizer(path)
         finally:
             self._run: Run | None = opening.outcome()
 
@@ -52,7 +55,7 @@ class GraphEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._run is not None, "embed after close"
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        tokens = self._tokenizer.tokens(texts) if texts else []
+        tokens = self.tokenizer.tokens(texts) if texts else []
         groups = list(batches([len(ids) for ids, _ in tokens], batch_size))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
         for group, found in zip(groups, self._run(padded), strict=True):
@@ -61,7 +64,7 @@ class GraphEngine:
 
     def count(self, texts: Sequence[Asked]) -> list[int]:
         """Return how many tokens of each text are run, special ones included."""
-        return [len(ids) for ids, _ in self._tokenizer.tokens(texts)] if texts else []
+        return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
 
     def figures(self) -> tuple[Figure, ...]:
         """Return nothing: it counts nothing."""

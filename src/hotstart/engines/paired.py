@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.engines.base import Engine
+    from hotstart.engines.graph import GraphEngine
+    from hotstart.engines.text import Tokenizer
     from hotstart.metrics import Figure
 
 _BULK = 4096  # characters: about what questions that came together are run in
@@ -28,9 +30,14 @@ class PairedEngine:
         bulk: runs what is much, and gives this its name. Closed with this.
     """
 
-    def __init__(self, question: Engine, bulk: Engine) -> None:
+    def __init__(self, question: GraphEngine, bulk: Engine) -> None:
         self.name, self.dimension = bulk.name, bulk.dimension
         self._question, self._bulk = question, bulk
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The artifact's, which engines opened beside this one share."""
+        return self._question.tokenizer
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None

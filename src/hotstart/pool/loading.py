@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import engine_class, entry_of, open_engine
@@ -23,6 +23,7 @@ from hotstart.tracing import span
 from hotstart.types import Card, Prepared, Progress, Stage
 
 if TYPE_CHECKING:
+    from hotstart.engines.graph import GraphEngine
     from hotstart.models.graph.weights import Ranges
 
 _ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
@@ -177,7 +178,7 @@ def _open(
     if stage == "throughput":
         from hotstart.engines.paired import PairedEngine  # seldom needed
 
-        question = opened(THROUGHPUT_ENGINE, "first light")
+        question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "first light"))
         engine: Engine = PairedEngine(question, opened(THROUGHPUT_ENGINE, stage))
     else:
         engine = opened(spec.engine, stage)
