@@ -56,6 +56,11 @@ def session_faults() -> tuple[type[Exception], ...]:
     return tuple(getattr(binding, name) for name in _FAULTS if hasattr(binding, name))
 
 
+def input_types(session: Any) -> dict[str, str]:
+    """Return NumPy's name for the type of each of a session's inputs, by the input's name."""
+    return {entry.name: element_type(entry) for entry in session.get_inputs()}
+
+
 def element_type(entry: Any) -> str:
     """Return NumPy's name for the type of a session's input, `tensor(int64)` and the like."""
     return str(entry.type).removeprefix("tensor(").removesuffix(")")

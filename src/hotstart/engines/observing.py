@@ -10,7 +10,7 @@ import numpy as np
 
 from hotstart.engines.graph import feed
 from hotstart.engines.text import TOKENIZER, Tokenizer, pad
-from hotstart.sessions import element_type, open_session, session_options
+from hotstart.sessions import input_types, open_session, session_options
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def greatest(prepared: Prepared, texts: Sequence[str], threads: int) -> dict[str
     graphs = prepared.graphs
     path = os.path.join(prepared.folder, graphs.encoder)
     session = open_session(path, session_options(threads, packed=False), optimize=False)
-    inputs = {entry.name: element_type(entry) for entry in session.get_inputs()}
+    inputs = input_types(session)
     names = [entry.name for entry in session.get_outputs() if entry.name != graphs.output]
     found: dict[str, NDArray[Any]] = {}
     for tokens in Tokenizer(os.path.join(prepared.folder, TOKENIZER)).tokens(texts):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.sessions import element_type, import_runtime, open_session, session_options
+from hotstart.sessions import import_runtime, input_types, open_session, session_options
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
     options = session_options(threads, packed=stage != "first light")
     path = os.path.join(prepared.folder, graphs.encoder)
     encoder = open_session(path, options, optimize=not graphs.optimized)
-    inputs = {entry.name: element_type(entry) for entry in encoder.get_inputs()}
+    inputs = input_types(encoder)
     outputs = [graphs.output]
     head = graphs.head and open_session(
         os.path.join(prepared.folder, graphs.head), options, optimize=False
