@@ -14,7 +14,7 @@ import uvicorn
 from golden import RERANKERS
 from hotstart import ModelRegistry
 from hotstart.pool.pool import Pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 from hotstart.server.app import create_app
 from hotstart.server.config import ServerConfig
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.durable import write_whole
+from hotstart.files import write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
 def test_a_writer_killed_while_it_replaces_leaves_one_of_the_two(tmp_path: Path) -> None:
     path = tmp_path / "file"
     code = (
-        "import sys; from hotstart.durable import write_whole\n"
+        "import sys; from hotstart.files import write_whole\n"
         "while True:\n"
         "    for letter in b'ab': write_whole(sys.argv[1], bytes([letter]) * 1_000_000)"
     )

@@ -20,7 +20,7 @@ from golden import DATA, FAMILIES, cosines
 from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, InvalidText, ModelNotFound, NotReady
-from hotstart.pool.loading import load_model
+from hotstart.pool.loader import load_model
 from hotstart.pool.pool import Pool
 
 GOLDEN = DATA / "golden"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hotstart.durable import beside
+from hotstart.files import beside
 from hotstart.folders import place_folder, remove_leftovers
 
 

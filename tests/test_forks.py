@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from hotstart.forks import ForkLock
+from hotstart.concurrency import ForkLock
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -168,7 +168,7 @@ def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
     assert readers == {"hotstart.config"}
     clients = r"\b(urllib\.request|httpx|import requests|import socket)\b"
     network = {m for m, t in text.items() if re.search(clients, t)}
-    assert network == {"hotstart.engines.remote.client", "hotstart.server.running"}
+    assert network == {"hotstart.engines.remote.client", "hotstart.server.run"}
     assert {m for m, t in text.items() if 'require("huggingface_hub"' in t} == {
         "hotstart.models.hub"
     }

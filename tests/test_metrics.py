@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.metrics import Distribution, Figure, Histogram, Tally
+from hotstart.telemetry import Distribution, Figure, Histogram, Tally
 
 
 @given(st.lists(st.floats(0, 100), max_size=50))

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hotstart.metrics import Distribution
-from hotstart.prefetch import MOST_WAITING, Ask, Prefetcher, PrefetchInfo
+from hotstart.cache.prefetch import MOST_WAITING, Ask, Prefetcher, PrefetchInfo
+from hotstart.telemetry import Distribution
 
 
 class Stage:

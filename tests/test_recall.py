@@ -13,10 +13,10 @@ import pytest
 
 from golden import FAMILIES
 from hotstart import Embedder
-from hotstart.embedding_cache import EmbeddingCache
+from hotstart.cache.embedding_cache import EmbeddingCache
 from hotstart.engines.fake import forget_rehearsal, rehearsal
-from hotstart.metrics import Distribution
 from hotstart.pool.pool import Pool
+from hotstart.telemetry import Distribution
 
 NAME = "recall"
 

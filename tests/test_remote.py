@@ -14,7 +14,7 @@ import pytest
 
 from engines.remote.stand_in import StandIn, openai, raw, silent, status, vector
 from hotstart import Embedder, SearchIndex
-from hotstart.embedding_cache import EmbeddingCache
+from hotstart.cache.embedding_cache import EmbeddingCache
 from hotstart.errors import (
     RemoteAnswerInvalid,
     RemoteTimeout,

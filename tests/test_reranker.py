@@ -22,7 +22,7 @@ from hotstart.errors import (
     NotReady,
 )
 from hotstart.models.artifacts import list_artifacts
-from hotstart.pool.loading import load_model
+from hotstart.pool.loader import load_model
 from hotstart.pool.pool import Pool
 
 NAMES = sorted(folder.name for folder in RERANKERS.iterdir() if folder.is_dir())

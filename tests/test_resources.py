@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.resources import (
+from hotstart.system import (
     MemoryLeft,
     ResourceProfile,
     available_cores,

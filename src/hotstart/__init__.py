@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from hotstart._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from hotstart.cache.embedding_cache import EmbeddingCache
     from hotstart.embedder import Embedder
-    from hotstart.embedding_cache import EmbeddingCache
     from hotstart.errors import HotstartError
     from hotstart.errors import NotReady as ModelNotReady
     from hotstart.provider import get_embedding_provider, preload_embeddings
     from hotstart.registry.registry import ModelRegistry
     from hotstart.reranker import Reranker
-    from hotstart.resources import ResourceProfile
     from hotstart.search import SearchIndex
     from hotstart.server import lifespan, router
+    from hotstart.system import ResourceProfile
     from hotstart.types import LoadingStrategy
 
 __version__ = "0.1.0"
@@ -44,13 +44,13 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Embedder": "hotstart.embedder",
-        "EmbeddingCache": "hotstart.embedding_cache",
+        "EmbeddingCache": "hotstart.cache.embedding_cache",
         "HotstartError": "hotstart.errors",
         "LoadingStrategy": "hotstart.types",
         "ModelNotReady": "hotstart.errors:NotReady",
         "ModelRegistry": "hotstart.registry.registry",
         "Reranker": "hotstart.reranker",
-        "ResourceProfile": "hotstart.resources",
+        "ResourceProfile": "hotstart.system",
         "SearchIndex": "hotstart.search",
         "get_embedding_provider": "hotstart.provider",
         "lifespan": "hotstart.server",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from hotstart.encoding import Encoding
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.model import Model
+from hotstart.pool.handle import Model
 
 if TYPE_CHECKING:
-    from hotstart.embedding_cache import EmbeddingCache
-    from hotstart.metrics import Figure
-    from hotstart.recall import CacheInfo, Recall
+    from hotstart.cache.embedding_cache import EmbeddingCache
+    from hotstart.cached_encoder import CacheInfo, Recall
+    from hotstart.telemetry import Figure
 
 _FIRST_CACHE = "memory:64MB"
 
@@ -78,8 +78,10 @@ class Ahead:
         return self._recall
 
     def _recalled(self, cache: str | EmbeddingCache) -> Recall:
-        from hotstart.embedding_cache import EmbeddingCache  # who keeps nothing need not import it
-        from hotstart.recall import Recall
+        from hotstart.cache.embedding_cache import (
+            EmbeddingCache,  # who keeps nothing need not import it
+        )
+        from hotstart.cached_encoder import Recall
 
         kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
         return Recall(self._spec, self._model, kept)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from hotstart.forks import ForkLock
+from hotstart.concurrency import ForkLock
 
 CircuitState = Literal["closed", "open", "half-open"]
 

@@ -18,7 +18,7 @@ from hotstart.asking import Asking
 from hotstart.deadline import Deadline
 from hotstart.encoding import Encoding
 from hotstart.errors import HotstartError, InvalidInput
-from hotstart.pool.model import Model
+from hotstart.pool.handle import Model
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.readiness import Readiness
 from hotstart.pool.recipe import Limits
@@ -27,7 +27,7 @@ from hotstart.progress import bar
 from hotstart.types import Embedding, LoadingStrategy, Made, Precision, Progress
 
 if TYPE_CHECKING:
-    from hotstart.embedding_cache import EmbeddingCache
+    from hotstart.cache.embedding_cache import EmbeddingCache
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from hotstart.durable import beside, remove_file, sync
+from hotstart.files import beside, remove_file, sync
 
 
 def place_folder(staged: str, path: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from hotstart.pool.model import Model
+from hotstart.pool.handle import Model
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.pool.readiness import Readiness
 from hotstart.pool.recipe import Limits

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hotstart.cache import open_store
-from hotstart.cache.stores import ByteStore
+from hotstart.cache.store import ByteStore
 from redis_server import RedisServer
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from golden import FAMILIES
 from hotstart.cache.keys import Space
+from hotstart.models.description import describe
 from hotstart.models.fingerprint import fingerprint
-from hotstart.models.folder import describe
 
 SPACE = Space("model", "main", "f" * 32, "graph", "query", "query: ", 256)
 CHANGES: dict[str, Any] = {

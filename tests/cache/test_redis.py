@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hotstart.cache import open_cache, open_store
-from hotstart.cache.values import encode
+from hotstart.cache.codec import encode
 from redis_server import RedisServer
 
 VECTOR = np.arange(4, dtype=np.float32)

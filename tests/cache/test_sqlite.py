@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotstart.cache import open_cache, open_store
-from hotstart.cache.values import decode
+from hotstart.cache.codec import decode
 from hotstart.errors import InvalidInput
 
 WRITER = """

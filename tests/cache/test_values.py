@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
-from hotstart.cache.values import decode, encode
+from hotstart.cache.codec import decode, encode
 
 VECTORS = of_numpy.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32))
 HALVES = of_numpy.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=16))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from cache.conftest import Opener, Place
 from hotstart.cache import open_cache
 from hotstart.cache.memory import MemoryTier
-from hotstart.cache.vectors import VectorCache
-from hotstart.metrics import Figure
+from hotstart.cache.tiered import VectorCache
+from hotstart.telemetry import Figure
 
 KEY, OTHER = b"k" * 20, b"o" * 20
 VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)

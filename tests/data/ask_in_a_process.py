@@ -11,12 +11,12 @@ import random
 import sys
 import time
 
-import hotstart.embedding_cache
+import hotstart.cache.embedding_cache
 from hotstart import Embedder
 from hotstart.engines.fake import FakeEngine, rehearsal
 
 url, questions, texts, seed = sys.argv[1], *map(int, sys.argv[2:5])
-hotstart.embedding_cache.LEASE = 2.0
+hotstart.cache.embedding_cache.LEASE = 2.0
 if "hang" in sys.argv:
 
     def embed(self: FakeEngine, *arguments: object) -> None:

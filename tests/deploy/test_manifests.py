@@ -22,7 +22,7 @@ from dockerfile_parse import DockerfileParser
 from golden import ROOT
 from hotstart._lazy import require
 from hotstart.cli.parser import build_parser
-from hotstart.registry.configuration import RegistryConfig, read_config
+from hotstart.registry.config import RegistryConfig, read_config
 from hotstart.server.config import read_server
 
 tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")

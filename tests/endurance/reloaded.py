@@ -18,7 +18,7 @@ import numpy as np
 from endurance.account import answer, resident_bytes
 from hotstart import ModelRegistry
 from hotstart.pool.pool import Pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 
 
 class Halves:

@@ -14,7 +14,7 @@ from llama_index.core.ingestion import IngestionPipeline
 
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
-from hotstart.integrations.llamaindex import HotstartEmbedding
+from hotstart.integrations.llama_index import HotstartEmbedding
 from integrations.asking import FAKE, NEAR, REMOTE, Fake
 
 pytestmark = pytest.mark.integrations

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hotstart.kinds.plain import plain
+from hotstart.kinds.conversion import plain
 
 pd = pytest.importorskip("pandas", reason="in the dev extra")
 

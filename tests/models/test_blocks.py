@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hotstart.errors import ModelDamaged
 from hotstart.models import blocks
 from hotstart.models.blocks import BlockFile, Blocks, quantize_rows
-from hotstart.models.safetensors import Tensor
+from hotstart.safetensors import Tensor
 
 
 def stored(folder: Path, array: NDArray[np.float32], dtype: str = "F32") -> Tensor:

@@ -13,8 +13,8 @@ from golden import FAMILIES, RERANKERS
 from hotstart import Reranker
 from hotstart.config import Settings
 from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
+from hotstart.models.description import Description, describe
 from hotstart.models.ensure import ensure
-from hotstart.models.folder import Description, describe
 from hotstart.models.metadata import read_metadata
 from hotstart.models.names import artifact_folder, repository_of
 from hotstart.models.prepare import remove

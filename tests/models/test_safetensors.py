@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from golden import FAMILIES
 from hotstart.errors import ModelDamaged
-from hotstart.models.safetensors import read_header
+from hotstart.safetensors import read_header
 
 WHOLE = (FAMILIES / "bert-cls" / "model" / "model.safetensors").read_bytes()
 

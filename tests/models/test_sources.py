@@ -13,8 +13,8 @@ from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
 from hotstart.models.catalog import KNOWN
+from hotstart.models.locate import locate
 from hotstart.models.names import repository_of
-from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"

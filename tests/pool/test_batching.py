@@ -20,13 +20,13 @@ from golden import RERANKERS
 from hotstart import Embedder, Reranker
 from hotstart.engines.fake import rehearsal
 from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
-from hotstart.metrics import Distribution
 from hotstart.pool import batching
 from hotstart.pool.batching import Queue, lanes_of
 from hotstart.pool.call import Call
 from hotstart.pool.lanes import Lane
-from hotstart.pool.loading import LoadedModel
+from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
+from hotstart.telemetry import Distribution
 from hotstart.types import Card, Made
 
 Asked = Callable[[Card], Sequence[str]]

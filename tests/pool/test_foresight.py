@@ -11,7 +11,7 @@ from hotstart import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.foresight import check_source, foresee, foresee_card
-from hotstart.pool.loading import prepare_artifact
+from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 
 FOLDER = str(FAMILIES / "bert-prompts" / "model")

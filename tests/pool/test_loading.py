@@ -19,9 +19,9 @@ from hotstart import Embedder, LoadingStrategy
 from hotstart.config import Settings
 from hotstart.errors import ArtifactMissing, InsufficientMemory, InvalidInput, LoadFailed
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loading import prepare_artifact
+from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
-from hotstart.resources import MemoryLeft
+from hotstart.system import MemoryLeft
 
 TEXTS = ["how are models evicted?", "the cat sat on the mat", "", "Привет, мир"]
 TINY = FAMILIES / "bert-mean-normalize" / "model"
@@ -133,7 +133,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     def tight() -> MemoryLeft:
         return MemoryLeft(100_000_000, "its cgroup")
 
-    monkeypatch.setattr("hotstart.pool.loading.memory_left", tight)
+    monkeypatch.setattr("hotstart.pool.loader.memory_left", tight)
     embedder = Embedder(pool=Pool())
     with pytest.raises(InsufficientMemory, match="its cgroup leaves 100 MB"):
         embedder.encode("a")

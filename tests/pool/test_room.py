@@ -6,9 +6,9 @@ from collections.abc import Hashable
 import pytest
 
 from hotstart.errors import InsufficientMemory
+from hotstart.pool.memory import Room
 from hotstart.pool.pressure import Resident
-from hotstart.pool.room import Room
-from hotstart.resources import MemoryLeft
+from hotstart.system import MemoryLeft
 
 
 class House:

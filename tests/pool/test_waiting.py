@@ -11,9 +11,9 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.errors import ModelNotFound, NotReady
+from hotstart.pool.aio import until_ready
 from hotstart.pool.instance import Instance
 from hotstart.pool.pool import Pool
-from hotstart.pool.waiting import until_ready
 from hotstart.types import Progress, Stage
 
 

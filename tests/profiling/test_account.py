@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from hotstart.profiling.account import account, medians, of_a_peer
 from hotstart.profiling.runs import Run
+from hotstart.profiling.stages import account, medians, of_a_peer
 
 MARKS = {
     "start": 0.01,

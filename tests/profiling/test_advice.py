@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hotstart.profiling.account import Stage
 from hotstart.profiling.advice import RULES, Facts, advise, trials
+from hotstart.profiling.stages import Stage
 
 QUIET = Facts(
     model="m",

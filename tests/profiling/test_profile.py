@@ -18,8 +18,8 @@ from hotstart.cli.profile import run
 from hotstart.config import Settings
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, ModelNotFound
 from hotstart.profiling.chart import chart
-from hotstart.profiling.page import page
 from hotstart.profiling.profiler import Subject, profile
+from hotstart.profiling.render import page
 from hotstart.profiling.report import Report
 from hotstart.profiling.runs import Task, start
 

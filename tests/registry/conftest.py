@@ -8,7 +8,7 @@ import pytest
 from hotstart import ModelRegistry
 from hotstart.pool import backoff
 from hotstart.pool.pool import Pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 
 Make = Callable[..., ModelRegistry]
 

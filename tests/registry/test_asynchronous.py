@@ -12,8 +12,8 @@ from hotstart import ModelRegistry
 from hotstart.engines.fake import rehearsal
 from hotstart.errors import InvalidInput, NotReady, UnknownModel
 from hotstart.pool.pool import Pool
-from hotstart.registry.changes import Change, Step
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
+from hotstart.registry.events import Change, Step
 
 
 def registry(**models: dict[str, Any]) -> ModelRegistry:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hotstart.registry.changes import Change, Changes
+from hotstart.registry.events import Change, Changes
 
 
 def change(name: str) -> Change:

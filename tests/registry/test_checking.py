@@ -8,7 +8,7 @@ import pytest
 
 from hotstart.errors import CheckFailed
 from hotstart.registry.checking import check_answers, check_vectors
-from hotstart.registry.configuration import Check
+from hotstart.registry.config import Check
 from hotstart.types import Card
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput
-from hotstart.registry.configuration import (
+from hotstart.registry.config import (
     Check,
     ModelConfig,
     RegistryConfig,

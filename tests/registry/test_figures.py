@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from hotstart.metrics import Distribution
 from hotstart.registry.figures import Uses, VersionFigures
+from hotstart.telemetry import Distribution
 
 
 def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:

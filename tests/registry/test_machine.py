@@ -15,7 +15,7 @@ from hotstart import ModelRegistry
 from hotstart.errors import HotstartError
 from hotstart.pool import backoff
 from hotstart.pool.pool import Pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 
 NAMES = st.sampled_from(["a", "b"])
 VERSIONS = st.sampled_from(["1", "2"])

@@ -65,7 +65,7 @@ def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
         raise RuntimeError("its import fails")
 
     registry = make(m={"kind": "theirs", "source": "x"}, fine={"source": "fake:"})
-    monkeypatch.setattr("hotstart.registry.opening.kind_named", broken)
+    monkeypatch.setattr("hotstart.registry.binding.kind_named", broken)
     entries = registry.load_all_sync()
     assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")
     assert "its import fails" in str(entries["m"].last_error)

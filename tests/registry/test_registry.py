@@ -17,7 +17,7 @@ import pytest
 from hotstart import ModelNotReady, ModelRegistry
 from hotstart.errors import InsufficientMemory, InvalidInput, PickleRefused
 from hotstart.pool.pool import default_pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 from registry.conftest import Make, custom
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hotstart import ModelRegistry
-from hotstart.metrics import Distribution
-from hotstart.registry import shadowing
+from hotstart.registry import shadow as shadowing
+from hotstart.telemetry import Distribution
 from registry.conftest import Make
 
 

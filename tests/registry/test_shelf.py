@@ -9,7 +9,7 @@ import pytest
 from hotstart import ModelRegistry
 from hotstart.errors import InvalidInput, LoadFailed, UnknownModel
 from hotstart.pool.pool import Pool
-from hotstart.registry.changes import Change
+from hotstart.registry.events import Change
 from registry.conftest import Make, custom
 
 

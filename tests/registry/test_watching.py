@@ -10,7 +10,7 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.errors import MissingExtra
-from hotstart.registry.watching import Watch
+from hotstart.registry.watch import Watch
 
 
 def eventually(condition: Callable[[], bool]) -> None:

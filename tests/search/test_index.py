@@ -13,8 +13,8 @@ import pytest
 from hotstart import Embedder
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.locks import exclusive
+from hotstart.pool.handle import Model
 from hotstart.pool.instance import Instance
-from hotstart.pool.model import Model
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from hotstart.metrics import SECONDS, Distribution
+from hotstart.telemetry import SECONDS, Distribution
 
 Model = dict[str, Any]
 

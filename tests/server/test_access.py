@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.server.access import Access, Asked, access_of, area_of, brought_key, refusal
+from hotstart.server.auth import Access, Asked, access_of, area_of, brought_key, refusal
 from hotstart.server.config import ServerConfig
 from server_under_test import Serve
 

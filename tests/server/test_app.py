@@ -18,7 +18,7 @@ import hotstart
 from hotstart import ModelRegistry
 from hotstart.engines.fake import rehearsal
 from hotstart.pool.pool import Pool
-from hotstart.registry.configuration import read_config
+from hotstart.registry.config import read_config
 from hotstart.server import mounted
 from hotstart.server.config import ServerConfig
 from hotstart.server.service import service_of

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hotstart.server import gate
+from hotstart.server import middleware as gate
 from server_under_test import Serve, Served
 
 JSON = {"content-type": "application/json"}

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.registry.changes import Change, Step
+from hotstart.registry.events import Change, Step
 from hotstart.server.timeline import Timeline
 
 ENTRY: Any = None

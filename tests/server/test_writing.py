@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
-from hotstart.server.writing import openai_embeddings, plain_embeddings
+from hotstart.server.responses import openai_embeddings, plain_embeddings
 
 vectors = np_st.arrays(
     np.float32,

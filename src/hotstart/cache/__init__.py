@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from hotstart.cache.address import CacheAddress
 from hotstart.cache.memory import MemoryTier
-from hotstart.cache.vectors import VectorCache
+from hotstart.cache.tiered import VectorCache
 from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from hotstart.cache.stores import ByteStore
+    from hotstart.cache.store import ByteStore
 
 STORES = {
     "sqlite": "hotstart.cache.sqlite:SqliteStore",

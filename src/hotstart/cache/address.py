@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from hotstart.cache.values import StoredPrecision
+from hotstart.cache.codec import StoredPrecision
 from hotstart.errors import InvalidInput
 from hotstart.sizes import bytes_of
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hotstart.cache.migrations import migrate
-from hotstart.forks import settle_at_fork
+from hotstart.concurrency import settle_at_fork
 from hotstart.locks import exclusive
 
 logger = logging.getLogger("hotstart.cache")

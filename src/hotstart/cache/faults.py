@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from hotstart.forks import ForkLock
+from hotstart.concurrency import ForkLock
 
 logger = logging.getLogger("hotstart.cache")
 

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hotstart.cache.stores import StoreInfo
-from hotstart.forks import ForkLock
+from hotstart.cache.store import StoreInfo
+from hotstart.concurrency import ForkLock
 
 if TYPE_CHECKING:
     import numpy as np

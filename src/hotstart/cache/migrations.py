@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from hotstart.cache.transactions import transaction
+from hotstart.sqlite import transaction
 
 _APPLICATION = 0x68637631  # "hcv1", in the header of the file: what tells our files from others
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hotstart._lazy import require
 from hotstart.cache.address import CacheAddress
 from hotstart.cache.faults import Faults
-from hotstart.cache.stores import StoreInfo
+from hotstart.cache.store import StoreInfo
 from hotstart.circuit import Circuit
 from hotstart.errors import InvalidInput
 

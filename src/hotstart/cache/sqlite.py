@@ -15,9 +15,9 @@ from hotstart.cache.address import CacheAddress
 from hotstart.cache.connections import Connections
 from hotstart.cache.faults import Faults
 from hotstart.cache.migrations import ForeignFile
-from hotstart.cache.stores import StoreInfo
-from hotstart.cache.transactions import transaction
+from hotstart.cache.store import StoreInfo
 from hotstart.errors import InvalidInput
+from hotstart.sqlite import transaction
 
 T = TypeVar("T")
 

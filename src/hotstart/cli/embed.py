@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hotstart.durable import write_whole
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
+from hotstart.files import write_whole
 from hotstart.progress import spinner
 
 if TYPE_CHECKING:

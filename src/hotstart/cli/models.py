@@ -10,12 +10,12 @@ from hotstart.config import Settings, read_settings
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.catalog import KNOWN
-from hotstart.models.folder import describe
+from hotstart.models.description import describe
+from hotstart.models.locate import locate
 from hotstart.models.names import artifact_folder
 from hotstart.models.prepare import prepare, remove
-from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loading import TRIALS
+from hotstart.pool.loader import TRIALS
 from hotstart.progress import bar
 
 

@@ -8,14 +8,14 @@ import os
 import shutil
 
 from hotstart.config import Settings, read_settings
-from hotstart.durable import write_whole
 from hotstart.errors import ArtifactDamaged, InvalidInput
+from hotstart.files import write_whole
 from hotstart.models.artifacts import find
-from hotstart.models.sources import locate
+from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec
 from hotstart.profiling.chart import chart
-from hotstart.profiling.page import page
 from hotstart.profiling.profiler import Subject, profile
+from hotstart.profiling.render import page
 from hotstart.progress import bar
 from hotstart.types import LoadingStrategy
 

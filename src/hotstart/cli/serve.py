@@ -12,7 +12,7 @@ from hotstart._lazy import brought_by
 def run(arguments: argparse.Namespace) -> int:
     """Serve what the configuration says, until a signal ends it."""
     with brought_by("server", "uvicorn"):
-        from hotstart.server.running import read_all, serve
+        from hotstart.server.run import read_all, serve
     models, config = read_all(arguments.config)
     given = {
         name: getattr(arguments, name)

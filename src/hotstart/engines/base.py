@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
 
 class Engine(Protocol):

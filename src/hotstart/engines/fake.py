@@ -15,7 +15,7 @@ from hotstart.errors import InvalidInput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
 PREFIX = "fake:"
 

@@ -15,7 +15,7 @@ from hotstart.types import Asked, Prepared
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
     Run = Callable[[Iterable[Batch]], Iterator[NDArray[np.float32]]]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hotstart.engines.graph import feed
 from hotstart.engines.text import TOKENIZER, Tokenizer, pad
-from hotstart.sessions import input_types, open_session, session_options
+from hotstart.ort import input_types, open_session, session_options
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:

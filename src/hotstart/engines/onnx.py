@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.sessions import import_runtime, input_types, open_session, session_options
+from hotstart.ort import import_runtime, input_types, open_session, session_options
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.locks import exclusive
-from hotstart.resources import yield_processor
+from hotstart.system import yield_processor
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hotstart.engines.base import Engine
     from hotstart.engines.graph import GraphEngine
     from hotstart.engines.text import Tokenizer
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
 _BULK = 4096  # characters: about what questions that came together are run in
 

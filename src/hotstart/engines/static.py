@@ -19,7 +19,7 @@ from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
 DEFAULT_MAX_LENGTH = 512
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}

@@ -15,7 +15,7 @@ from hotstart.locks import constructing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.metrics import Figure
+    from hotstart.telemetry import Figure
 
 _BATCH_SIZE = 32  # sentence-transformers' own
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from hotstart.pool.waiting import in_background
+from hotstart.pool.aio import in_background
 from hotstart.registry.registry import ModelRegistry
 
 

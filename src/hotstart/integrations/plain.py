@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hotstart.embedder import Embedder
-from hotstart.pool.waiting import in_thread
+from hotstart.pool.aio import in_thread
 
 
 async def query_vector(embedder: Embedder, text: str) -> list[float]:

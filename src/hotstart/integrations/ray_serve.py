@@ -18,7 +18,7 @@ from hotstart.config import CONFIG_FILE
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, InvalidInput
 from hotstart.integrations.leases import Lease, Leases
-from hotstart.pool.waiting import in_thread
+from hotstart.pool.aio import in_thread
 from hotstart.registry.asking import Prediction
 from hotstart.registry.registry import ModelRegistry
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hotstart.errors import FunctionMissing, InvalidInput
 from hotstart.kinds.base import Material
-from hotstart.kinds.plain import plain
+from hotstart.kinds.conversion import plain
 from hotstart.types import Progress
 
 

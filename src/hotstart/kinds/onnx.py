@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import InvalidInput, ModelDamaged
 from hotstart.kinds.base import Material
+from hotstart.kinds.conversion import plain
 from hotstart.kinds.files import find_file
-from hotstart.kinds.plain import plain
-from hotstart.resources import available_cores
-from hotstart.sessions import element_type, open_session, session_faults, session_options
+from hotstart.ort import element_type, open_session, session_faults, session_options
+from hotstart.system import available_cores
 from hotstart.types import Progress
 
 if TYPE_CHECKING:

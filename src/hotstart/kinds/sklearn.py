@@ -10,10 +10,10 @@ from typing import IO, Any
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged, TypesRefused
 from hotstart.kinds.base import Material
+from hotstart.kinds.conversion import plain
 from hotstart.kinds.files import find_file
 from hotstart.kinds.frames import frame
 from hotstart.kinds.pickles import SUFFIXES, load_pickle
-from hotstart.kinds.plain import plain
 from hotstart.types import Progress
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.errors import ModelDamaged
 from hotstart.models.floats import read_floats
-from hotstart.models.safetensors import Tensor
+from hotstart.safetensors import Tensor
 
 if TYPE_CHECKING:
     import numpy as np

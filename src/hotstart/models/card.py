@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from hotstart.models.folder import prompts_of
+from hotstart.models.description import prompts_of
 from hotstart.models.integrity import sha256
 from hotstart.models.said import read_json
 from hotstart.types import Card

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hotstart.errors import UnsupportedModel
-from hotstart.models.families import FAMILIES
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.modules import ClassifierLayer
 from hotstart.scoring import ACTIVATIONS
 from hotstart.types import Classifier

@@ -12,7 +12,7 @@ from hotstart.models.spec import ModelSpec
 from hotstart.types import Classifier
 
 if TYPE_CHECKING:
-    from hotstart.models.folder import Description
+    from hotstart.models.description import Description
     from hotstart.models.metadata import Metadata
 
 
@@ -42,8 +42,10 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
         artifact = None
     if artifact is not None:
         return _facts(artifact.metadata)
-    from hotstart.models.folder import describe  # what reads a model folder is needed here alone
-    from hotstart.models.sources import locate
+    from hotstart.models.description import (
+        describe,  # what reads a model folder is needed here alone
+    )
+    from hotstart.models.locate import locate
 
     return _facts(describe(locate(spec, settings).folder, spec.source, spec.kind))
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 
-from hotstart.models.folder import Description
+from hotstart.models.description import Description
 
 
 def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -> str:

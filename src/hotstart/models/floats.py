@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotstart.models.safetensors import ITEM_BYTES, Tensor
+from hotstart.safetensors import ITEM_BYTES, Tensor
 
 if TYPE_CHECKING:
     import numpy as np

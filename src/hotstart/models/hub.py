@@ -13,12 +13,12 @@ from typing import Any
 
 from hotstart._lazy import require
 from hotstart.config import Settings
-from hotstart.durable import write_whole
 from hotstart.errors import DownloadFailed, ModelNotFound
+from hotstart.files import write_whole
 from hotstart.models.catalog import known_model
-from hotstart.models.folder import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
+from hotstart.models.description import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
+from hotstart.models.locate import locate
 from hotstart.models.names import hub_folder, repository_of
-from hotstart.models.sources import locate
 from hotstart.models.spec import ModelSpec
 
 _SMALL = (

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hotstart.models.folder import Description
+from hotstart.models.description import Description
 from hotstart.models.metadata import Metadata
 from hotstart.models.trials import Trials
-from hotstart.models.variant import Written, write_observed, write_variant
+from hotstart.preparation.variant import Written, write_observed, write_variant
 from hotstart.types import Prepared
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hotstart.models.graph.weights import Ranges
+    from hotstart.preparation.graph.weights import Ranges
 
 SAME_SPACE = 0.999
 """The least cosine to float32, over PROBES, at which vectors may stand for float32's."""

@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from hotstart.durable import write_whole
 from hotstart.errors import ArtifactDamaged
+from hotstart.files import write_whole
 from hotstart.types import Classifier, Graphs, Prepared
 
 FORMAT = 2

@@ -11,10 +11,10 @@ from dataclasses import replace
 from hotstart.config import Settings
 from hotstart.locks import exclusive
 from hotstart.models.artifacts import Artifact, check, look, verify
-from hotstart.models.build import build
 from hotstart.models.names import artifact_folder, compiled_folder
 from hotstart.models.spec import KINDS, ModelSpec
 from hotstart.models.trials import Trials
+from hotstart.preparation.prepare import build
 from hotstart.types import Progress
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from hotstart.durable import write_whole
 from hotstart.errors import ModelDamaged
+from hotstart.files import write_whole
 
 TOKENIZER = "tokenizer.json"
 WORDPIECE = "wordpiece.txt"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hotstart.errors import UnsupportedModel
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.classifier import RERANKER, classifier_layers, read_classifier
-from hotstart.models.families import FAMILIES
 from hotstart.models.modules import (
     DenseLayer,
     HeadStep,

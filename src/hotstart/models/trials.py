@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hotstart.models.graph.weights import Ranges
     from hotstart.models.metadata import Measured
+    from hotstart.preparation.graph.weights import Ranges
     from hotstart.types import Prepared
 
 

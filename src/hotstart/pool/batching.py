@@ -17,11 +17,11 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
 from hotstart.errors import Overloaded
-from hotstart.metrics import Figure, Histogram, Tally
 from hotstart.pool.call import Call, Part
 from hotstart.pool.instance import Instance
 from hotstart.pool.lanes import LANES, Lane, lane_for, next_run
-from hotstart.pool.loading import LoadedModel
+from hotstart.pool.loader import LoadedModel
+from hotstart.telemetry import Figure, Histogram, Tally
 from hotstart.types import Asked, Card, Made
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from hotstart.errors import NotReady
-from hotstart.pool.attempt import Attempt
 from hotstart.pool.backoff import Backoff
 from hotstart.pool.hearers import Hearers
 from hotstart.pool.idleness import IdleClock
+from hotstart.pool.load import Attempt
 from hotstart.pool.promotion import Load, Slot
 from hotstart.pool.serving import Serving
-from hotstart.resources import keep_for_ever
+from hotstart.system import keep_for_ever
 from hotstart.types import Progress, Stage, State
 
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
-from hotstart.pool.loading import LoadedModel
+from hotstart.pool.loader import LoadedModel
+from hotstart.pool.memory import Room
 from hotstart.pool.pressure import Resident
 from hotstart.pool.recipe import NO_LIMITS, Limits, Recipe, recipe_of
-from hotstart.pool.room import Room
-from hotstart.resources import resident_memory
+from hotstart.system import resident_memory
 from hotstart.types import Progress, Stage
 
 _PATIENCE = 3.0  # seconds that an exit or a fork waits for loads under way

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hotstart.errors import HotstartError
 from hotstart.pool.instance import Instance
-from hotstart.pool.loading import LoadedModel
+from hotstart.pool.loader import LoadedModel
 from hotstart.pool.status import Status
 from hotstart.pool.strategies import Choice, strategy_named
 from hotstart.types import LoadProgress, Progress, Stage, State
@@ -89,7 +89,7 @@ class Readiness:
 
     async def ready(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without holding up the event loop."""
-        from hotstart.pool.waiting import ready_within  # who awaits has imported asyncio
+        from hotstart.pool.aio import ready_within  # who awaits has imported asyncio
 
         return await ready_within(self._instance, timeout)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hotstart.engines import entry_of
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loading import LoadedModel, load_model, weights_bytes
+from hotstart.pool.loader import LoadedModel, load_model, weights_bytes
 from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import strategy_named
 from hotstart.types import Stage

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from hotstart.errors import HotstartError, LoadFailed
-from hotstart.pool.attempt import Attempt
+from hotstart.pool.load import Attempt
 from hotstart.pool.promotion import Slot
 from hotstart.types import Progress, Stage
 

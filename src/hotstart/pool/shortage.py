@@ -12,7 +12,7 @@ import select
 import threading
 from collections.abc import Callable, Iterable
 
-from hotstart.resources import pressure_files
+from hotstart.system import pressure_files
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from hotstart.pool.attempt import Attempt
+from hotstart.pool.load import Attempt
 from hotstart.pool.serving import Serving
 from hotstart.types import State
 

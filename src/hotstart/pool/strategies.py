@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from hotstart.errors import InvalidInput
-from hotstart.resources import ResourceProfile
+from hotstart.system import ResourceProfile
 from hotstart.types import LoadingStrategy, Stage
 
 Start = Literal["at first use", "at once", "in the constructor"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from hotstart.profiling.account import PREPARING, Stage
 from hotstart.profiling.report import Advice
+from hotstart.profiling.stages import PREPARING, Stage
 
 _LEAST_MS, _LEAST_SHARE = 3.0, 0.03  # a saving below either is noise
 

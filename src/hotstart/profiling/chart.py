@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from hotstart.profiling.account import Stage
 from hotstart.profiling.report import Report
+from hotstart.profiling.stages import Stage
 
 _WIDTH = 80
 _NAME = 24

@@ -11,11 +11,11 @@ from statistics import median
 from typing import NamedTuple
 
 from hotstart.errors import InvalidInput, MissingExtra
-from hotstart.profiling.account import account, medians, of_a_peer
 from hotstart.profiling.advice import Facts, Trial, advise, trials
 from hotstart.profiling.report import Peer, Report
 from hotstart.profiling.runs import Run, Task, start
-from hotstart.resources import available_cores
+from hotstart.profiling.stages import account, medians, of_a_peer
+from hotstart.system import available_cores
 
 SENTENCE_TRANSFORMERS = "sentence-transformers"
 _PEER_RUNS = 3  # seconds each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from hotstart.profiling.account import Stage
+from hotstart.profiling.stages import Stage
 
 FORMAT = 1
 

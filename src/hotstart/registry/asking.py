@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, InvalidInput, NotReady, UnknownModel
-from hotstart.registry.record import Record
-from hotstart.registry.shadowing import Shadows
+from hotstart.registry.model import Record
+from hotstart.registry.shadow import Shadows
 from hotstart.registry.shelf import Shelf
 from hotstart.registry.version import Version
 
@@ -153,7 +153,7 @@ class Asking(Shelf):
         Raises:
             HotstartError: its load failed, for the reason it states.
         """
-        from hotstart.pool.waiting import ready_within
+        from hotstart.pool.aio import ready_within
 
         return await ready_within(self._record(name).choose(None).opened().instance, timeout)
 
@@ -167,7 +167,7 @@ class Asking(Shelf):
     async def _achoose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
         """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
         too, so that a slow model's callers leave the threads to the others'."""
-        from hotstart.pool.waiting import in_thread, until_ready  # who awaits has asyncio
+        from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
 
         if version.model is None:
             if record.fallback in self._records:

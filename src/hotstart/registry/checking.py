@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hotstart.errors import CheckFailed
-from hotstart.registry.configuration import Check
+from hotstart.registry.config import Check
 from hotstart.registry.difference import ENTIRELY, difference, is_finite
 from hotstart.scoring import Scoring
 from hotstart.types import Card

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 
-from hotstart.forks import ForkLock
-from hotstart.metrics import Figure, Histogram, Tally
+from hotstart.concurrency import ForkLock
+from hotstart.telemetry import Figure, Histogram, Tally
 
 DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
 """Upper bounds of the buckets of answers' differences; beyond them lies a different label too."""

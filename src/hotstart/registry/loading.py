@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, InvalidInput
-from hotstart.registry.record import Entry, Record
+from hotstart.registry.model import Entry, Record
 from hotstart.registry.shelf import Shelf
 from hotstart.registry.version import Version
 
@@ -161,7 +161,7 @@ class Loading(Shelf):
 
 
 async def _settle(version: Version, timeout: float | None) -> None:
-    from hotstart.pool.waiting import until_ready
+    from hotstart.pool.aio import until_ready
 
     try:
         await until_ready(version.opened().instance, timeout)

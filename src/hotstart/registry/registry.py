@@ -17,11 +17,11 @@ from hotstart.errors import HotstartError, MissingExtra
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
 from hotstart.pool.shortage import Shortage, watch_shortage
 from hotstart.registry.asking import Asking
-from hotstart.registry.configuration import RegistryConfig, discovered, read_config, with_fallbacks
+from hotstart.registry.config import RegistryConfig, discovered, read_config, with_fallbacks
 from hotstart.registry.loading import Loading
-from hotstart.registry.shadowing import Shadows
+from hotstart.registry.shadow import Shadows
 from hotstart.registry.version import Version
-from hotstart.registry.watching import Watch
+from hotstart.registry.watch import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hotstart.errors import UnknownModel
-from hotstart.metrics import Figure
 from hotstart.pool.pool import Pool
-from hotstart.registry.changes import Change, Changes, Step
-from hotstart.registry.configuration import ModelConfig, VersionConfig, check_name
-from hotstart.registry.opening import Opened, open_made, open_version
-from hotstart.registry.record import Entry, Record
+from hotstart.registry.binding import Opened, open_made, open_version
+from hotstart.registry.config import ModelConfig, VersionConfig, check_name
+from hotstart.registry.events import Change, Changes, Step
+from hotstart.registry.model import Entry, Record
 from hotstart.registry.version import Version
+from hotstart.telemetry import Figure
 
 
 class Shelf:

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from hotstart.deadline import Deadline
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
+from hotstart.registry.binding import Opened
 from hotstart.registry.figures import Uses, VersionFigures
-from hotstart.registry.opening import Opened
 from hotstart.types import State
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ class Version:
 
     async def aask(self, inputs: Any, timeout: float | None = None) -> Any:
         """Do what `ask` does without holding up the event loop."""
-        from hotstart.pool.waiting import in_thread  # who awaits has asyncio
+        from hotstart.pool.aio import in_thread  # who awaits has asyncio
 
         ask = self.opened().async_ask
         if ask is None:

@@ -155,7 +155,7 @@ class SearchIndex:
         return None
 
     def _keep_from_git(self) -> None:
-        from hotstart.durable import write_whole
+        from hotstart.files import write_whole
 
         path = os.path.join(self._home, ".gitignore")
         if not os.path.exists(path):

@@ -77,7 +77,7 @@ class Lexical:
         """
         import shutil  # here, because an answer needs none of it
 
-        from hotstart.durable import beside
+        from hotstart.files import beside
         from hotstart.folders import place_folder, remove_leftovers
 
         logger.info("Making %s anew", self._folder)

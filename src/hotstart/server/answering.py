@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from hotstart.errors import HotstartError
-from hotstart.server.gate import refused
+from hotstart.server.middleware import refused
 from hotstart.server.problems import problem, problem_of, unforeseen
 from hotstart.server.routes.base import Group
 from hotstart.tracing import continued, span

@@ -18,19 +18,19 @@ from fastapi import APIRouter, FastAPI, Request
 
 from hotstart import __version__
 from hotstart.registry.registry import ModelRegistry
-from hotstart.server.access import Access, access_of
 from hotstart.server.answering import AnsweringRoute
+from hotstart.server.auth import Access, access_of
 from hotstart.server.config import ServerConfig
-from hotstart.server.gate import Gate
+from hotstart.server.middleware import Gate
+from hotstart.server.openapi import documented, errors_of
 from hotstart.server.problems import problem
 from hotstart.server.routes.base import Group, Route
-from hotstart.server.routes.health import Health
-from hotstart.server.routes.models import Models
 from hotstart.server.routes.openai import OpenAI
+from hotstart.server.routes.ops import Health
 from hotstart.server.routes.page import Page
+from hotstart.server.routes.registry import Models
 from hotstart.server.routes.search import Search
 from hotstart.server.routes.tei import TextEmbeddingsInference
-from hotstart.server.schema import documented, errors_of
 from hotstart.server.service import Service, service_of
 
 GROUPS: tuple[type[Group], ...] = (

@@ -13,7 +13,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from hotstart.metrics import Distribution, Figure
+from hotstart.telemetry import Distribution, Figure
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hotstart.metrics import Figure, Histogram, Tally
+from hotstart.telemetry import Figure, Histogram, Tally
 
 
 class RequestFigures:

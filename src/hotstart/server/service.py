@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.registry.asking import Prediction
-from hotstart.registry.configuration import check_name
+from hotstart.registry.config import check_name
 from hotstart.registry.registry import ModelRegistry
 from hotstart.server.config import ServerConfig, read_server
 from hotstart.server.draining import Draining
@@ -20,9 +20,9 @@ from hotstart.server.requests import RequestFigures
 from hotstart.server.timeline import Timeline
 
 if TYPE_CHECKING:
-    from hotstart.registry.record import Entry
+    from hotstart.registry.model import Entry
     from hotstart.search.index import SearchIndex
-    from hotstart.server.bodies import Body
+    from hotstart.server.schemas import Body
 
 
 class Service:

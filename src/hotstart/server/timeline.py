@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from hotstart.registry.changes import Change, Step
+from hotstart.registry.events import Change, Step
 
 
 class Stage(NamedTuple):

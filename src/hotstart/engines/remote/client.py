@@ -23,7 +23,7 @@ from hotstart.errors import (
     RemoteTimeout,
     RemoteUnavailable,
 )
-from hotstart.metrics import Figure, Histogram, Tally
+from hotstart.telemetry import Figure, Histogram, Tally
 from hotstart.tracing import span
 
 _SHOWN = 300  # characters of what a server says that are passed on

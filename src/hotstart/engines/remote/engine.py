@@ -12,7 +12,7 @@ from hotstart.deadline import Deadline
 from hotstart.engines.remote.address import Address, known_dimension
 from hotstart.engines.remote.client import Client, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
-from hotstart.metrics import Figure
+from hotstart.telemetry import Figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

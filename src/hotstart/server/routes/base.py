@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hotstart.server.access import Access
+from hotstart.server.auth import Access
 from hotstart.server.service import Service
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from fastapi import Response
 
-from hotstart.server.bodies import EmbeddingsBody, RankBody
-from hotstart.server.routes.asking import embedded, ranked
-from hotstart.server.routes.base import Group, Route
-from hotstart.server.writing import (
+from hotstart.server.responses import (
     estimated,
     json_response,
     listed,
     openai_embeddings,
     raw_response,
 )
+from hotstart.server.routes.asking import embedded, ranked
+from hotstart.server.routes.base import Group, Route
+from hotstart.server.schemas import EmbeddingsBody, RankBody
 
 
 class OpenAI(Group):

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 from fastapi import Response
 
-from hotstart.pool.waiting import in_thread
-from hotstart.server.bodies import SearchBody
+from hotstart.pool.aio import in_thread
+from hotstart.server.responses import json_response
 from hotstart.server.routes.base import Group, Route
-from hotstart.server.writing import json_response
+from hotstart.server.schemas import SearchBody
 
 
 class Search(Group):

@@ -7,10 +7,10 @@ from functools import partial
 from fastapi import Response
 
 from hotstart import __version__
-from hotstart.server.bodies import EmbedBody, RerankBody
+from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
 from hotstart.server.routes.asking import embedded, ranked
 from hotstart.server.routes.base import Group, Route
-from hotstart.server.writing import json_response, listed, plain_embeddings, raw_response
+from hotstart.server.schemas import EmbedBody, RerankBody
 
 
 class TextEmbeddingsInference(Group):

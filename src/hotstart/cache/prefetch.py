@@ -1,0 +1,224 @@
+"""Vectors made ahead of the question: behind other work, the newest first, the stale dropped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from hotstart.telemetry import Figure, Histogram
+
+logger = logging.getLogger(__name__)
+
+Fetch = Callable[[], object]
+"""Gets a vector into the cache."""
+
+MOST_WAITING = 64
+"""Texts that wait at most; a newer one takes the place of the oldest."""
+
+_MOST_REMEMBERED = 4096  # fetched and not asked for yet; the oldest beyond them count as wasted
+_IDLE_SECONDS = 5.0  # after which a thread without work ends
+
+
+class Ask(NamedTuple):
+    """What is fetched: a text, and the prompt put before it as far as it is known."""
+
+    text: str
+    prompt: str
+
+
+class PrefetchInfo(NamedTuple):
+    """What became of the texts that were asked for ahead.
+
+    Attributes:
+        asked: those that were neither on their way nor waiting to be asked for.
+        used: asked for afterwards, when their vector was there or on its way.
+        late: asked for while they still waited for their turn.
+        wasted: fetched and not asked for: superseded, or by now among the oldest.
+        superseded: by a longer text, before their turn came.
+        dropped: for newer ones, as too many waited.
+        failed: their vector could not be made; the question itself will tell why.
+        unasked: fetched, and not asked for so far.
+        waiting: now, for their turn.
+        running: now.
+    """
+
+    asked: int
+    used: int
+    late: int
+    wasted: int
+    superseded: int
+    dropped: int
+    failed: int
+    unasked: int
+    waiting: int
+    running: int
+
+
+class _Job:
+    def __init__(self, ask: Ask, fetch: Fetch, namespace: str) -> None:
+        self.ask = ask
+        self.fetch = fetch
+        self.namespace = namespace
+        self.since = time.monotonic()
+        self.ready: Future[None] = Future()
+        self.used = False
+        self.stale = False
+
+
+class Prefetcher:
+    """Fetches texts in up to `threads` threads of its own. Safe from any thread."""
+
+    def __init__(self, threads: int) -> None:
+        self._most_threads = threads
+        self.forget()
+        _living.add(self)
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child must: the threads stayed in the parent."""
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[Ask, _Job] = OrderedDict()
+        self._running: dict[Ask, _Job] = {}
+        self._unused: OrderedDict[Ask, str] = OrderedDict()
+        self._threads = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._ready_after = Histogram()
+
+    def prefetch(
+        self, ask: Ask, fetch: Fetch, namespace: str = "", supersedes: Ask | None = None
+    ) -> None:
+        """Have `ask` fetched by `fetch`; return at once.
+
+        What it `supersedes` is dropped if it still waits.
+        """
+        with self._changed:
+            if supersedes is not None and supersedes != ask:
+                self._supersede(supersedes)
+            if ask in self._waiting or ask in self._running or ask in self._unused:
+                return
+            self._count("asked", namespace)
+            self._waiting[ask] = _Job(ask, fetch, namespace)
+            if len(self._waiting) > MOST_WAITING:
+                self._drop(next(iter(self._waiting)), "dropped")
+            self._have_thread()
+
+    def asked(self, ask: Ask) -> None:
+        """Note that the question itself came: what was fetched for it was of use."""
+        with self._changed:
+            if ask in self._unused:
+                self._count("used", self._unused.pop(ask))
+            elif ask in self._running and not self._running[ask].used:
+                self._running[ask].used = True
+                self._count("used", self._running[ask].namespace)
+            elif ask in self._waiting:
+                self._drop(ask, "late")
+
+    def ready(self, ask: Ask) -> Future[None] | None:
+        """Return what ends when `ask` was fetched, None where that is not under way."""
+        with self._changed:
+            job = self._waiting.get(ask) or self._running.get(ask)
+            return job.ready if job else None
+
+    def info(self) -> PrefetchInfo:
+        """Return the counts over all namespaces."""
+        with self._changed:
+            sums: Counter[str] = Counter()
+            for (name, _), count in self._counts.items():
+                sums[name] += count
+            sums["unasked"] = len(self._unused)
+            sums["waiting"], sums["running"] = len(self._waiting), len(self._running)
+            return PrefetchInfo(*(sums[name] for name in PrefetchInfo._fields))
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield the counts by outcome and namespace, and how long a vector took to be ready."""
+        with self._changed:
+            counts = dict(self._counts)
+        for (outcome, namespace), count in sorted(counts.items()):
+            labels = {"outcome": outcome, "namespace": namespace}
+            what = "Texts prefetched, by what became of them"
+            yield Figure("hotstart_prefetch_total", "counter", what, count, labels)
+        what = "Seconds from asking ahead to a vector that is ready"
+        ready_after = self._ready_after.read()
+        yield Figure("hotstart_prefetch_ready_seconds", "histogram", what, ready_after)
+
+    def _have_thread(self) -> None:
+        idle = self._threads - len(self._running)
+        if idle < len(self._waiting) and self._threads < self._most_threads:
+            self._threads += 1
+            threading.Thread(target=self._work, name="hotstart-prefetch", daemon=True).start()
+        self._changed.notify()
+
+    def _work(self) -> None:
+        while job := self._next():
+            failure = None
+            try:
+                job.fetch()
+            except Exception as error:  # noqa: BLE001 - the question itself will be told
+                logger.info("Not prefetched: %s", error)
+                failure = error
+            self._end(job, failure)
+
+    def _next(self) -> _Job | None:
+        """The newest that waits; None, and this thread ends, where none comes for a while."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting, _IDLE_SECONDS):
+                self._threads -= 1
+                return None
+            ask, job = self._waiting.popitem()
+            self._running[ask] = job
+            return job
+
+    def _end(self, job: _Job, failure: Exception | None) -> None:
+        with self._changed:
+            del self._running[job.ask]
+            if failure is not None:
+                self._count("failed", job.namespace)
+            else:
+                self._ready_after.observe(time.monotonic() - job.since)
+                self._note_fetched(job)
+        if failure is None:
+            job.ready.set_result(None)
+        else:
+            job.ready.set_exception(failure)
+
+    def _note_fetched(self, job: _Job) -> None:
+        if job.stale and not job.used:
+            self._count("wasted", job.namespace)
+        elif not job.used:
+            self._unused[job.ask] = job.namespace
+            if len(self._unused) > _MOST_REMEMBERED:
+                self._count("wasted", self._unused.popitem(last=False)[1])
+
+    def _supersede(self, ask: Ask) -> None:
+        if ask in self._waiting:
+            self._drop(ask, "superseded")
+        elif ask in self._running:  # it is not stopped: what it finds is of use to who asks for it
+            self._running[ask].stale = True
+        elif ask in self._unused:
+            self._count("wasted", self._unused.pop(ask))
+
+    def _drop(self, ask: Ask, outcome: str) -> None:
+        job = self._waiting.pop(ask)
+        self._count(outcome, job.namespace)
+        job.ready.cancel()
+
+    def _count(self, outcome: str, namespace: str) -> None:
+        self._counts[outcome, namespace] += 1
+
+
+_living: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for prefetcher in _living:
+        prefetcher.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -1,0 +1,122 @@
+"""Vectors by key: near, in this process's memory, over a far store that processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from hotstart.cache.codec import StoredPrecision, decode, encode
+from hotstart.cache.memory import MemoryTier
+from hotstart.cache.store import ByteStore, StoreInfo
+from hotstart.telemetry import Figure, Tally
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = dict[bytes, NDArray[np.float32]]
+
+
+class KeptInfo(NamedTuple):
+    """What is kept, and how the keeping fared.
+
+    Attributes:
+        entries: vectors kept, near or far, whichever are more.
+        bytes: they take, near or far, whichever is more.
+        evicted: given up for newer ones, by this process.
+        damaged: far values that were none, and were overwritten.
+        errors: failures of the far store.
+    """
+
+    entries: int
+    bytes: int
+    evicted: int
+    damaged: int
+    errors: int
+
+
+class VectorCache:
+    """Looks near, then far; what is found far is near from then on. Safe from any thread."""
+
+    def __init__(
+        self,
+        near: MemoryTier,
+        far: ByteStore | None = None,
+        precision: StoredPrecision = "float32",
+    ) -> None:
+        self._near = near
+        self._far = far
+        self._precision = precision
+        self._tally = Tally()
+
+    def near(self, keys: Sequence[bytes]) -> Vectors:
+        """Return the vectors that are near. Never waits."""
+        return self._near.get_many(keys)
+
+    def get_many(self, keys: Sequence[bytes]) -> Vectors:
+        """Return the vectors that are near or far."""
+        found = self._near.get_many(keys)
+        missing = [key for key in keys if key not in found]
+        if missing and self._far is not None:
+            fetched = self._decoded(self._far.get_many(missing))
+            self._near.put_many(fetched)
+            found |= fetched
+        return found
+
+    def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
+        """Keep `vectors`, near and far."""
+        self._near.put_many(vectors)
+        if self._far is not None and vectors:
+            self._far.set_many({k: encode(v, self._precision) for k, v in vectors.items()})
+
+    def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
+        """Return the keys that this process is to compute; see `ByteStore.claim`."""
+        if self._far is None or not keys:
+            return {*keys}
+        return self._far.claim(keys, seconds)
+
+    def release(self, keys: Collection[bytes]) -> None:
+        """End this process's leases on `keys`."""
+        if self._far is not None and keys:
+            self._far.release(keys)
+
+    def wait(self, keys: Sequence[bytes], seconds: float) -> None:
+        """Return when other processes may be done with one of `keys`."""
+        if self._far is not None:
+            self._far.wait(keys, seconds)
+
+    def info(self) -> KeptInfo:
+        """Return the counts of this moment."""
+        near, far = self._near.info(), self._far.info() if self._far else StoreInfo(0, 0, 0, 0)
+        return KeptInfo(
+            entries=max(near.entries, far.entries),
+            bytes=max(near.bytes, far.bytes),
+            evicted=near.evicted + far.evicted,
+            damaged=self._tally["damaged"],
+            errors=far.errors,
+        )
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what is kept, and what went wrong."""
+        stores = {"near": self._near.info()} | ({"far": self._far.info()} if self._far else {})
+        for tier, info in stores.items():
+            at = {"tier": tier}
+            yield Figure("hotstart_cache_entries", "gauge", "Vectors kept", info.entries, at)
+            yield Figure("hotstart_cache_bytes", "gauge", "Bytes they take", info.bytes, at)
+            what = "Vectors given up for newer ones"
+            yield Figure("hotstart_cache_evicted_total", "counter", what, info.evicted, at)
+            what = "Failures of the store"
+            yield Figure("hotstart_cache_errors_total", "counter", what, info.errors, at)
+        what = "Values that could not be read, and were overwritten"
+        yield Figure("hotstart_cache_damaged_total", "counter", what, self._tally["damaged"])
+
+    def close(self) -> None:
+        """Let go of files and connections; what is kept far stays."""
+        if self._far is not None:
+            self._far.close()
+
+    def _decoded(self, values: Mapping[bytes, bytes]) -> Vectors:
+        vectors = {key: decode(raw) for key, raw in values.items()}
+        found = {key: vector for key, vector in vectors.items() if vector is not None}
+        self._tally.add("damaged", len(vectors) - len(found))
+        return found

@@ -1,0 +1,171 @@
+"""A model folder as sentence-transformers and transformers lay it out, read without either.
+
+Files read: config.json, modules.json, sentence_*_config.json, config_sentence_transformers.json,
+tokenizer_config.json, and the config.json of each module. Their weights are not opened here.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotstart.errors import ModelIncomplete, UnsupportedModel
+from hotstart.models.architectures import FAMILIES
+from hotstart.models.modules import HeadStep
+from hotstart.models.said import Said, modules_of, read_json, read_said
+from hotstart.models.tokenizer import TOKENIZER, overruling_normalizer
+from hotstart.models.top import TOPS
+from hotstart.types import Classifier
+
+SINGLE_WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+SHIPPED_GRAPH = "onnx/model.onnx"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model folder says of its model.
+
+    Attributes:
+        weights: safetensors files, relative to `folder`; empty where `shipped_graph` is used.
+        shipped_graph: the ONNX file the repository brings, where no graph can be built.
+        poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
+        head: what follows pooling, in order.
+        dimension: length of the resulting vector; of a reranker, how many labels it has.
+        max_seq_length: tokens kept of a text, special tokens counted.
+        lowercase: whether texts are lowered before anything else.
+        normalizer: what stands in place of the tokenizer's own normaliser, if anything.
+        truncate_dim: leading dimensions kept of a vector, where the model says so.
+        prompts: text put before an input, by prompt name.
+        segments: whether the encoder is told which text of a pair a token belongs to.
+        classifier: of a reranker, what its outputs are.
+    """
+
+    folder: str
+    model_type: str
+    config: dict[str, Any]
+    weights: tuple[str, ...]
+    shipped_graph: str | None
+    poolings: tuple[str, ...]
+    head: tuple[HeadStep, ...]
+    dimension: int
+    max_seq_length: int
+    pad_token_id: int
+    lowercase: bool
+    normalizer: dict[str, Any] | None
+    truncate_dim: int | None
+    prompts: dict[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    segments: bool = False
+    classifier: Classifier | None = None
+
+    def setting(self, name: str) -> Any:
+        """Return config.json's value for BERT's `name`, whatever this family calls it."""
+        family = FAMILIES.get(self.model_type)
+        return self.config.get(family.settings.get(name, name) if family else name)
+
+
+def missing_files(folder: str) -> list[str]:
+    """Return which of the files a model needs are absent from `folder`, sorted; [] when whole.
+
+    A folder without modules.json is taken as a bare transformer, as sentence-transformers does.
+    What an architecture that cannot be run would need is not known: `describe` refuses it.
+    """
+    config = read_json(folder, "config.json")
+    if config and not _is_supported(folder, config):
+        return []
+    needed = ["config.json", TOKENIZER, *_module_files(folder)]
+    missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
+    return sorted(missing + _missing_weights(folder))
+
+
+def describe(folder: str, source: str, kind: str = "embedding") -> Description:
+    """Read the whole model in `folder`, which `source` named, as one of that kind.
+
+    Raises:
+        ModelIncomplete: files are missing.
+        ModelDamaged: one of them is not the JSON it should be.
+        UnsupportedModel: neither a graph can be built nor one is shipped.
+    """
+    missing = missing_files(folder)
+    if missing:
+        raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
+    said = read_said(folder)
+    if not _is_supported(folder, said.config):
+        known = tuple(FAMILIES)
+        raise UnsupportedModel(
+            folder, feature="architecture", got=said.model_type, supported=known, kind=kind
+        )
+    weights = _weight_files(folder) if said.model_type in FAMILIES else ()
+    top = TOPS[kind](said)
+    if top.classifier and not weights:
+        raise UnsupportedModel(
+            folder, feature="only", got=SHIPPED_GRAPH, supported=(SINGLE_WEIGHTS,), kind=kind
+        )
+    return Description(
+        folder=folder,
+        model_type=said.model_type,
+        config=said.config,
+        weights=weights,
+        shipped_graph=None if weights else SHIPPED_GRAPH,
+        poolings=top.poolings,
+        head=top.head,
+        dimension=top.dimension,
+        max_seq_length=_max_seq_length(said),
+        pad_token_id=int(said.config.get("pad_token_id") or 0),
+        lowercase=bool(said.transformer.get("do_lower_case")),
+        normalizer=overruling_normalizer(said.model_type, said.tokenizer),
+        truncate_dim=said.sentence.get("truncate_dim"),
+        prompts=prompts_of(said.sentence),
+        default_prompt_name=said.sentence.get("default_prompt_name"),
+        segments=top.segments,
+        classifier=top.classifier,
+    )
+
+
+def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
+    """Return the prompts that config_sentence_transformers.json sets; an empty one sets nothing."""
+    return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
+
+
+def _is_supported(folder: str, config: dict[str, Any]) -> bool:
+    known = str(config.get("model_type")) in FAMILIES
+    return known or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
+
+
+def _weight_files(folder: str) -> tuple[str, ...]:
+    """The safetensors files the model is made of, whether or not each is there."""
+    if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
+        return (SINGLE_WEIGHTS,)
+    if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
+        return tuple(sorted(set(read_json(folder, WEIGHTS_INDEX)["weight_map"].values())))
+    return ()
+
+
+def _missing_weights(folder: str) -> list[str]:
+    names = _weight_files(folder)
+    if not names and os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)):
+        return []
+    wanted = names or (SINGLE_WEIGHTS,)
+    return [name for name in wanted if not os.path.isfile(os.path.join(folder, name))]
+
+
+def _module_files(folder: str) -> list[str]:
+    files = []
+    for kind, path in modules_of(folder):
+        if kind in {"Pooling", "Dense"}:
+            files.append(f"{path}/config.json")
+        if kind == "Dense":
+            files.append(f"{path}/{SINGLE_WEIGHTS}")
+    return files
+
+
+def _max_seq_length(said: Said) -> int:
+    """sentence-transformers' choice, bounded by the rows of the position embedding."""
+    positions = int(said.config.get("max_position_embeddings") or 512)
+    family = FAMILIES.get(said.model_type)
+    if family and family.positions_after_padding:
+        positions -= int(said.config.get("pad_token_id") or 0) + 1
+    chosen = said.transformer.get("max_seq_length") or said.tokenizer.get("model_max_length")
+    return min(int(chosen or positions), positions)

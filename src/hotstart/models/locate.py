@@ -1,0 +1,122 @@
+"""Where on this machine a model's files lie. Looks at the file system only, never at the network.
+
+The order: a folder named by its path, the Hugging Face cache, an installed package that carries
+the model. The first whole one is taken; one that is only partly there is passed over, and named in
+the error when nothing whole is found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hotstart.config import Settings
+from hotstart.errors import ModelIncomplete, ModelNotFound
+from hotstart.models.catalog import known_model
+from hotstart.models.description import missing_files
+from hotstart.models.names import hub_folder, repository_of
+from hotstart.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Located:
+    """A folder that may hold a model: `origin` says which kind of place it is."""
+
+    folder: str
+    origin: str
+    revision: str | None
+    missing: tuple[str, ...]
+
+
+def locate(spec: ModelSpec, settings: Settings) -> Located:
+    """Return where the whole model named by `spec` lies.
+
+    Raises:
+        ModelNotFound: it is nowhere here.
+        ModelIncomplete: it is here in part only.
+    """
+    partial = None
+    for located in _candidates(spec, settings):
+        if not located.missing:
+            return located
+        partial = partial or located
+    if partial:
+        raise ModelIncomplete(
+            spec.source,
+            folder=partial.folder,
+            missing=partial.missing,
+            on_hub=not spec.names_folder,
+        )
+    raise ModelNotFound(spec.source, looked=_places(spec, settings), on_hub=not spec.names_folder)
+
+
+def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
+    if spec.names_folder:
+        if os.path.isdir(spec.folder):
+            yield Located(spec.folder, "folder", None, tuple(missing_files(spec.folder)))
+        return
+    yield from _in_hub_cache(spec, settings)
+    yield from _in_package(spec)
+
+
+def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
+    folder = hub_folder(repository_of(spec.source, spec.kind), settings)
+    for revision in _wanted_revisions(spec):
+        commit = _read_ref(folder, revision)
+        snapshot = os.path.join(folder, "snapshots", commit)
+        if os.path.isdir(snapshot):
+            missing = missing_files(snapshot)
+            if _modules_unknown(folder, commit):
+                missing = ["modules.json", *missing]
+            yield Located(snapshot, "hub cache", commit, tuple(missing))
+
+
+def _wanted_revisions(spec: ModelSpec) -> list[str]:
+    if spec.revision:
+        return [spec.revision]
+    known = known_model(spec.source)
+    return [known.revision, "main"] if known else ["main"]
+
+
+def _read_ref(folder: str, revision: str) -> str:
+    """The commit that a branch or tag stood at when it was fetched; a commit stands for itself."""
+    try:
+        with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return revision
+
+
+def _modules_unknown(folder: str, commit: str) -> bool:
+    """Whether it is not known if the repository has a modules.json.
+
+    transformers never fetches it; guessing mean pooling for a model that says otherwise there
+    would give wrong vectors. huggingface_hub marks files that it found to be absent.
+    """
+    return not any(
+        os.path.lexists(os.path.join(folder, kind, commit, "modules.json"))
+        for kind in ("snapshots", ".no_exist")
+    )
+
+
+def _in_package(spec: ModelSpec) -> Iterator[Located]:
+    known = known_model(spec.source)
+    if known is None or known.package is None or spec.revision not in {None, known.revision}:
+        return
+    import importlib.util  # costs milliseconds, and only a model that is nowhere else needs it
+
+    package, inner = known.package
+    found = importlib.util.find_spec(package)
+    for root in (found.submodule_search_locations or []) if found else []:
+        folder = os.path.join(root, inner)
+        origin = f"package {package}"
+        yield Located(folder, origin, known.revision, tuple(missing_files(folder)))
+
+
+def _places(spec: ModelSpec, settings: Settings) -> list[str]:
+    if spec.names_folder:
+        return [spec.folder]
+    known = known_model(spec.source)
+    places = [hub_folder(repository_of(spec.source, spec.kind), settings)]
+    return [*places, f"package {known.package[0]}"] if known and known.package else places

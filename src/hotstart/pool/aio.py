@@ -1,0 +1,117 @@
+"""The thin asyncio edge: waiting for a model, and running a call, without holding the loop up.
+
+Objects bound to an event loop are made where they are awaited, so any number of loops, and threads
+beside them, may use one instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import itertools
+import os
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from hotstart.errors import NotReady
+from hotstart.pool.instance import Instance
+from hotstart.system import available_cores
+
+T = TypeVar("T")
+
+_WAITING = 32  # calls at a time that wait for other machines
+
+
+async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
+    """Return when the model of `instance` is ready, having had it loaded if need be.
+
+    Being cancelled, or giving up, harms neither the load nor anybody else who waits.
+
+    Raises:
+        NotReady: not within `timeout` seconds.
+        HotstartError: the load failed.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not instance.wait(0):
+        loop = asyncio.get_running_loop()
+        settled = loop.create_future()
+        instance.when_settled(functools.partial(_wake, loop, settled))
+        left = None if deadline is None else deadline - time.monotonic()
+        try:
+            await asyncio.wait_for(settled, left)
+        except asyncio.TimeoutError:
+            raise instance.not_ready() from None
+
+
+async def ready_within(instance: Instance[Any], timeout: float | None) -> bool:
+    """Do what `until_ready` does; return whether it was in time, in place of NotReady."""
+    try:
+        await until_ready(instance, timeout)
+    except NotReady:
+        return False
+    return True
+
+
+async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False) -> T:
+    """Return what `call` returns, computed by a worker thread.
+
+    Args:
+        call: called with `arguments`.
+        arguments: its own.
+        waits: whether it waits for another machine rather than computes.
+    """
+    loop = asyncio.get_running_loop()
+    work = functools.partial(contextvars.copy_context().run, call, *arguments)
+    return await loop.run_in_executor(_workers(os.getpid(), waits), work)
+
+
+def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> None:
+    """Have a worker thread call `call`, which tells those who wait for it itself."""
+    _workers(os.getpid(), waits).submit(contextvars.copy_context().run, call, *arguments)
+
+
+async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> bool:
+    """Return whether all of `futures` end within `timeout` seconds; one wake-up for all of them.
+
+    Being cancelled, or giving up, cancels none of them.
+    """
+    loop = asyncio.get_running_loop()
+    settled = loop.create_future()
+    left = itertools.count(len(futures) - 1, -1)  # next() is one step, whichever thread takes it
+
+    def one_less(_: Future[Any]) -> None:
+        if next(left) == 0:
+            _wake(loop, settled)
+
+    for future in futures:
+        future.add_done_callback(one_less)
+    if futures:
+        try:
+            await asyncio.wait_for(settled, timeout)
+        except asyncio.TimeoutError:
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=2)
+def _workers(process: int, waits: bool) -> ThreadPoolExecutor:
+    """The workers of this process: a fork leaves the parent's behind.
+
+    To compute, more than there are cores would only contend.
+    """
+    number = _WAITING if waits else available_cores() + 1
+    return ThreadPoolExecutor(number, thread_name_prefix="hotstart-encode")
+
+
+def _wake(loop: asyncio.AbstractEventLoop, settled: asyncio.Future[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(_finish, settled)
+
+
+def _finish(settled: asyncio.Future[None]) -> None:
+    if not settled.done():
+        settled.set_result(None)

@@ -1,0 +1,196 @@
+"""A model as its face needs it: what is known of it, and the vectors it makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from hotstart.deadline import Deadline
+from hotstart.engines import entry_of
+from hotstart.errors import StillComputing
+from hotstart.models.facts import Facts
+from hotstart.models.spec import ModelSpec
+from hotstart.pool.foresight import card_of, foresee, foresee_card
+from hotstart.pool.instance import Instance
+from hotstart.pool.loader import LoadedModel, prepare_artifact
+from hotstart.progress import Advance
+from hotstart.tracing import span
+from hotstart.types import Asked, Card, Made
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hotstart.telemetry import Figure
+
+T = TypeVar("T")
+
+WINDOW = 1024
+"""Texts that are tokenised and sorted by length together."""
+
+
+class Model:
+    """The model of `spec`, held by `instance`; loaded when there is no other way to tell."""
+
+    def __init__(self, spec: ModelSpec, instance: Instance[LoadedModel]) -> None:
+        self._spec = spec
+        self._instance = instance
+        self._last: Card | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its calls wait for another machine: those run side by side, not together."""
+        return entry_of(self._spec.engine).waits
+
+    def facts(self) -> Facts:
+        """Return its dimension and its limit, without loading it where that can be."""
+        foreseen = foresee(self._spec)
+        if foreseen is not None:
+            return foreseen
+        with self._instance.lease() as model:  # its engine alone can tell
+            return Facts(model.card.truncate_dim or model.engine.dimension, sys.maxsize)
+
+    def known_card(self) -> Card | None:
+        """Return what calls need to know: of the loaded model, else of the one that was loaded
+        last, else what can be told without loading it. Never waits."""
+        model = self._instance.peek()
+        if model is not None:
+            self._last = model.card
+        elif self._last is None:
+            self._last = foresee_card(self._spec)
+        return self._last
+
+    def card(self, timeout: float | None = None) -> Card:
+        """Return what calls need to know, having the model loaded if need be.
+
+        Raises:
+            NotReady: not within `timeout` seconds.
+            HotstartError: the load failed.
+        """
+        known = self.known_card()
+        if known is not None:
+            return known
+        with self._instance.lease(timeout, texts=0) as model:
+            return model.card
+
+    def fingerprint(self) -> str:
+        """Return the identity of its vector space, having it prepared or loaded if need be."""
+        if entry_of(self._spec.engine).opened_from == "artifact":
+            return card_of(prepare_artifact(self._spec)).fingerprint
+        return self.card().fingerprint
+
+    def embed(
+        self,
+        count: int,
+        texts: Callable[[Card], Sequence[Asked]],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        advance: Advance | None = None,
+    ) -> Made:
+        """Return the vectors of `count` texts, float32 (count, dimension), and whose they are.
+
+        Args:
+            count: how many; what decides whether a faster engine pays.
+            texts: gives them, knowing the model: its prompts are put before them. Of a reranker,
+                pairs of texts, whose vectors are its logits.
+            batch_size: the most run together; None for what a token budget allows.
+            timeout: seconds to wait for the model, and for an engine that asks another machine.
+            advance: hears of every few that are done.
+
+        Raises:
+            NotReady: the model was not ready in time; its load goes on.
+            HotstartError: the load failed, or the engine did.
+        """
+        import numpy as np
+
+        deadline = Deadline(timeout)
+        with (
+            span("embed", model=self._spec.source, engine=self._spec.engine, texts=count),
+            self._instance.lease(timeout, count) as model,
+        ):
+            self._last = model.card
+            prompted = texts(model.card)
+            parts: list[NDArray[np.float32]] = []
+            for start in range(0, count, WINDOW):
+                window = prompted[start : start + WINDOW]
+                parts.append(model.engine.embed(window, batch_size, deadline.left))
+                if advance:
+                    advance(len(window))
+            if not parts:
+                parts.append(np.empty((0, model.engine.dimension), np.float32))
+            return Made(parts[0] if len(parts) == 1 else np.concatenate(parts), model.card)
+
+    def submit(
+        self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]
+    ) -> Future[Made]:
+        """Have the vectors of `inputs`, one at least, made together with those of other calls.
+
+        Args:
+            asked: gives them as the model is to see them, as the `texts` of `embed`.
+            inputs: as they came.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        from hotstart.pool.batching import lanes_of  # a single thread needs none
+
+        return lanes_of(self._instance).submit(asked, inputs)
+
+    async def together(
+        self,
+        asked: Callable[[Card], Sequence[Asked]],
+        inputs: Sequence[Asked],
+        timeout: float | None = None,
+    ) -> Made:
+        """Do what `submit` does once the model is ready, and await the vectors.
+
+        With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
+
+        Raises:
+            NotReady: the model was not ready in time; its load goes on.
+            StillComputing: nor were the vectors; they are not computed any more.
+            Overloaded: too much waits already.
+        """
+        from hotstart.pool.aio import all_done, until_ready  # who awaits has asyncio
+
+        deadline, count = Deadline(timeout), len(inputs)
+        await until_ready(self._instance, timeout)
+        with span("embed", model=self._spec.source, engine=self._spec.engine, texts=count):
+            made = self.submit(asked, inputs)
+            try:
+                if not await all_done([made], deadline.left if timeout else None):
+                    raise StillComputing(count, after=timeout, kept=False)
+                self._last = made.result().card
+                return made.result()
+            finally:
+                made.cancel()  # where it is not done nobody waits for it any more
+
+    async def apart(self, call: Callable[[float | None], T], timeout: float | None = None) -> T:
+        """Return what `call` returns, a worker thread's, given the seconds that are left once the
+        model is ready."""
+        from hotstart.pool.aio import in_thread, until_ready
+
+        deadline = Deadline(timeout)
+        await until_ready(self._instance, timeout)
+        return await in_thread(call, deadline.left, waits=self.waits)
+
+    def count(self, texts: Sequence[str], timeout: float | None = None) -> int | None:
+        """Return how many tokens `texts` are to the model, None where it cannot tell.
+
+        Raises:
+            HotstartError: as `embed`.
+        """
+        with self._instance.lease(timeout, texts=0) as model:
+            counts = model.engine.count(texts)
+            return None if counts is None else sum(counts)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what its engine counts, if it is loaded, and its lanes."""
+        model = self._instance.peek()
+        if model is not None:
+            yield from model.engine.figures()
+        from hotstart.pool.batching import lanes_of  # a single thread needs none
+
+        yield from lanes_of(self._instance).figures()

@@ -1,0 +1,110 @@
+"""Room in memory for what is to be loaded: idle models make way, within a budget and the machine.
+
+The policy stands in `pressure`; this carries it out, for one load at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from hotstart.errors import InsufficientMemory
+from hotstart.pool.pressure import Resident, victims
+from hotstart.system import MemoryLeft, memory_left
+
+logger = logging.getLogger(__name__)
+
+SCARCE = 200_000_000
+"""Bytes left, below which idle models go, where the kernel does not tell of a shortage itself."""
+
+BUDGET = "the budget of its registry"
+
+
+class Room:
+    """What the models of one pool may take.
+
+    Args:
+        residents: tells what is loaded.
+        crowded: tells at once whether there may be more than one model.
+        unload: unloads a model if it is idle, for the reason given; returns whether it did.
+        budget: bytes for all of them; None for what the machine, or the cgroup, has left.
+        left: tells what that is.
+    """
+
+    def __init__(
+        self,
+        residents: Callable[[], list[Resident]],
+        crowded: Callable[[], bool],
+        unload: Callable[[Hashable, str], bool],
+        budget: int | None = None,
+        left: Callable[[], MemoryLeft] = memory_left,
+    ) -> None:
+        self.budget = budget
+        self._residents, self._crowded = residents, crowded
+        self._unload = unload
+        self._left = left
+        self._looked = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child must."""
+        self._turn = threading.Lock()
+        self._promised = 0
+
+    @contextmanager
+    def taken(self, name: str, size: Callable[[], int]) -> Iterator[None]:
+        """Make room for the bytes of a model and keep them for it while it is loaded.
+
+        `size` is asked only where something could make way, or a budget be exceeded.
+
+        Raises:
+            InsufficientMemory: there is not as much, though every idle model made way.
+        """
+        wanted = size() if self.budget is not None or self._crowded() else 0
+        with self._turn:
+            self._make(name, wanted)
+            self._promised += wanted
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._promised -= wanted
+
+    def look(self) -> None:
+        """Unload idle models where less than SCARCE is left; looks at most once a second."""
+        now = time.monotonic()
+        if now - self._looked < 1.0:
+            return
+        self._looked = now
+        left = self._left()
+        if left.bytes < SCARCE:
+            self.relieve(SCARCE - left.bytes, f"{left.limit} leaves {left.bytes / 1e6:.0f} MB")
+
+    def relieve(self, wanted: int, why: str) -> int:
+        """Unload idle models of `wanted` bytes, because of `why`; return how many went."""
+        chosen = victims(self._residents(), wanted)
+        gone = [resident for resident in chosen if self._unload(resident.key, why)]
+        for resident in gone:
+            logger.info("Unloaded %s (%d bytes): %s", resident.key, resident.bytes, why)
+        return len(gone)
+
+    def _make(self, name: str, size: int) -> None:
+        missing = size - self._free().bytes if size else 0
+        if missing > 0:
+            self.relieve(missing, f"{name} needed the memory")
+            free = self._free()
+            if free.bytes < size:
+                raise InsufficientMemory(
+                    name, needed=size, available=max(0, free.bytes), limit=free.limit
+                )
+
+    def _free(self) -> MemoryLeft:
+        left = self._left()
+        free = [MemoryLeft(left.bytes - self._promised, left.limit)]
+        if self.budget is not None:
+            held = sum(resident.bytes for resident in self._residents())
+            free.append(MemoryLeft(self.budget - held - self._promised, BUDGET))
+        return min(free)

@@ -1,0 +1,1 @@
+"""From a model folder to an artifact that an engine opens."""

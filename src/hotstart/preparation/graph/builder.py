@@ -1,0 +1,128 @@
+"""An ONNX graph in the making: nodes, constants, and weights that stay where they lie.
+
+The only file that imports `onnx`. Operators are those of ONNX opset 17 and, for the fused ones, of
+ONNX Runtime's domain `com.microsoft`
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hotstart._lazy import require
+from hotstart.errors import ModelDamaged
+from hotstart.safetensors import Tensor
+
+OPSET = 17
+FUSED = "com.microsoft"
+OUTPUT = "embedding"
+_ELEMENTS = {"F32": "FLOAT", "U8": "UINT8"}
+_IR_VERSION = 8  # read by every ONNX Runtime the project accepts
+
+
+class GraphBuilder:
+    """Collects a graph for the artifact folder `folder`; `build` gives the serialised model.
+
+    Methods that add a node return the name of its first output, so that calls nest as the
+    computation does.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._onnx = require("onnx")
+        self._folder = folder
+        self._nodes: list[Any] = []
+        self._initializers: dict[str, Any] = {}
+        self._shown: dict[str, tuple[str, int]] = {}
+
+    def node(
+        self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
+    ) -> str:
+        """Add `operator` of ONNX, or of `domain`; an empty input name leaves that input out."""
+        name = f"{operator}_{len(self._nodes)}"
+        names = [name] + [f"{name}_{n}" for n in range(1, outputs)]
+        self._nodes.append(
+            self._onnx.helper.make_node(operator, list(inputs), names, domain=domain, **attributes)
+        )
+        return name
+
+    def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add one of ONNX Runtime's fused operators."""
+        return self.node(operator, *inputs, domain=FUSED, **attributes)
+
+    def cast(self, value: str, dtype: str) -> str:
+        """Convert `value` to the element type `dtype` (`FLOAT`, `INT32`, `INT64`, `BOOL`)."""
+        return self.node("Cast", value, to=getattr(self._onnx.TensorProto, dtype))
+
+    def constant(self, values: Sequence[int] | Sequence[float] | int | float, dtype: str) -> str:
+        """Return the name of a small constant kept in the graph itself; equal ones are shared."""
+        dims = [len(values)] if isinstance(values, Sequence) else []
+        flat = list(values) if isinstance(values, Sequence) else [values]
+        name = f"{dtype}_{'x'.join(map(str, flat[:4]))}_{len(flat)}_{len(dims)}"
+        if name not in self._initializers:
+            element = getattr(self._onnx.TensorProto, dtype)
+            self._initializers[name] = self._onnx.helper.make_tensor(name, element, dims, flat)
+        return name
+
+    def weight(self, tensor: Tensor) -> str:
+        """Return the name of a weight that stays in its file, F32 or U8."""
+        location = os.path.relpath(tensor.path, self._folder)
+        name = f"{location}:{tensor.offset}"
+        if name not in self._initializers:
+            proto = self._onnx.TensorProto()
+            element = _ELEMENTS[tensor.dtype]
+            proto.name, proto.data_type = name, getattr(self._onnx.TensorProto, element)
+            proto.dims.extend(tensor.shape)
+            proto.data_location = self._onnx.TensorProto.EXTERNAL
+            place = {"location": location, "offset": tensor.offset, "length": tensor.length}
+            for key, value in place.items():
+                proto.external_data.add(key=key, value=str(value))
+            self._initializers[name] = proto
+        return name
+
+    def show(self, name: str, value: str, size: int) -> None:
+        """Make `value`, float32 (size,), an output of the model called `name`."""
+        self._shown[name] = value, size
+
+    def build(self, inputs: Mapping[str, tuple[str, int]], output: str, dimension: int) -> bytes:
+        """Return the serialised model.
+
+        Args:
+            inputs: element type and rank of each; the leading axes are batch and tokens.
+            output: the node whose value is the result, float32 (batch, dimension).
+        """
+        helper, types = self._onnx.helper, self._onnx.TensorProto
+        axes = ["batch", "tokens", None]
+        results = {OUTPUT: output} | {name: value for name, (value, _) in self._shown.items()}
+        graph = helper.make_graph(
+            [
+                *self._nodes,
+                *(helper.make_node("Identity", [value], [name]) for name, value in results.items()),
+            ],
+            "hotstart",
+            [
+                helper.make_tensor_value_info(name, getattr(types, dtype), axes[:rank])
+                for name, (dtype, rank) in inputs.items()
+            ],
+            [
+                helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["batch", dimension]),
+                *(
+                    helper.make_tensor_value_info(name, types.FLOAT, [size])
+                    for name, (_, size) in self._shown.items()
+                ),
+            ],
+            initializer=list(self._initializers.values()),
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        return bytes(model.SerializeToString())
+
+
+def output_names(path: str) -> list[str]:
+    """Return the outputs of the ONNX file at `path`; ModelDamaged where it is none."""
+    onnx = require("onnx")
+    try:
+        return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise ModelDamaged(path, reason=f"not an ONNX file ({error})") from error

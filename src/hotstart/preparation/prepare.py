@@ -1,0 +1,201 @@
+"""Building an artifact: from a model folder to graph, weights, tokenizer and record.
+
+Everything is written in a folder beside and renamed into place as the last step. The caller holds
+the artifact's lock.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Mapping
+
+from hotstart.config import Settings
+from hotstart.errors import ModelDamaged, ModelError
+from hotstart.files import beside
+from hotstart.folders import place_folder, remove_leftovers
+from hotstart.models.artifacts import Artifact
+from hotstart.models.catalog import known_model
+from hotstart.models.description import Description, describe
+from hotstart.models.fingerprint import fingerprint
+from hotstart.models.integrity import record_file, sha256
+from hotstart.models.locate import Located, locate
+from hotstart.models.measuring import measured, observed
+from hotstart.models.metadata import FileRecord, Metadata, write_metadata
+from hotstart.models.names import artifact_engine, artifact_folder
+from hotstart.models.spec import ModelSpec
+from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
+from hotstart.models.trials import Trials
+from hotstart.preparation.variant import SCHEMES, Written, check_precision, write_variant
+from hotstart.preparation.weights import weight_files
+from hotstart.types import Progress
+
+_TOKENIZER = (TOKENIZER, WORDPIECE)
+_MAKERS = ("hotstart", "onnx", "numpy")
+
+
+def build(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+    trials: Trials | None = None,
+) -> Artifact:
+    """Build the artifact of `spec`, replacing the one that is there.
+
+    Args:
+        spec: what is built.
+        settings: says where to.
+        on_progress: hears what is being done.
+        trials: run an artifact below float32, and one of float32 beside it. Without them nothing
+            is known of such an artifact: it is further off, and cannot pass for float32's.
+
+    Raises:
+        InvalidInput: the model cannot be had at that precision.
+        ModelError: the model cannot be found, read or run, as its subclasses say.
+    """
+    report = on_progress or _unheard
+    report("locating", 0.0)
+    located = _locate(spec, settings, report)
+    model = describe(located.folder, spec.source, spec.kind)
+    folder = artifact_folder(spec, settings)
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    remove_leftovers(folder)
+    staged = beside(folder)
+    os.mkdir(staged)
+    try:
+        metadata = _fill(staged, spec, located, model, report, trials)
+        report("placing", 0.9)
+        place_folder(staged, folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    report("prepared", 1.0)
+    return Artifact(folder, metadata)
+
+
+def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> Located:
+    try:
+        return locate(spec, settings)
+    except ModelError:
+        if not spec.allow_download:
+            raise
+    from hotstart.models.hub import fetch  # only what may use the network imports what does
+
+    report("downloading", 0.0)
+    fetch(spec, settings)
+    return locate(spec, settings)
+
+
+def _fill(
+    staged: str,
+    spec: ModelSpec,
+    located: Located,
+    model: Description,
+    report: Progress,
+    trials: Trials | None,
+) -> Metadata:
+    """Write every file of the artifact into `staged`, its record last."""
+    check_precision(model, spec.precision)
+    on_trial = trials if spec.precision != "float32" else None
+    ranges = None
+    if on_trial:
+        report("observing", 0.0)
+        ranges = observed(model, staged, on_trial)
+    report("weights", 0.1)
+    written = write_variant(model, staged, spec.precision, ranges)
+    report("checksums", 0.5)
+    records = {name: record_file(os.path.join(staged, name)) for name in _files(staged)}
+    hashes = _original_hashes(model, staged, records)
+    _expect_published(spec, located, model, hashes)
+    metadata = _describe(spec, located, model, written, records, hashes)
+    if on_trial:
+        report("measuring", 0.7)
+        float32 = fingerprint(model, hashes, SCHEMES["float32"])
+        metadata = measured(metadata, staged, model, on_trial, float32)
+    write_metadata(staged, metadata)
+    return metadata
+
+
+def _describe(
+    spec: ModelSpec,
+    located: Located,
+    model: Description,
+    written: Written,
+    records: dict[str, FileRecord],
+    hashes: Mapping[str, str],
+) -> Metadata:
+    made = {*_TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
+    return Metadata(
+        source=spec.source,
+        origin=located.origin,
+        original_folder=model.folder,
+        revision=located.revision,
+        engine=artifact_engine(spec),
+        precision=spec.precision,
+        dimension=model.dimension,
+        max_seq_length=model.max_seq_length,
+        parameters=written.parameters,
+        weights_bytes=sum(records[name].bytes for name in records.keys() - made),
+        pad_token_id=model.pad_token_id,
+        truncate_dim=model.truncate_dim,
+        prompts=model.prompts,
+        default_prompt_name=model.default_prompt_name,
+        fingerprint=fingerprint(model, hashes, SCHEMES[spec.precision]),
+        graphs=written.graphs,
+        files=records,
+        original_files=_originals(model, hashes),
+        classifier=model.classifier,
+        made_by={name: importlib.metadata.version(name) for name in _MAKERS},
+        made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _files(staged: str) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), staged)
+        for folder, _, names in os.walk(staged)
+        for name in names
+    )
+
+
+def _original_hashes(
+    model: Description, staged: str, records: Mapping[str, FileRecord]
+) -> dict[str, str]:
+    """SHA-256 of the original weights and tokenizer by name; a linked file is not read again."""
+    hashes = {}
+    for name in [*weight_files(model), TOKENIZER]:
+        original = os.path.join(model.folder, name)
+        linked = name in records and os.path.samefile(original, os.path.join(staged, name))
+        hashes[name] = records[name].sha256 if linked else sha256(original)
+    return hashes
+
+
+def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    names = [*hashes, "config.json", "modules.json"]
+    originals = {}
+    for name in names:
+        path = os.path.realpath(os.path.join(model.folder, name))
+        if os.path.isfile(path):
+            status = os.stat(path)
+            originals[path] = (status.st_size, status.st_mtime_ns)
+    return originals
+
+
+def _expect_published(
+    spec: ModelSpec, located: Located, model: Description, hashes: Mapping[str, str]
+) -> None:
+    """Refuse weights that call themselves the catalog's pinned commit and are not."""
+    known = known_model(spec.source)
+    if known and located.revision == known.revision:
+        for name in model.weights:
+            if hashes[name] != known.weights_sha256:
+                raise ModelDamaged(
+                    os.path.join(model.folder, name),
+                    reason=f"SHA-256 {hashes[name]}, published is {known.weights_sha256}",
+                )
+
+
+def _unheard(stage: str, fraction: float) -> None:
+    """Progress nobody asked for."""

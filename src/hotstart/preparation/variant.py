@@ -1,0 +1,98 @@
+"""The files of one variant of a model that an engine reads: graph, weights, tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from hotstart.errors import InvalidInput
+from hotstart.models.description import Description
+from hotstart.models.floats import FLOATS
+from hotstart.models.tokenizer import write_tokenizer
+from hotstart.preparation.graph.builder import GraphBuilder
+from hotstart.preparation.graph.files import write_graphs
+from hotstart.preparation.graph.weights import SCHEME, Linked, Observed, Quantized, Weights
+from hotstart.preparation.weights import place_weights, read_weights
+from hotstart.safetensors import ITEM_BYTES, Tensor
+from hotstart.types import Graphs
+
+if TYPE_CHECKING:
+    from hotstart.preparation.graph.weights import Ranges
+
+SCHEMES = {"float32": "float32", "int8": SCHEME}
+"""What a fingerprint says of each precision."""
+
+
+class Written(NamedTuple):
+    """A variant's graphs, and how many weights the model has."""
+
+    graphs: Graphs
+    parameters: int
+
+
+def check_precision(model: Description, precision: str) -> None:
+    """Raise InvalidInput for a model that comes as an ONNX file, whose weights stay as they are."""
+    if precision != "float32" and model.shipped_graph is not None:
+        raise InvalidInput(
+            "precision",
+            got=precision,
+            expected=f"float32: {model.folder} has no safetensors, and its ONNX file is used as is",
+        )
+
+
+def write_variant(
+    model: Description, folder: str, precision: str, ranges: Ranges | None = None
+) -> Written:
+    """Write all that an engine reads of `model` at `precision` into `folder`.
+
+    Args:
+        model: what is written.
+        folder: where to.
+        precision: a key of SCHEMES.
+        ranges: what the linear layers are given, as `write_observed` shows it; with it the same
+            model is closer to float32 in 8 bits.
+
+    Raises:
+        ModelError: its weights cannot be read, or no graph can be built over them.
+    """
+    if precision == "int8":
+        eight_bits = partial(Quantized, folder=folder, ranges=ranges or {})
+        return _write(model, folder, read_weights(model), eight_bits)
+    return _write(model, folder, place_weights(model, folder), Linked)
+
+
+def write_observed(model: Description, folder: str) -> Written:
+    """Write `model` in float32 with further outputs: of each linear layer whose weights 8 bits can
+    hold, the greatest absolute value of each input, under the layer's name.
+
+    Raises:
+        ModelError: as for `write_variant`.
+    """
+    return _write(model, folder, place_weights(model, folder), Observed)
+
+
+def _write(
+    model: Description,
+    folder: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    weights: Callable[[GraphBuilder], Weights],
+) -> Written:
+    graphs = write_graphs(model, folder, tensors, weights)
+    write_tokenizer(
+        model.folder,
+        folder,
+        normalizer=model.normalizer,
+        lowercase=model.lowercase,
+        max_seq_length=model.max_seq_length,
+    )
+    return Written(graphs, _parameters(tensors))
+
+
+def _parameters(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:
+    return sum(
+        tensor.length // ITEM_BYTES[tensor.dtype]
+        for group in tensors.values()
+        for tensor in group.values()
+        if tensor.dtype in FLOATS
+    )

@@ -1,0 +1,136 @@
+"""A model's weights in an artifact folder: linked where they can be, converted where not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Mapping
+
+from hotstart.errors import UnsupportedModel
+from hotstart.models.description import SINGLE_WEIGHTS, Description
+from hotstart.models.floats import FLOATS, read_floats
+from hotstart.models.modules import DenseLayer
+from hotstart.safetensors import Tensor, read_header
+
+_CONVERTED = {"F16", "BF16"}
+_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids; the graph needs none
+
+
+def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor]]:
+    """Place every weights file of `model` in `folder` and return its tensors, all float32.
+
+    The encoder's tensors are under "", a Dense layer's under its module's path.
+    """
+    for name in _shipped_files(model):
+        place_file(model.folder, name, folder)
+    return _collect(model, lambda name: _place(model, name, folder))
+
+
+def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of `model` as they lie in its own folder, their types those of FLOATS.
+
+    They are grouped as by `place_weights`.
+    """
+    return _collect(model, lambda name: _read(model, name))
+
+
+def weight_files(model: Description) -> list[str]:
+    """Return the files of the model's folder that hold its weights, and a graph it ships."""
+    return [*model.weights, *_dense_files(model).values(), *_shipped_files(model)]
+
+
+def _collect(
+    model: Description, tensors_of: Callable[[str], dict[str, Tensor]]
+) -> dict[str, dict[str, Tensor]]:
+    collected: dict[str, dict[str, Tensor]] = {"": {}}
+    for name in model.weights:
+        collected[""].update(tensors_of(name))
+    for path, name in _dense_files(model).items():
+        collected[path] = tensors_of(name)
+    return collected
+
+
+def _dense_files(model: Description) -> dict[str, str]:
+    """The weights file of each Dense layer, by the layer's path."""
+    layers = [step for step in model.head if isinstance(step, DenseLayer)]
+    return {layer.path: f"{layer.path}/{SINGLE_WEIGHTS}" for layer in layers}
+
+
+def _shipped_files(model: Description) -> list[str]:
+    if model.shipped_graph is None:
+        return []
+    return [model.shipped_graph, *_external_data(model.folder, model.shipped_graph)]
+
+
+def place_file(source: str, name: str, folder: str) -> str:
+    """Hard-link `source`/`name` into `folder`, or copy it, and return the new path.
+
+    The link is made to the resolved file: ONNX Runtime refuses weights that a symbolic link leads
+    to outside the model's folder, and a Hugging Face cache is made of such links.
+    """
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    original = os.path.realpath(os.path.join(source, name))
+    try:
+        os.link(original, path)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(original, path)
+    return path
+
+
+def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
+    tensors = _read(model, name)
+    if any(tensor.dtype in _CONVERTED for tensor in tensors.values()):
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _convert(tensors, path)
+    else:
+        path = place_file(model.folder, name, folder)
+    return {key: t for key, t in read_header(path).items() if t.dtype == "F32"}
+
+
+def _read(model: Description, name: str) -> dict[str, Tensor]:
+    """The tensors of one of the model's files as they lie there, those of numbers alone."""
+    tensors = read_header(os.path.join(model.folder, name))
+    dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
+    if not dtypes <= set(FLOATS):
+        raise UnsupportedModel(
+            model.folder,
+            feature="weights of type",
+            got=sorted(dtypes),
+            supported=FLOATS,
+        )
+    return {key: t for key, t in tensors.items() if t.dtype in FLOATS}
+
+
+def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
+    """Write `tensors` as a float32 safetensors file, one at a time."""
+    header, offset = {}, 0
+    for name, tensor in tensors.items():
+        length = 4
+        for n in tensor.shape:
+            length *= n
+        header[name] = {
+            "dtype": "F32",
+            "shape": tensor.shape,
+            "data_offsets": [offset, offset + length],
+        }
+        offset += length
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)  # the format's alignment of the first tensor
+    with open(path, "xb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        for tensor in tensors.values():
+            file.write(read_floats(tensor).tobytes())
+
+
+def _external_data(folder: str, graph: str) -> list[str]:
+    """Files beside a shipped graph that hold its weights (model.onnx_data, model.onnx.data)."""
+    home, name = os.path.split(graph)
+    return [
+        f"{home}/{entry}"
+        for entry in sorted(os.listdir(os.path.join(folder, home)))
+        if entry.startswith(name) and entry != name
+    ]

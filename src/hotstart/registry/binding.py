@@ -1,0 +1,199 @@
+"""From a model's configuration to an instance in the pool, and to what callers get of it.
+
+An embedding model is handed out as an `Embedder`, a reranker as a `Reranker`: faces that stand on
+the instance. Of every other kind callers get the object itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hotstart.kinds import kind_named
+from hotstart.kinds.base import Kind, Material
+from hotstart.kinds.sizes import bytes_on_disk
+from hotstart.pool.instance import Instance
+from hotstart.pool.pool import Pool
+from hotstart.pool.recipe import Limits, Recipe, recipe_of
+from hotstart.registry.checking import CheckLoaded, check_answers, check_scores, check_vectors
+from hotstart.registry.config import ModelConfig
+from hotstart.system import return_freed_memory
+from hotstart.types import Progress, Stage
+
+if TYPE_CHECKING:
+    from hotstart.pool.loader import LoadedModel
+
+Ask = Callable[[Any, Any, "float | None"], Any]
+AsyncAsk = Callable[[Any, Any, "float | None"], Awaitable[Any]]
+Give = Callable[[Any], Any]
+
+
+class Opened(NamedTuple):
+    """A version's instance, and how it is used.
+
+    Attributes:
+        key: what it is called in the pool.
+        give: what callers get, of what the instance holds.
+        ask: the answer of what callers get, to inputs, within so many seconds.
+        size: about how many bytes it takes while it is loaded.
+        async_ask: the same as `ask` without holding up the event loop; None where a thread asks.
+    """
+
+    key: Hashable
+    instance: Instance[Any]
+    size: Callable[[], int]
+    give: Give
+    ask: Ask
+    async_ask: AsyncAsk | None = None
+
+
+class Holding:
+    """An object that is loaded. Once closed it is held here no more: callers may still have it."""
+
+    __slots__ = ("model",)
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def close(self) -> None:
+        """Let go of it, and give back what memory that frees."""
+        self.model = None
+        return_freed_memory()
+
+
+def open_version(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+    """Return the version `label` of a configured model, its instance called `key` where it is its
+    own; this loads nothing. InvalidInput for a kind that there is not, or what it cannot take."""
+    open_ = _open_face if config.kind in _FACES else _open_object
+    return open_(config, label, pool, key)
+
+
+def open_made(
+    name: str, kind: str, make: Callable[[], Any], pool: Pool, key: Hashable, *, pinned: bool
+) -> Opened:
+    """Return a model that `make` gives, as code has it and no configuration."""
+
+    def load(stage: Stage, report: Progress, beside: object) -> Holding:
+        report(stage, 0.5)
+        return Holding(make())
+
+    recipe = Recipe(name, load, Holding.close, pinned=pinned)
+    ask = functools.partial(_ask_object, kind_named(kind), Material(name, name))
+    return _opened(key, pool.hold(key, recipe), pool, _held, ask)
+
+
+def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+    kind = kind_named(config.kind)
+    source, sha256 = config.versions[label]
+    material = Material(config.name, source, sha256, config.trusted, config.options)
+    ask = functools.partial(_ask_object, kind, material)
+
+    def load(stage: Stage, report: Progress, beside: object) -> Holding:
+        holding = Holding(kind.load(material, report))
+        report("check", 0.9)
+        check_answers(
+            config.name, functools.partial(ask, holding.model, timeout=None), config.check
+        )
+        return holding
+
+    size = functools.partial(bytes_on_disk, source)
+    recipe = Recipe(config.name, load, Holding.close, size=size, pinned=config.pinned)
+    return _opened(key, pool.hold(key, recipe, _limits(config)), pool, _held, ask)
+
+
+def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+    """A model of hotstart's own, whose face stands on the instance and is made when it is ready."""
+    from hotstart.pool.specs import spec_of
+
+    face, options = _FACES[config.kind], _spec_options(config)
+    spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)
+    recipe = _checked(config, recipe_of(spec), face.check)
+    instance = pool.hold(spec, recipe, _limits(config))
+    make = functools.partial(face.make, config, spec.source, pool=pool, **options)
+    made = functools.cache(make)
+    opened = _opened(spec, instance, pool, lambda loaded: made(), face.ask)
+    return opened._replace(async_ask=face.async_ask)
+
+
+def _embedder(config: ModelConfig, source: str, **options: Any) -> Any:
+    from hotstart.embedder import Embedder
+
+    more = {name: getattr(config, name) for name in ("truncate_dim", "cache", "fallback")}
+    return Embedder(source, **more, **options)
+
+
+def _reranker(config: ModelConfig, source: str, **options: Any) -> Any:
+    from hotstart.reranker import Reranker
+
+    return Reranker(source, **options)
+
+
+def _encode(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return model.encode(inputs, timeout=timeout)
+
+
+def _score(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return model.predict(inputs, timeout=timeout)
+
+
+async def _aencode(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return await model.aencode(inputs, timeout=timeout)
+
+
+async def _ascore(model: Any, inputs: Any, timeout: float | None) -> Any:
+    return await model.apredict(inputs, timeout=timeout)
+
+
+def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask: Ask) -> Opened:
+    return Opened(key, instance, functools.partial(pool.size, key), give, ask)
+
+
+def _checked(config: ModelConfig, recipe: Recipe, check: CheckLoaded) -> Recipe:
+    """The same, whose models answer a question before they serve; a promotion's too."""
+
+    def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
+        loaded: LoadedModel = recipe.load(stage, report, beside)
+        try:
+            check(config.name, loaded.engine.embed, loaded.card, config.check)
+        except BaseException:
+            loaded.close()
+            raise
+        return loaded
+
+    return recipe._replace(load=load, pinned=config.pinned)
+
+
+def _spec_options(config: ModelConfig) -> dict[str, Any]:
+    names = ("revision", "strategy", "engine", "precision", "allow_download")
+    return {name: getattr(config, name) for name in names}
+
+
+def _limits(config: ModelConfig) -> Limits:
+    return Limits(config.load_timeout, config.keep_alive)
+
+
+def _held(holding: Holding) -> Any:
+    return holding.model
+
+
+def _ask_object(
+    kind: Kind, material: Material, model: Any, inputs: Any, timeout: float | None
+) -> Any:
+    """What a kind answers; it computes here, and takes the time it takes."""
+    return kind.predict(model, inputs, material)
+
+
+class _Face(NamedTuple):
+    """What callers get of a model of hotstart's own: how it is made, asked, and checked."""
+
+    make: Callable[..., Any]
+    ask: Ask
+    async_ask: AsyncAsk
+    check: CheckLoaded
+
+
+_FACES = {
+    "embedding": _Face(_embedder, _encode, _aencode, check_vectors),
+    "reranker": _Face(_reranker, _score, _ascore, check_scores),
+}

@@ -1,0 +1,99 @@
+"""Changes of state and steps of loads, told in order by a thread of their own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hotstart.registry.model import Entry
+from hotstart.registry.version import EntryStatus
+
+logger = logging.getLogger(__name__)
+
+
+class Change(NamedTuple):
+    """What a model became.
+
+    Attributes:
+        name: of the model.
+        version: of it that changed.
+        status: what that version is now.
+        reason: why.
+        entry: the model as a whole.
+        at: when, in seconds since the epoch.
+    """
+
+    name: str
+    version: str
+    status: EntryStatus
+    reason: str
+    entry: Entry
+    at: float
+
+
+class Step(NamedTuple):
+    """What a load is doing.
+
+    Attributes:
+        name: of the model.
+        version: of it that is loaded.
+        stage: what is being done.
+        fraction: of the load that is done, 0 to 1.
+        at: when, in seconds since the epoch.
+    """
+
+    name: str
+    version: str
+    stage: str
+    fraction: float
+    at: float
+
+
+Event = Change | Step
+
+
+class Changes:
+    """Hands on events. The thread begins with the first who listens.
+
+    A callback may call the registry, and may take its time: changes wait for it, models do not.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[type[Event], list[Callable[[Any], object]]] = {}
+        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def listen(self, what: type[Event], callback: Callable[[Any], object]) -> None:
+        """Have `callback` called with each event of that type from now on."""
+        with self._lock:
+            self._callbacks.setdefault(what, []).append(callback)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._tell, name="hotstart-changes", daemon=True
+                )
+                self._thread.start()
+
+    def note(self, event: Event) -> None:
+        """Hand on `event`; return at once."""
+        if type(event) in self._callbacks:
+            self._waiting.put(event)
+
+    def close(self) -> None:
+        """Tell what was noted, and end."""
+        thread = self._thread
+        if thread is not None:
+            self._waiting.put(None)
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _tell(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            for callback in list(self._callbacks[type(event)]):
+                try:
+                    callback(event)
+                except Exception:
+                    logger.exception("A callback failed on a change of %s", event.name)

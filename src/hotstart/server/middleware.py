@@ -1,0 +1,155 @@
+"""What stands before every route: who may ask, how large a request may be, how long it may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from hotstart.server.auth import Access, Asked, brought_key, refusal
+from hotstart.server.draining import Draining
+from hotstart.server.problems import problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_BODY_SECONDS = 30.0  # within which a request is sent whole
+_SAFE = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
+}
+"""Headers of every answer that does not set them itself."""
+
+
+class Gate:
+    """Lets a request through to `app`, or answers it.
+
+    Args:
+        app: what is behind it.
+        access: who may ask.
+        max_body: bytes of a request.
+        draining: says when the server is about to end, so that connections are not kept.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, max_body: int, draining: Draining) -> None:
+        self._app, self._access, self._max_body = app, access, max_body
+        self._draining = draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; a lifespan passes, a WebSocket does not."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        path = scope["path"]
+        with self._draining.under_way():
+            answer = _Answer(send, self._draining)
+            denied = refused(scope, self._access, path) or self._unfit(scope)
+            if denied is None and scope["method"] == "POST":
+                try:
+                    receive = await self._with_body(receive)
+                except _TooLarge:
+                    denied = self._too_large(path)
+                except asyncio.TimeoutError:
+                    denied = _late(path)
+            await (denied or self._app)(scope, receive, answer.send)
+
+    async def _with_body(self, receive: Receive) -> Receive:
+        """Read the body, bounded in bytes and in seconds; return what gives it at once."""
+        body = await asyncio.wait_for(_read(receive, self._max_body), _BODY_SECONDS)
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()  # which tells that the client has gone
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return again
+
+    def _unfit(self, scope: Scope) -> Response | None:
+        """What is said to a request that is too large by its own word, or not JSON."""
+        headers, path = _headers(scope), scope["path"]
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._max_body:
+            return self._too_large(path)
+        if scope["method"] == "POST" and not _is_json(headers):
+            return problem(
+                path, 415, "The request is not JSON", "Send it as Content-Type: application/json"
+            )
+        return None
+
+    def _too_large(self, path: str) -> Response:
+        facts = f"The request has more than the {self._max_body} bytes that are taken"
+        return problem(path, 413, facts, "Send less at a time, or raise max_body in [server]")
+
+
+def refused(scope: Scope, access: Access, path: str) -> Response | None:
+    """Return what is said to a request for `path` that may not be asked; None where it may."""
+    headers = _headers(scope)
+    asked = Asked(
+        scope["method"],
+        path,
+        _text(headers.get(b"host")),
+        _text(headers.get(b"origin")),
+        brought_key(headers.items()),
+    )
+    why = refusal(asked, access)
+    return None if why is None else problem(path, *why)
+
+
+class _TooLarge(Exception):
+    """A request that tells no length turned out too large."""
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+        if size > most:
+            raise _TooLarge
+    return b"".join(parts)
+
+
+class _Answer:
+    """An answer as it goes out, with the headers that every one has."""
+
+    def __init__(self, send: Send, draining: Draining) -> None:
+        self._send, self._draining = send, draining
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.setdefault("headers", [])
+            known = {name for name, _ in headers}
+            headers += [(name, value) for name, value in _SAFE.items() if name not in known]
+            if self._draining.begun:
+                headers.append((b"connection", b"close"))
+        await self._send(message)
+
+
+def _late(path: str) -> Response:
+    facts = f"The request was not there whole after {_BODY_SECONDS:g} s"
+    return problem(path, 408, facts, "Send it at once")
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The first of each name: a second Host is no way around the first."""
+    return dict(reversed(scope["headers"]))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _is_json(headers: dict[bytes, bytes]) -> bool:
+    """A page of another site cannot send JSON without asking first, as it can forms and texts."""
+    return headers.get(b"content-type", b"").split(b";")[0].strip().lower() == b"application/json"

@@ -1,0 +1,74 @@
+"""Probes, figures and events: how the service fares, told without waking a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import orjson
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from hotstart.pool.aio import in_thread
+from hotstart.server.exposition import CONTENT_TYPE, exposition
+from hotstart.server.routes.base import Group, Route
+from hotstart.server.status import overview
+from hotstart.system import resident_memory
+from hotstart.telemetry import Figure
+
+_STATUS = {"status": "healthy"}
+
+
+class Health(Group):
+    """`/livez`, `/readyz`, `/startupz`, `/metrics`, `/events`."""
+
+    tag = "Health"
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes."""
+        return (
+            Route("/livez", self.livez, "GET", "Whether the process lives", _STATUS),
+            Route("/readyz", self.readyz, "GET", "Whether anything can be answered", _STATUS),
+            Route("/startupz", self.startupz, "GET", "Whether it has begun to answer", _STATUS),
+            Route("/metrics", self.metrics, "GET", "Figures for Prometheus", "text/plain"),
+            Route("/events", self.events, "GET", "What happens, as it does", "text/event-stream"),
+        )
+
+    async def livez(self) -> Response:
+        """Answer 200 as long as anything is answered at all."""
+        return _told(self.service.status, True)
+
+    async def readyz(self) -> Response:
+        """Answer 200 while a model answers, or would load if asked; 503 before, and at the end."""
+        return _told(self.service.status, self.service.is_ready)
+
+    async def startupz(self) -> Response:
+        """Answer 503 until the first model answers, or all have been tried; then 200."""
+        return _told(self.service.status, self.service.has_begun)
+
+    async def metrics(self) -> Response:
+        """Answer with every count and time, in Prometheus' text format."""
+        tasks = len(asyncio.all_tasks())
+        text = await in_thread(lambda: exposition(self._figures(tasks)))
+        return Response(text, media_type=CONTENT_TYPE)
+
+    async def events(self) -> Response:
+        """Tell of changes of state, steps of loads, and the overview, as server-sent events."""
+
+        async def seen() -> bytes:
+            return orjson.dumps(await in_thread(overview, self.service))
+
+        stream = self.service.events.stream(seen, self.service.timeline.under_way)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+    def _figures(self, tasks: int) -> Iterator[Figure]:
+        yield from self.service.registry.figures()
+        yield from self.service.figures.figures()
+        memory = resident_memory()
+        yield Figure("hotstart_resident_memory_bytes", "gauge", "Of this process", memory)
+        yield Figure("hotstart_tasks", "gauge", "Tasks of the event loop", tasks)
+
+
+def _told(status: str, good: bool) -> Response:
+    code = 200 if good else 503
+    return Response(orjson.dumps({"status": status}), code, media_type="application/json")

@@ -1,0 +1,153 @@
+"""`hotstart serve`: uvicorn over the application, in one process or in several."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import socket
+import stat
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from hotstart.config import CONFIG_FILE, read_file
+from hotstart.embedder import DEFAULT_MODEL
+from hotstart.errors import InvalidInput
+from hotstart.registry.config import ModelConfig, RegistryConfig, VersionConfig, read_config
+from hotstart.registry.registry import ModelRegistry
+from hotstart.server.config import ServerConfig, read_server
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_BACKLOG = 2048
+_KEEP_ALIVE = 75  # seconds a connection is kept without a request, more than proxies keep theirs
+
+
+def read_all(path: str | None) -> tuple[RegistryConfig, ServerConfig]:
+    """Return what the file `path` says; None: ./hotstart.toml, if there is one.
+
+    Where no model is named and none is found, the default model is served.
+
+    Raises:
+        InvalidInput: the file is not there, or says what cannot be.
+    """
+    chosen = path or (CONFIG_FILE if os.path.isfile(CONFIG_FILE) else None)
+    content = {} if chosen is None else read_file(chosen)
+    home = os.path.dirname(os.path.abspath(chosen)) if chosen else "."
+    models = read_config(content, home)
+    if not models.models and models.folder is None:
+        default = ModelConfig(DEFAULT_MODEL, versions={"1": VersionConfig(DEFAULT_MODEL)})
+        models = models._replace(models={DEFAULT_MODEL: default})
+    return models, read_server(content, home)
+
+
+def serve(models: RegistryConfig, config: ServerConfig) -> int:
+    """Serve until a signal ends it; return the exit status.
+
+    Raises:
+        InvalidInput: it may not be served so, or the address is taken.
+    """
+    config = config.checked()
+    # uvicorn raises the signal anew at its end; who was told to end and did has not failed.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    ModelRegistry(models)  # what cannot be is told here, not by each worker
+    listening = _bound(config)
+    _tell(listening, config, models)
+    settings = uvicorn.Config(
+        functools.partial(application, models, config),
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        workers=config.workers,
+        access_log=False,
+        log_config=None,
+        log_level=logging.WARNING,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=max(1, round(config.drain)),
+    )
+    try:
+        if config.workers > 1:
+            _Workers(settings, sockets=[listening]).run()
+        else:
+            uvicorn.Server(settings).run([listening])
+    finally:
+        if config.uds is not None and os.path.exists(config.uds):
+            os.unlink(config.uds)
+    return 0
+
+
+class _Workers(Multiprocess):
+    """uvicorn's, which lets go of the socket when its workers are to: a connection that nobody
+    will accept is refused at once."""
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listening in self.sockets:
+            listening.close()
+
+
+def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:
+    """Return the application over a registry of its own, as each worker has one."""
+    from hotstart.server.app import create_app
+
+    return create_app(ModelRegistry(models), config)
+
+
+def _bound(config: ServerConfig) -> socket.socket:
+    """The socket that all workers listen on."""
+    try:
+        if config.uds is not None:
+            return _unix(config.uds)
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        made = socket.socket(family)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((config.host.strip("[]"), config.port))
+    except OSError as error:
+        expected = f"an address that is free ({error.strerror or error})"
+        raise InvalidInput("the address", got=_address(config), expected=expected) from error
+    made.listen(_BACKLOG)
+    made.set_inheritable(True)
+    return made
+
+
+def _unix(path: str) -> socket.socket:
+    """A socket that its owner alone may ask. One that a killed server left is taken over."""
+    made = socket.socket(socket.AF_UNIX)
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+        if made.connect_ex(path) == 0:
+            made.close()
+            raise InvalidInput("the address", got=path, expected="one on which nobody serves yet")
+        os.unlink(path)
+    before = os.umask(0o177)
+    try:
+        made.bind(path)
+    finally:
+        os.umask(before)
+    made.listen(_BACKLOG)
+    made.set_inheritable(True)
+    return made
+
+
+def _tell(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
+    told = config if config.uds else replace(config, port=listening.getsockname()[1])
+    number = len(models.models)
+    sys.stderr.write(f"hotstart serves on {_address(told)} ({number} models)\n")
+    sys.stderr.flush()
+
+
+def _address(config: ServerConfig) -> str:
+    if config.uds is not None:
+        return f"unix:{config.uds}"
+    host = f"[{config.host}]" if ":" in config.host.strip("[]") else config.host
+    return f"http://{host}:{config.port}"
