@@ -27,7 +27,7 @@ ROUND_TRIP = Figure("round_trip", "PING, for comparison", "ms", 1e3, ".3f", "sam
 _IMPORT = """\
 import numpy as np
 from hotstart.cache import open_cache
-from hotstart.cache.keys import Space"""
+from hotstart.cache.codec import Space"""
 
 _OPEN = """\
 space, kept = Space("fake", None, "f" * 32, "fake", "", "", None), open_cache({url})

@@ -35,6 +35,17 @@ def _no_load_hangs_on() -> Iterator[None]:
         fake._rehearsals.clear()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _models_end_with_their_module() -> Iterator[None]:
+    """Drop what a module loaded: a promotion in one module must not answer in the next."""
+    yield
+    pools = sys.modules.get("hotstart.pool.pool")
+    if pools is not None:
+        pool = pools.default_pool()
+        for resident in pool.residents():
+            pool.drop(resident.key)
+
+
 @pytest.fixture
 def settings() -> Settings:
     """Settings of the run's own machine."""

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hotstart.circuit import Circuit
+from hotstart.concurrency import Circuit
 
 THRESHOLD, COOLDOWN, LONGEST = 3, 2.0, 9.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Deadline
 
 
 def test_it_runs_down_to_nothing_and_stays_there() -> None:

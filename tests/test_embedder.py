@@ -162,7 +162,7 @@ def test_the_catalog_tells_the_truth(embedder: Embedder) -> None:
     with embedder._instance.lease() as model:
         assert model.artifact is not None
         facts = model.artifact.metadata
-    from hotstart.models.catalog import KNOWN
+    from hotstart.models.spec import KNOWN
 
     known = KNOWN["all-MiniLM-L6-v2"]
     assert (known.dimension, known.max_seq_length) == (facts.dimension, facts.max_seq_length)
@@ -237,7 +237,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
         held.wait(30)
         return load_model(*arguments)
 
-    monkeypatch.setattr("hotstart.pool.recipe.load_model", slow)
+    monkeypatch.setattr("hotstart.pool.loader.load_model", slow)
     embedder = Embedder(pool=Pool())
     with pytest.raises(NotReady, match="is loading") as caught:
         embedder.encode("a", timeout=0.05)

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
+from hotstart.cache.codec import Space
 from hotstart.cache.embedding_cache import EmbeddingCache, OtherSpace
-from hotstart.cache.keys import Space
 from hotstart.engines.fake import rehearsal
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool

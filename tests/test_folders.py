@@ -3,8 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hotstart.files import beside
-from hotstart.folders import place_folder, remove_leftovers
+from hotstart.files import beside, place_folder, remove_leftovers
 
 
 def test_a_folder_is_placed_over_another(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hotstart.locks import exclusive
+from hotstart.files import exclusive
 
 HOLD = (
-    "import sys, time; from hotstart.locks import exclusive\n"
+    "import sys, time; from hotstart.files import exclusive\n"
     "with exclusive(sys.argv[1]):\n"
     "    print('held', flush=True); time.sleep(60)"
 )

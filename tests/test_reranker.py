@@ -182,7 +182,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
         held.wait(30)
         return load_model(*arguments)
 
-    monkeypatch.setattr("hotstart.pool.recipe.load_model", slow)
+    monkeypatch.setattr("hotstart.pool.loader.load_model", slow)
     model = Reranker(folder("bert"), pool=Pool())
     with pytest.raises(NotReady, match="is loading"):
         model.predict(("a", "b"), timeout=0.05)
@@ -200,7 +200,7 @@ def test_apredict_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> 
         assert held.wait(30), "the loop stood still"
         return load_model(*arguments)
 
-    monkeypatch.setattr("hotstart.pool.recipe.load_model", slow)
+    monkeypatch.setattr("hotstart.pool.loader.load_model", slow)
 
     async def main() -> None:
         model = Reranker(folder("bert"), pool=Pool())

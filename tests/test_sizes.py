@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.sizes import bytes_of
+from hotstart.config import bytes_of
 
 
 @pytest.mark.parametrize(

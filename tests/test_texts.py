@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotstart.encoding import check_texts
 from hotstart.errors import InvalidText
-from hotstart.texts import check_texts
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hotstart._lazy import lazy_names
+from hotstart._version import __version__
 
 if TYPE_CHECKING:
     from hotstart.cache.embedding_cache import EmbeddingCache
-    from hotstart.embedder import Embedder
+    from hotstart.embedder import Embedder, get_embedding_provider, preload_embeddings
     from hotstart.errors import HotstartError
     from hotstart.errors import NotReady as ModelNotReady
-    from hotstart.provider import get_embedding_provider, preload_embeddings
     from hotstart.registry.registry import ModelRegistry
     from hotstart.reranker import Reranker
     from hotstart.search import SearchIndex
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hotstart.system import ResourceProfile
     from hotstart.types import LoadingStrategy
 
-__version__ = "0.1.0"
 __all__ = [
     "Embedder",
     "EmbeddingCache",
@@ -52,9 +51,9 @@ __getattr__ = lazy_names(
         "Reranker": "hotstart.reranker",
         "ResourceProfile": "hotstart.system",
         "SearchIndex": "hotstart.search",
-        "get_embedding_provider": "hotstart.provider",
+        "get_embedding_provider": "hotstart.embedder",
         "lifespan": "hotstart.server",
-        "preload_embeddings": "hotstart.provider",
+        "preload_embeddings": "hotstart.embedder",
         "router": "hotstart.server",
     },
 )

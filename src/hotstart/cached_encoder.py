@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotstart.cache.embedding_cache import Compute, EmbeddingCache, OtherSpace
-from hotstart.cache.flights import Abandoned
-from hotstart.cache.keys import Space
+from hotstart.cache.codec import Space
+from hotstart.cache.embedding_cache import Abandoned, Compute, EmbeddingCache, OtherSpace
 from hotstart.cache.prefetch import Ask, Prefetcher, PrefetchInfo
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Deadline
 from hotstart.encoding import Encoding
 from hotstart.engines import entry_of
 from hotstart.errors import StillComputing

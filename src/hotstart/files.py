@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hotstart._lazy import require
 
 
 def beside(path: str) -> str:
@@ -41,3 +47,60 @@ def sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def place_folder(staged: str, path: str) -> None:
+    """Move the finished folder `staged` to `path`, replacing a folder that is there.
+
+    Every file is synced first. Between the two renames of a replacement there is an instant
+    without `path`; a crash in it leaves no folder, never a half-written one.
+    """
+    for folder, _, names in os.walk(staged):
+        for name in names:
+            sync(os.path.join(folder, name))
+        sync(folder)
+    if os.path.lexists(path):
+        discarded = beside(path)
+        os.rename(path, discarded)
+        os.rename(staged, path)
+        shutil.rmtree(discarded, ignore_errors=True)
+    else:
+        os.rename(staged, path)
+    sync(os.path.dirname(path))
+
+
+def remove_leftovers(path: str) -> None:
+    """Remove what a killed writer left `beside` `path`; the caller holds the lock of `path`."""
+    folder, name = os.path.split(path)
+    for entry in os.listdir(folder):
+        if entry.startswith(f".{name}."):
+            leftover = os.path.join(folder, entry)
+            if os.path.isdir(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                remove_file(leftover)
+
+
+constructing = threading.Lock()
+"""Held while torch or transformers is imported or makes a model: two at once break one another."""
+
+
+@contextmanager
+def exclusive(path: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path` exclusively; yields whether it is held.
+
+    With `wait` false, a lock held elsewhere is not waited for: False is yielded. The kernel
+    releases the lock of a process that dies. The file itself stays.
+    """
+    filelock = require("filelock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

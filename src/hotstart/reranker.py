@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from hotstart.pool.handle import Model
+from hotstart.pool.handle import Model, Readiness
+from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
-from hotstart.pool.readiness import Readiness
-from hotstart.pool.recipe import Limits
-from hotstart.pool.specs import spec_of
 from hotstart.progress import bar
 from hotstart.scoring import Ranking, Scoring
 from hotstart.types import LoadingStrategy, Progress

@@ -10,9 +10,13 @@ import json
 import os
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import ModelDamaged
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MAX_HEADER = 100_000_000  # the bound of the reference implementation
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
@@ -57,3 +61,24 @@ def _tensor(path: str, entry: dict[str, Any], data: int, size: int) -> Tensor:
     if dtype in ITEM_BYTES and end - begin != expected:
         raise ModelDamaged(path, reason=f"{end - begin} bytes hold {dtype} of shape {shape}")
     return Tensor(path, dtype, shape, data + begin, end - begin)
+
+
+FLOATS = ("F32", "F16", "BF16")
+"""The element types read here."""
+
+
+def read_floats(tensor: Tensor, first: int = 0, count: int | None = None) -> NDArray[np.float32]:
+    """Return `count` numbers of `tensor`, by default all, from number `first` on; flat."""
+    import numpy as np
+
+    item = ITEM_BYTES[tensor.dtype]
+    if count is None:
+        count = tensor.length // item - first
+    with open(tensor.path, "rb") as file:
+        file.seek(tensor.offset + first * item)
+        raw = file.read(count * item)
+    if tensor.dtype == "F16":
+        return np.frombuffer(raw, "<f2").astype("<f4")
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
+    return np.frombuffer(raw, "<f4")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hotstart.encoding import check_pairs
 from hotstart.errors import InvalidInput
-from hotstart.texts import check_pairs
 from hotstart.types import Card, Classifier
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotstart.cache import open_cache
-from hotstart.cache.address import CacheAddress
+from hotstart.cache import CacheAddress, open_cache
 from hotstart.errors import InvalidInput
 
 

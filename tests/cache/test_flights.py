@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hotstart.cache.flights import Flights
+from hotstart.cache.embedding_cache import Flights
 
 VECTOR = np.zeros(3, np.float32)
 

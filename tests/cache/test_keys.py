@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import FAMILIES
-from hotstart.cache.keys import Space
+from hotstart.cache.codec import Space
 from hotstart.models.description import describe
-from hotstart.models.fingerprint import fingerprint
+from hotstart.preparation.variant import fingerprint
 
 SPACE = Space("model", "main", "f" * 32, "graph", "query", "query: ", 256)
 CHANGES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hotstart.cache.memory import ENTRY_BYTES, MemoryTier
+from hotstart.cache.tiered import ENTRY_BYTES, MemoryTier
 
 ROOM = 5 * (ENTRY_BYTES + 16)
 KEYS = st.sampled_from([bytes([letter]) for letter in range(12)])

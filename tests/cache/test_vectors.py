@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from cache.conftest import Opener, Place
 from hotstart.cache import open_cache
-from hotstart.cache.memory import MemoryTier
-from hotstart.cache.tiered import VectorCache
+from hotstart.cache.tiered import MemoryTier, VectorCache
 from hotstart.telemetry import Figure
 
 KEY, OTHER = b"k" * 20, b"o" * 20

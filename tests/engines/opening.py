@@ -12,13 +12,12 @@ import pytest
 from engines.remote.stand_in import StandIn
 from golden import DATA, FAMILIES
 from hotstart.config import read_settings
-from hotstart.engines import engine_class, open_engine
-from hotstart.engines.base import Engine
+from hotstart.engines import Engine, engine_class, open_engine
 from hotstart.engines.fake import FakeSettings
 from hotstart.engines.remote.address import Address
 from hotstart.engines.remote.engine import RemoteEngine
-from hotstart.models.ensure import ensure
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.loader import ensure
 from hotstart.types import Prepared, Stage
 
 STATIC = DATA / "static"

@@ -15,9 +15,9 @@ from engines.opening import openvino, prepared, skip_without_openvino
 from golden import FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
 from hotstart import Reranker
 from hotstart.engines import open_engine
+from hotstart.engines.graph import Batch
 from hotstart.engines.openvino import inference_precision
-from hotstart.engines.text import Batch
-from hotstart.locks import exclusive
+from hotstart.files import exclusive
 from hotstart.pool.pool import Pool
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
@@ -84,11 +84,11 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     weights.unlink()
     weights.write_bytes(content)
     os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    after = open_engine("openvino", moved, "full", 2, cache_folder=str(cache)).embed(TEXTS)
-    assert np.abs(after - before).max() > 1e-3
-    np.testing.assert_allclose(
-        after, open_engine("onnx", moved, "full", 2).embed(TEXTS), atol=1e-4, rtol=1e-4
-    )
+    engine = open_engine("openvino", moved, "full", 2, cache_folder=str(cache))
+    after = engine.embed(TEXTS)
+    expected = open_engine("onnx", moved, "full", 2).embed(TEXTS)
+    assert cosines(before, expected).min() < 0.99
+    assert cosines(after, expected).min() >= 0.9999 - 0.001 * (engine.precision == "bf16")  # type: ignore[attr-defined]
 
 
 def test_a_load_beside_another_does_without_the_cache(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hotstart.engines.paired import PairedEngine
+from hotstart.engines.graph import PairedEngine
 
 
 class Noted:

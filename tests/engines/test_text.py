@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.engines.text import Tokens, batches, pad
+from hotstart.engines.graph import Tokens, batches, pad
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=200)
 

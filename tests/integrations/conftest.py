@@ -13,7 +13,7 @@ from integrations.asking import Fake
 
 WITH_FRAMEWORKS = {
     *("test_chroma.py", "test_haystack.py", "test_langchain.py", "test_llamaindex.py"),
-    *("test_pipecat.py", "test_ray_serve.py"),
+    *("test_pipecat.py", "test_ray_serve.py", "test_ray_serve_slots.py"),
 }
 
 

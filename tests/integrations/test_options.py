@@ -9,11 +9,11 @@ import pytest
 
 from hotstart import Embedder, LoadingStrategy
 from hotstart.errors import InvalidInput
-from hotstart.integrations.options import WRITTEN, check_written, public_name, written
+from hotstart.integrations import WRITTEN, check_written, public_name, written
 
 ADAPTERS = {
     "langchain": "langchain_core",
-    "llamaindex": "llama_index",
+    "llama_index": "llama_index",
     "chroma": "chromadb",
     "haystack": "haystack",
 }
@@ -26,7 +26,7 @@ def test_an_adapter_without_its_framework_names_the_extra(
     code = f"import sys; sys.modules[{library!r}] = None; import hotstart.integrations.{adapter}"
     done = python("-c", code)
     assert f"MissingExtra: {library} is not installed" in done.stderr
-    assert f"pip install 'hotstart[{adapter}]'" in done.stderr
+    assert f"pip install 'hotstart[{adapter.replace('_', '')}]'" in done.stderr
 
 
 def test_secrets_permissions_and_objects_are_not_written_down() -> None:

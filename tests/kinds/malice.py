@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 
 
 class Malice:

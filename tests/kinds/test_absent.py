@@ -15,7 +15,7 @@ CODE = """
 import hashlib, sys
 from hotstart.errors import MissingExtra
 from hotstart.kinds import kind_named
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 
 class Absent:
     def find_spec(self, name, path=None, target=None):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput, UnknownVersion
-from hotstart.kinds.discovery import Found, discover, parse_stem, serving
+from hotstart.registry.config import Found, discover, parse_stem, serving
 from kinds.malice import malicious
 
 PROPHETS = '{"growth": "linear", "history": "%s", "__prophet_version": "1.5.0"}' % ("x" * 10_000)

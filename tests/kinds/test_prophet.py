@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from hotstart.errors import InvalidInput, ModelDamaged, ModelFileMissing
-from hotstart.kinds.discovery import discover
 from hotstart.kinds.prophet import load, predict
+from hotstart.registry.config import discover
 from kinds.malice import malicious, material, unheard
 
 pd = pytest.importorskip("pandas", reason="in the dev extra")
@@ -165,7 +165,7 @@ def test_it_is_quiet(saved: Path, python: Callable[..., CompletedProcess[str]]) 
     code = f"""
 import logging
 logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 from hotstart.kinds.prophet import load, predict
 material = Material("m", {str(saved.with_name("plain.json"))!r})
 predict(load(material, lambda what, fraction: None), {{"periods": 1}}, material)

@@ -49,7 +49,7 @@ import socket
 def refuse(*arguments, **options):
     raise AssertionError("the network")
 socket.socket.connect = socket.getaddrinfo = refuse
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 from hotstart.kinds.sentiment import load
 print(load(Material("m", "textblob"), lambda what, fraction: None).predict(["great"])[0].label)
 """

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hotstart.kinds.sizes import bytes_on_disk
+from hotstart.kinds.files import bytes_on_disk
 
 
 def test_bytes_on_disk(tmp_path: Path) -> None:

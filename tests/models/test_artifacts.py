@@ -19,10 +19,9 @@ from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged, ModelDamaged
 from hotstart.models.artifacts import find, list_artifacts, verify
-from hotstart.models.ensure import ensure
-from hotstart.models.names import artifact_folder
-from hotstart.models.prepare import prepare, remove
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, artifact_folder
+from hotstart.pool.loader import ensure
+from hotstart.preparation.prepare import prepare, remove
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 SPEC = ModelSpec(str(MODEL))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hotstart.errors import ModelDamaged
-from hotstart.models import blocks
-from hotstart.models.blocks import BlockFile, Blocks, quantize_rows
+from hotstart.preparation.graph import weights as blocks
+from hotstart.preparation.graph.weights import BlockFile, Blocks, quantize_rows
 from hotstart.safetensors import Tensor
 
 

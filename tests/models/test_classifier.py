@@ -14,12 +14,11 @@ from hotstart import Reranker
 from hotstart.config import Settings
 from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
 from hotstart.models.description import Description, describe
-from hotstart.models.ensure import ensure
 from hotstart.models.metadata import read_metadata
-from hotstart.models.names import artifact_folder, repository_of
-from hotstart.models.prepare import remove
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, artifact_folder, repository_of
+from hotstart.pool.loader import ensure
 from hotstart.pool.pool import Pool
+from hotstart.preparation.prepare import remove
 
 IDENTITY = "torch.nn.modules.linear.Identity"
 

@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from golden import DATA, FAMILIES, cosines, family_texts
 from hotstart.config import Settings
 from hotstart.engines import open_engine
-from hotstart.engines.observing import greatest
 from hotstart.errors import InvalidInput
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
-from hotstart.models.ensure import ensure
-from hotstart.models.measuring import PROBES, SAME_SPACE
-from hotstart.models.measuring import cosines as probe_cosines
 from hotstart.models.metadata import Measured
-from hotstart.models.names import artifact_folder
-from hotstart.models.prepare import prepare, remove
-from hotstart.models.spec import ModelSpec
-from hotstart.models.trials import Trials
+from hotstart.models.spec import ModelSpec, artifact_folder
+from hotstart.pool.loader import ensure
+from hotstart.preparation import calibrate
+from hotstart.preparation.calibrate import PROBES, SAME_SPACE, greatest
+from hotstart.preparation.calibrate import cosines as probe_cosines
+from hotstart.preparation.prepare import prepare, remove
 from hotstart.types import Prepared
 
 DEFAULT = ModelSpec("all-MiniLM-L6-v2", precision="int8")
@@ -45,7 +43,7 @@ def embed(prepared: Prepared, texts: list[str], engine: str = "onnx") -> NDArray
 
 
 def measure(prepared: Prepared, float32: Prepared) -> Measured:
-    """As the pool measures, but for what depends on the machine."""
+    """Measure cosines in this process; figures of the machine are constants."""
     found = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
     return Measured(1, 0.1, 2.0, float(found.min()), float(found.mean()))
 
@@ -54,7 +52,11 @@ def ranges(observed: Prepared) -> dict[str, NDArray[np.float32]]:
     return greatest(observed, PROBES, 2)
 
 
-TRIALS = Trials(ranges, measure)
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calibrate in this process: fresh processes are tested in tests/pool."""
+    monkeypatch.setattr(calibrate, "ranges", ranges)
+    monkeypatch.setattr(calibrate, "measure", measure)
 
 
 def far(prepared: Prepared, float32: Prepared) -> Measured:
@@ -66,7 +68,7 @@ def test_the_vectors_of_the_default_model_keep_the_promise(settings: Settings, e
     entries = json.loads((DATA / "golden" / "texts.json").read_text())
     texts = [entry["text"] * entry.get("times", 1) for entry in entries]
     golden = np.load(DATA / "golden" / "vectors.npy")
-    prepared = ensure(DEFAULT, settings, trials=TRIALS).prepared
+    prepared = ensure(DEFAULT, settings).prepared
     found = cosines(embed(prepared, texts, engine), golden)
     assert found.min() >= 0.999
     assert found.mean() >= 0.9997
@@ -100,7 +102,7 @@ def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settin
 
 
 def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
-    artifact = ensure(DEFAULT, fresh, trials=TRIALS)
+    artifact = ensure(DEFAULT, fresh)
     found = find(DEFAULT, fresh)
     assert found == artifact
     assert isinstance(artifact.metadata.measured, Measured)
@@ -112,8 +114,8 @@ def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
 
 
 def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Settings) -> None:
-    metadata = ensure(DEFAULT, fresh, trials=TRIALS).metadata
-    plain = ensure(replace(DEFAULT, precision="float32"), fresh, trials=TRIALS).metadata
+    metadata = ensure(DEFAULT, fresh).metadata
+    plain = ensure(replace(DEFAULT, precision="float32"), fresh).metadata
     assert metadata.fingerprint != plain.fingerprint
     assert metadata.same_space_as == plain.fingerprint == metadata.vector_space
     assert (plain.measured, plain.same_space_as, plain.vector_space) == (
@@ -123,35 +125,41 @@ def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Set
     )
 
 
-@pytest.mark.parametrize("trials", [None, TRIALS._replace(measure=far)])
-def test_unmeasured_or_too_far_it_does_not_pass_for_float32(
-    fresh: Settings, trials: Trials | None
+def test_vectors_too_far_from_float32_keep_a_space_of_their_own(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metadata = ensure(TINY, fresh, trials=trials).metadata
+    monkeypatch.setattr(calibrate, "measure", far)
+    metadata = ensure(TINY, fresh).metadata
     assert metadata.same_space_as is None
     assert metadata.vector_space == metadata.fingerprint
 
 
-def test_the_float32_form_it_is_measured_against_is_the_model_itself(fresh: Settings) -> None:
+def test_the_float32_form_it_is_measured_against_is_the_model_itself(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
     def look(prepared: Prepared, float32: Prepared) -> Measured:
         seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
         return Measured(1, 0.1, 2.0, 0.5, 0.6)
 
-    prepare(TINY, fresh, trials=TRIALS._replace(measure=look))
+    monkeypatch.setattr(calibrate, "measure", look)
+    prepare(TINY, fresh)
     golden = np.load(FAMILIES / "bert-mean-normalize" / "vectors.npy")
     quantized, plain = seen[0]
     assert cosines(plain, golden).min() >= 0.9999
     assert 0.99 <= cosines(quantized, golden).min() < 0.99999
 
 
-def test_a_measure_that_fails_leaves_nothing_behind(fresh: Settings) -> None:
+def test_a_measure_that_fails_leaves_nothing_behind(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(prepared: Prepared, float32: Prepared) -> Measured:
         raise MemoryError
 
+    monkeypatch.setattr(calibrate, "measure", fail)
     with pytest.raises(MemoryError):
-        prepare(TINY, fresh, trials=TRIALS._replace(measure=fail))
+        prepare(TINY, fresh)
     assert os.listdir(os.path.dirname(artifact_folder(TINY, fresh))) == []
 
 

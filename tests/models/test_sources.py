@@ -12,10 +12,8 @@ import pytest
 from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
-from hotstart.models.catalog import KNOWN
 from hotstart.models.locate import locate
-from hotstart.models.names import repository_of
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import KNOWN, ModelSpec, repository_of
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 COMMIT = "0" * 40

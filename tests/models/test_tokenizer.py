@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from hotstart.engines.text import open_tokenizer
+from hotstart.engines.graph import open_tokenizer
 from hotstart.models.tokenizer import TOKENIZER, WORDPIECE, take_vocabulary, write_tokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

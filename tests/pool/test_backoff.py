@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hotstart.errors import LoadFailed, ModelNotFound
-from hotstart.pool.backoff import Backoff
+from hotstart.pool.load import Backoff
 
 
 def test_delays_double_up_to_their_bound_and_begin_anew_after_a_success() -> None:

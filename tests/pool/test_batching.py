@@ -21,9 +21,7 @@ from hotstart import Embedder, Reranker
 from hotstart.engines.fake import rehearsal
 from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
 from hotstart.pool import batching
-from hotstart.pool.batching import Queue, lanes_of
-from hotstart.pool.call import Call
-from hotstart.pool.lanes import Lane
+from hotstart.pool.batching import Call, Lane, Queue, lanes_of
 from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import Distribution

@@ -10,8 +10,7 @@ from golden import FAMILIES
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.foresight import check_source, foresee, foresee_card
-from hotstart.pool.loader import prepare_artifact
+from hotstart.pool.loader import check_source, foresee, foresee_card, prepare_artifact
 from hotstart.pool.pool import Pool
 
 FOLDER = str(FAMILIES / "bert-prompts" / "model")

@@ -3,8 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
-from hotstart.pool.idleness import IdleClock
-from hotstart.pool.instance import Instance
+from hotstart.pool.instance import IdleClock, Instance
 
 
 def test_it_counts_from_the_last_touch() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hotstart.errors import LoadFailed, ModelNotFound, NotReady
-from hotstart.pool import backoff as backoff_module
-from hotstart.pool import lifecycle as lifecycle_module
+from hotstart.pool import instance as lifecycle_module
+from hotstart.pool import load as backoff_module
 from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage

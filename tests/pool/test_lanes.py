@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.pool.lanes import LANES, Share, estimated_tokens, lane_for, next_run
+from hotstart.pool.batching import LANES, Share, estimated_tokens, lane_for, next_run
 
 calls = st.lists(st.integers(1, 600), min_size=1, max_size=40).flatmap(
     lambda tokens: st.tuples(st.just(tokens), st.integers(0, len(tokens) - 1))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.pool.pressure import Resident, victims
+from hotstart.pool.memory import Resident, victims
 
 SIZES = st.integers(0, 1000)
 RESIDENTS = st.lists(

@@ -6,8 +6,7 @@ from collections.abc import Hashable
 import pytest
 
 from hotstart.errors import InsufficientMemory
-from hotstart.pool.memory import Room
-from hotstart.pool.pressure import Resident
+from hotstart.pool.memory import Resident, Room
 from hotstart.system import MemoryLeft
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.pool.shortage import watch_shortage
+from hotstart.pool.memory import watch_shortage
 
 CPU = "/proc/pressure/cpu"
 

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from hotstart.profiling.runs import Run
-from hotstart.profiling.stages import account, medians, of_a_peer
+from hotstart.profiling.stages import Run, account, medians, of_a_peer
 
 MARKS = {
     "start": 0.01,

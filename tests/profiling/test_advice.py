@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hotstart.profiling.advice import RULES, Facts, advise, trials
+from hotstart.profiling.report import RULES, Facts, advise, trials
 from hotstart.profiling.stages import Stage
 
 QUIET = Facts(

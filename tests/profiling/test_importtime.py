@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hotstart.profiling.importtime import STANDARD_LIBRARY, import_times, package_of
+from hotstart.profiling.stages import STANDARD_LIBRARY, import_times, package_of
 
 LOG = """\
 import time: self [us] | cumulative | imported package

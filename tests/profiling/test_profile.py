@@ -17,11 +17,10 @@ from golden import FAMILIES
 from hotstart.cli.profile import run
 from hotstart.config import Settings
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, ModelNotFound
-from hotstart.profiling.chart import chart
 from hotstart.profiling.profiler import Subject, profile
-from hotstart.profiling.render import page
+from hotstart.profiling.render import chart, page
 from hotstart.profiling.report import Report
-from hotstart.profiling.runs import Task, start
+from hotstart.profiling.stages import Task, start
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
 EXPECTED = {"interpreter", "import hotstart", "import numpy", "import onnxruntime", "metadata"}

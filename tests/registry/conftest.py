@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hotstart import ModelRegistry
-from hotstart.pool import backoff
+from hotstart.pool import load as backoff
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 

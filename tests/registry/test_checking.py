@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hotstart.errors import CheckFailed
-from hotstart.registry.checking import check_answers, check_vectors
+from hotstart.registry.binding import check_answers, check_vectors
 from hotstart.registry.config import Check
 from hotstart.types import Card
 

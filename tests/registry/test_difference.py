@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.registry.difference import ENTIRELY, difference, is_finite
+from hotstart.registry.binding import ENTIRELY, difference, is_finite
 
 ANSWERS = st.recursive(
     st.one_of(st.none(), st.booleans(), st.floats(), st.integers(-(10**6), 10**6), st.text()),

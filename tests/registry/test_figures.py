@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from hotstart.registry.figures import Uses, VersionFigures
+from hotstart.registry.version import Uses, VersionFigures
 from hotstart.telemetry import Distribution
 
 

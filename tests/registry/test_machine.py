@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hotstart import ModelRegistry
 from hotstart.errors import HotstartError
-from hotstart.pool import backoff
+from hotstart.pool import load as backoff
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 

@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.registry.routing import choose, draw
+from hotstart.registry.model import choose, draw
 
 WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 100), min_size=1).filter(
     lambda weights: any(weight > 0 for weight in weights.values())

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from hotstart.config import Table
 from hotstart.errors import InvalidInput
-from hotstart.registry.table import Table
 
 TABLE = Table(
     "models.m",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.search.fusion import reciprocal_rank_fusion
+from hotstart.search.index import reciprocal_rank_fusion
 
 RANKINGS = st.lists(st.lists(st.integers(1, 30), unique=True), max_size=4)
 

@@ -12,7 +12,7 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.errors import IndexMissing, InvalidInput
-from hotstart.locks import exclusive
+from hotstart.files import exclusive
 from hotstart.pool.handle import Model
 from hotstart.pool.instance import Instance
 from hotstart.search import SearchIndex

@@ -9,7 +9,7 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.errors import IndexBusy, IndexDamaged, InvalidInput, ModelNotFound
-from hotstart.locks import exclusive
+from hotstart.files import exclusive
 from hotstart.search import SearchIndex, UpdateReport
 from hotstart.search.store import State, Store
 

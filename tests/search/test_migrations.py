@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hotstart.errors import IndexDamaged
-from hotstart.search import migrations
+from hotstart.search import store as migrations
 from hotstart.search.store import Store
 
 

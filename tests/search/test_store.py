@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hotstart.errors import IndexBusy, IndexDamaged
-from hotstart.search import database
+from hotstart.search import store as database
 from hotstart.search.chunking import Chunk
 from hotstart.search.store import Document, Store
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hotstart.search.chunking import Chunk
+from hotstart.search.semantic import Vectors
 from hotstart.search.store import Document, Store
-from hotstart.search.vectors import Vectors
 
 
 def unit(seed: int, count: int) -> NDArray[np.float32]:

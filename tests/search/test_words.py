@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.search.words import MOST_WORDS, parts_of, query_words
+from hotstart.search.lexical import MOST_WORDS, parts_of, query_words
 
 
 @pytest.mark.parametrize(

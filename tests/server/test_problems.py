@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hotstart import errors
-from hotstart.server.problems import STATUS_CODES, STATUSES, problem, problem_of, unforeseen
+from hotstart.server.responses import STATUS_CODES, STATUSES, problem, problem_of, unforeseen
 
 
 @pytest.mark.parametrize(

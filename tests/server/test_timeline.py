@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.registry.events import Change, Step
-from hotstart.server.timeline import Timeline
+from hotstart.server.events import Timeline
 
 ENTRY: Any = None
 

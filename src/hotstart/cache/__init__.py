@@ -3,15 +3,114 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
 
-from hotstart.cache.address import CacheAddress
-from hotstart.cache.memory import MemoryTier
-from hotstart.cache.tiered import VectorCache
+from hotstart.cache.codec import StoredPrecision
+from hotstart.cache.tiered import MemoryTier, VectorCache
+from hotstart.config import bytes_of
 from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
     from hotstart.cache.store import ByteStore
+
+
+class CacheAddress(NamedTuple):
+    """A place for vectors.
+
+    Attributes:
+        scheme: what keeps them; `memory` keeps them in this process alone.
+        place: the address without its options, as the store takes it.
+        near: bytes kept in this process's memory.
+        precision: in which floats are kept far, `float32` or `float16`.
+        max_bytes: bound of a SQLite file.
+        ttl: seconds after which Redis drops a value; None keeps it.
+        namespace: what Redis keys begin with.
+    """
+
+    scheme: str
+    place: str
+    near: int = 64_000_000
+    precision: StoredPrecision = "float32"
+    max_bytes: int = 1_000_000_000
+    ttl: float | None = None
+    namespace: str = "hotstart"
+
+    def __repr__(self) -> str:
+        return f"CacheAddress({self.safe!r})"
+
+    @property
+    def safe(self) -> str:
+        """The address without user and password, to be printed."""
+        return re.sub(r"//.*@", "//", self.place)
+
+    @classmethod
+    def parse(cls, url: str) -> CacheAddress:
+        """Read `url`; its options stand behind a question mark.
+
+        Raises:
+            InvalidInput: a scheme or option that is not known, or a value that is none.
+        """
+        place, _, query = url.partition("?")
+        scheme = place.partition(":")[0]
+        if scheme not in _OPTIONS or ":" not in place:
+            known = ", ".join(f"{name}:..." for name in _OPTIONS)
+            raise InvalidInput("cache", got=scheme, expected=f"one of {known}")
+        options = {
+            name: _read(name, value, _OPTIONS[scheme])
+            for name, value in parse_qsl(query, keep_blank_values=True)
+        }
+        rest = place.partition(":")[2]
+        if scheme == "memory" and rest:
+            options["near"] = _read("near", rest, _OPTIONS[scheme])
+        if scheme == "sqlite" and not rest:
+            raise InvalidInput("cache", got=url, expected="sqlite:FILE")
+        return cls(scheme, place, **options)
+
+
+class _Kind(NamedTuple):
+    """How an option is read from its text, and what it has to be."""
+
+    read: Callable[[str], Any]
+    expected: str
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) < 1e10:
+        raise ValueError(text)
+    return seconds
+
+
+_NEAR = {"near": _Kind(bytes_of, "a size, as 64MB")}
+_FAR = {
+    **_NEAR,
+    "precision": _Kind(lambda text: {"float32": text, "float16": text}[text], "float32 or float16"),
+}
+_REDIS = {
+    **_FAR,
+    "ttl": _Kind(_seconds, "seconds, more than 0"),
+    "namespace": _Kind(str, "a text"),
+}
+_OPTIONS: dict[str, dict[str, _Kind]] = {
+    "memory": _NEAR,
+    "sqlite": {**_FAR, "max_bytes": _Kind(bytes_of, "a size, as 1GB")},
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "unix": _REDIS,
+}
+
+
+def _read(name: str, value: str, kinds: dict[str, _Kind]) -> Any:
+    kind = kinds.get(name)
+    if kind is None:
+        raise InvalidInput("cache option", got=name, expected=f"one of {', '.join(kinds)}")
+    try:
+        return kind.read(value)
+    except (ValueError, KeyError):
+        raise InvalidInput(f"cache option {name}", got=value, expected=kind.expected) from None
+
 
 STORES = {
     "sqlite": "hotstart.cache.sqlite:SqliteStore",

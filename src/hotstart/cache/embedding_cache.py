@@ -10,25 +10,73 @@ Whoever stops waiting stops nothing, and an error is told to all who wait and th
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.cache import open_cache
-from hotstart.cache.flights import Abandoned, Flights
-from hotstart.cache.keys import Space
+from hotstart.cache.codec import Space
 from hotstart.cache.tiered import KeptInfo
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Deadline
 from hotstart.errors import StillComputing
-from hotstart.telemetry import Figure, Tally
-from hotstart.tracing import span
+from hotstart.telemetry import Figure, Tally, span
 from hotstart.types import Made
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Flight = Future[NDArray[np.float32]]
+
+
+class Abandoned(Exception):
+    """Whoever computed a vector gave up for a reason of their own; others may take it over."""
+
+
+class Flights:
+    """Work under way, by key. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child must: who computes stayed in the parent."""
+        self._lock = threading.Lock()
+        self._flights: dict[bytes, Flight] = {}
+
+    def board(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Flight], list[bytes]]:
+        """Return the flight of each of `keys`, and the keys the caller must now `land` or `fail`.
+
+        These are the ones that nobody was computing yet.
+        """
+        flights: dict[bytes, Flight] = {}
+        mine = []
+        with self._lock:
+            for key in keys:
+                flight = self._flights.get(key)
+                if flight is None:
+                    flight = self._flights[key] = Future()
+                    mine.append(key)
+                flights[key] = flight
+        return flights, mine
+
+    def land(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
+        """Give those who wait their vectors."""
+        for key, vector in vectors.items():
+            self._take(key).set_result(vector)
+
+    def fail(self, keys: Iterable[bytes], error: BaseException) -> None:
+        """Tell those who wait for one of `keys` why there is no vector. Nothing remains of it."""
+        for key in keys:
+            self._take(key).set_exception(error)
+
+    def _take(self, key: bytes) -> Flight:
+        with self._lock:
+            return self._flights.pop(key)
+
 
 Compute = Callable[[Sequence[str]], Made]
 """Returns the vectors of texts, and the card of the model that made them."""

@@ -9,10 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hotstart._lazy import require
-from hotstart.cache.address import CacheAddress
-from hotstart.cache.faults import Faults
-from hotstart.cache.store import StoreInfo
-from hotstart.circuit import Circuit
+from hotstart.cache import CacheAddress
+from hotstart.cache.store import Faults, StoreInfo
+from hotstart.concurrency import Circuit
 from hotstart.errors import InvalidInput
 
 T = TypeVar("T")

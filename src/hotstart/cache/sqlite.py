@@ -2,22 +2,190 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sqlite3
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from hotstart.cache.address import CacheAddress
-from hotstart.cache.connections import Connections
-from hotstart.cache.faults import Faults
-from hotstart.cache.migrations import ForeignFile
-from hotstart.cache.store import StoreInfo
+from hotstart.cache import CacheAddress
+from hotstart.cache.store import Faults, StoreInfo
+from hotstart.concurrency import settle_at_fork
 from hotstart.errors import InvalidInput
+from hotstart.files import exclusive
 from hotstart.sqlite import transaction
+
+_APPLICATION = 0x68637631  # "hcv1", in the header of the file: what tells our files from others
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        f"PRAGMA application_id = {_APPLICATION}",
+        # `used` is the minute of the last use, coarse so that a hit seldom writes.
+        """CREATE TABLE entries (
+            key BLOB NOT NULL UNIQUE,
+            value BLOB NOT NULL,
+            used INTEGER NOT NULL)""",
+        "CREATE INDEX entries_by_use ON entries (used)",
+        # `until` is in seconds since 1970: processes have no other clock in common.
+        "CREATE TABLE leases (key BLOB PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL)",
+    ),
+)
+
+
+class ForeignFile(sqlite3.DatabaseError):
+    """A database of another program, or of a newer layout: not ours to write to."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to the newest layout, each step whole or not at all.
+
+    `connection` is in autocommit mode.
+
+    Raises:
+        ForeignFile: it is not ours, or of a layout that is not known here yet.
+    """
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    for number, statements in enumerate(MIGRATIONS, start=1):
+        with transaction(connection):
+            if _version(connection) < number:  # else another process was first
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The number of the last step that was taken; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if (application != _APPLICATION and (version or tables)) or version > len(MIGRATIONS):
+        raise ForeignFile("a database of another program, or of a newer hotstart")
+    return version
+
+
+logger = logging.getLogger("hotstart.cache")
+
+_BUSY_SECONDS = 10.0
+_DAMAGED = ("malformed", "not a database")  # SQLITE_CORRUPT, SQLITE_NOTADB; codes: Python 3.11
+
+
+class Connections:
+    """Lends connections to the database at `path`, laid out as it has to be."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._state = threading.Condition(threading.Lock())  # guards the next three
+        self._idle: list[sqlite3.Connection] = []
+        self._users = 0
+        self._settling = False
+        settle_at_fork(self)
+
+    def __del__(self) -> None:
+        """A cache that is dropped rather than closed leaves no connection open."""
+        for connection in self._idle:
+            connection.close()
+
+    @contextmanager
+    def borrow(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection that nobody else has. What fails is not used again."""
+        with self._using():
+            with self._state:
+                idle = self._idle
+                connection = idle.pop() if idle else None
+            if connection is None:
+                connection = self._opened()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            with self._state:
+                if idle is self._idle:
+                    idle.append(connection)
+                    return
+            connection.close()  # all were closed meanwhile
+
+    def recover(self, error: Exception) -> None:
+        """Set the file aside where `error` says that it is damaged; the next call begins anew."""
+        if not _tells_of_damage(error):
+            return
+        self.close()
+        with self._using(), exclusive(f"{self.path}.lock"):
+            if self._is_damaged():  # else another process was first
+                aside = f"{self.path}.damaged-{time.time_ns()}"
+                for suffix in ("", "-wal", "-shm"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(self.path + suffix, aside + suffix)
+                logger.warning("Cache %s: damaged, set aside as %s", self.path, aside)
+
+    def close(self) -> None:
+        """Close those that nobody has at this moment, and the others when they are given back."""
+        with self._state:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def settle(self) -> None:
+        """Have no connection before a fork: SQLite in the child would take its locks for its own.
+
+        See "How To Corrupt An SQLite Database File", 2.6, in SQLite's documentation.
+        """
+        self._state.acquire()
+        self._settling = True  # else users who follow one another closely leave no gap
+        self._state.wait_for(lambda: not self._users)
+        while self._idle:
+            self._idle.pop().close()
+
+    def resume(self) -> None:
+        """Lend again."""
+        self._settling = False
+        self._state.notify_all()
+        self._state.release()
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._state:
+            self._state.wait_for(lambda: not self._settling)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._users -= 1
+                self._state.notify_all()
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _is_damaged(self) -> bool:
+        try:
+            with contextlib.closing(self._opened()) as connection:
+                return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok")
+        except sqlite3.DatabaseError as error:
+            return _tells_of_damage(error)
+
+
+def _tells_of_damage(error: Exception) -> bool:
+    return any(words in str(error) for words in _DAMAGED)
+
 
 T = TypeVar("T")
 

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
-from hotstart.cli.text import file_size, table
 from hotstart.config import Settings, read_settings
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
-from hotstart.models.catalog import KNOWN
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
-from hotstart.models.names import artifact_folder
-from hotstart.models.prepare import prepare, remove
-from hotstart.models.spec import ModelSpec
-from hotstart.pool.loader import TRIALS
+from hotstart.models.spec import KNOWN, ModelSpec, artifact_folder
+from hotstart.preparation.prepare import prepare, remove
 from hotstart.progress import bar
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return `rows` below `head`, each column as wide as its widest cell; no head of blanks."""
+    lines = [list(head), *map(list, rows)] if any(head) else list(map(list, rows))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def file_size(count: int) -> str:
+    """Return `count` bytes as people read them: 90.9 MB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -86,7 +103,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
             advance(max(0, round(fraction * 100) - done))
             done = max(done, round(fraction * 100))
 
-        artifact = prepare(spec, settings, report, TRIALS)
+        artifact = prepare(spec, settings, report)
     print(f"{spec.source} prepared in {artifact.folder}")
     return 0
 

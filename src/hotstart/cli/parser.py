@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hotstart import __version__
+from hotstart._version import __version__
 
 _MODEL = "all-MiniLM-L6-v2"
 
@@ -45,7 +45,7 @@ def _add_index(commands: Any) -> None:
     index.add_argument("path", metavar="PATH")
     index.add_argument("--lexical", action="store_true", help="compute no vectors")
     _add_model(index)
-    index.set_defaults(run="hotstart.cli.index:run")
+    index.set_defaults(run="hotstart.cli.search:run_index")
 
 
 def _add_search(commands: Any) -> None:

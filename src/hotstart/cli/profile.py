@@ -13,9 +13,8 @@ from hotstart.files import write_whole
 from hotstart.models.artifacts import find
 from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec
-from hotstart.profiling.chart import chart
 from hotstart.profiling.profiler import Subject, profile
-from hotstart.profiling.render import page
+from hotstart.profiling.render import chart, page
 from hotstart.progress import bar
 from hotstart.types import LoadingStrategy
 

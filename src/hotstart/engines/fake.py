@@ -164,7 +164,7 @@ def forget_rehearsal(name: str = "fake") -> None:
 
 
 class FakeEngine:
-    """Vectors from a hash of the text; see `hotstart.engines.base.Engine` for what it promises.
+    """Vectors from a hash of the text; see `hotstart.engines.Engine` for what it promises.
 
     A text's vector has length 1 and depends on the text and the dimension alone: the same in
     every process and on every machine. Vectors of different texts are unrelated.

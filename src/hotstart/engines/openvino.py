@@ -18,21 +18,20 @@ import numpy as np
 
 from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.locks import exclusive
+from hotstart.files import exclusive
 from hotstart.system import yield_processor
 from hotstart.types import Prepared, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.engines.graph import Run
-    from hotstart.engines.text import Batch
+    from hotstart.engines.graph import Batch, Run
 
 _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 
 
 class OpenVinoEngine(GraphEngine):
-    """Runs a prepared model on the CPU; see `hotstart.engines.base.Engine` for what it promises.
+    """Runs a prepared model on the CPU; see `hotstart.engines.Engine` for what it promises.
 
     At the stage `first light` one batch has all `threads`. At every other stage as many batches as
     OpenVINO finds best are computed side by side, on fewer threads each, so that many cores are

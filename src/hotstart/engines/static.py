@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hotstart.engines.text import TOKENIZER, open_tokenizer
+from hotstart.engines.graph import TOKENIZER, open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _LAYOUTS = (
 
 
 class StaticEngine:
-    """Runs a model2vec folder; see `hotstart.engines.base.Engine` for what it promises.
+    """Runs a model2vec folder; see `hotstart.engines.Engine` for what it promises.
 
     Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
     vector. `batch_size` changes nothing: every text is averaged on its own.

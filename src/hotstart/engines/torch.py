@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.locks import constructing
+from hotstart.files import constructing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _BATCH_SIZE = 32  # sentence-transformers' own
 
 
 class TorchEngine:
-    """Runs a model folder; see `hotstart.engines.base.Engine` for what it promises.
+    """Runs a model folder; see `hotstart.engines.Engine` for what it promises.
 
     The weights are taken as float32, whatever they are stored as. Calls from several threads take
     turns: the tokenizers of transformers fail when two threads use one of them.

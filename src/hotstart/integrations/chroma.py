@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hotstart._lazy import brought_by
 from hotstart.embedder import DEFAULT_MODEL, Embedder
 from hotstart.errors import InvalidInput
-from hotstart.integrations.options import check_written, public_name, written
+from hotstart.integrations import check_written, public_name, written
 
 with brought_by("chroma", "chromadb"):
     from chromadb.api.types import Documents, EmbeddingFunction, Space

@@ -7,8 +7,13 @@ from typing import Any
 
 from hotstart._lazy import brought_by
 from hotstart.embedder import DEFAULT_MODEL, Embedder
-from hotstart.integrations.options import check_written, public_name, written
-from hotstart.integrations.plain import document_vectors, query_vector
+from hotstart.integrations import (
+    check_written,
+    document_vectors,
+    public_name,
+    query_vector,
+    written,
+)
 
 with brought_by("haystack", "haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict

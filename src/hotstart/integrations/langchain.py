@@ -9,7 +9,7 @@ from typing import Any
 from hotstart._lazy import brought_by
 from hotstart.cache import open_store
 from hotstart.embedder import DEFAULT_MODEL, Embedder
-from hotstart.integrations.plain import document_vectors, query_vector
+from hotstart.integrations import document_vectors, query_vector
 
 with brought_by("langchain", "langchain_core"):
     from langchain_core.embeddings import Embeddings

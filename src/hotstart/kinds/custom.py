@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hotstart.errors import FunctionMissing, InvalidInput
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 from hotstart.kinds.conversion import plain
 from hotstart.types import Progress
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import InvalidInput, ModelDamaged
-from hotstart.kinds.base import Material
+from hotstart.kinds import Material
 from hotstart.kinds.conversion import plain
 from hotstart.kinds.files import find_file
 from hotstart.ort import element_type, open_session, session_faults, session_options

@@ -8,10 +8,9 @@ from typing import Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged
-from hotstart.kinds.base import Material
-from hotstart.kinds.conversion import plain
+from hotstart.kinds import Material
+from hotstart.kinds.conversion import frame, plain, timestamps
 from hotstart.kinds.files import find_file
-from hotstart.kinds.frames import frame, timestamps
 from hotstart.types import Progress
 
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)

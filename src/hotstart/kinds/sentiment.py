@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from hotstart._lazy import require
 from hotstart.config import read_settings
 from hotstart.errors import DownloadFailed, InvalidInput, MissingExtra, ModelDamaged, ModelNotFound
-from hotstart.kinds.base import Material
-from hotstart.locks import constructing
+from hotstart.files import constructing
+from hotstart.kinds import Material
 from hotstart.types import Progress
 
 _UNDECIDED = 0.05  # of a polarity: below, TextBlob's words say nothing or cancel out

@@ -9,11 +9,9 @@ from typing import IO, Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged, TypesRefused
-from hotstart.kinds.base import Material
-from hotstart.kinds.conversion import plain
-from hotstart.kinds.files import find_file
-from hotstart.kinds.frames import frame
-from hotstart.kinds.pickles import SUFFIXES, load_pickle
+from hotstart.kinds import Material
+from hotstart.kinds.conversion import frame, plain
+from hotstart.kinds.files import SUFFIXES, find_file, load_pickle
 from hotstart.types import Progress
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")

@@ -7,9 +7,123 @@ whether tokens carry a segment, and in MPNet's relative position bias (Song et a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from hotstart.models.modules import ClassifierLayer
+from hotstart.errors import UnsupportedModel
+from hotstart.scoring import ACTIVATIONS
+from hotstart.types import Classifier
+
+POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "lasttoken")
+"""Names and order of sentence-transformers: several modes are concatenated in this order."""
+
+DENSE_ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU")
+"""Of torch.nn."""
+
+_LEGACY_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+_PLAIN_SETTINGS = dict.fromkeys(
+    ("processing_kwargs", "query_length", "document_length", "query_expansion")
+)
+_SETTINGS = {
+    "embedding": _PLAIN_SETTINGS
+    | {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"},
+    "reranker": _PLAIN_SETTINGS
+    | {"transformer_task": "sequence-classification", "module_output_name": "scores"},
+}
+"""What sentence_bert_config.json may say of a model, by its kind."""
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """`activation(x @ weight.T + bias)`, its tensors in `path`/model.safetensors."""
+
+    path: str
+    in_features: int
+    out_features: int
+    bias: bool
+    activation: str
+
+    @property
+    def name(self) -> str:
+        """What its tensors' names begin with."""
+        return "linear"
+
+
+@dataclass(frozen=True)
+class ClassifierLayer:
+    """As a DenseLayer, its tensors among the encoder's: `name`.weight and `name`.bias."""
+
+    name: str
+    activation: str
+
+    @property
+    def path(self) -> str:
+        """Where its tensors are: with the encoder's."""
+        return ""
+
+    @property
+    def bias(self) -> bool:
+        """Whether it has a bias: always."""
+        return True
+
+
+HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
+
+
+def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
+    """Raise UnsupportedModel for what sentence_bert_config.json may not say of such a model."""
+    for key, plain in _SETTINGS[kind].items():
+        if config.get(key) not in (None, {}, plain):
+            raise UnsupportedModel(
+                folder, feature=key, got=config[key], supported=(str(plain),), kind=kind
+            )
+
+
+def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the pooling modes of a Pooling module's `config`; UnsupportedModel for others."""
+    chosen = config.get("pooling_mode")
+    if chosen is None:
+        chosen = [mode for key, mode in _LEGACY_KEYS.items() if config.get(key)] or "mean"
+    modes = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    for mode in modes:
+        if mode not in POOLINGS:
+            raise UnsupportedModel(folder, feature="pooling", got=mode, supported=POOLINGS)
+    if config.get("include_prompt") is False:
+        raise UnsupportedModel(
+            folder, feature="include_prompt", got=False, supported=("pooling over the whole text",)
+        )
+    return modes
+
+
+def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
+    """Return the layer that a Dense module's `config` describes; UnsupportedModel for others."""
+    activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
+    if activation not in DENSE_ACTIVATIONS:
+        raise UnsupportedModel(
+            folder, feature="activation", got=activation, supported=DENSE_ACTIVATIONS
+        )
+    if config.get("use_residual") or config.get("module_input_name", "sentence_embedding") != (
+        "sentence_embedding"
+    ):
+        raise UnsupportedModel(
+            folder, feature="Dense module", got=dict(config), supported=("a plain Dense layer",)
+        )
+    return DenseLayer(
+        path=path,
+        in_features=int(config["in_features"]),
+        out_features=int(config["out_features"]),
+        bias=bool(config.get("bias", True)),
+        activation=activation,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,3 +219,62 @@ FAMILIES = {
     "mpnet": _MPNET,
 }
 """By `model_type` of config.json."""
+
+
+RERANKER = "reranker"
+_ARCHITECTURE = "ForSequenceClassification"
+_HOME = "torch.nn."
+_DEFAULT_LABELS = 2  # of transformers, which leaves them out of config.json then
+
+
+def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[ClassifierLayer, ...]:
+    """Return the layers after the encoder; UnsupportedModel where `config` is of no classifier."""
+    named = [str(name) for name in config.get("architectures") or ()]
+    family = FAMILIES.get(str(config.get("model_type")))
+    if family is None or not any(name.endswith(_ARCHITECTURE) for name in named):
+        supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in FAMILIES)
+        raise UnsupportedModel(
+            folder, feature="architecture", got=named, supported=supported, kind=RERANKER
+        )
+    return family.classifier
+
+
+def read_classifier(
+    folder: str, config: Mapping[str, Any], sentence: Mapping[str, Any]
+) -> Classifier:
+    """Return labels and activation, the latter from `sentence` if it has one.
+
+    Args:
+        folder: for messages.
+        config: of config.json.
+        sentence: of config_sentence_transformers.json.
+
+    Raises:
+        UnsupportedModel: an activation not known here, or a prompt put before every pair.
+    """
+    prompt = sentence.get("default_prompt_name")
+    if prompt and (sentence.get("prompts") or {}).get(prompt):
+        supported = ("rerankers without a default prompt",)
+        raise UnsupportedModel(
+            folder, feature="prompt", got=prompt, supported=supported, kind=RERANKER
+        )
+    labels = _labels(config)
+    path = (
+        sentence.get("activation_fn")
+        or (config.get("sentence_transformers") or {}).get("activation_fn")
+        or config.get("sbert_ce_default_activation_function")
+        or f"{_HOME}{'Sigmoid' if len(labels) == 1 else 'Identity'}"
+    )
+    name = path.rpartition(".")[2].lower()
+    if not path.startswith(_HOME) or name not in ACTIVATIONS:
+        raise UnsupportedModel(
+            folder, feature="activation", got=path, supported=tuple(ACTIVATIONS), kind=RERANKER
+        )
+    return Classifier(labels, name)
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the outputs; those that transformers gives where the model has none."""
+    names = config.get("id2label") or {}
+    count = len(names) or int(config.get("num_labels") or _DEFAULT_LABELS)
+    return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

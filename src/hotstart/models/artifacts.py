@@ -11,17 +11,29 @@ the first vector. `ensure.py` is what others ask; `prepare.py` has one process b
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
-from hotstart.models.integrity import is_touched, quick_fault, verify_file
-from hotstart.models.metadata import Metadata, read_metadata, write_metadata
-from hotstart.models.names import artifact_folder
-from hotstart.models.spec import ModelSpec
-from hotstart.types import Prepared
+from hotstart.models.description import prompts_of, read_json
+from hotstart.models.metadata import (
+    Metadata,
+    is_touched,
+    quick_fault,
+    read_metadata,
+    sha256,
+    verify_file,
+    write_metadata,
+)
+from hotstart.models.spec import ModelSpec, artifact_folder, known_model
+from hotstart.types import Card, Classifier, Prepared
+
+if TYPE_CHECKING:
+    from hotstart.models.description import Description
+    from hotstart.models.metadata import Metadata
 
 
 class Artifact(NamedTuple):
@@ -125,3 +137,72 @@ def _is_stale(artifact: Artifact) -> bool:
         if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
             return True
     return False
+
+
+class Facts(NamedTuple):
+    """What a caller may need to lay out its storage."""
+
+    dimension: int
+    max_seq_length: int
+    classifier: Classifier | None = None
+
+
+def facts(spec: ModelSpec, settings: Settings) -> Facts:
+    """Return the facts of the model, from the first place that has them.
+
+    The catalog (no look at the disk), the artifact's record, then the model's own folder.
+
+    Raises:
+        ModelError: the model is on this machine in none of these.
+    """
+    known = known_model(spec.source)
+    pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
+    if known and pinned and spec.kind == "embedding":
+        return Facts(known.dimension, known.max_seq_length)
+    try:
+        artifact = find(spec, settings)
+    except ArtifactDamaged:  # the next load says so and mends it; the originals are as good here
+        artifact = None
+    if artifact is not None:
+        return _facts(artifact.metadata)
+    from hotstart.models.description import (
+        describe,  # what reads a model folder is needed here alone
+    )
+    from hotstart.models.locate import locate
+
+    return _facts(describe(locate(spec, settings).folder, spec.source, spec.kind))
+
+
+def _facts(model: Metadata | Description) -> Facts:
+    return Facts(model.truncate_dim or model.dimension, model.max_seq_length, model.classifier)
+
+
+_WEIGHTS = (".safetensors", ".bin")
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+
+
+def folder_card(folder: str, dimension: int, engine: str) -> Card:
+    """Return the card of the model in `folder`, whose vectors have `dimension`.
+
+    Its fingerprint is taken over the engine's name and every file that decides a vector: weights,
+    tokenizer and configuration.
+    """
+    sentence = read_json(folder, "config_sentence_transformers.json")
+    return Card(
+        dimension=dimension,
+        truncate_dim=sentence.get("truncate_dim"),
+        prompts=prompts_of(sentence),
+        default_prompt_name=sentence.get("default_prompt_name"),
+        fingerprint=_fingerprint(folder, engine),
+    )
+
+
+def _fingerprint(folder: str, engine: str) -> str:
+    digest = hashlib.sha256(engine.encode())
+    for home, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith((*_WEIGHTS, ".json")) or name in _TOKENIZERS:
+                path = os.path.join(home, name)
+                digest.update(f"{os.path.relpath(path, folder)}:{sha256(path)};".encode())
+    return digest.hexdigest()[:32]

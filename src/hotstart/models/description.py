@@ -6,17 +6,152 @@ tokenizer_config.json, and the config.json of each module. Their weights are not
 
 from __future__ import annotations
 
+import glob
+import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from hotstart.errors import ModelIncomplete, UnsupportedModel
-from hotstart.models.architectures import FAMILIES
-from hotstart.models.modules import HeadStep
-from hotstart.models.said import Said, modules_of, read_json, read_said
-from hotstart.models.tokenizer import TOKENIZER, overruling_normalizer
-from hotstart.models.top import TOPS
+from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.models.architectures import (
+    FAMILIES,
+    RERANKER,
+    DenseLayer,
+    HeadStep,
+    classifier_layers,
+    read_classifier,
+    read_dense,
+    read_poolings,
+    refuse_settings,
+)
+from hotstart.models.tokenizer import TOKENIZER, gives_segments, overruling_normalizer
 from hotstart.types import Classifier
+
+
+class Said(NamedTuple):
+    """The settings files of one model; an absent one is an empty dict.
+
+    Attributes:
+        config: config.json.
+        sentence: config_sentence_transformers.json.
+        tokenizer: tokenizer_config.json.
+        transformer: sentence_bert_config.json, under whichever of its names.
+    """
+
+    folder: str
+    config: dict[str, Any]
+    sentence: dict[str, Any]
+    tokenizer: dict[str, Any]
+    transformer: dict[str, Any]
+
+    @property
+    def model_type(self) -> str:
+        """The model's family, as transformers calls it."""
+        return str(self.config.get("model_type"))
+
+
+def read_said(folder: str) -> Said:
+    """Return what the settings files of `folder` say; ModelDamaged for one that is no JSON."""
+    return Said(
+        folder=folder,
+        config=read_json(folder, "config.json"),
+        sentence=read_json(folder, "config_sentence_transformers.json"),
+        tokenizer=read_json(folder, "tokenizer_config.json"),
+        transformer=_transformer_config(folder),
+    )
+
+
+def modules_of(folder: str) -> list[tuple[str, str]]:
+    """Return (class name, sub-folder) of each module; none of a bare transformer."""
+    entries = read_json(folder, "modules.json", default=[])
+    return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
+
+
+def read_json(folder: str, name: str, default: Any = None) -> Any:
+    """Return the JSON of `name`; `default`, else an empty dict, where the file is absent."""
+    path = os.path.join(folder, name)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {} if default is None else default
+    except ValueError as error:
+        raise ModelDamaged(path, reason=f"not JSON ({error})") from error
+
+
+def _transformer_config(folder: str) -> dict[str, Any]:
+    """Of the file by whichever of its names (it once carried the family's)."""
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
+    return read_json(folder, os.path.basename(found[0])) if found else {}
+
+
+_MODULES_WITHOUT_EFFECT = {"Dropout"}  # identity at inference
+
+
+class Top(NamedTuple):
+    """What stands on the encoder, and what it has the encoder told; see Description."""
+
+    poolings: tuple[str, ...]
+    head: tuple[HeadStep, ...]
+    dimension: int
+    segments: bool = False
+    classifier: Classifier | None = None
+
+
+def _embedding(said: Said) -> Top:
+    refuse_settings(said.folder, said.transformer)
+    poolings, head = _read_modules(said.folder)
+    hidden = int(said.config.get("hidden_size") or said.config["dim"])
+    return Top(poolings, head, _dimension(hidden, poolings, head))
+
+
+def _reranker(said: Said) -> Top:
+    """A CrossEncoder: its classifier stands on the first token, and nothing on that."""
+    refuse_settings(said.folder, said.transformer, RERANKER)
+    for kind, _ in modules_of(said.folder):
+        if kind != "Transformer":
+            known = ("Transformer",)
+            raise UnsupportedModel(
+                said.folder, feature="module", got=kind, supported=known, kind=RERANKER
+            )
+    layers = classifier_layers(said.folder, said.config)
+    classifier = read_classifier(said.folder, said.config, said.sentence)
+    told = FAMILIES[said.model_type].segments and int(said.config.get("type_vocab_size") or 2) > 1
+    return Top(
+        poolings=("cls",),
+        head=layers,
+        dimension=len(classifier.labels),
+        segments=told and gives_segments(said.model_type, said.tokenizer),
+        classifier=classifier,
+    )
+
+
+def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
+    poolings: tuple[str, ...] = ("mean",)
+    head: list[HeadStep] = []
+    for kind, path in modules_of(folder):
+        config = read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
+        if kind == "Pooling":
+            poolings = read_poolings(folder, config)
+        elif kind == "Dense":
+            head.append(read_dense(folder, path, config))
+        elif kind == "Normalize":
+            head.append("normalize")
+        elif kind != "Transformer" and kind not in _MODULES_WITHOUT_EFFECT:
+            known = ("Transformer", "Pooling", "Dense", "Normalize")
+            raise UnsupportedModel(folder, feature="module", got=kind, supported=known)
+    return poolings, tuple(head)
+
+
+def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...]) -> int:
+    layers = [step for step in head if isinstance(step, DenseLayer)]
+    return layers[-1].out_features if layers else hidden * len(poolings)
+
+
+TOPS: dict[str, Callable[[Said], Top]] = {"embedding": _embedding, "reranker": _reranker}
+"""Reads it, by the kind of the model."""
+
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -30,7 +165,7 @@ class Description:
     Attributes:
         weights: safetensors files, relative to `folder`; empty where `shipped_graph` is used.
         shipped_graph: the ONNX file the repository brings, where no graph can be built.
-        poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
+        poolings: modes of `hotstart.models.architectures.POOLINGS`, concatenated in this order.
         head: what follows pooling, in order.
         dimension: length of the resulting vector; of a reranker, how many labels it has.
         max_seq_length: tokens kept of a text, special tokens counted.

@@ -15,11 +15,9 @@ from hotstart._lazy import require
 from hotstart.config import Settings
 from hotstart.errors import DownloadFailed, ModelNotFound
 from hotstart.files import write_whole
-from hotstart.models.catalog import known_model
 from hotstart.models.description import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
 from hotstart.models.locate import locate
-from hotstart.models.names import hub_folder, repository_of
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
 
 _SMALL = (
     "config.json",

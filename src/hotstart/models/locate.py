@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 from hotstart.config import Settings
 from hotstart.errors import ModelIncomplete, ModelNotFound
-from hotstart.models.catalog import known_model
 from hotstart.models.description import missing_files
-from hotstart.models.names import hub_folder, repository_of
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
 
 
 @dataclass(frozen=True)

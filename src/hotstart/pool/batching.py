@@ -12,17 +12,167 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, suppress
+from typing import NamedTuple
 
 from hotstart.errors import Overloaded
-from hotstart.pool.call import Call, Part
 from hotstart.pool.instance import Instance
-from hotstart.pool.lanes import LANES, Lane, lane_for, next_run
 from hotstart.pool.loader import LoadedModel
-from hotstart.telemetry import Figure, Histogram, Tally
+from hotstart.telemetry import Figure, Histogram, Tally, here, past
 from hotstart.types import Asked, Card, Made
+
+_CHARACTERS = 4  # of a token, about, in English
+_SPECIAL = 2  # tokens put around a text
+_LONGEST = 512  # tokens: most models cut a text there
+
+
+class Lane(NamedTuple):
+    """One queue of a model.
+
+    Attributes:
+        name: what it is for.
+        most_texts: of a call that may take it.
+        most_tokens: of such a call, about.
+        run: tokens of one run, about; a single text may exceed them.
+        room: tokens that may wait in it, about.
+        threads: runs at a time. Two keep two parts of a processor busy without waiting for one
+            another: 27 % more short texts a second than one after the other on OpenVINO.
+    """
+
+    name: str
+    most_texts: float
+    most_tokens: float
+    run: int
+    room: int
+    threads: int = 2
+
+
+LANES = (
+    Lane("interactive", most_texts=8, most_tokens=512, run=1024, room=128 * 1024),
+    Lane("bulk", most_texts=float("inf"), most_tokens=float("inf"), run=4096, room=1024 * 1024),
+)
+"""A call takes the first that it fits. A run of bulk work is what keeps two cores busy for a third
+of a second: the engine packs it by length, and between two runs what nobody awaits is dropped."""
+
+
+class Share(NamedTuple):
+    """The texts `start` to `stop` of a queue's call number `call`, which run next."""
+
+    call: int
+    start: int
+    stop: int
+
+
+def estimated_tokens(text: str | tuple[str, str]) -> int:
+    """Return about how many tokens a text, or a pair of texts, takes."""
+    characters = len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
+    return min(characters // _CHARACTERS + _SPECIAL, _LONGEST)
+
+
+def lane_for(texts: int, tokens: int) -> Lane:
+    """Return the lane of a call of so many texts, and of about so many tokens."""
+    return next(lane for lane in LANES if texts <= lane.most_texts and tokens <= lane.most_tokens)
+
+
+def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[Share]:
+    """Return what runs next: texts in the order they came, one at least, of `budget` tokens.
+
+    Part of a call may run before the rest of it.
+
+    Args:
+        queue: of each call the tokens of its texts, about, and how many of them have run.
+        budget: in tokens.
+    """
+    shares: list[Share] = []
+    left = budget
+    for number, (tokens, begun) in enumerate(queue):
+        stop = begun
+        while stop < len(tokens) and (tokens[stop] <= left or left == budget):
+            left -= tokens[stop]
+            stop += 1
+        if stop > begun:
+            shares.append(Share(number, begun, stop))
+        if stop < len(tokens):
+            break
+    return shares
+
+
+class Part(NamedTuple):
+    """The texts `start` to `stop` of a call, which run in its so-manyeth attempt."""
+
+    call: Call
+    start: int
+    stop: int
+    attempt: int
+
+
+class Call:
+    """Texts that wait for their vectors, which `future` will hold. Cancelled, it is not run.
+
+    Args:
+        asked: gives the texts as the model is to see them, knowing the model.
+        inputs: the texts as they came, by which they are weighed.
+    """
+
+    def __init__(self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]) -> None:
+        self.future: Future[Made] = Future()
+        self.tokens = [estimated_tokens(text) for text in inputs]
+        self.weight = sum(self.tokens)
+        self.begun = 0
+        self.asked = asked
+        self.came = time.time_ns()
+        self.within = here()
+        self.attempt = 0
+        self._parts: dict[int, Made] = {}
+
+    def take(self, part: Part, made: Made) -> bool:
+        """Keep the vectors of a run, and tell them when they are all; one thread at a time.
+
+        Returns false where they are of another space than those before: the model was loaded anew
+        between two runs, and all of it has to run again.
+        """
+        if part.attempt != self.attempt:
+            return True  # of an attempt that was given up
+        before = next(iter(self._parts.values()), made)
+        if before.card.fingerprint != made.card.fingerprint:
+            self._parts, self.begun = {}, 0
+            self.attempt += 1
+            return False
+        self._parts[part.start] = made
+        if sum(len(each.vectors) for each in self._parts.values()) == len(self.tokens):
+            self._tell(_joined([each for _, each in sorted(self._parts.items())]))
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """Have whoever waits for it raise `error`."""
+        with suppress(InvalidStateError):  # nobody waits any more
+            self.future.set_exception(error)
+
+    def _tell(self, made: Made) -> None:
+        with suppress(InvalidStateError):
+            self.future.set_result(made)
+
+    def trace(self, began: int, entered: int, engine: str, texts: int) -> None:
+        """Have a run of it be spans of the caller's trace: it waited, ran with others, and there
+        was the engine. Moments are nanoseconds since the epoch."""
+        if self.within is not None:
+            ended = time.time_ns()
+            past("queue", self.came, began, self.within)
+            run = past("batch", began, ended, self.within, texts=texts)
+            past("engine", entered, ended, run, engine=engine)
+
+
+def _joined(parts: Sequence[Made]) -> Made:
+    import numpy as np
+
+    if len(parts) == 1:
+        return parts[0]
+    counts = [part.tokens for part in parts if part.tokens is not None]
+    tokens = sum(counts) if len(counts) == len(parts) else None
+    return Made(np.concatenate([part.vectors for part in parts]), parts[0].card, tokens)
+
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
 

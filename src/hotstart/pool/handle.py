@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Deadline
 from hotstart.engines import entry_of
-from hotstart.errors import StillComputing
-from hotstart.models.facts import Facts
+from hotstart.errors import HotstartError, StillComputing
+from hotstart.models.artifacts import Facts
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.foresight import card_of, foresee, foresee_card
-from hotstart.pool.instance import Instance
-from hotstart.pool.loader import LoadedModel, prepare_artifact
+from hotstart.pool.instance import Instance, Status
+from hotstart.pool.loader import LoadedModel, card_of, foresee, foresee_card, prepare_artifact
+from hotstart.pool.strategies import Choice, strategy_named
 from hotstart.progress import Advance
-from hotstart.tracing import span
-from hotstart.types import Asked, Card, Made
+from hotstart.telemetry import span
+from hotstart.types import Asked, Card, LoadProgress, Made, Progress, Stage, State
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from hotstart.telemetry import Figure
 
@@ -194,3 +195,97 @@ class Model:
         from hotstart.pool.batching import lanes_of  # a single thread needs none
 
         yield from lanes_of(self._instance).figures()
+
+
+class Readiness:
+    """An instance as its user sees it. Making one begins the load where the strategy says so."""
+
+    def __init__(
+        self, instance: Instance[LoadedModel], choice: Choice, on_progress: Progress | None
+    ) -> None:
+        self._instance = instance
+        self._choice = choice
+        if on_progress:
+            instance.listen(on_progress)
+        starts = strategy_named(choice.name).starts
+        if starts == "at once":
+            instance.start()
+        elif starts == "in the constructor":
+            instance.wait()
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that runs the model, None while it is not loaded."""
+        model = self._instance.peek()
+        return model.engine.name if model else None
+
+    @property
+    def state(self) -> State:
+        """`unloaded`, `loading`, `ready`, `unloading` or `failed`."""
+        return self._instance.state
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load is under way that will make it answer."""
+        return self._instance.state == "loading"
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it answers at once."""
+        return self._instance.state == "ready"
+
+    @property
+    def error(self) -> HotstartError | None:
+        """Why the last load failed, None unless it did."""
+        return self._instance.failure
+
+    @property
+    def load_time(self) -> float | None:
+        """Seconds the last load took, None before one ended."""
+        return self._instance.status().load_time
+
+    @property
+    def progress(self) -> LoadProgress:
+        """How far the load is."""
+        status = self._instance.status()
+        eta = None
+        if status.elapsed is not None and status.load_time is not None:
+            eta = max(0.0, status.load_time - status.elapsed)
+        return LoadProgress(status.stage, status.fraction, eta)
+
+    def status(self) -> Status:
+        """Return the state with its reason, each stage's time, and why this strategy."""
+        return self._instance.status()._replace(strategy=self._choice.said)
+
+    def load(self) -> None:
+        """Start loading and return at once."""
+        self._instance.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Load if need be and return whether the model is ready within `timeout` seconds.
+
+        Raises:
+            HotstartError: the load failed, for the reason it states.
+        """
+        return self._instance.wait(timeout)
+
+    async def ready(self, timeout: float | None = None) -> bool:
+        """Do what `wait` does without holding up the event loop."""
+        from hotstart.pool.aio import ready_within  # who awaits has imported asyncio
+
+        return await ready_within(self._instance, timeout)
+
+    def get_if_ready(self) -> Self | None:
+        """Return this object if it answers at once, else None; never waits, starts nothing."""
+        return self if self._instance.peek() is not None else None
+
+    def promote(self, stage: Stage) -> None:
+        """Have the model promoted to `stage` beside its work, as before bulk work; return at once.
+
+        Where that cannot be done, what serves goes on serving, and `status().refused` says why.
+        """
+        self._instance.promote(stage)
+
+    def unload(self) -> None:
+        """Give the model's memory back once the calls in flight end; a later call reloads."""
+        self._instance.unload()

@@ -9,18 +9,362 @@ come, and the old one is closed when the last of its calls has ended.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from hotstart.errors import HotstartError, NotReady
-from hotstart.pool.hearers import Hear
-from hotstart.pool.lifecycle import Lifecycle
-from hotstart.pool.status import Status, status_of
-from hotstart.types import Progress, Stage
+from hotstart.pool.load import Attempt, Backoff
+from hotstart.pool.promotion import Load, Serving, Slot
+from hotstart.system import keep_for_ever
+from hotstart.types import Progress, Stage, State
+
+Hear = Callable[[State, str], None]
+"""Called with a state that was entered, and why; under the instance's lock, so only to note it."""
+
+logger = logging.getLogger(__name__)
+
+
+class Hearers:
+    """Callbacks of one instance. A callback that fails harms neither the load nor the others."""
+
+    def __init__(self) -> None:
+        self._progress: list[Progress] = []
+        self._settled: list[Callable[[], None]] = []
+        self._states: list[Hear] = []
+
+    def listen(self, on_progress: Progress) -> None:
+        """Have `on_progress` called with each step of each load, by the thread that loads."""
+        self._progress.append(on_progress)
+
+    def listen_states(self, hear: Hear) -> None:
+        """Have `hear` called with each state that is entered."""
+        self._states.append(hear)
+
+    def await_end(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once, at the end of the load under way."""
+        self._settled.append(callback)
+
+    def tell(self, stage: str, fraction: float) -> None:
+        """Tell of a step."""
+        for on_progress in self._progress:
+            try:
+                on_progress(stage, fraction)
+            except Exception:
+                logger.exception("A progress callback failed at %s", stage)
+
+    def tell_state(self, state: State, reason: str) -> None:
+        """Tell of a state that was entered."""
+        for hear in self._states:
+            hear(state, reason)
+
+    def tell_end(self) -> None:
+        """Tell that the load under way has ended."""
+        callbacks, self._settled = self._settled, []
+        for callback in callbacks:
+            with contextlib.suppress(RuntimeError):  # of an event loop that was closed meanwhile
+                callback()
+
+
+class IdleClock:
+    """Calls `unload_if_idle(why)` once `seconds` have passed since the last `touch`.
+
+    One timer at a time, however often it is touched: a timer that finds a later touch is set
+    again for what is left.
+    """
+
+    def __init__(self, seconds: float, unload_if_idle: Callable[[str], object]) -> None:
+        self._seconds = seconds
+        self._unload_if_idle = unload_if_idle
+        self._lock = threading.Lock()
+        self._touched = 0.0
+        self._running = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        with self._lock:
+            self._stopped = True
+
+    def touch(self) -> None:
+        """Note that a use has ended."""
+        with self._lock:
+            self._touched = time.monotonic()
+            if not self._running:
+                self._running = True
+                self._set(self._seconds)
+
+    def _look(self) -> None:
+        with self._lock:
+            left = self._touched + self._seconds - time.monotonic()
+            self._running = left > 0
+            if self._running:
+                self._set(left)
+            if self._running or self._stopped:
+                return
+        self._unload_if_idle(f"not used for {self._seconds:g} s")
+
+    def _set(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._look)
+        timer.daemon = True
+        timer.start()
+
+
+class Status(NamedTuple):
+    """An account of one moment.
+
+    Attributes:
+        reason: why it is in this state, for a person to read.
+        stage: what serves, or, while it loads, what is being done.
+        fraction: how far the load is, 0 to 1; None while nothing loads.
+        elapsed: seconds since the load began, None while nothing loads.
+        load_time: seconds the last successful load took, None before one ended.
+        stages: seconds each stage took to load, in the order they were reached.
+        refused: stages it could not be promoted to, with the reason.
+        loads: loads that ended well; promotions are not counted.
+        in_use: calls that are using the model now.
+        strategy: its name, and why it was chosen where the machine chose it.
+    """
+
+    state: State
+    reason: str
+    stage: str
+    fraction: float | None
+    elapsed: float | None
+    load_time: float | None
+    stages: dict[str, float]
+    refused: Mapping[str, str]
+    loads: int
+    in_use: int
+    strategy: str = ""
+
+
+def status_of(
+    state: State,
+    reason: str,
+    attempt: Attempt[Any] | None,
+    serving: Serving[Any],
+    load_time: float | None,
+    loads: int,
+) -> Status:
+    """Return the account of an instance whose lock is held."""
+    loading = attempt if state == "loading" else None
+    slot = serving.slot
+    doing = attempt.doing if attempt else "-"
+    return Status(
+        state=state,
+        reason=reason,
+        stage=slot.stage if slot else doing,
+        fraction=loading.fraction if loading else None,
+        elapsed=time.monotonic() - loading.began if loading else None,
+        load_time=load_time,
+        stages=dict(serving.stage_times),
+        refused={**serving.promoter.refused},
+        loads=loads,
+        in_use=slot.users if slot else 0,
+    )
+
 
 T = TypeVar("T")
+
+
+class Lifecycle(Generic[T]):
+    """What an instance stands on. Methods with an underscore need its lock `_changed` held,
+    but for `_end_unloading`, `_begin_reload` and `_end_reload`, which take it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Load[T],
+        close: Callable[[T], None],
+        stages: tuple[Stage, ...] = ("full",),
+        load_timeout: float | None = None,
+        keep_alive: float | None = None,
+        patience: int = 0,
+    ) -> None:
+        self.name = name
+        self._load = load
+        self._close = close
+        self._stages = stages
+        self._load_timeout = load_timeout
+        self._keep_alive, self._patience = keep_alive, patience
+        self._hearers = Hearers()
+        self._loads = 0
+        self._load_time: float | None = None
+        self._begin_anew()
+
+    def forget(self) -> None:
+        """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
+
+        The parent's model is never freed in the child, not even at its end: that would be to wait
+        for threads that the child does not have. Its pages are shared with the parent.
+        """
+        keep_for_ever(self._serving)
+        self._begin_anew()
+        self._hearers.tell_state(self._state, self._reason)
+
+    def _begin_anew(self) -> None:
+        self._changed = threading.Condition()
+        self._state: State = "unloaded"
+        self._reason = "not asked for yet"
+        self._reloading = False
+        self._used_at = time.monotonic()
+        self._attempt: Attempt[T] | None = None
+        self._backoff = Backoff(self.name)
+        what = (self._stages, self._patience, self._load, self._close)
+        self._serving = Serving(self._changed, *what)
+        self._idle_clock = self._clock()
+
+    def _clock(self) -> IdleClock | None:
+        seconds = self._keep_alive
+        return None if seconds is None else IdleClock(seconds, self.unload_if_idle)
+
+    @property
+    def state(self) -> State:
+        """The state at this moment."""
+        return self._state
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being loaded at this moment, a promotion included."""
+        return self._state == "loading" or self._serving.promoter.running
+
+    def touch(self) -> None:
+        """Note a use that was no lease."""
+        self._used_at = time.monotonic()
+        if self._idle_clock:
+            self._idle_clock.touch()
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        if seconds == self._keep_alive:
+            return
+        with self._changed:
+            if self._idle_clock:
+                self._idle_clock.stop()
+            self._keep_alive = seconds
+            self._idle_clock = self._clock()
+        self.touch()
+
+    def not_ready(self) -> NotReady:
+        """Return the error that says how far the load is."""
+        attempt = self._attempt
+        if attempt is not None:
+            return attempt.not_ready(self._state, self._load_time)
+        return NotReady(self.name, state=self._state, stage="-", elapsed=0.0, expected=None)
+
+    def unload_if_idle(self, why: str) -> bool:
+        """Unload the model if no call is using it; return whether it was."""
+        with self._changed:
+            used = self._serving.slot is None or self._serving.slot.users > 0
+            slot = None if used or not self._at_rest else self._begin_unloading(why)
+        self._end_unloading(slot)
+        return slot is not None
+
+    def _wait_ready(self, timeout: float | None) -> None:
+        """Wait, the condition held, until there is a model or the reason why there is none."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._start_if_due()
+        failed_before = self._backoff.count
+        while self._state != "ready":
+            failure = self._backoff.failure
+            if failure and (self._state == "failed" or self._backoff.count > failed_before):
+                raise failure.again() from failure.__cause__
+            if self._state == "unloaded":  # by an unload that ended while this call waited
+                self._start_if_due()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self.not_ready()
+            self._changed.wait(left)
+
+    def _start_if_due(self) -> None:
+        retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
+        if self._state == "unloaded" or retried:
+            self._attempt = Attempt(
+                self.name,
+                self._stages[0],
+                timeout=self._load_timeout,
+                load=self._load_heard,
+                loaded=self._admit,
+                failed=self._fail,
+                discard=self._close,
+            )
+            self._enter("loading", "asked for")
+            self._attempt.start()
+
+    def _load_heard(self, stage: Stage, report: Progress) -> T:
+        def tell(doing: str, fraction: float) -> None:
+            report(doing, fraction)
+            self._hearers.tell(doing, fraction)
+
+        return self._load(stage, tell, None)
+
+    def _admit(self, slot: Slot[T]) -> None:
+        with self._changed:
+            self._backoff.end()
+            self._loads += 1
+            self._load_time = slot.seconds
+            self._serving.begin(slot)
+            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
+        self.touch()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._enter("failed", self._backoff.note(error, time.monotonic()).facts)
+
+    def _enter(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, reason
+        self._changed.notify_all()
+        self._hearers.tell_state(state, reason)
+        if state in {"ready", "failed", "unloaded"}:
+            self._hearers.tell_end()
+
+    def _begin_unloading(self, reason: str) -> Slot[T] | None:
+        if self._state != "ready":
+            return None
+        self._enter("unloading", reason)
+        return self._serving.end()
+
+    def _end_unloading(self, slot: Slot[T] | None) -> None:
+        if slot is None:
+            return
+        try:
+            self._serving.close(slot)
+        finally:
+            with self._changed:
+                self._enter("unloaded", self._reason)
+
+    def _begin_reload(self) -> Slot[T] | None:
+        """What a reload will replace; None where there was nothing, and all was loaded anew."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._at_rest and not self._serving.promoter.running)
+            if self._state != "ready":
+                self._backoff.waive()
+                self._wait_ready(None)
+                return None
+            self._reloading = True
+            return self._serving.pause_promotions()
+
+    def _end_reload(self, old: Slot[T], new: Slot[T], reason: str) -> None:
+        with self._changed:
+            self._reloading = False
+            if new is not old:
+                self._loads += 1
+                self._load_time = new.seconds
+                self._serving.succeed(new)
+            self._enter("ready", reason)
+            self._serving.resume_promotions()
+        if new is not old:
+            self._serving.retire(old)
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._state not in {"loading", "unloading"} and not self._reloading
 
 
 class Instance(Lifecycle[T]):
@@ -148,7 +492,7 @@ class Instance(Lifecycle[T]):
         Raises:
             HotstartError: the load failed, for the reason it states. What served serves on.
         """
-        from hotstart.pool.reloading import load_apart  # seldom needed, and not cheap to import
+        from hotstart.pool.load import load_apart  # seldom needed, and not cheap to import
 
         old = self._begin_reload()
         if old is None:

@@ -5,11 +5,57 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from hotstart.errors import LoadTimeout, NotReady
+from hotstart.errors import HotstartError, LoadFailed, LoadTimeout, NotReady
 from hotstart.pool.promotion import Slot
 from hotstart.types import Progress, Stage, State
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
+"""Seconds between a failed load and the next try, doubled with each failure in a row."""
+
+
+class Backoff:
+    """The failures of one instance.
+
+    Attributes:
+        failure: the last one.
+        count: how many there were in all.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._in_row = 0
+        self._retry_at = 0.0
+        self.failure: HotstartError | None = None
+        self.count = 0
+
+    def note(self, error: BaseException, now: float) -> HotstartError:
+        """Keep `error`, which came at `now`, and return it as the waiters are told of it."""
+        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._in_row)
+        self._in_row += 1
+        self.count += 1
+        self._retry_at = now + delay
+        if isinstance(error, HotstartError):
+            self.failure = error
+        else:
+            self.failure = LoadFailed(self._name, error=error, retry_in=delay)
+            self.failure.__cause__ = error
+        return self.failure
+
+    def end(self) -> None:
+        """Note that a load ended well: the next failure is the first in a row."""
+        self._in_row = 0
+
+    def waive(self) -> None:
+        """Let the next load be tried at once: somebody mended the cause, or wants to see."""
+        self._retry_at = 0.0
+
+    def is_over(self, now: float) -> bool:
+        """Return whether a load may be tried again."""
+        return now >= self._retry_at
+
 
 T = TypeVar("T")
 
@@ -79,3 +125,34 @@ class Attempt(Generic[T]):
 
     def _report(self, stage: str, fraction: float) -> None:
         self.doing, self.fraction = stage, fraction
+
+
+def load_apart(
+    name: str,
+    stage: Stage,
+    *,
+    timeout: float | None,
+    load: Callable[[Stage, Progress], T],
+    discard: Callable[[T], None],
+) -> Slot[T]:
+    """Load in a thread of its own and return the outcome.
+
+    Raises:
+        LoadTimeout: it took longer than `timeout` seconds; what still comes of it is discarded.
+        HotstartError: it failed, for the reason it states.
+    """
+    outcome: Future[Slot[T]] = Future()
+    Attempt(
+        *(name, stage),
+        timeout=timeout,
+        load=load,
+        loaded=outcome.set_result,
+        failed=outcome.set_exception,
+        discard=discard,
+    ).start()
+    try:
+        return outcome.result()
+    except HotstartError:
+        raise
+    except Exception as error:
+        raise LoadFailed(name, error=error, retry_in=0.0) from error

@@ -3,28 +3,110 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
-from hotstart.engines import engine_class, entry_of, open_engine
-from hotstart.engines.base import Engine
+from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
 from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
-from hotstart.models.artifacts import Artifact, look
-from hotstart.models.ensure import ensure
-from hotstart.models.metadata import Measured, Metadata
-from hotstart.models.names import artifact_folder, compiled_folder
-from hotstart.models.spec import ModelSpec
-from hotstart.models.trials import Trials
-from hotstart.pool.foresight import card_of, foresee_card
-from hotstart.pool.strategies import strategy_named
+from hotstart.models.artifacts import Artifact, Facts, facts, look
+from hotstart.models.metadata import Metadata
+from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
+from hotstart.pool.promotion import Load
+from hotstart.pool.strategies import Choice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
-from hotstart.tracing import span
-from hotstart.types import Card, Prepared, Progress, Stage
+from hotstart.telemetry import span
+from hotstart.types import Card, LoadingStrategy, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.engines.graph import GraphEngine
-    from hotstart.preparation.graph.weights import Ranges
+
+
+def foresee(spec: ModelSpec) -> Facts | None:
+    """Return dimension and limit of the model; None where a load alone can tell.
+
+    Raises:
+        ModelError: the model is not on this machine.
+    """
+    opened_from = entry_of(spec.engine).opened_from
+    if opened_from == "artifact":
+        return facts(spec, read_settings())
+    card = foresee_card(spec)
+    return Facts(card.dimension, sys.maxsize) if card and card.dimension else None
+
+
+def foresee_card(spec: ModelSpec) -> Card | None:
+    """Return what calls need to know of the model; None where a load alone can tell."""
+    tell = _TELLERS.get(entry_of(spec.engine).opened_from)
+    return tell(spec) if tell else None
+
+
+def check_source(spec: ModelSpec) -> None:
+    """Raise InvalidInput for the address of another machine that cannot be read. Looks nowhere."""
+    if entry_of(spec.engine).opened_from == "address":
+        _by_address(spec)
+
+
+def card_of(artifact: Artifact) -> Card:
+    """Return what calls need to know of the model in `artifact`."""
+    metadata = artifact.metadata
+    return Card(
+        dimension=metadata.dimension,
+        truncate_dim=metadata.truncate_dim,
+        prompts=metadata.prompts,
+        default_prompt_name=metadata.default_prompt_name,
+        fingerprint=metadata.vector_space,
+        classifier=metadata.classifier,
+    )
+
+
+def _by_artifact(spec: ModelSpec) -> Card | None:
+    artifact, _ = look(spec, read_settings())
+    return card_of(artifact) if artifact else None
+
+
+def _by_address(spec: ModelSpec) -> Card:
+    from hotstart.engines.remote.address import Address, known_dimension
+
+    address = Address.parse(spec.source)
+    address = address.at(remote_access(address.protocol).url)
+    return Card(known_dimension(address), None, {}, None, f"remote-{address.identity}")
+
+
+def _by_settings(spec: ModelSpec) -> Card:
+    from hotstart.engines.fake import FakeSettings
+
+    dimension = FakeSettings.parse(spec.source).dimension
+    return Card(dimension, None, {}, None, f"fake-{dimension}")
+
+
+_TELLERS: dict[str, Callable[[ModelSpec], Card | None]] = {
+    "artifact": _by_artifact,
+    "address": _by_address,
+    "nothing": _by_settings,
+}
+
+
+def ensure(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+) -> Artifact:
+    """Return the artifact of `spec`, prepared now if it is absent, stale or damaged.
+
+    The network is used only where the spec allows it.
+
+    Raises:
+        ModelError: the model cannot be found, read or run, as its subclasses say.
+    """
+    usable, _ = look(spec, settings)
+    if usable is not None:
+        return usable
+    from hotstart.preparation.prepare import prepare_once  # what builds is not needed to open
+
+    return prepare_once(spec, settings, on_progress)
+
 
 _ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
 THROUGHPUT_ENGINE = "openvino"
@@ -72,23 +154,7 @@ def weights_bytes(spec: ModelSpec) -> int:
 
 def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
     """Return the artifact of `spec`, prepared and measured if need be, without loading it."""
-    return ensure(spec, read_settings(), report, TRIALS)
-
-
-def _ranges(observed: Prepared) -> Ranges:
-    from hotstart.preparation.calibrate import ranges  # it starts processes: seldom needed
-
-    return ranges(observed)
-
-
-def _measure(prepared: Prepared, reference: Prepared) -> Measured:
-    from hotstart.preparation.calibrate import measure
-
-    return measure(prepared, reference)
-
-
-TRIALS = Trials(_ranges, _measure)
-"""Run an artifact of lower precision while it is prepared."""
+    return ensure(spec, read_settings(), report)
 
 
 def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -103,16 +169,16 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     except HotstartError:
         raise
     except Exception:
-        from hotstart.models.prepare import repair  # seldom needed, and not cheap to import
+        from hotstart.preparation.prepare import repair  # seldom needed, and not cheap to import
 
-        repaired = repair(artifact, spec, settings, report, TRIALS)
+        repaired = repair(artifact, spec, settings, report)
         if repaired is None:
             raise
         return _open(repaired, spec, stage, report)
 
 
 def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
-    from hotstart.models.card import folder_card
+    from hotstart.models.artifacts import folder_card
     from hotstart.models.locate import locate
 
     report("metadata", 0.0)
@@ -150,7 +216,7 @@ def _foreseen(spec: ModelSpec) -> Card:
 
 def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:
     if not strategy_named(spec.strategy).prepared_only:
-        return ensure(spec, settings, report, TRIALS)
+        return ensure(spec, settings, report)
     usable, _ = look(spec, settings)
     if usable is None:
         folder = artifact_folder(spec, settings)
@@ -176,7 +242,7 @@ def _open(
     report(stage, 0.5)
     opened = functools.partial(_engine, artifact, beside=beside)
     if stage == "throughput":
-        from hotstart.engines.paired import PairedEngine  # seldom needed
+        from hotstart.engines.graph import PairedEngine  # seldom needed
 
         question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "first light"))
         engine: Engine = PairedEngine(question, opened(THROUGHPUT_ENGINE, stage))
@@ -199,3 +265,83 @@ _OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
     "address": _from_address,
     "nothing": _from_nothing,
 }
+
+
+class Limits(NamedTuple):
+    """How long a load may take and how long an unused model is kept, in seconds; None: no limit."""
+
+    load_timeout: float | None = None
+    keep_alive: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+def _unknown() -> int:
+    return 0
+
+
+class Recipe(NamedTuple):
+    """How a model is loaded and given back.
+
+    Attributes:
+        name: for messages.
+        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
+        close: gives back what `load` returned.
+        patience: uses before the first promotion.
+        size: tells about how many bytes it takes, 0 where that is not known; may look at files.
+        pinned: whether it is kept whatever other models need.
+    """
+
+    name: str
+    load: Load[Any]
+    close: Callable[[Any], None]
+    stages: tuple[Stage, ...] = ("full",)
+    patience: int = 0
+    size: Callable[[], int] = _unknown
+    pinned: bool = False
+
+
+def recipe_of(spec: ModelSpec) -> Recipe:
+    """Return how the model of `spec` is made; an engine that opens no artifact has one stage."""
+    strategy = strategy_named(spec.strategy)
+    staged = entry_of(spec.engine).opened_from == "artifact"
+    return Recipe(
+        spec.source,
+        functools.partial(load_model, spec),
+        LoadedModel.close,
+        strategy.stages if staged else strategy.stages[:1],
+        strategy.patience,
+        functools.partial(weights_bytes, spec),
+    )
+
+
+def spec_of(
+    source: str,
+    *,
+    kind: str = "embedding",
+    revision: str | None = None,
+    strategy: str | LoadingStrategy | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    allow_download: bool = False,
+) -> tuple[ModelSpec, Choice]:
+    """Return the spec of the model `source`, and the choice of its strategy. Looks nowhere.
+
+    Raises:
+        InvalidInput: an argument cannot be used.
+    """
+    choice = choose(strategy, read_settings().strategy)
+    usual = strategy_named(choice.name).precision
+    spec = ModelSpec(
+        *(source, revision, allow_download, choice.name),
+        engine=engine_for(source, engine, kind),
+        precision=precision or (usual if usual in KINDS[kind] else "float32"),
+        device=device,
+        trust_remote_code=trust_remote_code,
+        kind=kind,
+    )
+    check_source(spec)
+    return spec, choice

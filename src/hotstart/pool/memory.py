@@ -6,14 +6,50 @@ The policy stands in `pressure`; this carries it out, for one load at a time.
 from __future__ import annotations
 
 import logging
+import os
+import select
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from hotstart.errors import InsufficientMemory
-from hotstart.pool.pressure import Resident, victims
-from hotstart.system import MemoryLeft, memory_left
+from hotstart.system import MemoryLeft, memory_left, pressure_files
+
+
+class Resident(NamedTuple):
+    """A loaded model.
+
+    Attributes:
+        key: what it is called in its pool.
+        bytes: of memory that unloading it gives back, as far as known.
+        last_used: a time; the smaller, the longer ago.
+        in_use: calls that are using it now.
+        pinned: whether it stays whatever happens.
+    """
+
+    key: Hashable
+    bytes: int
+    last_used: float
+    in_use: int
+    pinned: bool
+
+
+def victims(residents: Iterable[Resident], wanted: int) -> list[Resident]:
+    """Return what to unload, in this order, to have `wanted` bytes, and no more than that.
+
+    All that may go at all where that is less than `wanted`; nothing where none are wanted.
+    """
+    may_go = (r for r in residents if not r.in_use and not r.pinned and r.bytes > 0)
+    chosen: list[Resident] = []
+    for resident in sorted(may_go, key=lambda r: r.last_used):
+        if wanted <= 0:
+            break
+        chosen.append(resident)
+        wanted -= resident.bytes
+    return chosen
+
 
 logger = logging.getLogger(__name__)
 
@@ -108,3 +144,60 @@ class Room:
             held = sum(resident.bytes for resident in self._residents())
             free.append(MemoryLeft(self.budget - held - self._promised, BUDGET))
         return min(free)
+
+
+TRIGGER = b"some 200000 2000000\0"
+"""Stalled for 0.2 of 2 s: microseconds. Without privileges the kernel takes windows of 2 s only."""
+
+
+class Shortage(threading.Thread):
+    """Calls `relieve` whenever the kernel says that memory is short, until it is stopped."""
+
+    def __init__(self, descriptor: int, relieve: Callable[[], object]) -> None:
+        super().__init__(name="hotstart-shortage", daemon=True)
+        self._descriptor = descriptor
+        self._relieve = relieve
+        self._ending, self._end = os.pipe()
+
+    def run(self) -> None:
+        """Wait for the kernel's word."""
+        waiting = select.poll()
+        waiting.register(self._descriptor, select.POLLPRI)
+        waiting.register(self._ending, select.POLLIN)
+        try:
+            while self._ending not in (ready := dict(waiting.poll())):
+                if ready[self._descriptor] & select.POLLERR:
+                    logger.warning("The kernel tells no more whether memory is short")
+                    return
+                self._relieve()
+        finally:
+            os.close(self._descriptor)
+            os.close(self._ending)
+
+    def stop(self) -> None:
+        """End it and return when it has ended."""
+        os.close(self._end)
+        self.join()
+
+
+def watch_shortage(
+    relieve: Callable[[], object], files: Iterable[str] | None = None, trigger: bytes = TRIGGER
+) -> Shortage | None:
+    """Return a running watch on the first of `files` that takes a trigger; None where none does.
+
+    By default on the pressure of this process's cgroup, else of the machine.
+    """
+    for path in pressure_files() if files is None else files:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            os.write(descriptor, trigger)
+        except OSError:
+            os.close(descriptor)
+            continue
+        watch = Shortage(descriptor, relieve)
+        watch.start()
+        return watch
+    return None

@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
-from hotstart.pool.loader import LoadedModel
-from hotstart.pool.memory import Room
-from hotstart.pool.pressure import Resident
-from hotstart.pool.recipe import NO_LIMITS, Limits, Recipe, recipe_of
+from hotstart.pool.loader import NO_LIMITS, Limits, LoadedModel, Recipe, recipe_of
+from hotstart.pool.memory import Resident, Room
 from hotstart.system import resident_memory
 from hotstart.types import Progress, Stage
 

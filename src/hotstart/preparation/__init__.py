@@ -1,1 +1,1 @@
-"""From a model folder to an artifact that an engine opens."""
+"""From a model folder to an artifact: graph, weights and tokenizer as engines open them."""

@@ -6,24 +6,141 @@ it. `python -m hotstart.preparation.calibrate` is that process; it speaks JSON.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from hotstart.engines import open_engine
-from hotstart.models.measuring import PROBES, cosines
-from hotstart.models.metadata import Measured
+from hotstart.engines.graph import TOKENIZER, Tokenizer, feed, pad
+from hotstart.models.description import Description
+from hotstart.models.metadata import Measured, Metadata
+from hotstart.ort import input_types, open_session, session_options
+from hotstart.preparation.variant import Written, write_observed, write_variant
 from hotstart.system import available_cores
 from hotstart.types import Graphs, Prepared
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hotstart.preparation.graph.weights import Ranges
+
+
+SAME_SPACE = 0.999
+"""The least cosine to float32, over PROBES, at which vectors may stand for float32's."""
+
+PROBES: tuple[str, ...] = (
+    "a",
+    "OK",
+    "No?",
+    "...",
+    "42",
+    "hello world",
+    "The cat sat on the mat.",
+    "THE CAT SAT ON THE MAT!",
+    "How do I reset my password?",
+    "What is the capital of France?",
+    "Paris is the capital and most populous city of France.",
+    "lol thats soooo funny 😂😂",
+    "https://example.com/photos/2021?id=7&size=large#top",
+    "Call +49 30 1234567 or write to someone@example.org by 31.12.2024.",
+    "The invoice of $1,234.56 is due in 30 days; late payment costs 1.5 % a month.",
+    "Ignore the noise: qwzx vbnm 0x7f3a 9f86d081884c7d65 !!! ???",
+    "def add(a, b):\n    return a + b  # sum of two numbers",
+    "SELECT name, COUNT(*) FROM users WHERE age > 30 GROUP BY name ORDER BY 2 DESC;",
+    "Traceback (most recent call last):\n  File \"app.py\", line 3\nKeyError: 'id'",
+    '<p class="x">Text &amp; more</p> {"id": 1, "tags": ["a", "b"]}',
+    "E = mc², ∫₀¹ x² dx = ⅓, and ∑ 1/n² = π²/6",
+    "Die Katze saß gestern auf der Matte und schlief.",
+    "¿Dónde está la biblioteca más cercana, por favor?",
+    "Le président a annoncé une réforme des retraites à l'Assemblée nationale.",
+    "Привет, мир! Кошка сидит на окне.",
+    "Ο γρήγορος σκύλος τρέχει στο πάρκο.",
+    "你好,世界。猫坐在垫子上。",
+    "東京は日本の首都で、人口が最も多い都市です。",
+    "안녕하세요, 오늘 날씨가 정말 좋네요.",
+    "مرحبا بالعالم، القطة تجلس على النافذة.",
+    "नमस्ते दुनिया, बिल्ली चटाई पर बैठी है।",
+    "The dog chased the cat around the garden, and then the cat sat on the mat again. " * 3,
+    "Photosynthesis converts light energy into chemical energy that is stored in sugars. "
+    "It takes place in the chloroplasts of plants and algae, releases oxygen as a by-product, "
+    "and feeds, directly or through other creatures, nearly all life on Earth. " * 8,
+)
+"""Short and long, prose and code, many scripts. Short texts show an error first."""
+
+
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the cosine of each row of `left` with the same row of `right`."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    result: NDArray[np.float64] = (a * b).sum(-1) / np.maximum(lengths, 1e-300)
+    return result
+
+
+def observe(model: Description, folder: str) -> Ranges:
+    """Return the largest input of each linear layer of `model` over PROBES.
+
+    `folder` holds temporary files.
+    """
+    with _beside(model, folder, write_observed) as prepared:
+        return ranges(prepared)
+
+
+def add_measurements(metadata: Metadata, folder: str, model: Description, float32: str) -> Metadata:
+    """Return `metadata` of the artifact in `folder` with its cost and its cosines to float32.
+
+    Args:
+        metadata: the record without measurements.
+        folder: the artifact, complete but for its record.
+        model: its source; written in float32 for the comparison, then removed.
+        float32: the fingerprint of the model in float32. The artifact may stand for it where the
+            least cosine is at least SAME_SPACE.
+    """
+    with _beside(model, folder, functools.partial(write_variant, precision="float32")) as plain:
+        found = measure(metadata.prepared(folder), plain)
+    same = found.cosine_min >= SAME_SPACE
+    return metadata._replace(measured=found, same_space_as=float32 if same else None)
+
+
+@contextmanager
+def _beside(
+    model: Description, folder: str, write: Callable[[Description, str], Written]
+) -> Iterator[Prepared]:
+    """`model` as `write` has it, in `folder` and gone afterwards, or with it if killed."""
+    reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
+    try:
+        graphs = write(model, reference).graphs
+        yield Prepared(reference, graphs, model.dimension, model.pad_token_id)
+    finally:
+        shutil.rmtree(reference, ignore_errors=True)
+
+
+def greatest(prepared: Prepared, texts: Sequence[str], threads: int) -> dict[str, NDArray[Any]]:
+    """Return of each output but the one that is read the greatest value of each of its numbers.
+
+    The texts are run one by one, so that no padding is among what is seen.
+    """
+    graphs = prepared.graphs
+    path = os.path.join(prepared.folder, graphs.encoder)
+    session = open_session(path, session_options(threads, packed=False), optimize=False)
+    inputs = input_types(session)
+    names = [entry.name for entry in session.get_outputs() if entry.name != graphs.output]
+    found: dict[str, NDArray[Any]] = {}
+    for tokens in Tokenizer(os.path.join(prepared.folder, TOKENIZER)).tokens(texts):
+        values = session.run(names, feed(inputs, pad([tokens], prepared.pad_token_id)))
+        for name, value in zip(names, values, strict=True):
+            found[name] = np.maximum(found[name], value) if name in found else value
+    return found
+
 
 _TEXT = "How do I reset my password?"
 _REPEATS = 20
@@ -31,16 +148,12 @@ _REPEATS = 20
 
 def ranges(observed: Prepared) -> Ranges:
     """Return what the further outputs of `observed` show over PROBES, from a fresh process."""
-    import numpy as np
-
     with _asked("ranges", observed) as (_, path), np.load(path) as found:
         return dict(found)
 
 
 def measure(prepared: Prepared, reference: Prepared) -> Measured:
     """Measure `prepared`, and its cosines to `reference`, each in a fresh process."""
-    import numpy as np
-
     with _asked("figures", prepared) as (figures, path):
         vectors = np.load(path)
     with _asked("figures", reference) as (_, path):
@@ -59,7 +172,16 @@ def _asked(what: str, prepared: Prepared) -> Iterator[tuple[dict[str, float], st
     """What a fresh process says of `prepared`, and the file of the arrays that it found."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "found")
-        told = json.dumps([what, prepared.folder, list(prepared.graphs), *prepared[2:], path])
+        told = json.dumps(
+            [
+                what,
+                prepared.folder,
+                list(prepared.graphs),
+                prepared.dimension,
+                prepared.pad_token_id,
+                path,
+            ]
+        )
         command = [sys.executable, "-m", "hotstart.preparation.calibrate"]
         done = subprocess.run(command, input=told, capture_output=True, text=True, check=True)
         yield json.loads(done.stdout), path
@@ -72,18 +194,12 @@ def _answer(what: str, folder: str, graphs: list[Any], dimension: int, pad: int,
 
 
 def _ranges_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
-    import numpy as np
-
-    from hotstart.engines.observing import greatest
-
     arrays: dict[str, Any] = dict(greatest(prepared, PROBES, available_cores()))
     np.savez(file, **arrays)
     return {}
 
 
 def _measure_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
-    import numpy as np
-
     open_engine("onnx", prepared, "first light", 1).close()  # the libraries are not the model's
     before, began = _resident(), time.perf_counter()
     engine = open_engine("onnx", prepared, "full", available_cores())

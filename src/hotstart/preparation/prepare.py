@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import logging
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 
 from hotstart.config import Settings
 from hotstart.errors import ModelDamaged, ModelError
-from hotstart.files import beside
-from hotstart.folders import place_folder, remove_leftovers
-from hotstart.models.artifacts import Artifact
-from hotstart.models.catalog import known_model
+from hotstart.files import beside, exclusive, place_folder, remove_leftovers
+from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.description import Description, describe
-from hotstart.models.fingerprint import fingerprint
-from hotstart.models.integrity import record_file, sha256
 from hotstart.models.locate import Located, locate
-from hotstart.models.measuring import measured, observed
-from hotstart.models.metadata import FileRecord, Metadata, write_metadata
-from hotstart.models.names import artifact_engine, artifact_folder
-from hotstart.models.spec import ModelSpec
+from hotstart.models.metadata import FileRecord, Metadata, record_file, sha256, write_metadata
+from hotstart.models.spec import (
+    KINDS,
+    ModelSpec,
+    artifact_engine,
+    artifact_folder,
+    compiled_folder,
+    known_model,
+)
 from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
-from hotstart.models.trials import Trials
-from hotstart.preparation.variant import SCHEMES, Written, check_precision, write_variant
+from hotstart.preparation.variant import (
+    SCHEMES,
+    Written,
+    check_precision,
+    fingerprint,
+    write_variant,
+)
 from hotstart.preparation.weights import weight_files
 from hotstart.types import Progress
 
@@ -40,7 +49,6 @@ def build(
     spec: ModelSpec,
     settings: Settings,
     on_progress: Progress | None = None,
-    trials: Trials | None = None,
 ) -> Artifact:
     """Build the artifact of `spec`, replacing the one that is there.
 
@@ -48,8 +56,6 @@ def build(
         spec: what is built.
         settings: says where to.
         on_progress: hears what is being done.
-        trials: run an artifact below float32, and one of float32 beside it. Without them nothing
-            is known of such an artifact: it is further off, and cannot pass for float32's.
 
     Raises:
         InvalidInput: the model cannot be had at that precision.
@@ -65,7 +71,7 @@ def build(
     staged = beside(folder)
     os.mkdir(staged)
     try:
-        metadata = _fill(staged, spec, located, model, report, trials)
+        metadata = _fill(staged, spec, located, model, report)
         report("placing", 0.9)
         place_folder(staged, folder)
     except BaseException:
@@ -94,15 +100,16 @@ def _fill(
     located: Located,
     model: Description,
     report: Progress,
-    trials: Trials | None,
 ) -> Metadata:
     """Write every file of the artifact into `staged`, its record last."""
     check_precision(model, spec.precision)
-    on_trial = trials if spec.precision != "float32" else None
+    is_quantized = spec.precision != "float32"
     ranges = None
-    if on_trial:
+    if is_quantized:
+        from hotstart.preparation.calibrate import observe  # it runs the model: seldom needed
+
         report("observing", 0.0)
-        ranges = observed(model, staged, on_trial)
+        ranges = observe(model, staged)
     report("weights", 0.1)
     written = write_variant(model, staged, spec.precision, ranges)
     report("checksums", 0.5)
@@ -110,10 +117,12 @@ def _fill(
     hashes = _original_hashes(model, staged, records)
     _expect_published(spec, located, model, hashes)
     metadata = _describe(spec, located, model, written, records, hashes)
-    if on_trial:
+    if is_quantized:
+        from hotstart.preparation.calibrate import add_measurements
+
         report("measuring", 0.7)
         float32 = fingerprint(model, hashes, SCHEMES["float32"])
-        metadata = measured(metadata, staged, model, on_trial, float32)
+        metadata = add_measurements(metadata, staged, model, float32)
     write_metadata(staged, metadata)
     return metadata
 
@@ -199,3 +208,72 @@ def _expect_published(
 
 def _unheard(stage: str, fraction: float) -> None:
     """Progress nobody asked for."""
+
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+) -> Artifact:
+    """Prepare the artifact of `spec` anew, whatever is there."""
+    with exclusive(_lock_path(spec, settings)):
+        return check(build(spec, settings, on_progress))
+
+
+def prepare_once(
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress | None = None,
+) -> Artifact:
+    """Prepare the artifact of `spec` unless another process did so while this one waited.
+
+    A damaged one is named in the log and prepared again, once: a fresh one that is damaged too
+    raises ArtifactDamaged.
+    """
+    with exclusive(_lock_path(spec, settings)):
+        usable, why = look(spec, settings)
+        if usable is not None:
+            return usable
+        logger.log(logging.WARNING if why else logging.INFO, "Preparing %s%s", spec.source, why)
+        return check(build(spec, settings, on_progress))
+
+
+def repair(
+    artifact: Artifact,
+    spec: ModelSpec,
+    settings: Settings,
+    on_progress: Progress,
+) -> Artifact | None:
+    """Prepare `artifact` anew if, read whole, it is damaged; None where it is as recorded."""
+    faults = verify(artifact)
+    if not faults:
+        return None
+    logger.warning("Preparing %s again: %s", spec.source, "; ".join(faults))
+    return prepare(spec, settings, on_progress)
+
+
+def remove(spec: ModelSpec, settings: Settings) -> bool:
+    """Remove the artifacts of `spec`'s model, of every kind and precision; its originals stay.
+
+    Returns whether there was one.
+    """
+    home = os.path.dirname(artifact_folder(spec, settings))
+    with ExitStack() as held:
+        for kind, precisions in KINDS.items():
+            for precision in precisions:
+                variant = replace(spec, kind=kind, precision=precision)
+                held.enter_context(exclusive(_lock_path(variant, settings)))
+                compiled = compiled_folder(artifact_folder(variant, settings))
+                shutil.rmtree(compiled, ignore_errors=True)  # none where no engine compiled
+        if not os.path.isdir(home):
+            return False
+        shutil.rmtree(home)
+        return True
+
+
+def _lock_path(spec: ModelSpec, settings: Settings) -> str:
+    home, variant = os.path.split(artifact_folder(spec, settings))
+    return os.path.join(settings.cache_dir, "locks", f"{os.path.basename(home)}--{variant}.lock")

@@ -9,10 +9,9 @@ import struct
 from collections.abc import Callable, Mapping
 
 from hotstart.errors import UnsupportedModel
+from hotstart.models.architectures import DenseLayer
 from hotstart.models.description import SINGLE_WEIGHTS, Description
-from hotstart.models.floats import FLOATS, read_floats
-from hotstart.models.modules import DenseLayer
-from hotstart.safetensors import Tensor, read_header
+from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
 _UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids; the graph needs none

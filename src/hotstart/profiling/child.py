@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Mark = Callable[[str], None]
 
 TEXT = "Where does the time go on the way to the first vector?"
-_TOKENIZER = ("hotstart.engines.text", "open_tokenizer")
+_TOKENIZER = ("hotstart.engines.graph", "open_tokenizer")
 
 
 def main(subject: str, model: str, strategy: str, mode: str) -> None:

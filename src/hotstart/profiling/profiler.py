@@ -11,10 +11,8 @@ from statistics import median
 from typing import NamedTuple
 
 from hotstart.errors import InvalidInput, MissingExtra
-from hotstart.profiling.advice import Facts, Trial, advise, trials
-from hotstart.profiling.report import Peer, Report
-from hotstart.profiling.runs import Run, Task, start
-from hotstart.profiling.stages import account, medians, of_a_peer
+from hotstart.profiling.report import Facts, Peer, Report, Trial, advise, trials
+from hotstart.profiling.stages import Run, Task, account, medians, of_a_peer, start
 from hotstart.system import available_cores
 
 SENTENCE_TRANSFORMERS = "sentence-transformers"

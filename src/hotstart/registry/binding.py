@@ -7,22 +7,131 @@ the instance. Of every other kind callers get the object itself.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Hashable
+import math
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hotstart.kinds import kind_named
-from hotstart.kinds.base import Kind, Material
-from hotstart.kinds.sizes import bytes_on_disk
+from hotstart.errors import CheckFailed
+from hotstart.kinds import Kind, Material, kind_named
+from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
+from hotstart.pool.loader import Limits, Recipe, recipe_of
 from hotstart.pool.pool import Pool
-from hotstart.pool.recipe import Limits, Recipe, recipe_of
-from hotstart.registry.checking import CheckLoaded, check_answers, check_scores, check_vectors
-from hotstart.registry.config import ModelConfig
+from hotstart.registry.config import Check, ModelConfig
+from hotstart.scoring import Scoring
 from hotstart.system import return_freed_memory
-from hotstart.types import Progress, Stage
+from hotstart.types import Card, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.pool.loader import LoadedModel
+
+ENTIRELY = math.inf
+"""Of answers that do not have the same shape, or differ in what is no number."""
+
+
+def difference(one: Any, other: Any) -> float:
+    """Return the greatest difference between numbers of two answers that stand in the same place.
+
+    0 where they are equal, and where both are not a number or both nothing; `ENTIRELY` where their
+    shapes, their keys, or anything else that is no number differ.
+    """
+    one, other = _plain(one), _plain(other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if one.keys() != other.keys():
+            return ENTIRELY
+        return max((difference(one[key], other[key]) for key in one), default=0.0)
+    if _is_sequence(one) and _is_sequence(other):
+        if len(one) != len(other):
+            return ENTIRELY
+        return max((difference(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
+    if _is_number(one) and _is_number(other):
+        same = one == other or (math.isnan(one) and math.isnan(other))
+        apart = abs(one - other)
+        return 0.0 if same else ENTIRELY if math.isnan(apart) else float(apart)
+    return 0.0 if one == other else ENTIRELY
+
+
+def is_finite(answer: Any) -> bool:
+    """Return whether every number of `answer` is a finite one."""
+    answer = _plain(answer)
+    if isinstance(answer, Mapping):
+        return all(map(is_finite, answer.values()))
+    if _is_sequence(answer):
+        return all(map(is_finite, answer))
+    return not _is_number(answer) or math.isfinite(answer)
+
+
+def _plain(answer: Any) -> Any:
+    """NumPy's arrays and numbers as Python's."""
+    return answer.tolist() if hasattr(answer, "tolist") else answer
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+Embed = Callable[[Sequence[Any]], Any]
+CheckLoaded = Callable[[str, Embed, Card, Sequence[Check]], None]
+"""Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
+
+_PROBE = "hotstart"  # what an embedding model is asked in any case
+
+
+def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check]) -> None:
+    """Ask each of `checks`; the first one also warms the model up.
+
+    Raises:
+        CheckFailed: an answer is not the expected one, has a number that is not finite, or the
+            model raised in place of answering.
+    """
+    for check in checks:
+        try:
+            answer = ask(check.input)
+        except Exception as error:
+            reason = f"it raised {type(error).__name__}: {error}"
+            raise CheckFailed(name, question=check.input, reason=reason) from error
+        fault = _fault(answer, check)
+        if fault:
+            raise CheckFailed(name, question=check.input, reason=fault)
+
+
+def check_vectors(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
+    """Have a probe embedded, whose vector must be finite and as long as the model says; then as
+    `check_answers`."""
+    vector = embed([_PROBE])[0]
+    if not is_finite(vector):
+        raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
+    if card.dimension is not None and len(vector) != card.dimension:
+        reason = f"its vector has {len(vector)} dimensions, not {card.dimension}"
+        raise CheckFailed(name, question=_PROBE, reason=reason)
+    check_answers(name, lambda text: embed([text])[0], checks)
+
+
+def check_scores(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
+    """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
+    if not is_finite(embed([(_PROBE, _PROBE)])):
+        raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
+
+    def score(inputs: Any) -> Any:
+        scoring = Scoring(inputs)
+        return scoring.answer(embed(scoring.asked(card)), card)
+
+    check_answers(name, score, checks)
+
+
+def _fault(answer: Any, check: Check) -> str | None:
+    if check.output is None:
+        return None if is_finite(answer) else "an answer has numbers that are not finite"
+    apart = difference(answer, check.output)
+    if apart <= check.tolerance:
+        return None
+    how = "entirely" if apart == ENTIRELY else f"by {apart:g}, tolerated is {check.tolerance:g}"
+    return f"it answered {answer!r}, not {check.output!r} (apart {how})"
+
 
 Ask = Callable[[Any, Any, "float | None"], Any]
 AsyncAsk = Callable[[Any, Any, "float | None"], Awaitable[Any]]
@@ -104,7 +213,7 @@ def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> 
 
 def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
     """A model of hotstart's own, whose face stands on the instance and is made when it is ready."""
-    from hotstart.pool.specs import spec_of
+    from hotstart.pool.loader import spec_of
 
     face, options = _FACES[config.kind], _spec_options(config)
     spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)

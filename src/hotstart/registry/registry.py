@@ -6,22 +6,582 @@ name ──▶ record: which version answers ──▶ version ──▶ instanc
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
+from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
-from hotstart.errors import HotstartError, MissingExtra
+from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
+from hotstart.pool.memory import Shortage, watch_shortage
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
-from hotstart.pool.shortage import Shortage, watch_shortage
-from hotstart.registry.asking import Asking
-from hotstart.registry.config import RegistryConfig, discovered, read_config, with_fallbacks
-from hotstart.registry.loading import Loading
+from hotstart.registry.binding import Opened, open_made, open_version
+from hotstart.registry.config import (
+    ModelConfig,
+    RegistryConfig,
+    VersionConfig,
+    check_name,
+    discovered,
+    read_config,
+    with_fallbacks,
+)
+from hotstart.registry.events import Change, Changes, Step
+from hotstart.registry.model import Entry, Record
 from hotstart.registry.shadow import Shadows
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
+from hotstart.telemetry import Figure
+
+
+class Shelf:
+    """Records by name. Whoever adds one holds the lock; to look needs none."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._records: dict[str, Record] = {}
+        self._lock = threading.RLock()
+        self._changes = Changes()
+        self._serial = itertools.count()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
+
+    # What is told -----------------------------------------------------------------------------
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what is known of each model at this moment, by name."""
+        return {name: record.entry for name, record in list(self._records.items())}
+
+    def entry(self, name: str) -> Entry:
+        """Return what is known of the model `name` at this moment. UnknownModel where there is
+        none."""
+        return self._record(name).entry
+
+    def is_loaded(self, name: str) -> bool:
+        """Return whether the model answers at once. UnknownModel where there is none."""
+        return self._record(name).entry.status == "ready"
+
+    @property
+    def loaded_models(self) -> list[str]:
+        """The names of the models that answer at once."""
+        return [name for name, entry in self.entries().items() if entry.status == "ready"]
+
+    @property
+    def failed_models(self) -> dict[str, str]:
+        """Why a model could not be loaded, and what to do about it, by name."""
+        return self._told("failed")
+
+    @property
+    def skipped_models(self) -> dict[str, str]:
+        """Which model was skipped for want of an optional dependency, and how to install it."""
+        return self._told("skipped")
+
+    def on_change(self, callback: Callable[[Change], object]) -> None:
+        """Have `callback` called with each change of a model's state, in order.
+
+        A thread of its own calls it, so that it may ask the registry whatever it likes.
+        """
+        self._changes.listen(Change, callback)
+
+    def on_progress(self, callback: Callable[[Step], object]) -> None:
+        """Have `callback` called with each step of each load, in order with `on_change`'s."""
+        self._changes.listen(Step, callback)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what is counted of each version, and what the models count themselves."""
+        for name, record in list(self._records.items()):
+            for version in record.versions:
+                labels = {"model": name, "version": version.label}
+                yield Figure(
+                    *("hotstart_model_memory_bytes", "gauge", "Memory it takes, about"),
+                    *(version.memory, labels),
+                )
+                yield from version.figures.read(labels, version.uses)
+                if hasattr(version.model, "figures"):  # an embedder counts its cache's hits
+                    for figure in version.model.figures():
+                        yield figure._replace(labels={**labels, **figure.labels})
+
+    def _told(self, status: str) -> dict[str, str]:
+        entries = self.entries().items()
+        return {name: str(e.last_error) for name, e in entries if e.status == status}
+
+    def _record(self, name: str) -> Record:
+        record = self._records.get(name)
+        if record is None:
+            raise UnknownModel(name, known=list(self._records))
+        return record
+
+    # How models come here -------------------------------------------------------------------------
+
+    def set_model(
+        self, name: str, model: Any, model_type: str = "custom", version: str = "1.0.0"
+    ) -> None:
+        """Hold `model`, an object made by the program, as `version` of `name`, and let it serve.
+
+        It is never unloaded to make room. A version of that name is replaced; any others stay, for
+        `rollback` and `set_route`.
+
+        Raises:
+            InvalidInput: the name, or the type, cannot be one.
+        """
+        made = self._made(name, model_type, version, lambda: model, pinned=True)
+        made.wait()
+        self._serve(name, model_type, made)
+
+    def get_or_create(
+        self, name: str, factory: Callable[[], Any], model_type: str = "custom"
+    ) -> Any:
+        """Return the model `name`; where there is none, what `factory` makes, kept from now on.
+
+        However many ask at once, the factory is called once; after a failure, again by the next who
+        asks when the back-off is over.
+
+        Raises:
+            HotstartError: the factory failed, its error chained.
+        """
+        if name not in self._records:
+            with self._lock:
+                if name not in self._records:
+                    made = self._made(name, model_type, "1.0.0", factory, pinned=False)
+                    self._serve(name, model_type, made)
+        version = self._records[name].choose(None)
+        model = version.wait()
+        version.count_use()
+        return model
+
+    def add_version(
+        self, name: str, version: str, source: str, *, sha256: str | None = None
+    ) -> None:
+        """Add a version to a configured model. It answers nothing before `set_route` says so.
+
+        Raises:
+            UnknownModel: there is no such model in the configuration.
+        """
+        record = self._record(name)
+        with self._lock:
+            config = record.config
+            if config is None:
+                raise UnknownModel(name, known=[n for n, r in self._records.items() if r.config])
+            added = {**config.versions, version: VersionConfig(source, sha256)}
+            record.config = config._replace(versions=added)
+            self._add(record, self._configured(record.config, version))
+
+    def _configure(self, config: ModelConfig) -> None:
+        """Hold the versions of `config`; nothing is loaded."""
+        with self._lock:
+            record = Record(config.name, config.kind, config)
+            record.fallback = None if config.kind == "embedding" else config.fallback
+            for label in config.versions:
+                record.add(self._configured(config, label))
+            record.shadow = record.version(config.shadow) if config.shadow else None
+            record.set_route(config.weights)
+            self._records[config.name] = record
+
+    def _configured(self, config: ModelConfig, label: str) -> Version:
+        key = (config.name, label, next(self._serial), id(self))
+        open_ = functools.partial(open_version, config, label, self._pool, key)
+        return Version(config.name, label, open_, self._changed, self._stepped)
+
+    def _made(
+        self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
+    ) -> Version:
+        check_name(name)
+        key = (name, label, next(self._serial), id(self))
+
+        def open_() -> Opened:
+            return open_made(name, kind, make, self._pool, key, pinned=pinned)
+
+        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
+        version.opened()  # what cannot be is refused here
+        return version
+
+    def _serve(self, name: str, kind: str, version: Version) -> None:
+        with self._lock:
+            record = self._records.get(name) or Record(name, kind)
+            self._add(record, version)
+            record.set_route({version.label: 1.0})
+            self._records[name] = record
+            self._changed(version)
+
+    def _add(self, record: Record, version: Version) -> None:
+        """Have `record` hold `version`; what it takes the place of ends when its calls do."""
+        replaced = record.add(version)
+        if replaced is not None:
+            key = replaced.opened().key
+            threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
+
+    def _changed(self, version: Version) -> None:
+        """Tell anew what is known of a version's model. Called under its instance's lock."""
+        record = self._records.get(version.name)
+        if record is not None:
+            record.compose()
+            account = version.account
+            told = (version.name, version.label, account.status, account.reason)
+            self._changes.note(Change(*told, record.entry, time.time()))
+
+    def _stepped(self, version: Version, stage: str, fraction: float) -> None:
+        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
+
+
+def _forget(reference: weakref.ref[Shelf]) -> None:
+    """In a forked child nobody else holds the lock."""
+    shelf = reference()
+    if shelf is not None:
+        shelf._lock = threading.RLock()
+
+
+class Loading(Shelf):
+    """A shelf whose models are loaded and unloaded."""
+
+    async def load_all(self, timeout: float | None = None) -> dict[str, Entry]:
+        """Load every model side by side; return what became of each when the last has ended.
+
+        Each can be used as soon as its own load is done. What fails is told, not raised: in the
+        entries, with reason and remedy.
+        """
+        return await self.load_selected(self._records, timeout)
+
+    def load_all_sync(self, timeout: float | None = None) -> dict[str, Entry]:
+        """Do what `load_all` does where there is no event loop."""
+        return self.load_selected_sync(self._records, timeout)
+
+    async def load_selected(
+        self, names: Iterable[str], timeout: float | None = None
+    ) -> dict[str, Entry]:
+        """Do what `load_all` does for the models `names`, their fallbacks and shadows."""
+        import asyncio
+
+        names = list(names)
+        started = self._start(names)
+        await asyncio.gather(*(_settle(version, timeout) for version in started))
+        return self._entries_of(names)
+
+    def load_selected_sync(
+        self, names: Iterable[str], timeout: float | None = None
+    ) -> dict[str, Entry]:
+        """Do what `load_selected` does where there is no event loop."""
+        names, deadline = list(names), Deadline(timeout)
+        for version in self._start(names):
+            try:
+                version.wait(deadline.left)
+            except HotstartError:
+                continue
+        return self._entries_of(names)
+
+    def load(self, name: str) -> None:
+        """Begin to load the model `name`; return at once."""
+        self._start([name])
+
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """Have a model unloaded `seconds` after the end of its last use from now on.
+
+        Args:
+            name: of the model, whose every version that requests are led to is meant.
+            seconds: 0 for at once; None for never for want of use.
+        """
+        for version in self._record(name).wanted:
+            version.keep_alive(seconds)
+
+    def unload(self, name: str) -> None:
+        """Give a model's memory back, of all its versions, once the calls in flight have ended.
+
+        A later call has it loaded again.
+        """
+        for version in self._record(name).versions:
+            version.unload()
+
+    def unload_all(self) -> None:
+        """Give the memory of all models back."""
+        for name in list(self._records):
+            self.unload(name)
+
+    def reload(self, name: str, version: str | None = None) -> None:
+        """Load a model anew beside the one that serves, check it, and swap it in between two calls.
+
+        Args:
+            name: of the model.
+            version: of it; None for all that requests are led to.
+
+        Raises:
+            HotstartError: the new one could not be loaded, or failed its check. The old one serves.
+        """
+        record = self._record(name)
+        for chosen in record.wanted if version is None else [record.version(version)]:
+            chosen.reload()
+
+    def reload_all(self) -> dict[str, Entry]:
+        """Load every model that is loaded anew; what fails is told in the entries, not raised."""
+        for name in self.loaded_models:
+            try:
+                self.reload(name)
+            except HotstartError:
+                continue
+        return self.entries()
+
+    def set_route(
+        self, name: str, weights: Mapping[str, float], *, timeout: float | None = None
+    ) -> None:
+        """Lead requests to versions by these weights, once each of them is loaded.
+
+        Raises:
+            UnknownVersion: one that there is not.
+            InvalidInput: a weight below 0, or none above it.
+            HotstartError: one of them could not be loaded in time; requests go where they went.
+        """
+        record = self._record(name)
+        self._make_ready(record, weights, timeout)
+        record.set_route(weights)
+
+    def rollback(self, name: str, *, timeout: float | None = None) -> Entry:
+        """Lead requests as they were before the last change of the route, and say how that is.
+
+        Raises:
+            InvalidInput: there was no other before.
+            HotstartError: as `set_route`.
+        """
+        record = self._record(name)
+        previous = record.previous
+        if previous is None:
+            expected = "a model whose route was changed: nothing served before this one"
+            raise InvalidInput("the model to roll back", got=name, expected=expected)
+        self._make_ready(record, previous, timeout)
+        record.go_back()
+        return record.entry
+
+    def set_shadow(self, name: str, version: str | None) -> None:
+        """Have the calls of a model repeated on `version` of it; on none with None."""
+        record = self._record(name)
+        record.shadow = None if version is None else record.version(version)
+        record.compose()
+        if record.shadow is not None:
+            record.shadow.start()
+
+    def _start(self, names: Iterable[str]) -> list[Version]:
+        """Begin to load what requests for `names` may need; return it."""
+        records = [self._record(name) for name in names]
+        spares = [self._record(r.fallback) for r in records if r.fallback]
+        wanted = dict.fromkeys(version for r in [*records, *spares] for version in r.wanted)
+        for version in wanted:
+            version.start()
+        return list(wanted)
+
+    def _make_ready(
+        self, record: Record, weights: Mapping[str, float], timeout: float | None
+    ) -> None:
+        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+            expected = "weights not below 0, one of them above"
+            raise InvalidInput("the route", got=dict(weights), expected=expected)
+        deadline = Deadline(timeout)
+        for version in [record.version(label) for label, weight in weights.items() if weight]:
+            version.wait(deadline.left)
+
+    def _entries_of(self, names: Iterable[str]) -> dict[str, Entry]:
+        return {name: self._records[name].entry for name in names}
+
+
+async def _settle(version: Version, timeout: float | None) -> None:
+    from hotstart.pool.aio import until_ready
+
+    try:
+        await until_ready(version.opened().instance, timeout)
+    except HotstartError:
+        return  # its entry says so
+
+
+class Prediction(NamedTuple):
+    """An answer, and whose it is.
+
+    Attributes:
+        output: what the model answered, as its kind says.
+        model: the name of the model that answered: the one asked, or its fallback.
+        version: of it.
+        reason: why the fallback answered; None where the model itself did.
+    """
+
+    output: Any
+    model: str
+    version: str
+    reason: str | None
+
+
+class _Chosen(NamedTuple):
+    version: Version
+    reason: str | None
+
+
+class Asking(Shelf):
+    """A shelf whose models are asked."""
+
+    _shadows: Shadows
+
+    def get_model(self, name: str, *, key: str | None = None, timeout: float | None = 0.0) -> Any:
+        """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
+
+        A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
+        its fallback is given, if it has one that is. What is returned stays good as long as the
+        caller keeps it, though the registry load another or unload it meanwhile; `use` counts the
+        caller in.
+
+        Args:
+            name: of the model.
+            key: of the request, by which the same version is always chosen.
+            timeout: seconds to wait for it; None waits as long as it takes.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            NotReady: neither it nor a fallback was ready in time.
+            HotstartError: its load failed, for the reason it states.
+        """
+        record = self._records.get(name)
+        if record is None:
+            raise UnknownModel(name, known=list(self._records))
+        version = record.sole or record.choose(key)
+        model = version.model
+        if model is None:
+            version = self._choose(record, version, Deadline(timeout)).version
+            model = version.wait(0.0)
+        version.count_use()
+        version.touch()
+        return model
+
+    @contextmanager
+    def use(
+        self, name: str, *, key: str | None = None, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
+        record, deadline = self._record(name), Deadline(timeout)
+        version = self._choose(record, record.choose(key), deadline).version
+        with version.use(deadline.left) as model:
+            yield model
+        self._pool.room.look()
+
+    def face(self, name: str) -> Any:
+        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            InvalidInput: the model is of another kind.
+        """
+        record = self._record(name)
+        opened = record.choose(None).opened()
+        if opened.async_ask is None:
+            expected = "an embedding model or a reranker"
+            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
+        return opened.give(None)
+
+    def predict(
+        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> Prediction:
+        """Ask a model and return its answer, counted and timed; shadows repeat the call after it.
+
+        Args:
+            name: of the model.
+            inputs: as its kind takes them: docs/registry.md.
+            key: of the request, by which the same version always answers.
+            timeout: seconds to wait for the model; its fallback then answers if it is ready.
+
+        Raises:
+            InvalidInput: it cannot be asked that.
+            HotstartError: as `get_model`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = self._choose(record, record.choose(key), deadline)
+        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
+
+    async def apredict(
+        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> Prediction:
+        """Do what `predict` does without holding up the event loop."""
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.aask(inputs, deadline.left)
+        return self._answer(record, chosen, inputs, output)
+
+    async def acall(
+        self,
+        name: str,
+        call: Callable[[Any, float | None], Awaitable[Any]],
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Return what `call` does with a model, counted and timed as `predict` is.
+
+        Args:
+            name: of an embedding model or a reranker.
+            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
+            key: of the request, by which the same version always answers.
+            timeout: seconds to wait for the model, and for `call`.
+
+        Raises:
+            HotstartError: as `get_model`, and as `call`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.call(call, deadline.left)
+        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+
+    async def ready(self, name: str, timeout: float | None = None) -> bool:
+        """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
+
+        Raises:
+            HotstartError: its load failed, for the reason it states.
+        """
+        from hotstart.pool.aio import ready_within
+
+        return await ready_within(self._record(name).choose(None).opened().instance, timeout)
+
+    def _answer(self, record: Record, chosen: _Chosen, inputs: Any, output: Any) -> Prediction:
+        if record.shadow not in {None, chosen.version} and chosen.reason is None:
+            assert record.shadow is not None
+            self._shadows.send(record.shadow, inputs, output)
+        self._pool.room.look()
+        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+
+    async def _achoose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
+        """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
+        too, so that a slow model's callers leave the threads to the others'."""
+        from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
+
+        if version.model is None:
+            if record.fallback in self._records:
+                self._records[record.fallback].choose(None).start()
+            with suppress(HotstartError):  # `_choose` says what is to be done about it
+                await until_ready(version.opened().instance, deadline.left)
+        if version.model is not None:
+            return self._choose(record, version, deadline)
+        return await in_thread(self._choose, record, version, deadline, waits=True)
+
+    def _choose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
+        """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""
+        if version.model is not None:  # whoever uses it leases it: one lease is enough
+            version.figures.tally.add("hits")
+            return _Chosen(version, None)
+        version.figures.tally.add("misses")
+        spare = self._records.get(record.fallback) if record.fallback else None
+        if spare is None:
+            version.wait(deadline.left)
+            return _Chosen(version, None)
+        second = spare.choose(None)
+        second.start()
+        try:
+            version.wait(deadline.left)
+            return _Chosen(version, None)
+        except HotstartError as error:
+            try:
+                given = self._choose(spare, second, deadline)
+            except HotstartError as also:
+                still_loading = isinstance(also, NotReady) and not isinstance(error, NotReady)
+                raise (also if still_loading else error) from None
+            version.figures.tally.add("fallbacks")
+            return given._replace(reason=given.reason or error.facts)
+
 
 logger = logging.getLogger(__name__)
 

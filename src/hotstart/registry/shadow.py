@@ -13,7 +13,7 @@ from queue import Empty, Full, Queue
 from typing import Any, NamedTuple
 
 from hotstart.errors import NotReady
-from hotstart.registry.difference import difference
+from hotstart.registry.binding import difference
 from hotstart.registry.version import Version
 
 logger = logging.getLogger(__name__)

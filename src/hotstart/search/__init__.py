@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from hotstart._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from hotstart.search.answers import Answer, Hit
-    from hotstart.search.index import SearchIndex
+    from hotstart.search.index import Answer, Hit, SearchIndex
     from hotstart.search.indexing import UpdateReport
 
 __all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
@@ -22,8 +21,8 @@ __all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "Answer": "hotstart.search.answers",
-        "Hit": "hotstart.search.answers",
+        "Answer": "hotstart.search.index",
+        "Hit": "hotstart.search.index",
         "SearchIndex": "hotstart.search.index",
         "UpdateReport": "hotstart.search.indexing",
     },

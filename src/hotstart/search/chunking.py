@@ -2,13 +2,237 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
-from hotstart.search.outlines import outline_of
-from hotstart.search.python_outline import Heading
+
+class Definitions(NamedTuple):
+    """The definitions of a language.
+
+    Attributes:
+        pattern: matches a line that opens a definition; its first group with a text is the name.
+        above: how a line starts that belongs to the definition right below it.
+    """
+
+    pattern: re.Pattern[str]
+    above: tuple[str, ...]
+
+
+_SLASHES = ("//", "/*", "*", "@")
+_HASHES = ("#",)
+
+
+def _language(above: tuple[str, ...], *forms: str) -> Definitions:
+    return Definitions(re.compile("|".join(forms)), above)
+
+
+_MODIFIERS = (
+    r"(?:(?:public|private|protected|internal|static|final|abstract|sealed|partial|override|open"
+    r"|async|virtual|synchronized|native|default|readonly|suspend|inline|data|implicit|lazy|case)"
+    r"\s+)"
+)
+_TYPES = r"(?:class|interface|enum|record|struct|trait|object|@interface|extension|protocol)"
+
+_JAVASCRIPT = _language(
+    _SLASHES,
+    r"(?:export\s+)?(?:default\s+)?(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?"
+    r"((?:function\b\s*\*?|class|interface|enum|type|namespace)\s*[\w$]+)",
+    r"(?:export\s+)?((?:const|let|var)\s+[\w$]+)[^=]*=\s*(?:async\b\s*)?"
+    r"(?:function\b|\(|[\w$]+\s*=>)",
+)
+_JAVA = _language(
+    _SLASHES,
+    rf"\s*{_MODIFIERS}*({_TYPES}\s+\w+)",
+    rf"\s*{_MODIFIERS}*((?:fun|func|def)\s+[\w.<>]+)",
+    rf"\s+{_MODIFIERS}+(?:[\w<>\[\],.?]+\s+)*(\w+)\s*\(",
+)
+_C = _language(
+    ("//", "/*", "*", "template"),
+    r"(?:typedef\s+)?((?:struct|class|enum|union|namespace)\s+[\w:]+)[^;]*$",
+    r"(?!return\b|else\b|if\b|for\b|while\b|switch\b|case\b)[A-Za-z_][\w:<>,*&\s]*?"
+    r"([~\w][\w:~]*)\s*\([^;]*$",
+)
+
+DEFINITIONS: dict[str, Definitions] = {
+    **dict.fromkeys((".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts"), _JAVASCRIPT),
+    **dict.fromkeys((".java", ".kt", ".kts", ".scala", ".cs", ".swift", ".dart"), _JAVA),
+    **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx"), _C),
+    ".go": _language(("//",), r"(func\s*(?:\([^)]*\)\s*)?\w+)", r"(type\s+\w+)"),
+    ".rs": _language(
+        ("//", "#["),
+        r"\s*(?:pub(?:\([^)]*\))?\s+)?(?:(?:default|async|unsafe|const)\s+|extern\s+\"[^\"]*\"\s+)*"
+        r"((?:fn|struct|enum|trait|union|mod|macro_rules!)\s+\w+|impl\b[^{]*)",
+    ),
+    ".rb": _language(_HASHES, r"\s*((?:class|module|def)\s+[\w.:?!]+)"),
+    ".php": _language(
+        _SLASHES, rf"\s*{_MODIFIERS}*((?:function|class|interface|trait|enum)\s+&?\w+)"
+    ),
+    ".lua": _language(("--",), r"\s*(?:local\s+)?(function\s+[\w.:]+)"),
+    ".sql": _language(("--",), r"(?i:\s*(create\s+(?:or\s+replace\s+)?\w+\s+[\w.\"]+))"),
+    **dict.fromkeys(
+        (".sh", ".bash", ".zsh"),
+        _language(_HASHES, r"\s*(function\s+[\w:-]+)", r"\s*([\w:-]+)\s*\(\)"),
+    ),
+    # Python that does not parse: of another version, or unfinished.
+    **dict.fromkeys(
+        (".py", ".pyi", ".pyw"),
+        _language(("#", "@"), r"(?:    )?(?:async\s+)?((?:class|def)\s+\w+)"),
+    ),
+}
+"""By file extension, in lower case."""
+
+
+Heading = tuple[str, ...]
+"""A section's place in its text, outermost first: ("class Pool", "def instance")."""
+
+Outline = dict[int, Heading]
+"""The heading of each section by the line, counted from 0, at which it begins."""
+
+
+def python_outline(lines: list[str]) -> Outline | None:
+    """Return the outline of the module with these `lines`; None where they are not Python.
+
+    Decorators and the comments right above belong to a definition. What follows it and is none
+    itself begins a section of what holds it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the text's own doubtful escapes, not of ours
+            tree = ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    outline: Outline = {}
+    _mark(tree.body, (), 0, lines, outline)
+    return outline
+
+
+def _mark(
+    body: Sequence[ast.stmt],
+    holder: Heading,
+    floor: int,
+    lines: list[str],
+    outline: Outline,
+) -> None:
+    """Enter the definitions in `body`, the statements of `holder`, whose text starts at `floor`."""
+    for node in body:
+        end = node.end_lineno or node.lineno
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            start = min([node.lineno, *(mark.lineno for mark in node.decorator_list)]) - 1
+            while start > floor and lines[start - 1].lstrip().startswith("#"):
+                start -= 1
+            is_class = isinstance(node, ast.ClassDef)
+            heading = (*holder, f"{'class' if is_class else 'def'} {node.name}")
+            outline[start] = heading
+            if is_class and not holder:
+                _mark(node.body, heading, node.lineno, lines, outline)
+            if end < len(lines):
+                outline[end] = holder
+        floor = end
+
+
+_MARKDOWN = {".md", ".markdown", ".mdx"}
+_PYTHON = {".py", ".pyi", ".pyw"}
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_READ = 200  # characters of a line in which a definition is looked for
+_LONGEST_NAME = 100
+
+
+def outline_of(path: str, lines: list[str]) -> Outline:
+    """Return the outline of the file `path` with these `lines`. Never raises."""
+    extension = os.path.splitext(path)[1].lower()
+    outline: Outline | None = None
+    if extension in _MARKDOWN:
+        outline = _headings(lines)
+    elif extension in _PYTHON:
+        outline = python_outline(lines)
+    if outline is None and extension in DEFINITIONS:
+        outline = _definitions(lines, DEFINITIONS[extension])
+    return outline or _paragraphs(lines)
+
+
+def _paragraphs(lines: list[str]) -> Outline:
+    """A section begins after each blank line."""
+    return {
+        number: ()
+        for number in range(1, len(lines))
+        if lines[number].strip() and not lines[number - 1].strip()
+    }
+
+
+def _headings(lines: list[str]) -> Outline:
+    """A section begins at each ATX heading of Markdown that is not within fenced code.
+
+    A heading with nothing below it but a deeper heading opens that one's section.
+    """
+    outline: Outline = {}
+    above: list[tuple[int, str]] = []
+    fence, bare = "", None  # bare: the line of a heading that has nothing below it so far
+    for number, line in enumerate(lines):
+        mark = _fence(line)
+        if fence:
+            closes = mark.startswith(fence) and not line.strip().strip(fence[0])
+            fence = "" if closes else fence
+        elif mark:
+            fence, bare = mark, None
+        elif level := _level(line):
+            deeper = bool(above) and above[-1][0] < level
+            above = [heading for heading in above if heading[0] < level]
+            above.append((level, _title(line)))
+            bare = bare if bare is not None and deeper else number
+            outline[bare] = tuple(title for _, title in above if title)
+        elif line.strip():
+            bare = None
+    return outline
+
+
+def _fence(line: str) -> str:
+    """The backticks or tildes with which `line` opens or closes fenced code, else ""."""
+    match = _FENCE.match(line)
+    if match is None or (match[1][0] == "`" and "`" in line[match.end() :]):
+        return ""
+    return match[1]
+
+
+def _level(line: str) -> int:
+    """The level of the ATX heading in `line`; 0 where it is none."""
+    start = line[:10].lstrip(" ")
+    rest = start.lstrip("#")
+    level = len(start) - len(rest)
+    opens = len(line[:10]) - len(start) <= 3 and (not rest or rest[0] in " \t")
+    return level if 1 <= level <= 6 and opens else 0
+
+
+def _title(line: str) -> str:
+    """The text of the ATX heading in `line`, without the marks around it."""
+    text = line.strip().lstrip("#").strip()
+    body = text.rstrip("#")
+    if not body or body[-1] in " \t":  # only then are the trailing marks a closing sequence
+        text = body.rstrip()
+    return text[:_LONGEST_NAME]
+
+
+def _definitions(lines: list[str], language: Definitions) -> Outline:
+    """A section begins at each definition, with the comments and attributes right above it."""
+    outline: Outline = {}
+    floor = 0
+    for number, line in enumerate(lines):
+        match = language.pattern.match(line[:_READ])
+        if match is None:
+            continue
+        start = number
+        while start > floor and lines[start - 1].lstrip().startswith(language.above):
+            start -= 1
+        name = next((group for group in match.groups() if group), match[0])
+        outline[start] = (" ".join(name.split())[:_LONGEST_NAME],)
+        floor = number + 1
+    return outline
+
 
 LIMIT = 1200
 """Characters of the longest chunk; about what the smaller embedding models read."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.errors import IndexBusy, IndexMissing, InvalidInput
-from hotstart.search.answers import Answer, Hit
-from hotstart.search.fusion import reciprocal_rank_fusion
 from hotstart.search.lexical import Lexical, LexicalDamaged
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
@@ -17,6 +18,70 @@ if TYPE_CHECKING:
     from hotstart.embedder import Embedder
     from hotstart.search.indexing import OnProgress, UpdateReport
     from hotstart.types import Mode
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One chunk that answers.
+
+    Attributes:
+        path: the file, relative to the indexed folder, with forward slashes.
+        start_line: the chunk's first line, counted from 1.
+        end_line: its last line.
+        heading: where in the file it stands, such as "Guide > Install"; "" where nothing says so.
+        text: the chunk as it was when the index was last updated.
+        score: higher is better; scores compare within one answer only.
+        found_by: `lexical`, `semantic` or both.
+    """
+
+    path: str
+    start_line: int
+    end_line: int
+    heading: str
+    text: str
+    score: float
+    found_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The hits of one search, best first, and how they were found.
+
+    Attributes:
+        mode: `hybrid`, `lexical`, or `semantic` where no chunk holds a word of the query.
+        reason: why this is not a hybrid answer over the whole index; None where it is.
+        seconds: how long the search took.
+        model: the model whose vectors took part; None in a lexical answer.
+        engine: what ran that model.
+    """
+
+    hits: tuple[Hit, ...]
+    mode: Mode
+    reason: str | None
+    seconds: float
+    model: str | None
+    engine: str | None
+
+
+def reciprocal_rank_fusion(
+    rankings: Sequence[Sequence[int]], k: int = 60
+) -> list[tuple[int, float]]:
+    """Return the ids of all `rankings` with their fused score, best first.
+
+    An id scores 1 / (k + rank) for each ranking that has it, the best rank being 1; where a ranking
+    repeats an id, its best rank counts. The order of the rankings does not matter; of equal scores
+    the lower id comes first.
+
+    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
+    learning methods", SIGIR 2009, which also gives k = 60.
+    """
+    terms: dict[int, list[float]] = {}
+    for ranking in rankings:
+        for rank, identifier in enumerate(dict.fromkeys(ranking), start=1):
+            terms.setdefault(identifier, []).append(1 / (k + rank))
+    scores = [(identifier, math.fsum(parts)) for identifier, parts in terms.items()]
+    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
+
 
 HOME = ".hotstart"
 """The folder, within the indexed one, that holds the index and nothing else."""
@@ -79,7 +144,7 @@ class SearchIndex:
             IndexDamaged: the database is not ours, or cannot be read or written.
             HotstartError: the model could not be loaded; the answers are lexical until it is.
         """
-        from hotstart.locks import exclusive
+        from hotstart.files import exclusive
         from hotstart.search.indexing import update_index
 
         if not os.path.isdir(self._path):
@@ -146,7 +211,7 @@ class SearchIndex:
 
     def _mend(self, store: Store) -> str | None:
         """Have the lexical index agree with the store; return why that is not possible now."""
-        from hotstart.locks import exclusive
+        from hotstart.files import exclusive
 
         with exclusive(self._lock, wait=False) as held:
             if not held:

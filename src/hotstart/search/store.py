@@ -7,14 +7,188 @@ transaction, so a writer that is killed leaves the state before it or the state 
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hotstart.search.database import Database
+from hotstart.errors import IndexBusy, IndexDamaged
 
 if TYPE_CHECKING:
     from hotstart.search.chunking import Chunk
+
+_APPLICATION = 0x686F7473  # "hots", in the header of the file: what tells our databases from others
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        f"PRAGMA application_id = {_APPLICATION}",
+        # One row. `identity` tells this database from another at the same path; `generation` rises
+        # with each committed change of chunks, `vectors_generation` with each of vectors.
+        """CREATE TABLE meta (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            identity TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            vectors_generation INTEGER NOT NULL)""",
+        "INSERT INTO meta VALUES (1, lower(hex(randomblob(16))), 0, 0)",
+        """CREATE TABLE documents (
+            id INTEGER PRIMARY KEY,
+            path TEXT NOT NULL UNIQUE,
+            size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL,
+            sha256 TEXT NOT NULL)""",
+        # AUTOINCREMENT: the id of a removed chunk is never given again, so that an index that lags
+        # behind can at worst name a chunk that is gone, never another one.
+        """CREATE TABLE chunks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            heading TEXT NOT NULL,
+            start_line INTEGER NOT NULL,
+            end_line INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            generation INTEGER NOT NULL)""",
+        "CREATE INDEX chunks_of_document ON chunks (document_id, position)",
+        "CREATE INDEX chunks_by_generation ON chunks (generation)",
+        "CREATE TABLE tombstones (chunk_id INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
+        "CREATE INDEX tombstones_by_generation ON tombstones (generation)",
+        """CREATE TABLE vectors (
+            chunk_id INTEGER NOT NULL REFERENCES chunks ON DELETE CASCADE,
+            fingerprint TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (chunk_id, fingerprint))""",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the database at `path` to the newest layout, each step whole or not at all.
+
+    `connection` is in autocommit mode. A database that is new becomes an empty index.
+
+    Raises:
+        IndexDamaged: it is not ours, or of a layout that is not known here yet.
+    """
+    if _version(connection, path) == len(MIGRATIONS):
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    for number, statements in enumerate(MIGRATIONS, start=1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection, path) < number:  # else another process was first
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """The number of the last step that was taken; 0 for a new database."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != _APPLICATION:
+        if (
+            version
+            or connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
+        ):
+            raise IndexDamaged(path, reason="it is a database of another program")
+        return 0
+    if version > len(MIGRATIONS):
+        raise IndexDamaged(
+            path,
+            reason=f"its layout is number {version}, the newest known here is {len(MIGRATIONS)}",
+            remedy="Upgrade hotstart: pip install -U hotstart",
+        )
+    return version
+
+
+_PATIENCE = 5.0  # seconds to wait for another connection's transaction
+_PAGE = 1000  # rows fetched at a time
+
+
+class Database:
+    """The database at `path`, made or migrated where need be. Used by the thread that opened it.
+
+    Any method may raise IndexDamaged, and IndexBusy where another process holds a transaction
+    for seconds.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with self._told():
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            try:
+                migrate(self._connection, path)
+                # In WAL mode a commit then costs no wait for the disk, and a crash of the machine
+                # loses at most the last commits, never the file.
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA foreign_keys = ON")
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes at its end, as one; nothing of it where it raises."""
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.run("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def run(self, sql: str, *values: object) -> list[Any]:
+        """Execute one statement and return all of its rows."""
+        with self._told():
+            return self._connection.execute(sql, values).fetchall()
+
+    def run_many(self, sql: str, rows: list[tuple[object, ...]]) -> None:
+        """Execute one statement for each of `rows`."""
+        with self._told():
+            self._connection.executemany(sql, rows)
+
+    def number(self, sql: str, *values: object) -> int:
+        """Return the one number that a statement gives."""
+        number: int = self.run(sql, *values)[0][0]
+        return number
+
+    def each(self, sql: str, *values: object) -> Iterator[Any]:
+        """Yield the rows of a large result without holding all of them."""
+        with self._told():
+            cursor = self._connection.execute(sql, values)
+        while True:
+            with self._told():
+                rows = cursor.fetchmany(_PAGE)
+            if not rows:
+                return
+            yield from rows
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:  # a fault of this program, not of the file
+            raise
+        except sqlite3.OperationalError as error:
+            reason, remedy = str(error), None
+            if "locked" in reason:
+                raise IndexBusy(os.path.dirname(os.path.dirname(self._path))) from error
+            if "no such" not in reason:  # the disk is full, the folder may not be written, ...
+                remedy = "Check the space and the permissions of its folder, then run this again"
+            raise IndexDamaged(self._path, reason=reason, remedy=remedy) from error
+        except sqlite3.DatabaseError as error:
+            raise IndexDamaged(self._path, reason=str(error)) from error
+
 
 _PASSAGES = (
     "SELECT chunks.id, path, heading, start_line, end_line, text"

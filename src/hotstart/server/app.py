@@ -10,28 +10,92 @@ where each route asks for the keys itself; Host and Origin are that program's ow
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 
-from hotstart import __version__
+from hotstart._version import __version__
+from hotstart.errors import HotstartError
 from hotstart.registry.registry import ModelRegistry
-from hotstart.server.answering import AnsweringRoute
 from hotstart.server.auth import Access, access_of
 from hotstart.server.config import ServerConfig
-from hotstart.server.middleware import Gate
+from hotstart.server.middleware import Gate, refused
 from hotstart.server.openapi import documented, errors_of
-from hotstart.server.problems import problem
-from hotstart.server.routes.base import Group, Route
+from hotstart.server.responses import problem, problem_of, unforeseen
+from hotstart.server.routes import Group, Route
 from hotstart.server.routes.openai import OpenAI
-from hotstart.server.routes.ops import Health
-from hotstart.server.routes.page import Page
-from hotstart.server.routes.registry import Models
-from hotstart.server.routes.search import Search
+from hotstart.server.routes.ops import Health, Page
+from hotstart.server.routes.registry import Models, Search
 from hotstart.server.routes.tei import TextEmbeddingsInference
 from hotstart.server.service import Service, service_of
+from hotstart.telemetry import continued, span
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AnsweringRoute(APIRoute):
+    """A route whose errors never reach the application around it.
+
+    Its name is its own path, without what a prefix or a mount puts before it: by that one it is
+    decided who may ask, and how errors are told.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        handle, route, own = super().get_route_handler(), self.path, self.name
+        group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
+
+        async def answer(request: Request) -> Response:
+            began = time.perf_counter()
+            with continued(request.headers), span("http", route=route, method=request.method):
+                denied = group.access and refused(request.scope, group.access, own)
+                response = denied or await _answered(handle, request, own)
+            if group.counted:
+                took = time.perf_counter() - began
+                group.service.figures.note(route, response.status_code, took)
+            return response
+
+        return answer
+
+
+class _JsonRequest(Request):
+    """A request whose JSON orjson reads: faster, and strict about Unicode and numbers."""
+
+    async def json(self) -> Any:
+        """Return what the body says."""
+        return orjson.loads(await self.body())
+
+
+async def _answered(handle: Handler, request: Request, own: str) -> Response:
+    try:
+        return await handle(_JsonRequest(request.scope, request.receive))
+    except RequestValidationError as error:
+        return problem(own, 400, *_told(error))
+    except HotstartError as error:
+        return problem_of(own, error)
+    except Exception as error:
+        logger.exception("%s %s failed", request.method, request.url.path)
+        return unforeseen(own, error)
+
+
+def _told(error: RequestValidationError) -> tuple[str, str]:
+    """The facts of what is first wrong with a request, and the remedy."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    said = str(first["msg"]).removeprefix("Value error, ")
+    more = len(error.errors()) - 1
+    also = f" (and {more} more)" if more else ""
+    return f"{where}: {said}{also}", "See /openapi.json for what is taken"
+
 
 GROUPS: tuple[type[Group], ...] = (
     OpenAI,

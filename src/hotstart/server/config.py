@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from hotstart.config import server_keys
+from hotstart.config import Table, server_keys
 from hotstart.errors import InvalidInput
-from hotstart.registry.table import Table
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 

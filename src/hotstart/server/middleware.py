@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from hotstart.server.auth import Access, Asked, brought_key, refusal
-from hotstart.server.draining import Draining
-from hotstart.server.problems import problem
+from hotstart.server.responses import problem
+from hotstart.server.service import Draining
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -7,9 +7,8 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
-from hotstart.server.problems import STATUS_CODES
-from hotstart.server.responses import json_response
-from hotstart.server.routes.base import Route
+from hotstart.server.responses import STATUS_CODES, json_response
+from hotstart.server.routes import Route
 
 _PROBLEM = {
     "type": "object",

@@ -5,16 +5,106 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 from starlette.responses import Response
 
+from hotstart import errors
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = NDArray[np.float32]
+
+STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (errors.InvalidInput, 400),
+    (errors.UnknownModel, 404),
+    (errors.UnknownVersion, 404),
+    (errors.IndexMissing, 404),
+    (errors.Overloaded, 429),
+    (errors.RemoteTimeout, 504),
+    (errors.RemoteError, 502),
+    (errors.StillComputing, 504),
+    (errors.IndexDamaged, 500),
+    (errors.HotstartError, 503),  # what is left: a model that is not there yet, or cannot be
+)
+"""The status of an error is that of the first row it is of."""
+
+STATUS_CODES = (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 502, 503, 504)
+"""Every status but those of success."""
+
+_OPENAI_TYPES = {
+    400: ("invalid_request_error", None),
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("invalid_request_error", "forbidden"),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+}
+_AGAIN = {503: 1.0, 429: 1.0}
+
+
+def problem(
+    path: str,
+    status: int,
+    facts: str,
+    remedy: str,
+    *,
+    retry_after: float | None = None,
+) -> Response:
+    """Return the answer that tells of a request for `path` what is the matter, and what to do.
+
+    Args:
+        path: of the request: below /v1 it is told as OpenAI does.
+        status: of HTTP, 400 or above.
+        facts: what is the matter.
+        remedy: what to do about it.
+        retry_after: seconds from now on which it may be asked again.
+    """
+    headers = {}
+    after = _AGAIN.get(status) if retry_after is None else retry_after
+    if after is not None:
+        headers["retry-after"] = str(max(1, round(after)))
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if path.startswith("/v1/"):
+        kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
+        message = f"{facts}. {remedy}."
+        told: dict[str, Any] = {
+            "error": {"message": message, "type": kind, "param": None, "code": code}
+        }
+        return Response(orjson.dumps(told), status, headers, "application/json")
+    told = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": facts,
+        "remedy": remedy,
+    }
+    return Response(orjson.dumps(told), status, headers, "application/problem+json")
+
+
+def problem_of(path: str, error: errors.HotstartError) -> Response:
+    """Return the answer that tells of `error`."""
+    status = next(status for kind, status in STATUSES if isinstance(error, kind))
+    after = getattr(error, "retry_after", None) or _expected(error)
+    return problem(path, status, error.facts, error.remedy, retry_after=after)
+
+
+def unforeseen(path: str, error: Exception) -> Response:
+    """Return the answer that tells of an error that is none of hotstart's: a model's own."""
+    facts = f"The request failed: {type(error).__name__}: {error}"
+    return problem(path, 500, facts, "Look at the server's log")
+
+
+def _expected(error: errors.HotstartError) -> float | None:
+    """The seconds that a load is expected to take yet."""
+    if isinstance(error, errors.NotReady) and error.expected is not None:
+        return max(1.0, error.expected - error.elapsed)
+    return None
+
 
 _TURN = 32  # vectors written before other requests have their turn: about a millisecond
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY

@@ -4,25 +4,146 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import IndexMissing, InvalidInput
-from hotstart.registry.asking import Prediction
 from hotstart.registry.config import check_name
-from hotstart.registry.registry import ModelRegistry
+from hotstart.registry.registry import ModelRegistry, Prediction
 from hotstart.server.config import ServerConfig, read_server
-from hotstart.server.draining import Draining
-from hotstart.server.events import Events
-from hotstart.server.requests import RequestFigures
-from hotstart.server.timeline import Timeline
+from hotstart.server.events import Events, Timeline
+from hotstart.telemetry import Figure, Histogram, Tally
 
 if TYPE_CHECKING:
     from hotstart.registry.model import Entry
     from hotstart.search.index import SearchIndex
     from hotstart.server.schemas import Body
+
+_QUIET = 0.25  # seconds without a request after which nobody is taken by surprise
+_LONGEST = 3.0  # seconds that new requests are taken though they go on coming
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Draining:
+    """Between the signal and the end of listening requests are still answered, and each answer
+    says that its connection closes: a client that keeps connections would else send its next
+    request into one that is being closed, and get no answer.
+
+    Attributes:
+        begun: whether the end has begun.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._under_way = 0
+        self._last = time.monotonic()
+        self._hearers: list[Callable[[], None]] = []
+
+    def listen(self, begins: Callable[[], None]) -> None:
+        """Have `begins` called, in the event loop, when the end begins."""
+        self._hearers.append(begins)
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Have the block count as a request."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._last = time.monotonic()
+
+    def open(self) -> None:
+        """Take requests, again if need be."""
+        self.begun = False
+
+    def begin(self) -> None:
+        """Tell everybody; called in the event loop."""
+        if not self.begun:
+            self.begun = True
+            for begins in self._hearers:
+                begins()
+
+    def on_signals(self) -> None:
+        """Have the signals that end the process drain it first, then do what they did before.
+
+        A second signal does that at once.
+        """
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            loop.call_soon_threadsafe(self._drain, loop, before[signal.Signals(number)], number)
+
+        for number in _SIGNALS:
+            signal.signal(number, handle)
+
+    def _drain(self, loop: asyncio.AbstractEventLoop, end: Any, number: int) -> None:
+        self.begin()
+        latest = time.monotonic() + _LONGEST
+
+        def look() -> None:
+            idle = time.monotonic() - self._last if not self._under_way else 0.0
+            if idle >= _QUIET or time.monotonic() >= latest:
+                if callable(end):
+                    end(number, None)
+            else:
+                loop.call_later(_QUIET - idle, look)
+
+        loop.call_later(_QUIET, look)
+
+
+class RequestFigures:
+    """Counts and times of each route. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._latency: dict[str, Histogram] = {}
+        self._tallies: dict[str, Tally] = {}  # by status
+
+    def note(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered with `status` after `seconds`."""
+        if route not in self._latency:
+            self._tallies[route] = Tally()
+            self._latency[route] = Histogram()
+        self._tallies[route].add(str(status))
+        self._latency[route].observe(seconds)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield every number as it is now."""
+        for route, histogram in list(self._latency.items()):
+            for status, number in self._tallies[route].items():
+                yield Figure(
+                    *("hotstart_http_requests_total", "counter", "Requests that were answered"),
+                    *(number, {"route": route, "status": status}),
+                )
+            yield Figure(
+                *("hotstart_http_request_seconds", "histogram", "Time to answer a request"),
+                *(histogram.read(), {"route": route}),
+            )
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return the same for a person: each route's count, errors and times."""
+        return [
+            {
+                "route": route,
+                "count": (seen := histogram.read()).total,
+                "errors": sum(
+                    number for status, number in self._tallies[route].items() if status >= "400"
+                ),
+                "p50": seen.quantile(0.5),
+                "p99": seen.quantile(0.99),
+                "latency": seen._asdict(),
+            }
+            for route, histogram in list(self._latency.items())
+        ]
 
 
 class Service:

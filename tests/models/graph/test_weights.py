@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from golden import FAMILIES
 from hotstart.config import Settings
-from hotstart.engines.observing import greatest
 from hotstart.models.description import describe
-from hotstart.models.ensure import ensure
-from hotstart.models.measuring import PROBES
 from hotstart.models.spec import ModelSpec
+from hotstart.pool.loader import ensure
+from hotstart.preparation.calibrate import PROBES, greatest
 from hotstart.preparation.graph.weights import LINEAR_BLOCK, smoothing
 from hotstart.preparation.variant import write_observed, write_variant
 from hotstart.types import Prepared

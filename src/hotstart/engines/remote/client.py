@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hotstart._lazy import require
-from hotstart.circuit import Circuit
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Circuit, Deadline
 from hotstart.engines.remote.address import Address
 from hotstart.errors import (
     RemoteAnswerInvalid,
@@ -23,8 +22,7 @@ from hotstart.errors import (
     RemoteTimeout,
     RemoteUnavailable,
 )
-from hotstart.telemetry import Figure, Histogram, Tally
-from hotstart.tracing import span
+from hotstart.telemetry import Figure, Histogram, Tally, span
 
 _SHOWN = 300  # characters of what a server says that are passed on
 _TRY_AGAIN = {408, 425, 429}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hotstart.deadline import Deadline
+from hotstart.concurrency import Deadline
 from hotstart.engines.remote.address import Address, known_dimension
 from hotstart.engines.remote.client import Client, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
@@ -21,7 +21,7 @@ _PROBE = "dimension"
 
 
 class RemoteEngine:
-    """Asks the machine at `address`; see `hotstart.engines.base.Engine` for what it promises.
+    """Asks the machine at `address`; see `hotstart.engines.Engine` for what it promises.
 
     Making one connects to nothing.
 

@@ -1,1 +1,90 @@
-"""From a model folder to ONNX graphs whose weights stay in the model's own files."""
+"""The graph files of an artifact: built whole, or a head for a graph the repository ships."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.files import write_whole
+from hotstart.models.architectures import ClassifierLayer
+from hotstart.models.description import Description
+from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
+from hotstart.preparation.graph.encoder import Encoder, apply_head, pool
+from hotstart.preparation.graph.weights import Linked, Weights
+from hotstart.safetensors import Tensor
+from hotstart.types import Graphs
+
+_TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
+_VECTOR_OUTPUTS = ("sentence_embedding",)
+
+
+def write_graphs(
+    model: Description,
+    folder: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    weights: Callable[[GraphBuilder], Weights],
+) -> Graphs:
+    """Write the graph files of `model` into the artifact `folder` and say how they are run.
+
+    Args:
+        model: what to build.
+        folder: where the graphs go.
+        tensors: the weights, the encoder's under "", a Dense layer's under its module's path.
+            They are float32 and in `folder` where `weights` leaves them as they lie.
+        weights: how a graph that is built comes by its weights.
+    """
+    if model.shipped_graph is None:
+        return _write_built(model, folder, tensors, weights)
+    return _write_head(model, model.shipped_graph, folder, tensors)
+
+
+def _write_built(
+    model: Description,
+    folder: str,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    kind: Callable[[GraphBuilder], Weights],
+) -> Graphs:
+    _check_labels(model, tensors[""])
+    graph = GraphBuilder(folder)
+    weights = kind(graph)
+    encoder = Encoder(graph, weights, model, tensors[""])
+    names = ["input_ids", "attention_mask", *["token_type_ids"] * model.segments]
+    tokens = encoder.tokens(*names)
+    vectors = pool(graph, tokens, "attention_mask", model.poolings)
+    vectors = apply_head(graph, weights, vectors, model.head, tensors)
+    inputs = dict.fromkeys(names, ("INT32", 2))
+    write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
+    return Graphs(
+        encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
+    )
+
+
+def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelDamaged where a classifier has other outputs than config.json names labels."""
+    for layer in model.head[-1:]:
+        found = tensors.get(f"{layer.name}.weight") if isinstance(layer, ClassifierLayer) else None
+        if found is not None and found.shape[0] != model.dimension:
+            reason = f"{found.shape[0]} outputs in its weights, {model.dimension} in config.json"
+            raise ModelDamaged(model.folder, reason=reason)
+
+
+def _write_head(
+    model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
+) -> Graphs:
+    """Leave the shipped graph as it is; pooling and head, which it lacks, become a second one."""
+    outputs = output_names(os.path.join(folder, shipped))
+    for name in _TOKEN_OUTPUTS:
+        if name in outputs:
+            graph = GraphBuilder(folder)
+            vectors = pool(graph, "tokens", "attention_mask", model.poolings)
+            vectors = apply_head(graph, Linked(graph), vectors, model.head, tensors)
+            inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
+            content = graph.build(inputs, vectors, model.dimension)
+            write_whole(os.path.join(folder, "head.onnx"), content)
+            return Graphs(encoder=shipped, output=name, optimized=False, head="head.onnx")
+    for name in _VECTOR_OUTPUTS:
+        if name in outputs:
+            return Graphs(encoder=shipped, output=name, optimized=False, head=None)
+    known = (*_TOKEN_OUTPUTS, *_VECTOR_OUTPUTS)
+    raise UnsupportedModel(folder, feature="ONNX outputs", got=outputs, supported=known)

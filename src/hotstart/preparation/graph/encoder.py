@@ -2,16 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES
+from hotstart.models.architectures import FAMILIES, ClassifierLayer, DenseLayer, HeadStep
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import GraphBuilder
-from hotstart.preparation.graph.positions import position_rows, relative_bias
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
+
+_MAX_DISTANCE = 128  # beyond it, all distances share a bucket (transformers' MPNetEncoder)
+
+
+def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
+    """Add the rows of the position embedding `table` that the tokens' positions name.
+
+    Without `padding` positions count from 0 for every text, and the rows are (tokens, hidden).
+    With it they are RoBERTa's `position_ids`, and the rows (batch, tokens, hidden).
+    """
+    if padding is not None:
+        return graph.node("Gather", table, position_ids(graph, input_ids, padding))
+    start, length = graph.constant([0], "INT64"), graph.node("Shape", input_ids, start=1)
+    return graph.node("Slice", table, start, length, start)  # the last names the axis
+
+
+def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
+    """Add the positions of tokens counted from pad_token_id + 1, padding left at pad_token_id.
+
+    As transformers' create_position_ids_from_input_ids: it looks at the ids, not at the attention
+    mask, so a literal pad token within a text is not counted either.
+    """
+    pad = graph.constant(pad_token_id, "INT32")
+    real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
+    counted = graph.node("CumSum", real, graph.constant(1, "INT32"))
+    return graph.node("Add", graph.node("Mul", counted, real), pad)
+
+
+def relative_bias(
+    graph: GraphBuilder, input_ids: str, table: str, *, buckets: int, positions: int
+) -> str:
+    """Add the attention bias (1, heads, tokens, tokens) looked up in `table` (buckets, heads)."""
+    count = graph.node("Shape", input_ids, start=1)
+    length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
+    zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
+    place = graph.node("Range", zero, length, one)
+    rows = graph.node("Unsqueeze", place, graph.constant([1], "INT64"))
+    distance = graph.node("Sub", place, rows)
+    offset = graph.constant(positions - 1, "INT64")
+    bucket_of = graph.constant(distance_buckets(buckets, positions), "INT64")
+    bucket = graph.node("Gather", bucket_of, graph.node("Add", distance, offset))
+    bias = graph.node("Transpose", graph.node("Gather", table, bucket), perm=[2, 0, 1])
+    return graph.node("Unsqueeze", bias, graph.constant([0], "INT64"))
+
+
+def distance_buckets(buckets: int, positions: int) -> list[int]:
+    """Return the bucket of each distance from 1 - positions to positions - 1.
+
+    T5's bucketing (Raffel et al. 2020, section 2.1): half the buckets for tokens behind, half for
+    those ahead; small distances one by one, larger ones on a logarithmic scale. Computed in
+    float32, as the models were trained.
+    """
+    import numpy as np
+
+    behind = -np.arange(1 - positions, positions)
+    half, exact = buckets // 2, buckets // 4
+    n = np.abs(behind)
+    ratio = np.log(np.maximum(n, 1).astype(np.float32) / exact) / np.log(_MAX_DISTANCE / exact)
+    large = exact + (ratio.astype(np.float32) * (half - exact)).astype(np.int64)
+    bucket = np.where(n < exact, n, np.minimum(large, half - 1))
+    return [int(b) for b in bucket + (behind < 0) * half]
+
+
+_DENSE_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
+    "Identity": lambda graph, x: x,
+    "Tanh": lambda graph, x: graph.node("Tanh", x),
+    "ReLU": lambda graph, x: graph.node("Relu", x),
+    "Sigmoid": lambda graph, x: graph.node("Sigmoid", x),
+    "GELU": lambda graph, x: graph.fused("Gelu", x),
+    "SiLU": lambda graph, x: graph.fused("QuickGelu", x, alpha=1.0),
+}
+
+
+def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[str]) -> str:
+    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes), as sentence-transformers.
+
+    Texts are padded on the right and hold at least one token.
+    """
+    pooled = [_POOLINGS[mode](graph, tokens, attention_mask) for mode in modes]
+    return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
+
+
+def apply_head(
+    graph: GraphBuilder,
+    weights: Weights,
+    vectors: str,
+    head: Sequence[HeadStep],
+    tensors: Mapping[str, Mapping[str, Tensor]],
+) -> str:
+    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path, and
+    those of a classifier, as the encoder's, under "".
+
+    Dense layers stay whole in any precision: they are small, and what they get wrong stays in.
+    """
+    for step in head:
+        if isinstance(step, str):
+            vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
+        else:
+            vectors = _dense(graph, weights, vectors, step, tensors[step.path])
+    return vectors
+
+
+def _dense(
+    graph: GraphBuilder,
+    weights: Weights,
+    vectors: str,
+    layer: DenseLayer | ClassifierLayer,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
+    for name in names:
+        if name not in tensors:
+            raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
+    parts = [weights.whole(tensors[name]) for name in names]
+    return _DENSE_ACTIVATIONS[layer.activation](
+        graph, graph.node("Gemm", vectors, *parts, transB=1)
+    )
+
+
+def _cls(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    return graph.node("Gather", tokens, graph.constant(0, "INT64"), axis=1)
+
+
+def _max(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    present = graph.cast(_as_column(graph, attention_mask), "BOOL")
+    masked = graph.node("Where", present, tokens, graph.constant(float("-inf"), "FLOAT"))
+    return graph.node("ReduceMax", masked, axes=[1], keepdims=0)
+
+
+def _mean(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    return graph.node("Div", *_sum_and_count(graph, tokens, attention_mask))
+
+
+def _mean_sqrt_len(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, attention_mask)
+    return graph.node("Div", total, graph.node("Sqrt", count))
+
+
+def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    length = graph.node("ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1)
+    last = graph.node("Sub", length, graph.constant(1, "INT32"))
+    return graph.node("GatherND", tokens, graph.cast(last, "INT64"), batch_dims=1)
+
+
+def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
+    """The sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
+    axis = graph.constant([1], "INT64")
+    mask = graph.cast(attention_mask, "FLOAT")
+    total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
+    return graph.node("Squeeze", total, axis), graph.node("ReduceSum", mask, axis, keepdims=1)
+
+
+def _as_column(graph: GraphBuilder, attention_mask: str) -> str:
+    return graph.node("Unsqueeze", attention_mask, graph.constant([2], "INT64"))
+
+
+_POOLINGS: dict[str, Callable[[GraphBuilder, str, str], str]] = {
+    "cls": _cls,
+    "max": _max,
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _mean_sqrt_len,
+    "lasttoken": _last_token,
+}
+
 
 _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {}),
@@ -22,7 +185,7 @@ _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "swish": ("QuickGelu", {"alpha": 1.0}),
 }
 _LEGACY_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
-_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
+_HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
 class Encoder:
@@ -144,7 +307,7 @@ class Encoder:
         name = str(self._model.setting("hidden_act") or "gelu")
         positions = self._model.config.get("position_embedding_type") or "absolute"
         for feature, got, supported in (
-            ("activation", name, _ACTIVATIONS),
+            ("activation", name, _HIDDEN_ACTIVATIONS),
             ("position embedding", positions, ("absolute",)),
         ):
             if got not in supported:

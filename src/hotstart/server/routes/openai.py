@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,25 @@ from hotstart.server.responses import (
     openai_embeddings,
     raw_response,
 )
-from hotstart.server.routes.asking import embedded, ranked
-from hotstart.server.routes.base import Group, Route
+from hotstart.server.routes import Group, Route
 from hotstart.server.schemas import EmbeddingsBody, RankBody
+from hotstart.types import Embedding
+
+
+async def embedded(
+    texts: Sequence[str], options: dict[str, Any], model: Any, timeout: float | None
+) -> Embedding:
+    """Return the vectors of `texts` and whose they are, by an `Embedder`."""
+    made: Embedding = await model.aanswer(texts, timeout=timeout, **options)
+    return made
+
+
+async def ranked(
+    query: str, texts: Sequence[str], options: dict[str, Any], model: Any, timeout: float | None
+) -> list[dict[str, Any]]:
+    """Return the places and scores of `texts`, best first, by a `Reranker`."""
+    found: list[dict[str, Any]] = await model.arank(query, texts, timeout=timeout, **options)
+    return found
 
 
 class OpenAI(Group):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from importlib.resources import files
 
 import orjson
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from hotstart.pool.aio import in_thread
-from hotstart.server.exposition import CONTENT_TYPE, exposition
-from hotstart.server.routes.base import Group, Route
-from hotstart.server.status import overview
+from hotstart.server.responses import problem
+from hotstart.server.routes import Group, Route
+from hotstart.server.status import CONTENT_TYPE, exposition, overview
 from hotstart.system import resident_memory
 from hotstart.telemetry import Figure
 
@@ -72,3 +73,53 @@ class Health(Group):
 def _told(status: str, good: bool) -> Response:
     code = 200 if good else 503
     return Response(orjson.dumps({"status": status}), code, media_type="application/json")
+
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_POLICY = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cache-control": "no-cache",
+}
+
+
+class Page(Group):
+    """`/` and `/page`."""
+
+    tag = "Page"
+    counted = False
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        folder = files("hotstart.server") / "page"
+        self._files = {
+            each.name: each.read_bytes()
+            for each in folder.iterdir()
+            if each.name.endswith(tuple(_TYPES))
+        }
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes."""
+        return (
+            Route("/", self.index, "GET", "The page", "text/html"),
+            Route("/page/{name}", self.file, "GET", "A file of the page", "text/css"),
+        )
+
+    async def index(self) -> Response:
+        """Answer with the page."""
+        return await self.file("index.html")
+
+    async def file(self, name: str) -> Response:
+        """Answer with one of its files."""
+        content = self._files.get(name)
+        if content is None:
+            return problem("/", 404, f"The page has no file {name!r}", "Look at /")
+        kind = _TYPES[name[name.rindex(".") :]]
+        return Response(content, headers=_POLICY, media_type=kind)

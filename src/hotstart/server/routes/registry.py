@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import Response
 
 from hotstart.errors import HotstartError, InvalidInput
 from hotstart.kinds.conversion import plain
 from hotstart.pool.aio import in_thread
 from hotstart.server.responses import json_response
-from hotstart.server.routes.base import Group, Route
-from hotstart.server.schemas import LoadBody, NoBody, PredictBody, ReloadBody
+from hotstart.server.routes import Group, Route
+from hotstart.server.schemas import LoadBody, NoBody, PredictBody, ReloadBody, SearchBody
 from hotstart.server.status import health, overview
 
 _STATES = {"models": {"churn": {"status": "ready", "reason": "loaded in 0.170 s"}}}
@@ -134,3 +136,41 @@ class Models(Group):
         for name, error in (errors or {}).items():
             states[name] = states[name] | {"error": error}
         return json_response({"models": states})
+
+
+class Search(Group):
+    """`/search`."""
+
+    tag = "Search"
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes."""
+        hit = {
+            "path": "docs/guide.md",
+            "start_line": 1,
+            "end_line": 9,
+            "heading": "Guide > Install",
+            "text": "Install it with ...",
+            "score": 0.03,
+            "found_by": ["lexical", "semantic"],
+        }
+        answer = {
+            "hits": [hit],
+            "mode": "hybrid",
+            "reason": None,
+            "seconds": 0.004,
+            "model": "all-MiniLM-L6-v2",
+            "engine": "onnx",
+        }
+        return (Route("/search", self.search, "POST", "Search the index", answer),)
+
+    async def search(self, body: SearchBody) -> Response:
+        """Answer with the chunks that answer best, how they were found, and why not better."""
+        limit = self.service.limit(body.timeout)
+        deadline = limit if body.deadline is None else min(body.deadline, limit)
+        self.service.check_texts([body.query], "query")
+        self.service.keep_searching(body)
+        found = await in_thread(
+            self.service.index.search, body.query, body.top_k, deadline, waits=True
+        )
+        return json_response(asdict(found))

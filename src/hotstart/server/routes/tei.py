@@ -6,10 +6,10 @@ from functools import partial
 
 from fastapi import Response
 
-from hotstart import __version__
+from hotstart._version import __version__
 from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
-from hotstart.server.routes.asking import embedded, ranked
-from hotstart.server.routes.base import Group, Route
+from hotstart.server.routes import Group, Route
+from hotstart.server.routes.openai import embedded, ranked
 from hotstart.server.schemas import EmbedBody, RerankBody
 
 

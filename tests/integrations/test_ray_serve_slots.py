@@ -11,7 +11,9 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.engines.fake import rehearsal
-from hotstart.integrations.leases import Lease, Leases
+from hotstart.integrations.ray_serve import Lease, Leases
+
+pytestmark = pytest.mark.integrations
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_a_model_that_came_back_is_not_unloaded(
     def later(waits: bool, call: Callable[..., None], *arguments: object) -> None:
         waiting.append(partial(call, *arguments))
 
-    monkeypatch.setattr("hotstart.integrations.leases.in_background", later)
+    monkeypatch.setattr("hotstart.integrations.ray_serve.in_background", later)
     leases = Leases(registry)
     slot(registry, leases).__del__()
     second = slot(registry, leases)
