@@ -1,6 +1,6 @@
 """A stand-in server for the page: its files, and an acted service in the server's shapes.
 
-For a look by eye: `PYTHONPATH=src:tests python -m server.page_server --admin-key KEY`.
+For a look by eye: `PYTHONPATH=src:tests python -m server.dashboard_server --admin-key KEY`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from server.page_world import STAGES, World
+from server.fake_service import STAGES, World
 
-PAGE = Path(__file__).parents[2] / "src" / "hotstart" / "server" / "page"
+PAGE = Path(__file__).parents[2] / "src" / "hotstart" / "server" / "dashboard"
 POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self' data:"
 HEARTBEAT = 15.0
 
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/v1/models/registry":
             self._answer(lambda: self._json(self.server.world.overview()))
         else:
-            name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
+            name = "index.html" if self.path == "/" else self.path.removeprefix("/dashboard/")
             self._answer(lambda: self._file(name))
 
     def do_POST(self) -> None:

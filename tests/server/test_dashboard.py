@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
-from server.page_server import serving
-from server.page_world import World
+from server.dashboard_server import serving
+from server.fake_service import World
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from hotstart import Embedder, SearchIndex
 from hotstart.engines.fake import rehearsal
-from server.test_page import CHROMIUM, Open, browser, model, open_page, opened, state
+from server.test_dashboard import CHROMIUM, Open, browser, model, open_page, opened, state
 from server_under_test import Serve
 
 __all__ = ["browser", "open_page"]
