@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from server.fake_service import STAGES, World
+from server.fake_service import STAGES, FakeService
 
 PAGE = Path(__file__).parents[2] / "src" / "hotstart" / "server" / "dashboard"
 POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self' data:"
@@ -44,7 +44,7 @@ class Refusal(Exception):
 
 
 @contextmanager
-def serving(world: World) -> Iterator[str]:
+def serving(world: FakeService) -> Iterator[str]:
     """Serve the page and `world` on a free port; yield the address."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.world = world
@@ -62,7 +62,7 @@ def serving(world: World) -> Iterator[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    world: World
+    world: FakeService
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _posted(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = json.loads(self.rfile.read(length))
-        self.server.world.asked.append((self.path, body))
+        self.server.world.requests.append((self.path, body))
         if self.path == "/search":
             self._key(self.server.world.api_key)
             self._json(_searched(self.server.world, body))
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _searched(world: World, body: dict[str, Any]) -> dict[str, Any]:
+def _searched(world: FakeService, body: dict[str, Any]) -> dict[str, Any]:
     if body["deadline"] is None:
         world.hybrid.wait(30)
     hybrid = world.hybrid.is_set()
@@ -189,7 +189,7 @@ def _searched(world: World, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _play(world: World) -> None:
+def _play(world: FakeService) -> None:
     """Slow loads, over and over, and requests that never end."""
     while True:
         for name, pace in (("vision", 0.9), ("e5-large", 0.6)):
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--admin-key")
     parser.add_argument("--models", type=int, default=0, help="so many more")
     arguments = parser.parse_args()
-    world = World(api_key=arguments.api_key, admin_key=arguments.admin_key)
+    world = FakeService(api_key=arguments.api_key, admin_key=arguments.admin_key)
     world.add_models(arguments.models)
     with serving(world) as url:
         print(url, flush=True)

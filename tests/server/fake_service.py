@@ -23,7 +23,7 @@ Model = dict[str, Any]
 STAGES = ("metadata", "tokenizer", "first light", "full")
 
 
-class World:
+class FakeService:
     """The acted service. Safe from any thread.
 
     Attributes:
@@ -38,7 +38,7 @@ class World:
         self.api_key, self.admin_key, self.index = api_key, admin_key, index
         self.down = False
         self.hybrid = threading.Event()
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self._began = time.monotonic()
         self._loads: dict[str, float] = {}
         self._models = {model["name"]: model for model in _models()}

@@ -1,7 +1,6 @@
-"""The page at `/`, in a browser, as a person uses it.
+"""Test the dashboard in Chromium, against a fake service that the test controls.
 
-`served` gives its address and what the test may do to the service behind it: here an acted one,
-any other that has `Control`'s methods will do.
+`served` is the URL of the page and the `Control` of the service behind it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from server.dashboard_server import serving
-from server.fake_service import World
+from server.fake_service import FakeService
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -34,7 +33,9 @@ ARGUMENTS = [
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists(), reason="Chromium is missing: apt-get install chromium"
+    ),
 ]
 
 
@@ -43,7 +44,7 @@ class Control(Protocol):
 
     down: bool
     hybrid: threading.Event
-    asked: list[tuple[str, Any]]
+    requests: list[tuple[str, Any]]
 
     def begin_load(self, name: str, stage: str | None = ...) -> None: ...
     def next_stage(self, name: str, stage: str) -> None: ...
@@ -67,8 +68,8 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def serve_one(**settings: Any) -> Served:
-            world = World(**settings)
-            return stack.enter_context(serving(world)), world
+            service = FakeService(**settings)
+            return stack.enter_context(serving(service)), service
 
         yield serve_one
 
@@ -136,7 +137,7 @@ def opened(page: Page, name: str) -> Locator:
 
 
 def state(rows: Locator) -> Locator:
-    return rows.locator(".how .state")
+    return rows.locator(".state-cell .state")
 
 
 # What it shows, as it happens.
@@ -146,13 +147,13 @@ def test_the_service_and_its_models_are_shown(served: Served, open_page: Open) -
     page = open_page(served[0])
     expect(page.locator("tbody.model")).to_have_count(10)
     expect(page.locator("#health")).to_have_text("degraded")
-    expect(page.locator("#figures")).to_contain_text("1.31 GB")
-    expect(page.locator("#figures")).to_contain_text("cgroup memory.max")
-    expect(page.locator("#figures")).to_contain_text("3 waiting")
+    expect(page.locator("#metrics")).to_contain_text("1.31 GB")
+    expect(page.locator("#metrics")).to_contain_text("cgroup memory.max")
+    expect(page.locator("#metrics")).to_contain_text("3 waiting")
     expect(page).to_have_title("5/10 ready · hotstart")
     expect(model(page, "sales")).to_contain_text("pip install 'hotstart[prophet]'")
-    expect(page.locator("#routes")).to_contain_text("/v1/embeddings")
-    expect(page.locator("#memories tr").first).to_contain_text("bge-small")
+    expect(page.locator("#request-rows")).to_contain_text("/v1/embeddings")
+    expect(page.locator("#memory-rows tr").first).to_contain_text("bge-small")
 
 
 def test_a_load_is_seen_from_its_beginning_to_its_end(served: Served, open_page: Open) -> None:
@@ -165,7 +166,7 @@ def test_a_load_is_seen_from_its_beginning_to_its_end(served: Served, open_page:
     control.advance("vision", 0.4)
     expect(vision.locator(".reason")).to_have_text("metadata, 40 %")
     control.next_stage("vision", "first light")
-    expect(vision.locator(".lane rect")).to_have_count(2)
+    expect(vision.locator(".track rect")).to_have_count(2)
     expect(vision.locator(".reason")).to_have_text("first light")
     control.finish_load("vision")
     expect(state(vision)).to_have_text("ready")
@@ -179,19 +180,19 @@ def test_a_running_stage_grows_though_nothing_is_heard(served: Served, open_page
     page = open_page(url)
     rows = opened(page, "vision")
     control.begin_load("vision")
-    running = rows.locator(".row .lane rect[data-running]")
+    running = rows.locator(".model-row .track rect[data-running]")
     expect(running).to_have_count(1)
     before = _width(running)
     page.wait_for_timeout(700)
     assert _width(running) > before
-    expect(rows.locator(".inside").get_by_role("row", name="metadata")).to_contain_text("…")
+    expect(rows.locator(".details").get_by_role("row", name="metadata")).to_contain_text("…")
 
 
 def test_a_load_that_tells_no_stages_grows_as_one(served: Served, open_page: Open) -> None:
     url, control = served
     page = open_page(url)
     control.begin_load("rows", None)
-    running = model(page, "rows").locator(".row .lane rect[data-running]")
+    running = model(page, "rows").locator(".model-row .track rect[data-running]")
     expect(running).to_have_count(1)
     expect(model(page, "rows").locator(".reason")).to_have_text("load")
     before = _width(running)
@@ -213,7 +214,7 @@ def test_requests_are_counted_in_figures_and_histogram(served: Served, open_page
     route = page.get_by_role("row", name="/v1/embeddings")
     expect(route).to_contain_text("118")
     expect(route.get_by_role("img")).to_have_accessible_name(
-        "118 calls: half within 25 ms, 99 % within 50 ms"
+        "118 calls: 50 % within 25 ms, 99 % within 50 ms"
     )
     control.count(0.2)
     expect(route).to_contain_text("119")
@@ -229,23 +230,23 @@ def test_versions_queue_and_cache_are_behind_the_row(served: Served, open_page: 
     minilm = opened(page, "minilm")
     queue = minilm.get_by_role("table", name="Queue by lane")
     expect(queue.get_by_role("row", name="bulk")).to_contain_text("5,504")
-    expect(minilm).to_contain_text("812 of 1,204 found (67 %)")
-    expect(minilm).to_contain_text("Prefetched: 57 used, 4 in vain")
+    expect(minilm).to_contain_text("812 hits of 1,204 lookups (67 %)")
+    expect(minilm).to_contain_text("Prefetch: 57 used · 4 unused")
 
 
 def test_news_change_in_place(served: Served, open_page: Open) -> None:
     url, control = served
     page = open_page(url)
     rows = opened(page, "minilm")
-    rows.locator("button.name").focus()
+    rows.locator("button.model-button").focus()
     rows.evaluate("node => { node.kept = true }")
     height = page.evaluate("document.body.scrollHeight")
     control.count(0.2)
     control.count(0.2)
     expect(page.get_by_role("row", name="/v1/embeddings")).to_contain_text("120")
     assert rows.evaluate("node => node.kept")
-    expect(rows.locator("button.name")).to_be_focused()
-    expect(rows.locator(".inside")).to_be_visible()
+    expect(rows.locator("button.model-button")).to_be_focused()
+    expect(rows.locator(".details")).to_be_visible()
     assert page.evaluate("document.body.scrollHeight") == height
 
 
@@ -257,7 +258,7 @@ def test_many_models_are_filtered_by_name_and_state(served: Served, open_page: O
     page.get_by_label("Filter models by name").fill("tenant-18")
     expect(page.locator("tbody.model:visible")).to_have_count(10)
     page.get_by_label("Filter models by name").fill("nobody")
-    expect(page.get_by_text("No model matches.")).to_be_visible()
+    expect(page.get_by_text("No model matches the filter.")).to_be_visible()
     page.get_by_label("Filter models by name").fill("")
     page.get_by_role("button", name="failed 1").click()
     expect(page.locator("tbody.model:visible")).to_have_count(1)
@@ -265,7 +266,7 @@ def test_many_models_are_filtered_by_name_and_state(served: Served, open_page: O
     page.get_by_role("button", name="Show 150 more").click()
     expect(page.locator("tbody.model:visible")).to_have_count(200)
     expect(page.get_by_role("button", name="tenant-040")).to_be_focused()
-    expect(page.get_by_text("smaller ones")).to_be_visible()
+    expect(page.get_by_text("smaller models")).to_be_visible()
 
 
 def test_text_is_never_read_as_markup(served: Served, open_page: Open) -> None:
@@ -285,9 +286,9 @@ def test_text_is_never_read_as_markup(served: Served, open_page: Open) -> None:
 def test_the_lexical_answer_becomes_the_hybrid_one(served: Served, open_page: Open) -> None:
     url, control = served
     page = open_page(url)
-    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_label("Search query").fill("a killed writer")
     page.keyboard.press("Enter")
-    answer, hits = page.locator("#answer"), page.locator("#hits li")
+    answer, hits = page.locator("#search-status"), page.locator("#hits li")
     expect(answer).to_contain_text("lexical in 3 ms")
     expect(answer).to_contain_text("minilm is loading")
     expect(hits.first).to_contain_text("docs/models.md:3–9")
@@ -296,8 +297,8 @@ def test_the_lexical_answer_becomes_the_hybrid_one(served: Served, open_page: Op
     expect(hits.locator(".path")).to_have_text(
         [re.compile(p) for p in ("cache", "registry", "models")]
     )
-    expect(hits.locator(".move")).to_have_text(["up 1", "new", "down 2"])
-    deadlines = [body["deadline"] for path, body in control.asked if path == "/search"]
+    expect(hits.locator(".hit-move")).to_have_text(["up 1", "new", "down 2"])
+    deadlines = [body["deadline"] for path, body in control.requests if path == "/search"]
     assert deadlines == [0, None]
 
 
@@ -305,16 +306,16 @@ def test_a_hybrid_answer_is_not_asked_for_again(served: Served, open_page: Open)
     url, control = served
     control.hybrid.set()
     page = open_page(url)
-    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_label("Search query").fill("a killed writer")
     page.get_by_role("button", name="Search").click()
-    expect(page.locator("#answer")).to_have_text("hybrid in 12 ms · 3 hits")
-    assert len(control.asked) == 1
+    expect(page.locator("#search-status")).to_have_text("hybrid in 12 ms · 3 hits")
+    assert len(control.requests) == 1
 
 
 def test_without_an_index_there_is_no_search(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(index=False)[0])
     expect(page.locator("tbody.model")).to_have_count(10)
-    expect(page.get_by_label("What to look for")).to_be_hidden()
+    expect(page.get_by_label("Search query")).to_be_hidden()
 
 
 # Keys and actions.
@@ -336,7 +337,7 @@ def test_an_action_asks_for_the_admin_key_until_it_is_right(serve: Serve, open_p
     rows.get_by_role("button", name="Unload minilm").click()
     dialog = page.get_by_role("dialog", name="Admin key")
     _give(dialog, "wrong")
-    expect(dialog).to_contain_text("That key was refused.")
+    expect(dialog).to_contain_text("The server rejected this key.")
     _give(dialog, "open sesame")
     expect(state(rows)).to_have_text("unloaded")
     expect(dialog).to_be_hidden()
@@ -345,7 +346,7 @@ def test_an_action_asks_for_the_admin_key_until_it_is_right(serve: Serve, open_p
     assert page.evaluate("[localStorage.length, document.cookie, location.search]") == [0, "", ""]
     page.get_by_role("button", name="Forget key").click()
     assert page.evaluate("sessionStorage.length") == 0
-    assert [path for path, _ in control.asked][-1] == "/api/v1/models/rows/load"
+    assert [path for path, _ in control.requests][-1] == "/api/v1/models/rows/load"
 
 
 def test_a_refused_action_says_why(serve: Serve, open_page: Open) -> None:
@@ -365,19 +366,19 @@ def test_what_cannot_be_done_now_does_nothing(serve: Serve, open_page: Open) -> 
     expect(load).to_be_disabled()
     load.dispatch_event("click")
     expect(page.get_by_role("dialog")).to_be_hidden()
-    assert control.asked == []
+    assert control.requests == []
 
 
 def test_a_server_with_a_key_asks_for_it(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(api_key="k")[0])
-    dialog = page.get_by_role("dialog", name="Key of this server")
+    dialog = page.get_by_role("dialog", name="API key")
     expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator("#trouble")).to_contain_text("give its key")
-    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#connection-error")).to_contain_text("requires an API key")
+    page.get_by_role("button", name="Retry now").click()
     _give(dialog, "k")
     expect(page.locator("tbody.model")).to_have_count(10)
-    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("#connection-error")).to_be_hidden()
     page.reload()
     expect(page.locator("tbody.model")).to_have_count(10)
 
@@ -393,15 +394,15 @@ def test_a_lost_connection_is_told_and_found_again(served: Served, open_page: Op
     expect(running).to_have_count(1)
     control.down = True
     control.drop()
-    trouble = page.locator("#trouble")
+    trouble = page.locator("#connection-error")
     expect(trouble).to_contain_text("Connection lost.")
-    expect(trouble).to_contain_text("Trying again")
+    expect(trouble).to_contain_text("Retrying")
     before = _width(running)
     page.wait_for_timeout(600)
     assert _width(running) == before, "nothing is heard: nothing may seem to go on"
     control.down = False
     control.finish_load("vision")
-    page.get_by_role("button", name="Try now").click()
+    page.get_by_role("button", name="Retry now").click()
     expect(trouble).to_be_hidden()
     expect(state(model(page, "vision"))).to_have_text("ready")
 
@@ -409,10 +410,10 @@ def test_a_lost_connection_is_told_and_found_again(served: Served, open_page: Op
 def test_it_connects_again_by_itself(served: Served, open_page: Open) -> None:
     url, control = served
     page = open_page(url)
-    expect(page.locator("#connected")).to_have_text("live")
+    expect(page.locator("#connection-text")).to_have_text("live")
     control.drop()
-    expect(page.locator("#connected")).to_have_text("not connected")
-    expect(page.locator("#connected")).to_have_text("live")
+    expect(page.locator("#connection-text")).to_have_text("disconnected")
+    expect(page.locator("#connection-text")).to_have_text("live")
 
 
 # For everyone.
@@ -422,7 +423,7 @@ def test_the_keyboard_is_enough(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(admin_key="k")[0])
     expect(page.locator("tbody.model")).to_have_count(10)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the models")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to models")).to_be_focused()
     page.keyboard.press("Enter")
     _tab_to(page, page.get_by_role("button", name="minilm", exact=True))
     page.keyboard.press("Enter")
@@ -444,7 +445,7 @@ def test_all_text_can_be_read(serve: Serve, open_page: Open, scheme: str) -> Non
     control.begin_load("vision")
     opened(page, "churn")
     control.hybrid.set()
-    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_label("Search query").fill("a killed writer")
     page.keyboard.press("Enter")
     expect(page.locator("#hits li")).to_have_count(3)
     expect(state(model(page, "vision"))).to_have_text("loading")
@@ -471,7 +472,7 @@ def test_a_phone_shows_all_of_it(serve: Serve, open_page: Open) -> None:
     opened(page, "minilm")
     opened(page, "churn")
     control.hybrid.set()
-    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_label("Search query").fill("a killed writer")
     page.keyboard.press("Enter")
     expect(page.locator("#hits li")).to_have_count(3)
     assert page.evaluate(BEYOND_THE_EDGE) == []
@@ -483,17 +484,17 @@ def test_a_phone_shows_all_of_it(serve: Serve, open_page: Open) -> None:
 def test_who_wants_no_motion_gets_none(served: Served, open_page: Open) -> None:
     url, control = served
     page = open_page(url, reduced_motion="reduce")
-    page.get_by_label("What to look for").fill("a killed writer")
+    page.get_by_label("Search query").fill("a killed writer")
     page.keyboard.press("Enter")
     expect(page.locator("#hits li")).to_have_count(3)
     page.evaluate("() => { Element.prototype.animate = () => { throw new Error('it moved') } }")
     control.hybrid.set()
-    expect(page.locator("#hits .move").first).to_have_text("up 1")
+    expect(page.locator("#hits .hit-move").first).to_have_text("up 1")
 
 
 def _give(dialog: Locator, key: str) -> None:
     dialog.get_by_label("Key", exact=True).fill(key)
-    dialog.get_by_role("button", name="Use this key").click()
+    dialog.get_by_role("button", name="Use key").click()
 
 
 def _tab_to(page: Page, wanted: Locator) -> None:
@@ -512,7 +513,7 @@ def _width(bar: Locator) -> float:
 
 
 VISIBLE = """
-const visible = (node) => node.checkVisibility() && !node.closest(".unseen, .skip");
+const visible = (node) => node.checkVisibility() && !node.closest(".visually-hidden, .skip-link");
 """
 
 CONTRASTS = f"""() => {{

@@ -1,4 +1,4 @@
-"""The page over the real server: what it shows is what happens there."""
+"""Test the dashboard in Chromium against the real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ __all__ = ["browser", "open_page"]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+    pytest.mark.skipif(
+        not CHROMIUM.exists(), reason="Chromium is missing: apt-get install chromium"
+    ),
 ]
 
 
@@ -38,13 +40,13 @@ def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
     expect(state(model(page, "slow"))).to_have_text("loading")
     expect(model(page, "bad")).to_contain_text("no weights")
     expect(page.locator("#health")).to_have_text("degraded")
-    expect(model(page, "slow").locator(".lane rect")).to_have_count(1)
+    expect(model(page, "slow").locator(".track rect")).to_have_count(1)
     rehearsal("live-slow").release()
     expect(state(model(page, "slow"))).to_have_text("ready")
     expect(page).to_have_title("2/3 ready · hotstart")
     for _ in range(5):
         assert served.post("/embed", {"inputs": "a", "model": "quick"}).status_code == 200
-    expect(page.locator("#routes")).to_contain_text("/embed")
+    expect(page.locator("#request-rows")).to_contain_text("/embed")
     expect(model(page, "quick")).to_contain_text("5")
 
 
@@ -57,12 +59,12 @@ def test_a_search_is_answered_lexically_and_then_better(
     SearchIndex(tmp_path, Embedder(source)).update()
     served = serve({"minilm": {"source": source}}, index=str(tmp_path), models=())
     page = open_page(f"{served.url}/")
-    page.get_by_label("What to look for").fill("cat")
+    page.get_by_label("Search query").fill("cat")
     page.keyboard.press("Enter")
-    expect(page.locator("#answer")).to_contain_text("lexical in")
-    expect(page.locator("#answer")).to_contain_text("asking on, with meaning")
+    expect(page.locator("#search-status")).to_contain_text("lexical in")
+    expect(page.locator("#search-status")).to_contain_text("searching by meaning")
     expect(page.locator("#hits li").first).to_contain_text("a.md")
-    expect(page.locator("#answer")).to_contain_text("hybrid in")
+    expect(page.locator("#search-status")).to_contain_text("hybrid in")
     expect(page.locator("#hits li").first).to_contain_text("a.md")
     expect(state(model(page, "minilm"))).to_have_text("ready")  # the search had it loaded
 
@@ -97,4 +99,4 @@ def test_the_end_of_the_server_is_told(serve: Serve, open_page: Open) -> None:
     expect(page.locator("tbody.model")).to_have_count(1)
     draining = served.app.state.service.draining
     served.app.state.service.events._loop.call_soon_threadsafe(draining.begin)
-    expect(page.locator("#trouble-said")).to_contain_text("Connection lost")
+    expect(page.locator("#connection-error-text")).to_contain_text("Connection lost")

@@ -1,114 +1,151 @@
-// The page: what is heard goes to what is known, and from there to each part that shows it.
+// Connect the event stream to the store, and the store to the parts of the page.
 
-import { Announcer } from "./announcing.js";
-import { byId, mark, say, show } from "./elements.js";
-import { forgetKeys, keyOf, keyWanted } from "./keys.js";
-import { Known } from "./known.js";
-import { Memory } from "./memory.js";
-import { Models } from "./models.js";
-import { Requests } from "./requests.js";
-import { Search } from "./search.js";
-import { Service } from "./service.js";
-import { Stream } from "./stream.js";
+import { EventStream, forgetKeys, getKey, promptForKey } from "./api.js";
+import { byId, setAttribute, setText, setVisible } from "./dom.js";
+import { plural } from "./format.js";
+import { ModelTable } from "./models.js";
+import { SearchPanel } from "./search.js";
+import { MemoryTable, RequestTable, ServiceMetrics } from "./service.js";
+import { countByStatus, Store } from "./store.js";
 
-const known = new Known();
-const announcer = new Announcer(byId("announced"));
-const service = new Service(known);
-const models = new Models(known);
-const requests = new Requests();
-const memory = new Memory();
-const search = new Search();
+// Events come in bursts while many models load. Render once per burst.
+const RENDER_DELAY = 40;
+const ANNOUNCE_DELAY = 1000;
+const MAX_ANNOUNCED_MODELS = 3;
 
-// Events come in bursts, where many models load: what they change is shown once for each burst.
-const BURST = 40;
+// Announces changes to screen readers: collected for a second, and summarized if there are many.
+class LiveRegion {
+  #node;
+  #changes = new Map();
+  #timer = null;
 
-const HEARD = {
-  overview: (overview) => known.take(overview),
-  state(told) {
-    if (known.tell(told)) announcer.state(told.model, told.status, told.reason);
+  constructor(node) {
+    this.#node = node;
+  }
+
+  addState({ model: name, status, reason }) {
+    this.#changes.set(name, { name, status, reason });
+    this.#timer ??= setTimeout(() => this.#announce(), ANNOUNCE_DELAY);
+  }
+
+  announceNow(text) {
+    setText(this.#node, text);
+  }
+
+  #announce() {
+    this.announceNow(describeChanges([...this.#changes.values()]));
+    this.#changes.clear();
+    this.#timer = null;
+  }
+}
+
+function describeChanges(changes) {
+  if (changes.length <= MAX_ANNOUNCED_MODELS) {
+    return changes.map(({ name, status, reason }) => `${name} is ${status}: ${reason}`).join(". ");
+  }
+  return [...countByStatus(changes)].map(([status, count]) => `${plural(count, "model")} ${status}`).join(", ");
+}
+
+const store = new Store();
+const liveRegion = new LiveRegion(byId("live-region"));
+const serviceMetrics = new ServiceMetrics(store);
+const modelTable = new ModelTable(store);
+const requestTable = new RequestTable();
+const memoryTable = new MemoryTable();
+const searchPanel = new SearchPanel();
+
+let renderTimer = null;
+let retryAt = null;
+let retryAfterPrompt = null;
+
+const eventHandlers = {
+  overview: (overview) => store.setOverview(overview),
+  state(event) {
+    if (store.applyState(event)) liveRegion.addState(event);
   },
-  progress: (told) => known.advance(told),
+  progress: (event) => store.applyProgress(event),
 };
 
-const stream = new Stream("events", {
-  event(name, data) {
-    HEARD[name]?.(data);
-    showing ??= setTimeout(showAll, BURST);
+const stream = new EventStream("events", {
+  onOpen: () => setConnection("live", "live"),
+  onEvent(name, data) {
+    eventHandlers[name]?.(data);
+    renderTimer ??= setTimeout(render, RENDER_DELAY);
   },
-  live: () => connected("live", "live"),
-  lost(milliseconds, why) {
-    known.stop();
-    connected("lost", "not connected");
-    trouble(`Connection lost. ${why}`, performance.now() + milliseconds);
+  onClose(retryDelay, reason) {
+    store.freeze();
+    setConnection("lost", "disconnected");
+    showConnectionError(`Connection lost. ${reason}`, performance.now() + retryDelay);
   },
-  async locked() {
-    const why = keyOf("api") ? "That key was refused." : null;
-    connected("locked", "locked");
-    if (await keyWanted("api", why)) return;
-    trouble("This server answers those who give its key.", null);
-    await new Promise((resolve) => { unlock = resolve; });
+  async onUnauthorized() {
+    setConnection("unauthorized", "API key required");
+    if (await promptForKey("api")) return;
+    showConnectionError("The server requires an API key. Retry and enter the key.", null);
+    await new Promise((resolve) => { retryAfterPrompt = resolve; });
   },
 });
 
-let showing = null;
-let unlock = null;
-let retryAt = null;
-
-function showAll() {
-  showing = null;
-  const { overview } = known;
+function render() {
+  renderTimer = null;
+  const { overview } = store;
   if (overview === null) return;
-  show(byId("main"), true);
-  service.update();
-  models.update();
-  requests.update(overview.service.requests);
-  memory.update(overview);
-  search.update(overview.service);
-  show(byId("key"), overview.service.keys.api || overview.service.keys.admin);
-  say(byId("key"), keyOf("admin") || keyOf("api") ? "Forget key" : "Give admin key");
+  setVisible(byId("main"), true);
+  serviceMetrics.update();
+  modelTable.update();
+  requestTable.update(overview.service.requests);
+  memoryTable.update(overview);
+  searchPanel.update(overview.service);
+  const { api, admin } = overview.service.keys;
+  setVisible(byId("key-button"), api || admin);
+  setText(byId("key-button"), hasKey() ? "Forget key" : "Enter admin key");
 }
 
-function connected(state, words) {
-  mark(byId("connection"), "data-connection", state);
-  say(byId("connected"), words);
-  if (state === "live") show(byId("trouble"), false);
+function hasKey() {
+  return Boolean(getKey("admin") || getKey("api"));
 }
 
-function trouble(words, until) {
+function setConnection(state, text) {
+  setAttribute(byId("connection"), "data-connection", state);
+  setText(byId("connection-text"), text);
+  if (state === "live") setVisible(byId("connection-error"), false);
+}
+
+// `until`: the time of the next attempt, of performance.now(); null if the user has to retry.
+function showConnectionError(text, until) {
   retryAt = until;
-  say(byId("trouble-said"), words);
-  say(byId("countdown"), "");
-  show(byId("trouble"), true);
-  say(byId("announced"), words);
+  setText(byId("connection-error-text"), text);
+  setText(byId("countdown"), "");
+  setVisible(byId("connection-error"), true);
+  liveRegion.announceNow(text);
 }
 
-function countDown() {
-  if (byId("trouble").hidden || retryAt === null) return;
-  const left = Math.ceil((retryAt - performance.now()) / 1000);
-  say(byId("countdown"), left > 0 ? `Trying again in ${left} s.` : "Trying again …");
+function updateCountdown() {
+  if (byId("connection-error").hidden || retryAt === null) return;
+  const seconds = Math.ceil((retryAt - performance.now()) / 1000);
+  setText(byId("countdown"), seconds > 0 ? `Retrying in ${seconds} s.` : "Retrying …");
 }
 
 function tick() {
   if (document.hidden) return;
-  countDown();
-  if (known.overview === null || byId("connection").dataset.connection !== "live") return;
-  service.tick();
-  models.tick();
+  updateCountdown();
+  if (store.overview === null || byId("connection").dataset.connection !== "live") return;
+  serviceMetrics.updateUptime();
+  modelTable.updateLoads();
 }
 
 byId("retry").addEventListener("click", () => {
-  unlock?.();
-  stream.retry();
+  retryAfterPrompt?.();
+  stream.retryNow();
 });
 
-byId("key").addEventListener("click", async () => {
-  if (keyOf("admin") || keyOf("api")) forgetKeys();
-  else await keyWanted("admin", null);
-  showAll();
+byId("key-button").addEventListener("click", async () => {
+  if (hasKey()) forgetKeys();
+  else await promptForKey("admin");
+  render();
 });
 
-addEventListener("online", () => stream.retry());
+addEventListener("online", () => stream.retryNow());
 
-// Growth in steps of a second where motion is unwelcome.
+// Without motion, running loads grow in steps of a second.
 setInterval(tick, matchMedia("(prefers-reduced-motion: reduce)").matches ? 1000 : 250);
 stream.run();

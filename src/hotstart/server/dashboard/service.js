@@ -1,146 +1,234 @@
-// The head of the page: how the service is, and its figures.
+// The service: its health and metrics, its requests by route, its memory by model.
 
-import { byId, element, mark, say, show } from "./elements.js";
-import { bytes, count, listed, share, span, UNKNOWN } from "./wording.js";
+import { byId, columnHeader, element, KeyedList, setAttribute, setText, setVisible, svgElement,
+  tableCell } from "./dom.js";
+import { formatBytes, formatCount, formatDuration, formatPercent, formatSeconds, joinParts, plural,
+  UNKNOWN } from "./format.js";
+import { Histogram } from "./charts.js";
+import { countByStatus, sumOf } from "./store.js";
 
-const ORDER = ["ready", "loading", "unloading", "failed", "skipped", "unloaded"];
-// A rate over less than this jumps about.
-const RATE_OVER = 10;
+const STATUS_ORDER = ["ready", "loading", "unloading", "failed", "skipped", "unloaded"];
+// Seconds over which the request rate is averaged.
+const RATE_WINDOW = 10;
 
-export class Service {
-  #known;
-  #figures;
-  #counted = [];
+// The head of the page: health, counts by status, and one tile per metric.
+export class ServiceMetrics {
+  #store;
+  #tiles;
+  #meter;
+  #requestCounts = [];
 
-  constructor(known) {
-    this.#known = known;
+  constructor(store) {
+    this.#store = store;
     const names = ["Uptime", "Memory", "Models", "Requests", "Queue", "Cache"];
-    this.#figures = Object.fromEntries(names.map((name) => [name, new Figure(name)]));
-    this.#figures.Memory.measured();
-    byId("figures").append(...Object.values(this.#figures).map(({ node }) => node));
+    this.#tiles = Object.fromEntries(names.map((name) => [name, new Tile(name)]));
+    this.#meter = this.#tiles.Memory.addMeter("Memory used, of the limit");
+    byId("metrics").append(...Object.values(this.#tiles).map(({ node }) => node));
   }
 
   update() {
-    const { service, models } = this.#known.overview;
-    say(byId("release"), service.version);
-    this.#health(service, models);
-    this.#memory(service.memory);
-    this.#requests(service);
-    this.#models(models);
-    this.#queue(models.flatMap((model) => model.lanes));
-    this.#cache(models.map((model) => model.cache).filter((cache) => cache !== null));
-    this.tick();
+    const { service, models } = this.#store.overview;
+    setText(byId("version"), service.version);
+    this.#updateHealth(service, models);
+    this.#updateMemory(service.memory);
+    this.#updateRequests(service);
+    this.#updateModels(models);
+    this.#updateQueue(models.flatMap((model) => model.lanes));
+    this.#updateCache(models.map((model) => model.cache).filter((cache) => cache !== null));
+    this.updateUptime();
   }
 
-  tick() {
-    const { service } = this.#known.overview;
-    this.#figures.Uptime.say(span(this.#known.uptime()), `process ${service.pid}`);
+  updateUptime() {
+    const { service } = this.#store.overview;
+    this.#tiles.Uptime.update(formatDuration(this.#store.uptime()), `process ${service.pid}`);
   }
 
-  #health(service, models) {
+  #updateHealth(service, models) {
     const health = byId("health");
     const status = service.draining ? "draining" : service.status;
-    say(health, status);
-    mark(health, "data-state", status);
-    const numbers = numbered(models);
-    const told = ORDER.filter((state) => numbers.has(state));
-    say(byId("summary"), listed(...told.map((state) => `${numbers.get(state)} ${state}`)));
-    document.title = `${numbers.get("ready") ?? 0}/${models.length} ready · hotstart`;
+    setText(health, status);
+    setAttribute(health, "data-state", status);
+    const counts = countByStatus(models);
+    const parts = STATUS_ORDER.filter((name) => counts.has(name)).map((name) => `${counts.get(name)} ${name}`);
+    setText(byId("summary"), joinParts(...parts));
+    document.title = `${counts.get("ready") ?? 0}/${models.length} ready · hotstart`;
   }
 
-  #models(models) {
+  #updateModels(models) {
     const ready = models.filter((model) => model.status === "ready");
-    const held = models.reduce((sum, model) => sum + (model.memory ?? 0), 0);
-    this.#figures.Models.say(`${ready.length} of ${models.length}`, `${bytes(held)} held`);
+    const memory = sumOf(models, "memory");
+    this.#tiles.Models.update(`${ready.length} of ${models.length} ready`, `${formatBytes(memory)} used`);
   }
 
-  #memory({ rss, limit, left, limited_by: limitedBy }) {
-    const figure = this.#figures.Memory;
-    const whole = limit === null ? "" : ` of ${bytes(limit)}`;
-    figure.say(bytes(rss), left === null ? "" : `${bytes(left)} left${whole}`, limitedBy ?? "");
-    show(figure.meter, limit !== null && left !== null);
-    if (limit !== null && left !== null) figure.measure(limit - left, limit);
+  #updateMemory({ rss, limit, left, limited_by: limitedBy }) {
+    const total = limit === null ? "" : ` of ${formatBytes(limit)}`;
+    const available = left === null ? "" : `${formatBytes(left)} available${total}`;
+    this.#tiles.Memory.update(formatBytes(rss), available, limitedBy ?? "");
+    const isKnown = limit !== null && left !== null;
+    setVisible(this.#meter, isKnown);
+    if (!isKnown) return;
+    setAttribute(this.#meter, "max", limit);
+    setAttribute(this.#meter, "high", Math.round(limit * 0.9));
+    setAttribute(this.#meter, "value", limit - left);
   }
 
-  #requests({ requests, uptime }) {
-    const total = sum(requests, "count");
-    const errors = sum(requests, "errors");
-    this.#figures.Requests.say(
-      count(total),
-      errors ? `${count(errors)} failed` : "none failed",
-      this.#rate(total, uptime),
+  #updateRequests({ requests, uptime }) {
+    const total = sumOf(requests, "count");
+    const errors = sumOf(requests, "errors");
+    this.#tiles.Requests.update(
+      formatCount(total),
+      errors ? plural(errors, "error") : "no errors",
+      this.#formatRate(total, uptime),
     );
   }
 
-  // From what was counted in the last seconds; a server that began anew begins anew here too.
-  #rate(total, uptime) {
-    if (this.#counted.at(-1)?.uptime > uptime) this.#counted = [];
-    this.#counted.push({ total, uptime });
-    while (this.#counted.length > 2 && this.#counted[1].uptime < uptime - RATE_OVER) {
-      this.#counted.shift();
+  // The rate over the last seconds. A lower uptime than before means that the server restarted.
+  #formatRate(total, uptime) {
+    if (this.#requestCounts.at(-1)?.uptime > uptime) this.#requestCounts = [];
+    this.#requestCounts.push({ total, uptime });
+    while (this.#requestCounts.length > 2 && this.#requestCounts[1].uptime < uptime - RATE_WINDOW) {
+      this.#requestCounts.shift();
     }
-    const [first] = this.#counted;
+    const [first] = this.#requestCounts;
     if (uptime - first.uptime < 1) return "";
     const rate = (total - first.total) / (uptime - first.uptime);
-    return `${rate >= 10 ? count(rate) : rate.toFixed(1)} a second`;
+    return `${rate >= 10 ? formatCount(rate) : rate.toFixed(1)} per second`;
   }
 
-  #queue(lanes) {
-    const of = (name) => lanes.filter(({ lane }) => lane === name);
-    const waiting = (name) => count(sum(of(name), "waiting"));
-    this.#figures.Queue.say(
-      `${count(sum(lanes, "waiting"))} waiting`,
-      `interactive ${waiting("interactive")} · bulk ${waiting("bulk")}`,
-      `${count(sum(lanes, "running"))} running`,
+  #updateQueue(lanes) {
+    const waitingIn = (name) => formatCount(sumOf(lanes.filter(({ lane }) => lane === name), "waiting"));
+    this.#tiles.Queue.update(
+      `${formatCount(sumOf(lanes, "waiting"))} waiting`,
+      `interactive ${waitingIn("interactive")} · bulk ${waitingIn("bulk")}`,
+      `${formatCount(sumOf(lanes, "running"))} running`,
     );
   }
 
-  #cache(caches) {
-    const hits = sum(caches, "hits");
-    const asked = hits + sum(caches, "misses");
-    const prefetched = sum(caches, "prefetch_hits");
-    this.#figures.Cache.say(
-      asked ? `${share(hits / asked)} hits` : UNKNOWN,
-      caches.length ? `${count(sum(caches, "entries"))} kept · ${bytes(sum(caches, "bytes"))}` : "no cache",
-      caches.length ? `prefetch ${count(prefetched)} used` : "",
+  #updateCache(caches) {
+    const hits = sumOf(caches, "hits");
+    const lookups = hits + sumOf(caches, "misses");
+    const entries = `${formatCount(sumOf(caches, "entries"))} entries`;
+    this.#tiles.Cache.update(
+      lookups ? `${formatPercent(hits / lookups)} hits` : UNKNOWN,
+      caches.length ? `${entries} · ${formatBytes(sumOf(caches, "bytes"))}` : "no cache",
+      caches.length ? plural(sumOf(caches, "prefetch_hits"), "prefetch hit") : "",
     );
   }
 }
 
-class Figure {
+// One metric: a value, and two lines that explain it.
+class Tile {
   constructor(name) {
     this.value = element("span", { class: "value" });
-    this.under = element("span", { class: "quiet" });
-    this.more = element("span", { class: "quiet" });
-    this.meter = null;
-    this.room = element("dd", {}, this.value, this.under, this.more);
-    this.node = element("div", {}, element("dt", { class: "quiet" }, name), this.room);
+    this.detail = element("span", { class: "muted" });
+    this.note = element("span", { class: "muted" });
+    this.content = element("dd", {}, this.value, this.detail, this.note);
+    this.node = element("div", {}, element("dt", { class: "muted" }, name), this.content);
   }
 
-  say(value, under, more) {
-    say(this.value, value);
-    say(this.under, under);
-    if (more !== undefined) say(this.more, more);
+  update(value, detail, note = "") {
+    setText(this.value, value);
+    setText(this.detail, detail);
+    setText(this.note, note);
   }
 
-  measured() {
-    this.meter = element("meter", { min: 0, "aria-label": "Memory taken of its limit", hidden: true });
-    this.room.insertBefore(this.meter, this.under);
-  }
-
-  measure(value, limit) {
-    mark(this.meter, "max", limit);
-    mark(this.meter, "high", Math.round(limit * 0.9));
-    mark(this.meter, "value", value);
+  addMeter(label) {
+    const meter = element("meter", { min: 0, "aria-label": label, hidden: true });
+    this.content.insertBefore(meter, this.detail);
+    return meter;
   }
 }
 
-export function numbered(models) {
-  const numbers = new Map();
-  for (const { status } of models) numbers.set(status, (numbers.get(status) ?? 0) + 1);
-  return numbers;
+// HTTP requests by route.
+export class RequestTable {
+  #rows;
+
+  constructor() {
+    byId("request-columns").append(
+      columnHeader("Route"),
+      ...["Requests", "Errors", "p50", "p99"].map((name) => columnHeader(name, { class: "number" })),
+      columnHeader("Latency", { class: "latency" }),
+    );
+    this.#rows = new KeyedList(byId("request-rows"), () => new RequestRow());
+  }
+
+  update(requests) {
+    setVisible(byId("no-requests"), requests.length === 0);
+    this.#rows.update(requests, ({ route }) => route);
+  }
 }
 
-function sum(items, name) {
-  return items.reduce((total, item) => total + item[name], 0);
+class RequestRow {
+  constructor() {
+    const number = (label) => tableCell(label, { class: "number" });
+    this.route = element("th", { scope: "row", role: "rowheader", class: "path" });
+    this.count = number("Requests");
+    this.errors = number("Errors");
+    this.p50 = number("p50");
+    this.p99 = number("p99");
+    this.latency = new Histogram();
+    this.node = element("tr", { role: "row" },
+      this.route, this.count, this.errors, this.p50, this.p99,
+      tableCell("Latency", { class: "latency" }, this.latency.node));
+  }
+
+  update(request) {
+    setText(this.route, request.route);
+    setText(this.count, formatCount(request.count));
+    setText(this.errors, formatCount(request.errors));
+    setText(this.p50, formatSeconds(request.p50));
+    setText(this.p99, formatSeconds(request.p99));
+    this.latency.update(request.latency);
+  }
+}
+
+// Rows of the memory table. All smaller models share one line.
+const MAX_MEMORY_ROWS = 12;
+
+// The models that use the most memory.
+export class MemoryTable {
+  #rows;
+
+  constructor() {
+    byId("memory-columns").append(
+      columnHeader("Model"),
+      columnHeader("Memory", { class: "number" }),
+      columnHeader("Of process", { class: "number" }),
+      element("td", { class: "bar-column", "aria-hidden": "true" }),
+    );
+    this.#rows = new KeyedList(byId("memory-rows"), () => new MemoryRow());
+  }
+
+  update({ service, models }) {
+    const sorted = models.filter(({ memory }) => memory > 0).sort((a, b) => b.memory - a.memory);
+    const shown = sorted.slice(0, MAX_MEMORY_ROWS);
+    const limits = { highest: shown[0]?.memory, rss: service.memory.rss };
+    this.#rows.update(shown.map((model) => ({ model, ...limits })), ({ model }) => model.name);
+    setText(byId("memory-note"), describeRest(shown, sorted.slice(MAX_MEMORY_ROWS)));
+  }
+}
+
+function describeRest(shown, rest) {
+  if (shown.length === 0) return "No model uses memory yet.";
+  if (rest.length === 0) return "";
+  return `${plural(rest.length, "smaller model")}: ${formatBytes(sumOf(rest, "memory"))} in total`;
+}
+
+class MemoryRow {
+  constructor() {
+    this.model = element("th", { scope: "row", role: "rowheader" });
+    this.memory = tableCell("Memory", { class: "number" });
+    this.share = tableCell("Of process", { class: "number" });
+    this.bar = svgElement("rect", { class: "memory-bar", x: 0, height: "100%", rx: 2 });
+    this.node = element("tr", { role: "row" }, this.model, this.memory, this.share,
+      element("td", { class: "bar-column", "aria-hidden": "true" },
+        svgElement("svg", { class: "track" }, this.bar)));
+  }
+
+  update({ model, highest, rss }) {
+    setText(this.model, model.name);
+    setText(this.memory, formatBytes(model.memory));
+    setText(this.share, formatPercent(rss ? model.memory / rss : null));
+    setAttribute(this.bar, "width", `${((100 * model.memory) / highest).toFixed(2)}%`);
+  }
 }

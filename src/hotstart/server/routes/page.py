@@ -25,14 +25,14 @@ _POLICY = {
 
 
 class Page(Group):
-    """`/` and `/page`."""
+    """`/` and `/dashboard`."""
 
     tag = "Page"
     counted = False
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        folder = files("hotstart.server") / "page"
+        folder = files("hotstart.server") / "dashboard"
         self._files = {
             each.name: each.read_bytes()
             for each in folder.iterdir()
@@ -43,7 +43,7 @@ class Page(Group):
         """Return the routes."""
         return (
             Route("/", self.index, "GET", "The page", "text/html"),
-            Route("/page/{name}", self.file, "GET", "A file of the page", "text/css"),
+            Route("/dashboard/{name}", self.file, "GET", "A file of the page", "text/css"),
         )
 
     async def index(self) -> Response:
