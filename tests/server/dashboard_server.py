@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         world = self.server.world
         self._key(world.api_key)
         if world.down:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Down.")
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The service is shutting down.")
         self._head(HTTPStatus.OK, "text/event-stream")
         stream = world.listen()
         while True:

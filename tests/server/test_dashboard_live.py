@@ -10,16 +10,24 @@ from playwright.sync_api import expect
 
 from hotstart import Embedder, SearchIndex
 from hotstart.engines.fake import rehearsal
-from server.test_dashboard import CHROMIUM, Open, browser, model, open_page, opened, state
+from server.serving import serving
+from server.test_dashboard import (
+    CHROMIUM,
+    NO_CHROMIUM,
+    Open,
+    browser,
+    model,
+    open_page,
+    opened,
+    state,
+)
 from server_under_test import Serve
 
 __all__ = ["browser", "open_page"]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM.exists(), reason="Chromium is missing: apt-get install chromium"
-    ),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=NO_CHROMIUM),
 ]
 
 
@@ -27,7 +35,7 @@ def hanging(name: str) -> dict[str, Any]:
     return {"source": f"fake:hang_load=true,name={name}"}
 
 
-def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
+def test_loads_update_the_page(serve: Serve, open_page: Open) -> None:
     served = serve(
         {
             "slow": hanging("live-slow"),
@@ -50,7 +58,7 @@ def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
     expect(model(page, "quick")).to_contain_text("5")
 
 
-def test_a_search_is_answered_lexically_and_then_better(
+def test_search_shows_lexical_then_hybrid_hits(
     serve: Serve, open_page: Open, tmp_path: Path
 ) -> None:
     (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
@@ -69,7 +77,7 @@ def test_a_search_is_answered_lexically_and_then_better(
     expect(state(model(page, "minilm"))).to_have_text("ready")  # the search had it loaded
 
 
-def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: Open) -> None:
+def test_admin_actions_change_the_registry(serve: Serve, open_page: Open) -> None:
     two: dict[str, Any] = {"versions": {"a": "fake:name=live-a", "b": "fake:name=live-b"}}
     served = serve({"two": {**two, "version": "a"}}, admin_key="open sesame")
     served.wait_for("healthy")
@@ -93,10 +101,10 @@ def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: O
     assert rehearsal("live-a").loads == loads + 1
 
 
-def test_the_end_of_the_server_is_told(serve: Serve, open_page: Open) -> None:
-    served = serve({"fake": {"source": "fake:name=live-end"}})
-    page = open_page(f"{served.url}/")
-    expect(page.locator("tbody.model")).to_have_count(1)
-    draining = served.app.state.service.draining
-    served.app.state.service.events._loop.call_soon_threadsafe(draining.begin)
-    expect(page.locator("#connection-error-text")).to_contain_text("Connection lost")
+def test_server_shutdown_shows_connection_error(open_page: Open, tmp_path: Path) -> None:
+    with serving(tmp_path, "[models.one]\nsource = 'fake:name=live-end'\n") as process:
+        page = open_page(f"{process.url}/")
+        expect(page.locator("tbody.model")).to_have_count(1)
+        assert process.end() == 0
+        expect(page.locator("#connection-error-text")).to_contain_text("Connection lost")
+        expect(page.locator("#connection-text")).to_have_text("disconnected")

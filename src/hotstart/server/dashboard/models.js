@@ -69,7 +69,7 @@ export class ModelTable {
     const lengths = this.#store.models.map((model) =>
       axisLength(layOutStages(currentStages(model), this.#store.elapsed(model))));
     const scale = roundScale(Math.max(0, ...lengths));
-    setText(this.#scaleLabel, `full width: ${scale < 1 ? formatSeconds(scale) : formatDuration(scale)}`);
+    setText(this.#scaleLabel, `full bar: ${scale < 1 ? formatSeconds(scale) : formatDuration(scale)}`);
     return scale;
   }
 
@@ -320,7 +320,7 @@ class VersionTable {
 class VersionRow {
   constructor() {
     const number = (label) => tableCell(label, { class: "number" });
-    this.label = element("th", { scope: "row", role: "rowheader" });
+    this.label = element("th", { scope: "row", role: "rowheader", class: "version-label" });
     this.state = element("span", { class: "state" });
     this.reason = element("span", { class: "reason muted" });
     this.share = element("span");
