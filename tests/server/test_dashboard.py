@@ -357,7 +357,7 @@ def test_rejected_action_shows_error(serve: Serve, open_page: Open) -> None:
     rows = opened(page, "static")
     rows.get_by_role("button", name="Load static", exact=True).click()
     _give(page.get_by_role("dialog"), "k")
-    expect(rows.get_by_role("alert")).to_have_text("It is in use. Try again later.")
+    expect(rows.get_by_role("alert")).to_have_text("The model is in use. Try again later.")
 
 
 def test_disabled_action_sends_no_request(serve: Serve, open_page: Open) -> None:
