@@ -43,7 +43,8 @@ function describeChanges(changes) {
   if (changes.length <= MAX_ANNOUNCED_MODELS) {
     return changes.map(({ name, status, reason }) => `${name} is ${status}: ${reason}`).join(". ");
   }
-  return [...countByStatus(changes)].map(([status, count]) => `${plural(count, "model")} ${status}`).join(", ");
+  const counts = [...countByStatus(changes)];
+  return counts.map(([status, count]) => `${plural(count, "model")} ${status}`).join(", ");
 }
 
 const store = new Store();

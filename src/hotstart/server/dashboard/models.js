@@ -154,7 +154,8 @@ class ModelRow {
       tableCell("State", { class: "state-cell" }, this.state, this.reason, this.remedy, this.progress),
       this.load, this.version, ...this.numbers.values());
     this.detailsCell = element("td", { role: "cell", colspan: COLUMN_COUNT });
-    this.detailsRow = element("tr", { role: "row", class: "details-row", id, hidden: true }, this.detailsCell);
+    this.detailsRow = element("tr",
+      { role: "row", class: "details-row", id, hidden: true }, this.detailsCell);
     this.node = element("tbody", { role: "rowgroup", class: "model" }, row, this.detailsRow);
   }
 

@@ -49,8 +49,8 @@ export class ServiceMetrics {
     setText(health, status);
     setAttribute(health, "data-state", status);
     const counts = countByStatus(models);
-    const parts = STATUS_ORDER.filter((name) => counts.has(name)).map((name) => `${counts.get(name)} ${name}`);
-    setText(byId("summary"), joinParts(...parts));
+    const statuses = STATUS_ORDER.filter((name) => counts.has(name));
+    setText(byId("summary"), joinParts(...statuses.map((name) => `${counts.get(name)} ${name}`)));
     document.title = `${counts.get("ready") ?? 0}/${models.length} ready · hotstart`;
   }
 
