@@ -22,7 +22,7 @@ AREAS = [
     ("GET", "/readyz", "probe"),
     ("GET", "/startupz", "probe"),
     ("GET", "/", "public"),
-    ("GET", "/page/app.js", "public"),
+    ("GET", "/dashboard/app.js", "public"),
     ("GET", "/v1/models", "user"),
     ("GET", "/v1/models/minilm", "user"),
     ("POST", "/v1/embeddings", "user"),

@@ -136,8 +136,8 @@ def test_below_a_path_the_same_may_be_asked_by_the_same(
     assert client.post(unload, json={}, headers=user).status_code == 403
     assert client.post(unload, json={}, headers=admin).status_code == 200
     assert client.get("/x/livez").status_code == 200
-    assert "page/app.js" in client.get("/x/").text
-    assert client.get("/x/page/app.js").status_code == 200
+    assert "dashboard/app.js" in client.get("/x/").text
+    assert client.get("/x/dashboard/app.js").status_code == 200
 
 
 def test_a_registry_has_one_service_which_goes_with_it() -> None:

@@ -31,7 +31,7 @@ from hotstart.server.openapi import documented, errors_of
 from hotstart.server.responses import problem, problem_of, unforeseen
 from hotstart.server.routes import Group, Route
 from hotstart.server.routes.openai import OpenAI
-from hotstart.server.routes.ops import Health, Page
+from hotstart.server.routes.ops import Dashboard, Health
 from hotstart.server.routes.registry import Models, Search
 from hotstart.server.routes.tei import TextEmbeddingsInference
 from hotstart.server.service import Service, service_of
@@ -103,7 +103,7 @@ GROUPS: tuple[type[Group], ...] = (
     Search,
     Models,
     Health,
-    Page,
+    Dashboard,
 )
 """In the order in which routes are looked at: those asked most come first."""
 

@@ -22,7 +22,7 @@ _NAME = r"[^/]+"
 
 AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
     (_READ, r"/(livez|readyz|startupz)", "probe"),
-    (_READ, rf"/|/page/{_NAME}|/favicon\.ico", "public"),
+    (_READ, rf"/|/dashboard/{_NAME}|/favicon\.ico", "public"),
     (_READ, r"/v1/models(/" + _NAME + ")?|/info|/metrics|/events|/openapi\\.json", "user"),
     (_READ, r"/api/v1/models/(registry|health|models)", "user"),
     (_ASK, r"/|/v1/(embeddings|rerank)|/embed|/rerank|/search", "user"),

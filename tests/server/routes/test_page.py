@@ -13,6 +13,6 @@ def test_the_page_and_its_files_come_from_the_package(served: Served) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert page.headers["x-content-type-options"] == "nosniff"
-    assert served.get("/page/none.js").status_code == 404
-    assert served.get("/page/..%2Fapp.py").status_code in {401, 404}
-    assert served.get("/page/app.py").status_code == 404
+    assert served.get("/dashboard/none.js").status_code == 404
+    assert served.get("/dashboard/..%2Fapp.py").status_code in {401, 404}
+    assert served.get("/dashboard/app.py").status_code == 404

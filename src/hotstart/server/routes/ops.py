@@ -90,15 +90,15 @@ _POLICY = {
 }
 
 
-class Page(Group):
-    """`/` and `/page`."""
+class Dashboard(Group):
+    """`/` and `/dashboard`."""
 
-    tag = "Page"
+    tag = "Dashboard"
     counted = False
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        folder = files("hotstart.server") / "page"
+        folder = files("hotstart.server") / "dashboard"
         self._files = {
             each.name: each.read_bytes()
             for each in folder.iterdir()
@@ -108,18 +108,18 @@ class Page(Group):
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
         return (
-            Route("/", self.index, "GET", "The page", "text/html"),
-            Route("/page/{name}", self.file, "GET", "A file of the page", "text/css"),
+            Route("/", self.index, "GET", "The dashboard", "text/html"),
+            Route("/dashboard/{name}", self.file, "GET", "A file of the dashboard", "text/css"),
         )
 
     async def index(self) -> Response:
-        """Answer with the page."""
+        """Answer with the dashboard."""
         return await self.file("index.html")
 
     async def file(self, name: str) -> Response:
         """Answer with one of its files."""
         content = self._files.get(name)
         if content is None:
-            return problem("/", 404, f"The page has no file {name!r}", "Look at /")
+            return problem("/", 404, f"The dashboard has no file {name!r}", "Look at /")
         kind = _TYPES[name[name.rindex(".") :]]
         return Response(content, headers=_POLICY, media_type=kind)

@@ -1,7 +1,7 @@
-"""A service that is acted: what the page is shown, and what a test does to it.
+"""A fake service for tests of the dashboard.
 
-Shapes as the server gives them; a test says what happens (`begin_load`, `fail`, `drop`), and the
-page is to show it.
+It sends documents and events in the format of the server. A test decides what happens with
+`begin_load`, `fail`, `drop` and so on, and checks that the page shows it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Model = dict[str, Any]
 STAGES = ("metadata", "tokenizer", "first light", "full")
 
 
-class World:
-    """The acted service. Safe from any thread.
+class FakeService:
+    """The state of the fake service. Methods are thread-safe.
 
     Attributes:
-        down: whether the event stream refuses who comes.
-        hybrid: set once a search finds by meaning too; `deadline: null` waits for it.
-        asked: what was posted, as (path, body).
+        down: Reject new event streams with status 503.
+        hybrid: Set when searches return hybrid hits. Requests with `deadline: null` wait for it.
+        requests: The POST requests received, as (path, body).
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class World:
         self.api_key, self.admin_key, self.index = api_key, admin_key, index
         self.down = False
         self.hybrid = threading.Event()
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self._began = time.monotonic()
         self._loads: dict[str, float] = {}
         self._models = {model["name"]: model for model in _models()}
@@ -49,48 +49,48 @@ class World:
         self._streams: list[queue.Queue[str | None]] = []
         self._lock = threading.RLock()
 
-    # What a test does.
+    # Called by tests.
 
     def begin_load(self, name: str, stage: str | None = STAGES[0]) -> None:
-        """Start a load, in its first stage; None where the model tells of none."""
+        """Start a load in its first stage; None if the model reports no stages."""
         with self._lock:
             model = self._models[name]
             self._loads[name] = time.monotonic()
             model["timeline"] = []
             if stage is not None:
                 self._enter_stage(model, stage)
-            self._enter(model, "loading", "asked for")
+            self._enter(model, "loading", "requested")
 
     def next_stage(self, name: str, stage: str) -> None:
-        """End the stage under way and begin another."""
+        """End the running stage and begin another one."""
         with self._lock:
             self._enter_stage(self._models[name], stage)
         self.publish()
 
     def advance(self, name: str, fraction: float) -> None:
-        """Tell how far the stage under way is."""
+        """Send the progress of the running stage."""
         with self._lock:
             model = self._models[name]
-            told = {
+            progress = {
                 "model": name,
                 "version": model["version"],
                 "stage": model["timeline"][-1]["stage"],
                 "fraction": fraction,
                 "elapsed": self._elapsed(name),
             }
-        self._send("progress", told)
+        self._send("progress", progress)
 
     def finish_load(self, name: str) -> None:
-        """The load under way has ended well."""
+        """End the running load successfully."""
         with self._lock:
             model = self._models[name]
-            took = self._end_stage(model)
-            model |= {"load_seconds": took, "loaded_at": time.time(), "error": None}
+            seconds = self._end_stage(model)
+            model |= {"load_seconds": seconds, "loaded_at": time.time(), "error": None}
             model["memory"] = model["memory"] or 64_000_000
-            self._enter(model, "ready", f"loaded in {took:.3f} s")
+            self._enter(model, "ready", f"loaded in {seconds:.3f} s")
 
     def fail(self, name: str, reason: str, remedy: str = "") -> None:
-        """The model has failed, with this reason."""
+        """Set the model to failed."""
         with self._lock:
             model = self._models[name]
             self._end_stage(model)
@@ -102,10 +102,10 @@ class World:
         with self._lock:
             model = self._models[name]
             model["memory"] = None
-            self._enter(model, "unloaded", "asked to")
+            self._enter(model, "unloaded", "unload requested")
 
     def count(self, seconds: float) -> None:
-        """One request for embeddings was answered, after so long."""
+        """Count one request for embeddings with this latency."""
         with self._lock:
             route = self._routes[0]
             route["count"] += 1
@@ -115,7 +115,7 @@ class World:
         self.publish()
 
     def add_models(self, number: int) -> None:
-        """Have so many more models, all ready."""
+        """Add ready models, named tenant-000 and so on."""
         with self._lock:
             for place in range(number):
                 name = f"tenant-{place:03d}"
@@ -129,10 +129,10 @@ class World:
         for stream in streams:
             stream.put(None)
 
-    # What the server asks.
+    # Called by the server.
 
     def listen(self) -> queue.Queue[str | None]:
-        """A new event stream: text to send, None at its end. The overview comes first."""
+        """Open an event stream: texts to send, the overview first, None at the end."""
         stream: queue.Queue[str | None] = queue.Queue()
         with self._lock:
             self._streams.append(stream)
@@ -140,12 +140,12 @@ class World:
         return stream
 
     def publish(self) -> None:
-        """Send the overview to all who listen."""
-        with self._lock:  # an older one must not come after a newer
+        """Send the overview to all event streams."""
+        with self._lock:  # keeps the overviews in order
             self._send("overview", self.overview())
 
     def overview(self) -> dict[str, Any]:
-        """All that is known, as of now."""
+        """Return the overview document."""
         with self._lock:
             models = copy.deepcopy(list(self._models.values()))
             routes = copy.deepcopy(self._routes)
@@ -153,13 +153,9 @@ class World:
         return {"service": self._service(models, now) | {"requests": routes}, "models": models}
 
     def health(self) -> dict[str, Any]:
-        """What an action answers."""
+        """Return the response to an action."""
         models = self.overview()["models"]
         return {"models": {m["name"]: {k: m[k] for k in ("status", "reason")} for m in models}}
-
-    def knows(self, name: str) -> bool:
-        """Whether there is such a model."""
-        return name in self._models
 
     def _service(self, models: Sequence[Model], now: float) -> dict[str, Any]:
         states = {model["status"] for model in models}
@@ -185,14 +181,14 @@ class World:
         for version in model["versions"]:
             if version["version"] == model["version"]:
                 version |= {"status": status, "reason": reason}
-        told = {
+        event = {
             "model": model["name"],
             "version": model["version"],
             "status": status,
             "reason": reason,
             "at": time.time(),
         }
-        self._send("state", told)
+        self._send("state", event)
         self.publish()
 
     def _enter_stage(self, model: Model, stage: str) -> None:
@@ -221,7 +217,7 @@ def _event(name: str, data: Any) -> str:
 
 
 def _latency(*each: int) -> dict[str, Any]:
-    """A histogram of so many observations in each bucket, from the first bound on."""
+    """Return a histogram with these numbers of observations, from the first bucket on."""
     padded = [*each, *[0] * (len(SECONDS) + 1 - len(each))]
     counts = list(accumulate(padded))
     return {"bounds": SECONDS, "counts": counts, "sum": 0.006 * counts[-1]}
@@ -235,8 +231,8 @@ def _route(path: str, *each: int) -> dict[str, Any]:
 
 
 def _quantiles(latency: dict[str, Any]) -> dict[str, float | None]:
-    seen = Distribution(**latency)
-    return {"p50": seen.quantile(0.5), "p99": seen.quantile(0.99)}
+    histogram = Distribution(**latency)
+    return {"p50": histogram.quantile(0.5), "p99": histogram.quantile(0.99)}
 
 
 def _version(name: str, status: str, share: float, *each: int, **more: Any) -> dict[str, Any]:
@@ -245,7 +241,7 @@ def _version(name: str, status: str, share: float, *each: int, **more: Any) -> d
     return {
         "version": name,
         "status": status,
-        "reason": "loaded in 0.170 s" if status == "ready" else "not asked for yet",
+        "reason": "loaded in 0.170 s" if status == "ready" else "not requested yet",
         "share": share,
         "uses": calls,
         "calls": calls,
@@ -275,7 +271,7 @@ def _model(name: str, kind: str = "embedding", status: str = "ready", **more: An
         "name": name,
         "kind": kind,
         "status": status,
-        "reason": "loaded in 0.170 s" if status == "ready" else "not asked for yet",
+        "reason": "loaded in 0.170 s" if status == "ready" else "not requested yet",
         "version": "1",
         "engine": "onnx" if kind in {"embedding", "reranker"} else None,
         "dimension": 384 if kind == "embedding" else None,
@@ -296,7 +292,7 @@ def _model(name: str, kind: str = "embedding", status: str = "ready", **more: An
 
 
 def _models() -> list[Model]:
-    """Ten: two that take long, one that failed, one that was skipped."""
+    """Return ten models: ready, unloaded, failed and skipped ones."""
     missing = "No folder, cache entry or installed package holds 'sst2-distilled'."
     return [
         _model(

@@ -1,6 +1,6 @@
-"""A stand-in server for the page: its files, and an acted service in the server's shapes.
+"""An HTTP server for the dashboard's files, with a fake service behind it.
 
-For a look by eye: `PYTHONPATH=src:tests python -m server.page_server --admin-key KEY`.
+To see the page: `PYTHONPATH=src:tests python -m server.dashboard_server --admin-key KEY`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from server.page_world import STAGES, World
+from server.fake_service import STAGES, FakeService
 
-PAGE = Path(__file__).parents[2] / "src" / "hotstart" / "server" / "page"
+FOLDER = Path(__file__).parents[2] / "src" / "hotstart" / "server" / "dashboard"
 POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self' data:"
 HEARTBEAT = 15.0
 
@@ -36,25 +36,25 @@ LEXICAL = ("docs/models.md", "docs/cache.md", "docs/search.md")
 HYBRID = ("docs/cache.md", "docs/registry.md", "docs/models.md")
 
 
-class Refusal(Exception):
-    """A request that is answered by a problem document."""
+class Problem(Exception):
+    """A request to answer with a problem document."""
 
     def __init__(self, status: HTTPStatus, detail: str, remedy: str = "") -> None:
         self.status, self.detail, self.remedy = status, detail, remedy
 
 
 @contextmanager
-def serving(world: World) -> Iterator[str]:
-    """Serve the page and `world` on a free port; yield the address."""
+def serving(service: FakeService) -> Iterator[str]:
+    """Serve the page and `service` on a free port; yield the URL."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.world = world
+    server.service = service
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
     finally:
-        world.hybrid.set()
-        world.drop()
+        service.hybrid.set()
+        service.drop()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -62,73 +62,73 @@ def serving(world: World) -> Iterator[str]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    world: World
+    service: FakeService
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         if self.path == "/events":
-            self._answer(self._events)
+            self._respond(self._events)
         elif self.path == "/api/v1/models/registry":
-            self._answer(lambda: self._json(self.server.world.overview()))
+            self._respond(lambda: self._json(self.server.service.overview()))
         else:
-            name = "index.html" if self.path == "/" else self.path.removeprefix("/page/")
-            self._answer(lambda: self._file(name))
+            name = "index.html" if self.path == "/" else self.path.removeprefix("/dashboard/")
+            self._respond(lambda: self._file(name))
 
     def do_POST(self) -> None:
-        self._answer(self._posted)
+        self._respond(self._post)
 
-    def _answer(self, how: Any) -> None:
+    def _respond(self, handler: Callable[[], None]) -> None:
         try:
-            how()
-        except Refusal as refusal:
-            problem = {
+            handler()
+        except Problem as error:
+            document = {
                 "type": "about:blank",
-                "title": refusal.status.phrase,
-                "status": refusal.status,
-                "detail": refusal.detail,
-                "remedy": refusal.remedy,
+                "title": error.status.phrase,
+                "status": error.status,
+                "detail": error.detail,
+                "remedy": error.remedy,
             }
-            self._json(problem, refusal.status, "application/problem+json")
+            self._json(document, error.status, "application/problem+json")
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _posted(self) -> None:
+    def _post(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = json.loads(self.rfile.read(length))
-        self.server.world.asked.append((self.path, body))
+        self.server.service.requests.append((self.path, body))
         if self.path == "/search":
-            self._key(self.server.world.api_key)
-            self._json(_searched(self.server.world, body))
+            self._key(self.server.service.api_key)
+            self._json(_search(self.server.service, body))
         else:
             self._act(body)
 
     def _act(self, body: dict[str, Any]) -> None:
-        world = self.server.world
-        if world.admin_key is None:
-            raise Refusal(HTTPStatus.FORBIDDEN, "No admin key is configured.")
-        self._key(world.admin_key)
+        service = self.server.service
+        if service.admin_key is None:
+            raise Problem(HTTPStatus.FORBIDDEN, "No admin key is configured.")
+        self._key(service.admin_key)
         *_, name, action = unquote(self.path).split("/")
         if action == "load" and name == "static":
-            raise Refusal(HTTPStatus.CONFLICT, "It is in use.", "Try again later.")
+            raise Problem(HTTPStatus.CONFLICT, "The model is in use.", "Try again later.")
         if action == "load":
-            world.begin_load(name)
+            service.begin_load(name)
         elif action == "unload":
-            world.unload(name)
-        self._json(world.health())
+            service.unload(name)
+        self._json(service.health())
 
     def _events(self) -> None:
-        world = self.server.world
-        self._key(world.api_key)
-        if world.down:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Down.")
+        service = self.server.service
+        self._key(service.api_key)
+        if service.down:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The service is shutting down.")
         self._head(HTTPStatus.OK, "text/event-stream")
-        stream = world.listen()
+        stream = service.listen()
         while True:
             try:
                 text = stream.get(timeout=HEARTBEAT)
@@ -140,12 +140,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _key(self, wanted: str | None) -> None:
         if wanted and self.headers.get("Authorization") != f"Bearer {wanted}":
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "This needs a key.")
+            raise Problem(HTTPStatus.UNAUTHORIZED, "The request needs a valid key.")
 
     def _file(self, name: str) -> None:
-        file = PAGE / name
-        if not file.is_file() or file.parent != PAGE:
-            raise Refusal(HTTPStatus.NOT_FOUND, f"There is no {self.path}.")
+        file = FOLDER / name
+        if not file.is_file() or file.parent != FOLDER:
+            raise Problem(HTTPStatus.NOT_FOUND, f"There is no {self.path}.")
         self._head(HTTPStatus.OK, mimetypes.guess_type(name)[0] or "text/plain")
         self.wfile.write(file.read_bytes())
 
@@ -163,16 +163,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _searched(world: World, body: dict[str, Any]) -> dict[str, Any]:
+def _search(service: FakeService, body: dict[str, Any]) -> dict[str, Any]:
     if body["deadline"] is None:
-        world.hybrid.wait(30)
-    hybrid = world.hybrid.is_set()
+        service.hybrid.wait(30)
+    hybrid = service.hybrid.is_set()
     hits = [
         {
             "path": path,
             "start_line": 3,
             "end_line": 9,
-            "heading": "Guide > How it is kept",
+            "heading": "Guide > Storage",
             "text": PASSAGES[path],
             "score": 0.03,
             "found_by": ["lexical", "semantic"] if hybrid else ["lexical"],
@@ -189,37 +189,37 @@ def _searched(world: World, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _play(world: World) -> None:
-    """Slow loads, over and over, and requests that never end."""
+def _play(service: FakeService) -> None:
+    """Repeat slow loads, with requests all the time."""
     while True:
         for name, pace in (("vision", 0.9), ("e5-large", 0.6)):
-            world.begin_load(name)
+            service.begin_load(name)
             for stage in STAGES[1:]:
                 for step in range(1, 5):
                     time.sleep(pace / 2)
-                    world.advance(name, step / 5)
-                    world.count(random.lognormvariate(-5, 0.8))
-                world.next_stage(name, stage)
+                    service.advance(name, step / 5)
+                    service.count(random.lognormvariate(-5, 0.8))
+                service.next_stage(name, stage)
             time.sleep(pace)
-            world.finish_load(name)
-            world.hybrid.set()
+            service.finish_load(name)
+            service.hybrid.set()
         time.sleep(6)
-        world.unload("vision")
-        world.unload("e5-large")
-        world.hybrid.clear()
+        service.unload("vision")
+        service.unload("e5-large")
+        service.hybrid.clear()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--api-key")
     parser.add_argument("--admin-key")
-    parser.add_argument("--models", type=int, default=0, help="so many more")
+    parser.add_argument("--models", type=int, default=0, help="number of additional models")
     arguments = parser.parse_args()
-    world = World(api_key=arguments.api_key, admin_key=arguments.admin_key)
-    world.add_models(arguments.models)
-    with serving(world) as url:
+    service = FakeService(api_key=arguments.api_key, admin_key=arguments.admin_key)
+    service.add_models(arguments.models)
+    with serving(service) as url:
         print(url, flush=True)
-        _play(world)
+        _play(service)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page over the real server: what it shows is what happens there."""
+"""Test the dashboard in Chromium against the real server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from playwright.sync_api import expect
 
 from hotstart import Embedder, SearchIndex
 from hotstart.engines.fake import rehearsal
-from server.test_page import CHROMIUM, Open, browser, model, open_page, opened, state
+from server.serving import serving
+from server.test_dashboard import (
+    CHROMIUM,
+    NO_CHROMIUM,
+    Open,
+    browser,
+    model,
+    open_page,
+    opened,
+    state,
+)
 from server_under_test import Serve
 
 __all__ = ["browser", "open_page"]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=NO_CHROMIUM),
 ]
 
 
@@ -25,7 +35,7 @@ def hanging(name: str) -> dict[str, Any]:
     return {"source": f"fake:hang_load=true,name={name}"}
 
 
-def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
+def test_loads_update_the_page(serve: Serve, open_page: Open) -> None:
     served = serve(
         {
             "slow": hanging("live-slow"),
@@ -38,17 +48,17 @@ def test_loads_are_seen_as_they_happen(serve: Serve, open_page: Open) -> None:
     expect(state(model(page, "slow"))).to_have_text("loading")
     expect(model(page, "bad")).to_contain_text("no weights")
     expect(page.locator("#health")).to_have_text("degraded")
-    expect(model(page, "slow").locator(".lane rect")).to_have_count(1)
+    expect(model(page, "slow").locator(".track rect")).to_have_count(1)
     rehearsal("live-slow").release()
     expect(state(model(page, "slow"))).to_have_text("ready")
     expect(page).to_have_title("2/3 ready · hotstart")
     for _ in range(5):
         assert served.post("/embed", {"inputs": "a", "model": "quick"}).status_code == 200
-    expect(page.locator("#routes")).to_contain_text("/embed")
+    expect(page.locator("#request-rows")).to_contain_text("/embed")
     expect(model(page, "quick")).to_contain_text("5")
 
 
-def test_a_search_is_answered_lexically_and_then_better(
+def test_search_shows_lexical_then_hybrid_hits(
     serve: Serve, open_page: Open, tmp_path: Path
 ) -> None:
     (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
@@ -57,17 +67,17 @@ def test_a_search_is_answered_lexically_and_then_better(
     SearchIndex(tmp_path, Embedder(source)).update()
     served = serve({"minilm": {"source": source}}, index=str(tmp_path), models=())
     page = open_page(f"{served.url}/")
-    page.get_by_label("What to look for").fill("cat")
+    page.get_by_label("Search query").fill("cat")
     page.keyboard.press("Enter")
-    expect(page.locator("#answer")).to_contain_text("lexical in")
-    expect(page.locator("#answer")).to_contain_text("asking on, with meaning")
+    expect(page.locator("#search-status")).to_contain_text("lexical in")
+    expect(page.locator("#search-status")).to_contain_text("searching by meaning")
     expect(page.locator("#hits li").first).to_contain_text("a.md")
-    expect(page.locator("#answer")).to_contain_text("hybrid in")
+    expect(page.locator("#search-status")).to_contain_text("hybrid in")
     expect(page.locator("#hits li").first).to_contain_text("a.md")
     expect(state(model(page, "minilm"))).to_have_text("ready")  # the search had it loaded
 
 
-def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: Open) -> None:
+def test_admin_actions_change_the_registry(serve: Serve, open_page: Open) -> None:
     two: dict[str, Any] = {"versions": {"a": "fake:name=live-a", "b": "fake:name=live-b"}}
     served = serve({"two": {**two, "version": "a"}}, admin_key="open sesame")
     served.wait_for("healthy")
@@ -91,10 +101,10 @@ def test_the_administrator_s_buttons_do_what_they_say(serve: Serve, open_page: O
     assert rehearsal("live-a").loads == loads + 1
 
 
-def test_the_end_of_the_server_is_told(serve: Serve, open_page: Open) -> None:
-    served = serve({"fake": {"source": "fake:name=live-end"}})
-    page = open_page(f"{served.url}/")
-    expect(page.locator("tbody.model")).to_have_count(1)
-    draining = served.app.state.service.draining
-    served.app.state.service.events._loop.call_soon_threadsafe(draining.begin)
-    expect(page.locator("#trouble-said")).to_contain_text("Connection lost")
+def test_server_shutdown_shows_connection_error(open_page: Open, tmp_path: Path) -> None:
+    with serving(tmp_path, "[models.one]\nsource = 'fake:name=live-end'\n") as process:
+        page = open_page(f"{process.url}/")
+        expect(page.locator("tbody.model")).to_have_count(1)
+        assert process.end() == 0
+        expect(page.locator("#connection-error-text")).to_contain_text("Connection lost")
+        expect(page.locator("#connection-text")).to_have_text("disconnected")
