@@ -15,7 +15,7 @@ from hotstart.engines import entry_of
 from hotstart.errors import StillComputing
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.aio import all_done, in_background, in_thread
-from hotstart.pool.handle import Model
+from hotstart.pool.handle import ModelHandle
 from hotstart.types import Card, Made
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class CacheInfo(NamedTuple):
     prefetch: PrefetchInfo
 
 
-class Recall:
+class CachedEncoder:
     """The vectors of `model`, each computed once. Safe from any thread."""
 
-    def __init__(self, spec: ModelSpec, model: Model, cache: EmbeddingCache) -> None:
+    def __init__(self, spec: ModelSpec, model: ModelHandle, cache: EmbeddingCache) -> None:
         self._spec = spec
         self._model = model
         self._cache = cache

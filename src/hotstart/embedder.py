@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hotstart.concurrency import Deadline
 from hotstart.encoding import Encoding, check_texts
 from hotstart.errors import HotstartError, InvalidInput
-from hotstart.models.spec import ModelSpec
-from hotstart.pool.handle import Model, Readiness
+from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
@@ -29,147 +28,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.cache.embedding_cache import EmbeddingCache
-    from hotstart.cached_encoder import CacheInfo, Recall
+    from hotstart.cached_encoder import CachedEncoder, CacheInfo
     from hotstart.telemetry import Figure
 
-WINDOW = 1024
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+STREAM_WINDOW = 1024
 """Texts of a stream that are held at a time."""
-
-
-class Asking:
-    """Whatever has `encode` and `aencode` can be asked in these ways too."""
-
-    encode: Callable[..., Any]
-    aencode: Callable[..., Awaitable[Any]]
-
-    async def aencode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
-        """Do what `encode_query` does without holding up the event loop."""
-        return await self.aencode(inputs, **_in_role("query", options))
-
-    async def aencode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
-        """Do what `encode_document` does without holding up the event loop."""
-        return await self.aencode(inputs, **_in_role("document", options))
-
-    def encode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
-        """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
-        return self.encode(inputs, **_in_role("query", options))
-
-    def encode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
-        """Encode what is asked about: with the model's prompt `document`, if it has one."""
-        return self.encode(inputs, **_in_role("document", options))
-
-    def embed_query(self, text: str) -> list[float]:
-        """Return the vector of one question as a plain list."""
-        vector: list[float] = self.encode_query(text).tolist()
-        return vector
-
-    def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the vectors of `texts` as plain lists."""
-        vectors: list[list[float]] = self.encode_document(texts).tolist()
-        return vectors
-
-    def encode_stream(
-        self, inputs: Iterable[str], *, window: int = WINDOW, **options: Any
-    ) -> Iterator[NDArray[Any]]:
-        """Yield the vector of each of `inputs` in order, holding at most `window` of them.
-
-        `inputs` may be endless. Options as `encode`; of its precisions int8 and uint8 would take
-        their steps from one window each, so they are refused.
-        """
-        if options.get("precision") in {"int8", "uint8"}:
-            raise InvalidInput(
-                "precision", got=options["precision"], expected="float32, binary or ubinary"
-            )
-        source = iter(inputs)
-        seen = 0
-        while texts := list(islice(source, window)):
-            check_texts(texts, first=seen)
-            yield from self.encode(texts, **options)
-            seen += len(texts)
-
-
-def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`options` with the prompt called `role`, unless they name another."""
-    return options | {"prompt_name": options.get("prompt_name") or role}
-
 
 _FIRST_CACHE = "memory:64MB"
 
 
-class Ahead:
-    """The part of an embedder that has a cache; one in memory is begun by the first prefetch."""
-
-    def __init__(self, spec: ModelSpec, model: Model, cache: str | EmbeddingCache | None) -> None:
-        self._spec = spec
-        self._model = model
-        self._recall = None if cache is None else self._recalled(cache)
-
-    def prefetch(
-        self,
-        text: str,
-        *,
-        namespace: str = "",
-        supersedes: str | None = None,
-        prompt_name: str | None = None,
-    ) -> None:
-        """Have the vector of `text` made behind other work, and kept; return at once.
-
-        A text that is on its way already is not fetched twice. The newest goes first; where more
-        than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is begun.
-
-        Args:
-            text: what will be asked for.
-            namespace: what it is for: figures are told for each.
-            supersedes: a text that nobody will ask for any more, as of partial speech; it is
-                dropped if its turn has not come.
-            prompt_name: as it will be asked for.
-        """
-        self._ahead.prefetch(Encoding(text, prompt_name=prompt_name), namespace, supersedes)
-
-    async def wait_for_prefetch(
-        self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
-    ) -> bool:
-        """Return whether the vector of `text` is there within `timeout` seconds.
-
-        False at once where it was not asked for ahead, and false where it could not be made.
-        """
-        return await self._ahead.is_fetched(Encoding(text, prompt_name=prompt_name), timeout)
-
-    @property
-    def has_cache(self) -> bool:
-        """Whether vectors are kept."""
-        return self._recall is not None
-
-    def cache_info(self) -> CacheInfo:
-        """Return what cache and prefetch were good for so far."""
-        return self._ahead.info()
-
-    def figures(self) -> Iterator[Figure]:
-        """Yield every count and time that is kept of this embedder, as it is now."""
-        if self._recall:
-            yield from self._recall.figures()
-        yield from self._model.figures()
-
-    @property
-    def _ahead(self) -> Recall:
-        if self._recall is None:
-            self._recall = self._recalled(_FIRST_CACHE)
-        return self._recall
-
-    def _recalled(self, cache: str | EmbeddingCache) -> Recall:
-        from hotstart.cache.embedding_cache import (
-            EmbeddingCache,  # who keeps nothing need not import it
-        )
-        from hotstart.cached_encoder import Recall
-
-        kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
-        return Recall(self._spec, self._model, kept)
-
-
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-
-
-class Embedder(Readiness, Ahead, Asking):
+class Embedder(LoadableModel):
     """An embedding model by name. Making one loads nothing; any thread may call its methods.
 
     Embedders of one model share one loaded instance of it in the process; strategy, time limit and
@@ -229,10 +99,10 @@ class Embedder(Readiness, Ahead, Asking):
             allow_download=allow_download,
         )
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
+        super().__init__(instance, choice, on_progress)
+        self._model = ModelHandle(self._spec, instance)
         self._truncate_dim = truncate_dim
-        self._model = Model(self._spec, instance)
-        Ahead.__init__(self, self._spec, self._model, cache)
-        Readiness.__init__(self, instance, choice, on_progress)
+        self._cached = None if cache is None else self._behind(cache)
         self._fallback = (
             Embedder(fallback, cache=cache, pool=pool) if isinstance(fallback, str) else fallback
         )
@@ -325,8 +195,8 @@ class Embedder(Readiness, Ahead, Asking):
         return encoding.answer(*self._vectors(encoding, timeout)[:2])
 
     def _vectors(self, encoding: Encoding, timeout: float | None) -> Made:
-        if self._recall and encoding.texts:
-            return self._recall.vectors(encoding, timeout)
+        if self._cached and encoding.texts:
+            return self._cached.vectors(encoding, timeout)
         count = len(encoding.texts)
         with bar("Embedding", count, shown=encoding.show_progress_bar) as advance:
             return self._model.embed(
@@ -357,8 +227,8 @@ class Embedder(Readiness, Ahead, Asking):
         """
         options.setdefault("truncate_dim", self._truncate_dim)
         encoding = Encoding(inputs, **options)
-        if self._recall and encoding.texts:
-            made = await self._recall.avectors(encoding, timeout)
+        if self._cached and encoding.texts:
+            made = await self._cached.avectors(encoding, timeout)
         elif encoding.runs_alone or self._model.waits:
             made = await self._model.apart(partial(self._vectors, encoding), timeout)
         else:
@@ -409,12 +279,128 @@ class Embedder(Readiness, Ahead, Asking):
         """
         return self._model.count(texts, timeout)
 
+    # By role, as lists, as a stream ---------------------------------------------------------
+
+    async def aencode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Do what `encode_query` does without holding up the event loop."""
+        return await self.aencode(inputs, **_in_role("query", options))
+
+    async def aencode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Do what `encode_document` does without holding up the event loop."""
+        return await self.aencode(inputs, **_in_role("document", options))
+
+    def encode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
+        return self.encode(inputs, **_in_role("query", options))
+
+    def encode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
+        """Encode what is asked about: with the model's prompt `document`, if it has one."""
+        return self.encode(inputs, **_in_role("document", options))
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of one question as a plain list."""
+        vector: list[float] = self.encode_query(text).tolist()
+        return vector
+
+    def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vectors of `texts` as plain lists."""
+        vectors: list[list[float]] = self.encode_document(texts).tolist()
+        return vectors
+
+    def encode_stream(
+        self, inputs: Iterable[str], *, window: int = STREAM_WINDOW, **options: Any
+    ) -> Iterator[NDArray[Any]]:
+        """Yield the vector of each of `inputs` in order, holding at most `window` of them.
+
+        `inputs` may be endless. Options as `encode`; of its precisions int8 and uint8 would take
+        their steps from one window each, so they are refused.
+        """
+        if options.get("precision") in {"int8", "uint8"}:
+            raise InvalidInput(
+                "precision", got=options["precision"], expected="float32, binary or ubinary"
+            )
+        source = iter(inputs)
+        seen = 0
+        while texts := list(islice(source, window)):
+            check_texts(texts, first=seen)
+            yield from self.encode(texts, **options)
+            seen += len(texts)
+
+    # Cache and prefetch ---------------------------------------------------------------------
+
+    def prefetch(
+        self,
+        text: str,
+        *,
+        namespace: str = "",
+        supersedes: str | None = None,
+        prompt_name: str | None = None,
+    ) -> None:
+        """Have the vector of `text` made behind other work, and kept; return at once.
+
+        A text that is on its way already is not fetched twice. The newest goes first; where more
+        than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is begun.
+
+        Args:
+            text: what will be asked for.
+            namespace: what it is for: figures are told for each.
+            supersedes: a text that nobody will ask for any more, as of partial speech; it is
+                dropped if its turn has not come.
+            prompt_name: as it will be asked for.
+        """
+        self._prefetching.prefetch(Encoding(text, prompt_name=prompt_name), namespace, supersedes)
+
+    async def wait_for_prefetch(
+        self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
+    ) -> bool:
+        """Return whether the vector of `text` is there within `timeout` seconds.
+
+        False at once where it was not asked for ahead, and false where it could not be made.
+        """
+        return await self._prefetching.is_fetched(Encoding(text, prompt_name=prompt_name), timeout)
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether vectors are kept."""
+        return self._cached is not None
+
+    def cache_info(self) -> CacheInfo:
+        """Return what cache and prefetch were good for so far."""
+        return self._prefetching.info()
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield every count and time that is kept of this embedder, as it is now."""
+        if self._cached:
+            yield from self._cached.figures()
+        yield from self._model.figures()
+
+    @property
+    def _prefetching(self) -> CachedEncoder:
+        """The cached encoder; the first prefetch starts one in memory."""
+        if self._cached is None:
+            self._cached = self._behind(_FIRST_CACHE)
+        return self._cached
+
+    def _behind(self, cache: str | EmbeddingCache) -> CachedEncoder:
+        from hotstart.cache.embedding_cache import (
+            EmbeddingCache,  # only a cache needs it
+        )
+        from hotstart.cached_encoder import CachedEncoder
+
+        kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
+        return CachedEncoder(self._spec, self._model, kept)
+
     def _embedding(self, encoding: Encoding, made: Made) -> Embedding:
         vectors, space = encoding.answer(*made[:2]), self._cut(made.card.fingerprint)
         return Embedding(vectors, self.model, self.engine, space, None, made.tokens)
 
     def _cut(self, fingerprint: str) -> str:
         return f"{fingerprint}-{self._truncate_dim}" if self._truncate_dim else fingerprint
+
+
+def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`options` with the prompt called `role`, unless they name another."""
+    return options | {"prompt_name": options.get("prompt_name") or role}
 
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from hotstart.pool.handle import Model, Readiness
+from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
@@ -19,7 +19,7 @@ from hotstart.scoring import Ranking, Scoring
 from hotstart.types import LoadingStrategy, Progress
 
 
-class Reranker(Readiness):
+class Reranker(LoadableModel):
     """A cross-encoder by name. Making one loads nothing; any thread may call its methods.
 
     Rerankers of one model share one loaded instance of it in the process; strategy, time limit and
@@ -67,8 +67,8 @@ class Reranker(Readiness):
             allow_download=allow_download,
         )
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
-        self._model = Model(self._spec, instance)
-        Readiness.__init__(self, instance, choice, on_progress)
+        super().__init__(instance, choice, on_progress)
+        self._model = ModelHandle(self._spec, instance)
 
     def __repr__(self) -> str:
         return f"Reranker({self.model!r}, state={self.state!r})"

@@ -13,7 +13,7 @@ import pytest
 from hotstart import Embedder
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.files import exclusive
-from hotstart.pool.handle import Model
+from hotstart.pool.handle import ModelHandle
 from hotstart.pool.instance import Instance
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
@@ -79,7 +79,7 @@ class Slow(Embedder):
             return real(stage, report, beside)
 
         self._instance = Instance("slow", load, lambda model: model.close())
-        self._model = Model(self._spec, self._instance)
+        self._model = ModelHandle(self._spec, self._instance)
 
 
 def test_a_deadline_is_not_waited_beyond(root: str) -> None:

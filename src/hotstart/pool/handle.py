@@ -32,7 +32,7 @@ WINDOW = 1024
 """Texts that are tokenised and sorted by length together."""
 
 
-class Model:
+class ModelHandle:
     """The model of `spec`, held by `instance`; loaded when there is no other way to tell."""
 
     def __init__(self, spec: ModelSpec, instance: Instance[LoadedModel]) -> None:
@@ -197,7 +197,7 @@ class Model:
         yield from lanes_of(self._instance).figures()
 
 
-class Readiness:
+class LoadableModel:
     """An instance as its user sees it. Making one begins the load where the strategy says so."""
 
     def __init__(

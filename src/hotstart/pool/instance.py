@@ -1,10 +1,15 @@
-"""One loaded model, as calls use it. Its states, and who writes them, stand in `lifecycle`.
+"""One loaded model: its states, and the calls that use it.
 
-However many threads ask, one load runs. A caller that stops waiting stops nothing: the load runs in
-a thread of its own and ends for those who still wait and for those who come later.
+    unloaded ──load──▶ loading ──▶ ready ──unload──▶ unloading ──▶ unloaded
+                          └──────▶ failed ──called again after the back-off──▶ loading
 
-A call holds the slot it began with: a promotion or a reload swaps in another one for the calls to
-come, and the old one is closed when the last of its calls has ended.
+A reload and a promotion keep the state `ready`: each loads beside the slot that serves.
+
+However many threads call, one load runs. A caller that stops waiting stops nothing: the load runs
+in a thread of its own and ends for the callers that still wait and for later ones.
+
+A call holds the slot it began with. A promotion or a reload swaps in another slot for later calls,
+and the old slot is closed when the last of its calls has ended.
 """
 
 from __future__ import annotations
@@ -172,9 +177,14 @@ def status_of(
 T = TypeVar("T")
 
 
-class Lifecycle(Generic[T]):
-    """What an instance stands on. Methods with an underscore need its lock `_changed` held,
-    but for `_end_unloading`, `_begin_reload` and `_end_reload`, which take it.
+class Instance(Generic[T]):
+    """The model `name`, loaded by `load` and given back by `close`. Safe from any thread.
+
+    Args:
+        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
+        load_timeout: seconds after which a load has failed; None lets it take what it takes.
+        keep_alive: seconds after the end of the last use at which the model is unloaded.
+        patience: texts embedded before the first promotion.
     """
 
     def __init__(
@@ -196,33 +206,8 @@ class Lifecycle(Generic[T]):
         self._hearers = Hearers()
         self._loads = 0
         self._load_time: float | None = None
+        self._idle_clock: IdleClock | None = None
         self._begin_anew()
-
-    def forget(self) -> None:
-        """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
-
-        The parent's model is never freed in the child, not even at its end: that would be to wait
-        for threads that the child does not have. Its pages are shared with the parent.
-        """
-        keep_for_ever(self._serving)
-        self._begin_anew()
-        self._hearers.tell_state(self._state, self._reason)
-
-    def _begin_anew(self) -> None:
-        self._changed = threading.Condition()
-        self._state: State = "unloaded"
-        self._reason = "not asked for yet"
-        self._reloading = False
-        self._used_at = time.monotonic()
-        self._attempt: Attempt[T] | None = None
-        self._backoff = Backoff(self.name)
-        what = (self._stages, self._patience, self._load, self._close)
-        self._serving = Serving(self._changed, *what)
-        self._idle_clock = self._clock()
-
-    def _clock(self) -> IdleClock | None:
-        seconds = self._keep_alive
-        return None if seconds is None else IdleClock(seconds, self.unload_if_idle)
 
     @property
     def state(self) -> State:
@@ -265,117 +250,6 @@ class Lifecycle(Generic[T]):
             slot = None if used or not self._at_rest else self._begin_unloading(why)
         self._end_unloading(slot)
         return slot is not None
-
-    def _wait_ready(self, timeout: float | None) -> None:
-        """Wait, the condition held, until there is a model or the reason why there is none."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        self._start_if_due()
-        failed_before = self._backoff.count
-        while self._state != "ready":
-            failure = self._backoff.failure
-            if failure and (self._state == "failed" or self._backoff.count > failed_before):
-                raise failure.again() from failure.__cause__
-            if self._state == "unloaded":  # by an unload that ended while this call waited
-                self._start_if_due()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self.not_ready()
-            self._changed.wait(left)
-
-    def _start_if_due(self) -> None:
-        retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
-        if self._state == "unloaded" or retried:
-            self._attempt = Attempt(
-                self.name,
-                self._stages[0],
-                timeout=self._load_timeout,
-                load=self._load_heard,
-                loaded=self._admit,
-                failed=self._fail,
-                discard=self._close,
-            )
-            self._enter("loading", "asked for")
-            self._attempt.start()
-
-    def _load_heard(self, stage: Stage, report: Progress) -> T:
-        def tell(doing: str, fraction: float) -> None:
-            report(doing, fraction)
-            self._hearers.tell(doing, fraction)
-
-        return self._load(stage, tell, None)
-
-    def _admit(self, slot: Slot[T]) -> None:
-        with self._changed:
-            self._backoff.end()
-            self._loads += 1
-            self._load_time = slot.seconds
-            self._serving.begin(slot)
-            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
-        self.touch()
-
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._enter("failed", self._backoff.note(error, time.monotonic()).facts)
-
-    def _enter(self, state: State, reason: str) -> None:
-        self._state, self._reason = state, reason
-        self._changed.notify_all()
-        self._hearers.tell_state(state, reason)
-        if state in {"ready", "failed", "unloaded"}:
-            self._hearers.tell_end()
-
-    def _begin_unloading(self, reason: str) -> Slot[T] | None:
-        if self._state != "ready":
-            return None
-        self._enter("unloading", reason)
-        return self._serving.end()
-
-    def _end_unloading(self, slot: Slot[T] | None) -> None:
-        if slot is None:
-            return
-        try:
-            self._serving.close(slot)
-        finally:
-            with self._changed:
-                self._enter("unloaded", self._reason)
-
-    def _begin_reload(self) -> Slot[T] | None:
-        """What a reload will replace; None where there was nothing, and all was loaded anew."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._at_rest and not self._serving.promoter.running)
-            if self._state != "ready":
-                self._backoff.waive()
-                self._wait_ready(None)
-                return None
-            self._reloading = True
-            return self._serving.pause_promotions()
-
-    def _end_reload(self, old: Slot[T], new: Slot[T], reason: str) -> None:
-        with self._changed:
-            self._reloading = False
-            if new is not old:
-                self._loads += 1
-                self._load_time = new.seconds
-                self._serving.succeed(new)
-            self._enter("ready", reason)
-            self._serving.resume_promotions()
-        if new is not old:
-            self._serving.retire(old)
-
-    @property
-    def _at_rest(self) -> bool:
-        return self._state not in {"loading", "unloading"} and not self._reloading
-
-
-class Instance(Lifecycle[T]):
-    """The model `name`, loaded by `load` and given back by `close`. Safe from any thread.
-
-    Args:
-        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
-        load_timeout: seconds after which a load has failed; None lets it take what it takes.
-        keep_alive: seconds after the end of the last use at which the model is unloaded.
-        patience: texts embedded before the first promotion.
-    """
 
     @property
     def failure(self) -> HotstartError | None:
@@ -508,3 +382,132 @@ class Instance(Lifecycle[T]):
             raise
         finally:
             self._end_reload(old, new, reason)
+
+    def forget(self) -> None:
+        """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
+
+        The parent's model is never freed in the child, not even at its end: that would be to wait
+        for threads that the child does not have. Its pages are shared with the parent.
+        """
+        keep_for_ever(self._serving)
+        self._begin_anew()
+        self._hearers.tell_state(self._state, self._reason)
+
+    # The only writers of the state. They need the lock `_changed` held, but for
+    # `_end_unloading`, `_begin_reload` and `_end_reload`, which take it.
+
+    def _begin_anew(self) -> None:
+        self._changed = threading.Condition()
+        self._state: State = "unloaded"
+        self._reason = "not asked for yet"
+        self._reloading = False
+        self._used_at = time.monotonic()
+        self._attempt: Attempt[T] | None = None
+        self._backoff = Backoff(self.name)
+        what = (self._stages, self._patience, self._load, self._close)
+        self._serving = Serving(self._changed, *what)
+        self._idle_clock = self._clock()
+
+    def _clock(self) -> IdleClock | None:
+        seconds = self._keep_alive
+        return None if seconds is None else IdleClock(seconds, self.unload_if_idle)
+
+    def _wait_ready(self, timeout: float | None) -> None:
+        """Wait, the condition held, until there is a model or the reason why there is none."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._start_if_due()
+        failed_before = self._backoff.count
+        while self._state != "ready":
+            failure = self._backoff.failure
+            if failure and (self._state == "failed" or self._backoff.count > failed_before):
+                raise failure.again() from failure.__cause__
+            if self._state == "unloaded":  # by an unload that ended while this call waited
+                self._start_if_due()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise self.not_ready()
+            self._changed.wait(left)
+
+    def _start_if_due(self) -> None:
+        retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
+        if self._state == "unloaded" or retried:
+            self._attempt = Attempt(
+                self.name,
+                self._stages[0],
+                timeout=self._load_timeout,
+                load=self._load_heard,
+                loaded=self._admit,
+                failed=self._fail,
+                discard=self._close,
+            )
+            self._enter("loading", "asked for")
+            self._attempt.start()
+
+    def _load_heard(self, stage: Stage, report: Progress) -> T:
+        def tell(doing: str, fraction: float) -> None:
+            report(doing, fraction)
+            self._hearers.tell(doing, fraction)
+
+        return self._load(stage, tell, None)
+
+    def _admit(self, slot: Slot[T]) -> None:
+        with self._changed:
+            self._backoff.end()
+            self._loads += 1
+            self._load_time = slot.seconds
+            self._serving.begin(slot)
+            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
+        self.touch()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._enter("failed", self._backoff.note(error, time.monotonic()).facts)
+
+    def _enter(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, reason
+        self._changed.notify_all()
+        self._hearers.tell_state(state, reason)
+        if state in {"ready", "failed", "unloaded"}:
+            self._hearers.tell_end()
+
+    def _begin_unloading(self, reason: str) -> Slot[T] | None:
+        if self._state != "ready":
+            return None
+        self._enter("unloading", reason)
+        return self._serving.end()
+
+    def _end_unloading(self, slot: Slot[T] | None) -> None:
+        if slot is None:
+            return
+        try:
+            self._serving.close(slot)
+        finally:
+            with self._changed:
+                self._enter("unloaded", self._reason)
+
+    def _begin_reload(self) -> Slot[T] | None:
+        """What a reload will replace; None where there was nothing, and all was loaded anew."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._at_rest and not self._serving.promoter.running)
+            if self._state != "ready":
+                self._backoff.waive()
+                self._wait_ready(None)
+                return None
+            self._reloading = True
+            return self._serving.pause_promotions()
+
+    def _end_reload(self, old: Slot[T], new: Slot[T], reason: str) -> None:
+        with self._changed:
+            self._reloading = False
+            if new is not old:
+                self._loads += 1
+                self._load_time = new.seconds
+                self._serving.succeed(new)
+            self._enter("ready", reason)
+            self._serving.resume_promotions()
+        if new is not old:
+            self._serving.retire(old)
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._state not in {"loading", "unloading"} and not self._reloading

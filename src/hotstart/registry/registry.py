@@ -1,5 +1,7 @@
 """Many models by name, each with the readiness that embeddings have. Read this file first.
 
+One class, and so one file: every method is short and acts on the records of the registry.
+
 name ──▶ record: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
          (routing, fallback, shadow)                    (load, reload, unload, memory)
 """
@@ -39,20 +41,74 @@ from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
 from hotstart.telemetry import Figure
 
+logger = logging.getLogger(__name__)
 
-class Shelf:
-    """Records by name. Whoever adds one holds the lock; to look needs none."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+class Prediction(NamedTuple):
+    """An answer, and whose it is.
+
+    Attributes:
+        output: what the model answered, as its kind says.
+        model: the name of the model that answered: the one asked, or its fallback.
+        version: of it.
+        reason: why the fallback answered; None where the model itself did.
+    """
+
+    output: Any
+    model: str
+    version: str
+    reason: str | None
+
+
+class _Chosen(NamedTuple):
+    version: Version
+    reason: str | None
+
+
+class ModelRegistry:
+    """Models by name: loaded side by side, versioned, routed, reloaded, and kept within memory.
+
+    Making one loads nothing; any thread may call its methods. Its models live in a pool: that of
+    the process, which embedders of the same models share, or one of its own where `memory` or
+    `most_loads` is configured.
+
+    Args:
+        config: what it holds from the beginning.
+        pool: where its models live.
+    """
+
+    def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
+        self._config = config or RegistryConfig()
+        self._pool = pool or _pool_for(self._config)
         self._records: dict[str, Record] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # held by who adds a record; to look one up needs none
         self._changes = Changes()
         self._serial = itertools.count()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
+        self._shadows = Shadows()
+        self._watch: Watch | None = None
+        self._shortage: Shortage | None = None
+        for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
+            self._configure(model)
 
-    # What is told -----------------------------------------------------------------------------
+    @classmethod
+    def from_config(
+        cls, config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE
+    ) -> ModelRegistry:
+        """Return the registry that a file, or its content as tables, describes: docs/registry.md.
+
+        Relative paths are taken from the file's folder.
+
+        Raises:
+            InvalidInput: it is not there, no TOML, or says what cannot be, naming the key.
+        """
+        if isinstance(config, Mapping):
+            return cls(read_config(config))
+        path = os.path.abspath(config)
+        return cls(read_config(read_file(path), os.path.dirname(path)))
+
+    # What is known -------------------------------------------------------------------------
 
     def entries(self) -> dict[str, Entry]:
         """Return what is known of each model at this moment, by name."""
@@ -107,17 +163,7 @@ class Shelf:
                     for figure in version.model.figures():
                         yield figure._replace(labels={**labels, **figure.labels})
 
-    def _told(self, status: str) -> dict[str, str]:
-        entries = self.entries().items()
-        return {name: str(e.last_error) for name, e in entries if e.status == status}
-
-    def _record(self, name: str) -> Record:
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        return record
-
-    # How models come here -------------------------------------------------------------------------
+    # Models that the program makes ---------------------------------------------------------
 
     def set_model(
         self, name: str, model: Any, model_type: str = "custom", version: str = "1.0.0"
@@ -172,72 +218,126 @@ class Shelf:
             record.config = config._replace(versions=added)
             self._add(record, self._configured(record.config, version))
 
-    def _configure(self, config: ModelConfig) -> None:
-        """Hold the versions of `config`; nothing is loaded."""
-        with self._lock:
-            record = Record(config.name, config.kind, config)
-            record.fallback = None if config.kind == "embedding" else config.fallback
-            for label in config.versions:
-                record.add(self._configured(config, label))
-            record.shadow = record.version(config.shadow) if config.shadow else None
-            record.set_route(config.weights)
-            self._records[config.name] = record
+    # Ask a model ---------------------------------------------------------------------------
 
-    def _configured(self, config: ModelConfig, label: str) -> Version:
-        key = (config.name, label, next(self._serial), id(self))
-        open_ = functools.partial(open_version, config, label, self._pool, key)
-        return Version(config.name, label, open_, self._changed, self._stepped)
+    def get_model(self, name: str, *, key: str | None = None, timeout: float | None = 0.0) -> Any:
+        """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
 
-    def _made(
-        self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
-    ) -> Version:
-        check_name(name)
-        key = (name, label, next(self._serial), id(self))
+        A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
+        its fallback is given, if it has one that is. What is returned stays good as long as the
+        caller keeps it, though the registry load another or unload it meanwhile; `use` counts the
+        caller in.
 
-        def open_() -> Opened:
-            return open_made(name, kind, make, self._pool, key, pinned=pinned)
+        Args:
+            name: of the model.
+            key: of the request, by which the same version is always chosen.
+            timeout: seconds to wait for it; None waits as long as it takes.
 
-        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
-        version.opened()  # what cannot be is refused here
-        return version
+        Raises:
+            UnknownModel: there is none of that name.
+            NotReady: neither it nor a fallback was ready in time.
+            HotstartError: its load failed, for the reason it states.
+        """
+        record = self._records.get(name)
+        if record is None:
+            raise UnknownModel(name, known=list(self._records))
+        version = record.sole or record.choose(key)
+        model = version.model
+        if model is None:
+            version = self._choose(record, version, Deadline(timeout)).version
+            model = version.wait(0.0)
+        version.count_use()
+        version.touch()
+        return model
 
-    def _serve(self, name: str, kind: str, version: Version) -> None:
-        with self._lock:
-            record = self._records.get(name) or Record(name, kind)
-            self._add(record, version)
-            record.set_route({version.label: 1.0})
-            self._records[name] = record
-            self._changed(version)
+    @contextmanager
+    def use(
+        self, name: str, *, key: str | None = None, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
+        record, deadline = self._record(name), Deadline(timeout)
+        version = self._choose(record, record.choose(key), deadline).version
+        with version.use(deadline.left) as model:
+            yield model
+        self._pool.room.look()
 
-    def _add(self, record: Record, version: Version) -> None:
-        """Have `record` hold `version`; what it takes the place of ends when its calls do."""
-        replaced = record.add(version)
-        if replaced is not None:
-            key = replaced.opened().key
-            threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
+    def face(self, name: str) -> Any:
+        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
 
-    def _changed(self, version: Version) -> None:
-        """Tell anew what is known of a version's model. Called under its instance's lock."""
-        record = self._records.get(version.name)
-        if record is not None:
-            record.compose()
-            account = version.account
-            told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, record.entry, time.time()))
+        Raises:
+            UnknownModel: there is none of that name.
+            InvalidInput: the model is of another kind.
+        """
+        record = self._record(name)
+        opened = record.choose(None).opened()
+        if opened.async_ask is None:
+            expected = "an embedding model or a reranker"
+            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
+        return opened.give(None)
 
-    def _stepped(self, version: Version, stage: str, fraction: float) -> None:
-        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
+    def predict(
+        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> Prediction:
+        """Ask a model and return its answer, counted and timed; shadows repeat the call after it.
 
+        Args:
+            name: of the model.
+            inputs: as its kind takes them: docs/registry.md.
+            key: of the request, by which the same version always answers.
+            timeout: seconds to wait for the model; its fallback then answers if it is ready.
 
-def _forget(reference: weakref.ref[Shelf]) -> None:
-    """In a forked child nobody else holds the lock."""
-    shelf = reference()
-    if shelf is not None:
-        shelf._lock = threading.RLock()
+        Raises:
+            InvalidInput: it cannot be asked that.
+            HotstartError: as `get_model`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = self._choose(record, record.choose(key), deadline)
+        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
 
+    async def apredict(
+        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
+    ) -> Prediction:
+        """Do what `predict` does without holding up the event loop."""
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.aask(inputs, deadline.left)
+        return self._answer(record, chosen, inputs, output)
 
-class Loading(Shelf):
-    """A shelf whose models are loaded and unloaded."""
+    async def acall(
+        self,
+        name: str,
+        call: Callable[[Any, float | None], Awaitable[Any]],
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Return what `call` does with a model, counted and timed as `predict` is.
+
+        Args:
+            name: of an embedding model or a reranker.
+            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
+            key: of the request, by which the same version always answers.
+            timeout: seconds to wait for the model, and for `call`.
+
+        Raises:
+            HotstartError: as `get_model`, and as `call`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        output = await chosen.version.call(call, deadline.left)
+        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+
+    async def ready(self, name: str, timeout: float | None = None) -> bool:
+        """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
+
+        Raises:
+            HotstartError: its load failed, for the reason it states.
+        """
+        from hotstart.pool.aio import ready_within
+
+        return await ready_within(self._record(name).choose(None).opened().instance, timeout)
+
+    # Load, unload, reload, route -----------------------------------------------------------
 
     async def load_all(self, timeout: float | None = None) -> dict[str, Entry]:
         """Load every model side by side; return what became of each when the last has ended.
@@ -362,8 +462,120 @@ class Loading(Shelf):
         if record.shadow is not None:
             record.shadow.start()
 
+    # Watch files and memory ----------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Load models anew when their files change, and stop when the registry is closed.
+
+        Raises:
+            MissingExtra: watchfiles is not installed.
+        """
+        if self._watch is None:
+            self._watch = Watch(self._reload_changed)
+        self._watch.cover(self._files())
+
+    def relieve_pressure(self) -> None:
+        """Unload idle models, the longest unused first, whenever the kernel says memory is short.
+
+        Does nothing where it does not say so, as in many containers: what is left is looked at
+        instead, at each load and each use.
+        """
+        if self._shortage is None:
+            room = self._pool.room
+            self._shortage = watch_shortage(lambda: room.relieve(1, "memory is short"))
+
+    def close(self) -> None:
+        """End what watches, unload every model, and tell the last changes."""
+        if self._watch:
+            self._watch.close()
+        if self._shortage:
+            self._shortage.stop()
+        self._watch = self._shortage = None
+        self.unload_all()
+        self._changes.close()
+
+    def __enter__(self) -> ModelRegistry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Private -------------------------------------------------------------------------------
+
+    def _told(self, status: str) -> dict[str, str]:
+        entries = self.entries().items()
+        return {name: str(e.last_error) for name, e in entries if e.status == status}
+
+    def _record(self, name: str) -> Record:
+        record = self._records.get(name)
+        if record is None:
+            raise UnknownModel(name, known=list(self._records))
+        return record
+
+    def _configure(self, config: ModelConfig) -> None:
+        """Hold the versions of `config`; nothing is loaded."""
+        with self._lock:
+            record = Record(config.name, config.kind, config)
+            record.fallback = None if config.kind == "embedding" else config.fallback
+            for label in config.versions:
+                record.add(self._configured(config, label))
+            record.shadow = record.version(config.shadow) if config.shadow else None
+            record.set_route(config.weights)
+            self._records[config.name] = record
+
+    def _configured(self, config: ModelConfig, label: str) -> Version:
+        key = (config.name, label, next(self._serial), id(self))
+        open_ = functools.partial(open_version, config, label, self._pool, key)
+        return Version(config.name, label, open_, self._changed, self._stepped)
+
+    def _made(
+        self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
+    ) -> Version:
+        check_name(name)
+        key = (name, label, next(self._serial), id(self))
+
+        def open_() -> Opened:
+            return open_made(name, kind, make, self._pool, key, pinned=pinned)
+
+        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
+        version.opened()  # what cannot be is refused here
+        return version
+
+    def _serve(self, name: str, kind: str, version: Version) -> None:
+        with self._lock:
+            record = self._records.get(name) or Record(name, kind)
+            self._add(record, version)
+            record.set_route({version.label: 1.0})
+            self._records[name] = record
+            self._changed(version)
+
+    def _add(self, record: Record, version: Version) -> None:
+        """Have `record` hold `version`; what it takes the place of ends when its calls do."""
+        replaced = record.add(version)
+        if replaced is not None:
+            key = replaced.opened().key
+            threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
+
+    def _changed(self, version: Version) -> None:
+        """Tell anew what is known of a version's model. Called under its instance's lock."""
+        record = self._records.get(version.name)
+        if record is not None:
+            record.compose()
+            account = version.account
+            told = (version.name, version.label, account.status, account.reason)
+            self._changes.note(Change(*told, record.entry, time.time()))
+
+    def _stepped(self, version: Version, stage: str, fraction: float) -> None:
+        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
+
     def _start(self, names: Iterable[str]) -> list[Version]:
-        """Begin to load what requests for `names` may need; return it."""
+        """Begin to load what requests for `names` may need; return it.
+
+        What watches files and memory begins with the first load.
+        """
+        self.relieve_pressure()
+        if self._config.watch:
+            self._watch_if_installed()
         records = [self._record(name) for name in names]
         spares = [self._record(r.fallback) for r in records if r.fallback]
         wanted = dict.fromkeys(version for r in [*records, *spares] for version in r.wanted)
@@ -383,159 +595,6 @@ class Loading(Shelf):
 
     def _entries_of(self, names: Iterable[str]) -> dict[str, Entry]:
         return {name: self._records[name].entry for name in names}
-
-
-async def _settle(version: Version, timeout: float | None) -> None:
-    from hotstart.pool.aio import until_ready
-
-    try:
-        await until_ready(version.opened().instance, timeout)
-    except HotstartError:
-        return  # its entry says so
-
-
-class Prediction(NamedTuple):
-    """An answer, and whose it is.
-
-    Attributes:
-        output: what the model answered, as its kind says.
-        model: the name of the model that answered: the one asked, or its fallback.
-        version: of it.
-        reason: why the fallback answered; None where the model itself did.
-    """
-
-    output: Any
-    model: str
-    version: str
-    reason: str | None
-
-
-class _Chosen(NamedTuple):
-    version: Version
-    reason: str | None
-
-
-class Asking(Shelf):
-    """A shelf whose models are asked."""
-
-    _shadows: Shadows
-
-    def get_model(self, name: str, *, key: str | None = None, timeout: float | None = 0.0) -> Any:
-        """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
-
-        A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
-        its fallback is given, if it has one that is. What is returned stays good as long as the
-        caller keeps it, though the registry load another or unload it meanwhile; `use` counts the
-        caller in.
-
-        Args:
-            name: of the model.
-            key: of the request, by which the same version is always chosen.
-            timeout: seconds to wait for it; None waits as long as it takes.
-
-        Raises:
-            UnknownModel: there is none of that name.
-            NotReady: neither it nor a fallback was ready in time.
-            HotstartError: its load failed, for the reason it states.
-        """
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        version = record.sole or record.choose(key)
-        model = version.model
-        if model is None:
-            version = self._choose(record, version, Deadline(timeout)).version
-            model = version.wait(0.0)
-        version.count_use()
-        version.touch()
-        return model
-
-    @contextmanager
-    def use(
-        self, name: str, *, key: str | None = None, timeout: float | None = None
-    ) -> Iterator[Any]:
-        """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
-        record, deadline = self._record(name), Deadline(timeout)
-        version = self._choose(record, record.choose(key), deadline).version
-        with version.use(deadline.left) as model:
-            yield model
-        self._pool.room.look()
-
-    def face(self, name: str) -> Any:
-        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
-
-        Raises:
-            UnknownModel: there is none of that name.
-            InvalidInput: the model is of another kind.
-        """
-        record = self._record(name)
-        opened = record.choose(None).opened()
-        if opened.async_ask is None:
-            expected = "an embedding model or a reranker"
-            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
-        return opened.give(None)
-
-    def predict(
-        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
-    ) -> Prediction:
-        """Ask a model and return its answer, counted and timed; shadows repeat the call after it.
-
-        Args:
-            name: of the model.
-            inputs: as its kind takes them: docs/registry.md.
-            key: of the request, by which the same version always answers.
-            timeout: seconds to wait for the model; its fallback then answers if it is ready.
-
-        Raises:
-            InvalidInput: it cannot be asked that.
-            HotstartError: as `get_model`.
-        """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = self._choose(record, record.choose(key), deadline)
-        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
-
-    async def apredict(
-        self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
-    ) -> Prediction:
-        """Do what `predict` does without holding up the event loop."""
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.aask(inputs, deadline.left)
-        return self._answer(record, chosen, inputs, output)
-
-    async def acall(
-        self,
-        name: str,
-        call: Callable[[Any, float | None], Awaitable[Any]],
-        *,
-        key: str | None = None,
-        timeout: float | None = None,
-    ) -> Prediction:
-        """Return what `call` does with a model, counted and timed as `predict` is.
-
-        Args:
-            name: of an embedding model or a reranker.
-            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
-            key: of the request, by which the same version always answers.
-            timeout: seconds to wait for the model, and for `call`.
-
-        Raises:
-            HotstartError: as `get_model`, and as `call`.
-        """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.call(call, deadline.left)
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
-
-    async def ready(self, name: str, timeout: float | None = None) -> bool:
-        """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
-
-        Raises:
-            HotstartError: its load failed, for the reason it states.
-        """
-        from hotstart.pool.aio import ready_within
-
-        return await ready_within(self._record(name).choose(None).opened().instance, timeout)
 
     def _answer(self, record: Record, chosen: _Chosen, inputs: Any, output: Any) -> Prediction:
         if record.shadow not in {None, chosen.version} and chosen.reason is None:
@@ -582,90 +641,6 @@ class Asking(Shelf):
             version.figures.tally.add("fallbacks")
             return given._replace(reason=given.reason or error.facts)
 
-
-logger = logging.getLogger(__name__)
-
-
-class ModelRegistry(Loading, Asking):
-    """Models by name: loaded side by side, versioned, routed, reloaded, and kept within memory.
-
-    Making one loads nothing; any thread may call its methods. Its models live in a pool: that of
-    the process, which embedders of the same models share, or one of its own where `memory` or
-    `most_loads` is configured.
-
-    Args:
-        config: what it holds from the beginning.
-        pool: where its models live.
-    """
-
-    def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
-        self._config = config or RegistryConfig()
-        super().__init__(pool or _pool_for(self._config))
-        self._shadows = Shadows()
-        self._watch: Watch | None = None
-        self._shortage: Shortage | None = None
-        for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
-            self._configure(model)
-
-    @classmethod
-    def from_config(
-        cls, config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE
-    ) -> ModelRegistry:
-        """Return the registry that a file, or its content as tables, describes: docs/registry.md.
-
-        Relative paths are taken from the file's folder.
-
-        Raises:
-            InvalidInput: it is not there, no TOML, or says what cannot be, naming the key.
-        """
-        if isinstance(config, Mapping):
-            return cls(read_config(config))
-        path = os.path.abspath(config)
-        return cls(read_config(read_file(path), os.path.dirname(path)))
-
-    def watch(self) -> None:
-        """Load models anew when their files change, and stop when the registry is closed.
-
-        Raises:
-            MissingExtra: watchfiles is not installed.
-        """
-        if self._watch is None:
-            self._watch = Watch(self._reload_changed)
-        self._watch.cover(self._files())
-
-    def relieve_pressure(self) -> None:
-        """Unload idle models, the longest unused first, whenever the kernel says memory is short.
-
-        Does nothing where it does not say so, as in many containers: what is left is looked at
-        instead, at each load and each use.
-        """
-        if self._shortage is None:
-            room = self._pool.room
-            self._shortage = watch_shortage(lambda: room.relieve(1, "memory is short"))
-
-    def close(self) -> None:
-        """End what watches, unload every model, and tell the last changes."""
-        if self._watch:
-            self._watch.close()
-        if self._shortage:
-            self._shortage.stop()
-        self._watch = self._shortage = None
-        self.unload_all()
-        self._changes.close()
-
-    def __enter__(self) -> ModelRegistry:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self, names: Iterable[str]) -> list[Version]:
-        """What watches begins with the first load."""
-        self.relieve_pressure()
-        if self._config.watch:
-            self._watch_if_installed()
-        return super()._start(names)
-
     def _watch_if_installed(self) -> None:
         """What is only configured is no reason to have no models."""
         try:
@@ -693,6 +668,22 @@ class ModelRegistry(Loading, Asking):
                     threading.Thread(
                         target=_reload, args=(version,), name="hotstart-reload", daemon=True
                     ).start()
+
+
+def _forget(reference: weakref.ref[ModelRegistry]) -> None:
+    """In a forked child nobody else holds the lock."""
+    registry = reference()
+    if registry is not None:
+        registry._lock = threading.RLock()
+
+
+async def _settle(version: Version, timeout: float | None) -> None:
+    from hotstart.pool.aio import until_ready
+
+    try:
+        await until_ready(version.opened().instance, timeout)
+    except HotstartError:
+        return  # its entry says so
 
 
 def _reload(version: Version) -> None:
