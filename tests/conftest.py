@@ -30,9 +30,9 @@ def _no_load_hangs_on() -> Iterator[None]:
     yield
     fake = sys.modules.get("hotstart.engines.fake")
     if fake is not None:
-        for rehearsal in list(fake._rehearsals.values()):
-            rehearsal.release()
-        fake._rehearsals.clear()
+        for fake_control in list(fake._controls.values()):
+            fake_control.release()
+        fake._controls.clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,13 +22,13 @@ import pytest
 from hotstart import Embedder
 from hotstart.cache.codec import Space
 from hotstart.cache.embedding_cache import EmbeddingCache, OtherSpace
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
-from hotstart.types import Card, Made
+from hotstart.types import EmbedOutput, ModelInfo
 from redis_server import RedisServer
 
-CARD = Card(3, None, {}, None, "space")
+CARD = ModelInfo(3, None, {}, None, "space")
 SPACE = Space("m", None, "space", "fake", "", "", None)
 WORKER = Path(__file__).parent / "data" / "ask_in_a_process.py"
 
@@ -42,13 +42,13 @@ class Model:
         self.go = threading.Event()
         self.fails: BaseException | None = None
 
-    def __call__(self, texts: Sequence[str]) -> Made:
+    def __call__(self, texts: Sequence[str]) -> EmbedOutput:
         self.begun.release()
         assert self.go.wait(20)
         if self.fails:
             raise self.fails
         self.computed.update(texts)
-        return Made(np.stack([vector(text) for text in texts]), CARD)
+        return EmbedOutput(np.stack([vector(text) for text in texts]), CARD)
 
 
 def vector(text: str) -> Any:
@@ -142,9 +142,11 @@ def test_an_engine_that_ran_out_of_time_is_told_to_who_set_none(
 def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
     cache: EmbeddingCache,
 ) -> None:
-    other = Card(3, None, {}, None, "another space")
+    other = ModelInfo(3, None, {}, None, "another space")
     with pytest.raises(OtherSpace):
-        cache.vectors(["a"], SPACE, lambda texts: Made(np.zeros((1, 3), np.float32), other), 5)
+        cache.vectors(
+            ["a"], SPACE, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other), 5
+        )
     assert cache.info().kept.entries == 0
 
 
@@ -199,7 +201,7 @@ def test_tasks_share_one_computation_and_a_cancelled_one_harms_nobody() -> None:
     assert isinstance(first, asyncio.CancelledError)
     expected = Embedder("fake:").encode("same")
     assert all(np.array_equal(one, expected) for one in others)
-    assert rehearsal("tasks").embedded == {"same": 1}
+    assert fake_control("tasks").embedded == {"same": 1}
 
 
 def test_the_deadline_of_a_task_is_kept_and_the_work_goes_on() -> None:
@@ -211,7 +213,7 @@ def test_the_deadline_of_a_task_is_kept_and_the_work_goes_on() -> None:
         return await embedder.aencode("text", timeout=5)
 
     assert asyncio.run(main()).shape == (8,)
-    assert rehearsal("late").embedded == {"text": 1}
+    assert fake_control("late").embedded == {"text": 1}
 
 
 def test_a_hit_needs_no_model() -> None:
@@ -232,7 +234,7 @@ def test_options_are_applied_to_what_was_kept_too() -> None:
         assert len(embedder.encode(["a", "b"], convert_to_numpy=False)) == 2
         assert embedder.encode([]).shape == (0, 8)
     assert embedder.encode("a", prompt="p: ").tolist() != embedder.encode("a").tolist()
-    assert rehearsal("options").embedded == {"a": 1, "b": 1, "p: a": 1}
+    assert fake_control("options").embedded == {"a": 1, "b": 1, "p: a": 1}
 
 
 def test_what_is_handed_out_is_the_callers_own() -> None:
@@ -260,7 +262,7 @@ def test_embedders_of_one_address_share_what_they_keep(tmp_path: Path) -> None:
     one, other = fake("shared", url), fake("shared", url)
     one.encode("a")
     other.encode("a")
-    assert rehearsal("shared").embedded == {"a": 1}
+    assert fake_control("shared").embedded == {"a": 1}
     assert one.cache_info() == other.cache_info()
     assert (one.cache_info().hits, one.cache_info().misses) == (1, 1)
 

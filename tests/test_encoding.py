@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hotstart.encoding import Encoding
+from hotstart.encoding import EncodeRequest
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.types import Card
+from hotstart.types import ModelInfo
 
 PROMPTS = {"query": "q: ", "document": "d: ", "empty": ""}
-CARD = Card(4, None, PROMPTS, "document", "f")
-PLAIN = Card(4, None, {}, None, "f")
+CARD = ModelInfo(4, None, PROMPTS, "document", "f")
+PLAIN = ModelInfo(4, None, {}, None, "f")
 VECTORS = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
@@ -30,9 +30,9 @@ VECTORS = np.arange(8, dtype=np.float32).reshape(2, 4)
     ],
 )
 def test_the_prompt_and_its_role(
-    options: dict[str, Any], card: Card, prompt: str, role: str
+    options: dict[str, Any], card: ModelInfo, prompt: str, role: str
 ) -> None:
-    encoding = Encoding(["a", "b"], **options)
+    encoding = EncodeRequest(["a", "b"], **options)
     assert encoding.prompt(card) == prompt
     assert encoding.role(card) == role
     assert encoding.prompted(card) == [f"{prompt}a", f"{prompt}b"]
@@ -40,31 +40,31 @@ def test_the_prompt_and_its_role(
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidInput, match="one of query, document, empty"):
-        Encoding("a", prompt_name="other").prompt(CARD)
+        EncodeRequest("a", prompt_name="other").prompt(CARD)
     with pytest.raises(InvalidInput, match="batch_size"):
-        Encoding("a", batch_size=0)
+        EncodeRequest("a", batch_size=0)
     with pytest.raises(InvalidText):
-        Encoding(["a", None])  # type: ignore[list-item]
+        EncodeRequest(["a", None])  # type: ignore[list-item]
     with pytest.raises(InvalidInput, match="truncate_dim"):
-        Encoding("a", truncate_dim=5).check(CARD)
+        EncodeRequest("a", truncate_dim=5).check(CARD)
 
 
 def test_a_length_that_was_not_known_is_checked_when_it_is() -> None:
     unknown = CARD._replace(dimension=None)
-    encoding = Encoding(["a", "b"], truncate_dim=5)
+    encoding = EncodeRequest(["a", "b"], truncate_dim=5)
     encoding.check(unknown)
     with pytest.raises(InvalidInput, match="truncate_dim"):
         encoding.answer(VECTORS, unknown)
 
 
 def test_the_answer_has_the_form_of_what_was_given() -> None:
-    assert Encoding(["a", "b"]).answer(VECTORS, CARD).shape == (2, 4)
-    assert Encoding("a").answer(VECTORS[:1], CARD).shape == (4,)
-    as_list = Encoding(["a", "b"], convert_to_numpy=False).answer(VECTORS, CARD)
+    assert EncodeRequest(["a", "b"]).answer(VECTORS, CARD).shape == (2, 4)
+    assert EncodeRequest("a").answer(VECTORS[:1], CARD).shape == (4,)
+    as_list = EncodeRequest(["a", "b"], convert_to_numpy=False).answer(VECTORS, CARD)
     assert [vector.shape for vector in as_list] == [(4,), (4,)]
 
 
 def test_the_models_own_cut_yields_to_the_callers() -> None:
     cut = CARD._replace(truncate_dim=3)
-    assert Encoding("a").answer(VECTORS[:1], cut).shape == (3,)
-    assert Encoding("a", truncate_dim=2).answer(VECTORS[:1], cut).shape == (2,)
+    assert EncodeRequest("a").answer(VECTORS[:1], cut).shape == (3,)
+    assert EncodeRequest("a", truncate_dim=2).answer(VECTORS[:1], cut).shape == (2,)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.telemetry import Distribution, Figure, Histogram, Tally
+from hotstart.telemetry import Counters, Histogram, HistogramSnapshot, Metric
 
 
 @given(st.lists(st.floats(0, 100), max_size=50))
@@ -24,15 +24,15 @@ def test_each_bucket_counts_what_is_at_most_its_bound(values: list[float]) -> No
 
 
 def test_a_quantile_is_the_bound_below_which_that_share_lies() -> None:
-    seen = Distribution((1.0, 2.0), (50, 90, 100), 120.0)
+    seen = HistogramSnapshot((1.0, 2.0), (50, 90, 100), 120.0)
     assert [seen.quantile(share) for share in (0.5, 0.51, 0.9, 0.95)] == [
         *(1.0, 2.0, 2.0, float("inf")),
     ]
-    assert Distribution((1.0,), (0, 0), 0.0).quantile(0.5) is None
+    assert HistogramSnapshot((1.0,), (0, 0), 0.0).quantile(0.5) is None
 
 
 def test_nothing_is_lost_between_threads() -> None:
-    histogram, tally = Histogram(), Tally()
+    histogram, tally = Histogram(), Counters()
 
     def work(_: int) -> None:
         for _ in range(500):
@@ -48,4 +48,4 @@ def test_nothing_is_lost_between_threads() -> None:
 
 
 def test_a_figure_has_no_labels_unless_given() -> None:
-    assert dict(Figure("n_total", "counter", "what", 1).labels) == {}
+    assert dict(Metric("n_total", "counter", "what", 1).labels) == {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hotstart.cache.prefetch import MOST_WAITING, Ask, Prefetcher, PrefetchInfo
-from hotstart.telemetry import Distribution
+from hotstart.telemetry import HistogramSnapshot
 
 
 class Stage:
@@ -152,11 +152,11 @@ def test_figures_are_told_by_outcome_and_namespace() -> None:
     stage.prefetch("two", namespace="kb2")
     stage.finish("two")
     stage.asked("two")
-    figures = list(stage.prefetcher.figures())
-    told = {(f.labels["outcome"], f.labels["namespace"]): f.value for f in figures[:-1]}
+    metrics = list(stage.prefetcher.metrics())
+    told = {(f.labels["outcome"], f.labels["namespace"]): f.value for f in metrics[:-1]}
     assert told == {("asked", "kb1"): 1, ("asked", "kb2"): 1, ("used", "kb2"): 1}
-    assert isinstance(figures[-1].value, Distribution)
-    assert figures[-1].value.total == 2
+    assert isinstance(metrics[-1].value, HistogramSnapshot)
+    assert metrics[-1].value.total == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

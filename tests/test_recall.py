@@ -14,18 +14,18 @@ import pytest
 from golden import FAMILIES
 from hotstart import Embedder
 from hotstart.cache.embedding_cache import EmbeddingCache
-from hotstart.engines.fake import forget_rehearsal, rehearsal
+from hotstart.engines.fake import fake_control, forget_fake_control
 from hotstart.pool.pool import Pool
-from hotstart.telemetry import Distribution
+from hotstart.telemetry import HistogramSnapshot
 
 NAME = "recall"
 
 
 @pytest.fixture(autouse=True)
 def _anew() -> Iterator[None]:
-    forget_rehearsal(NAME)
+    forget_fake_control(NAME)
     yield
-    forget_rehearsal(NAME)
+    forget_fake_control(NAME)
 
 
 def fake(seconds: float = 0.0, **options: Any) -> Embedder:
@@ -44,7 +44,7 @@ def test_the_question_finds_the_prefetched_vector() -> None:
     np.testing.assert_array_equal(embedder.encode("question"), Embedder("fake:").encode("question"))
     info = embedder.cache_info()
     assert (info.hits, info.misses, info.prefetch_hits, info.prefetch_wasted) == (1, 1, 1, 0)
-    assert rehearsal(NAME).embedded == {"question": 1}
+    assert fake_control(NAME).embedded == {"question": 1}
 
 
 def test_the_question_joins_the_prefetch_under_way() -> None:
@@ -59,7 +59,7 @@ def test_the_question_joins_the_prefetch_under_way() -> None:
         return vector
 
     assert asyncio.run(main()).shape == (8,)
-    assert rehearsal(NAME).embedded == {"question": 1}
+    assert fake_control(NAME).embedded == {"question": 1}
     assert embedder.cache_info().prefetch_hits == 1
 
 
@@ -73,7 +73,7 @@ def test_it_returns_at_once_however_slow_the_model() -> None:
     assert info.asked == 100
     assert info.waiting + info.dropped + info.running == 100
     assert info.waiting <= 64
-    rehearsal("recall-hanging").release()
+    fake_control("recall-hanging").release()
 
 
 def test_without_a_cache_one_in_memory_is_begun() -> None:
@@ -82,7 +82,7 @@ def test_without_a_cache_one_in_memory_is_begun() -> None:
     embedder.prefetch("b")
     assert wait_for(embedder, "b")
     embedder.encode("b")
-    assert rehearsal(NAME).embedded == {"a": 1, "b": 1}
+    assert fake_control(NAME).embedded == {"a": 1, "b": 1}
     assert embedder.cache_info().entries >= 1  # embedders without a cache share the one
 
 
@@ -117,7 +117,7 @@ def test_growing_speech_costs_no_more_than_what_had_its_turn() -> None:
     assert wait_for(embedder, partial)
     embedder.encode(partial)
     info = embedder.cache_info()
-    embedded = rehearsal(NAME).embedded
+    embedded = fake_control(NAME).embedded
     assert embedded[partial] == 1
     assert sum(embedded.values()) <= 2
     assert info.prefetch.superseded >= 4
@@ -140,12 +140,12 @@ def test_figures_tell_all_of_it_in_one_shape() -> None:
     embedder.prefetch("a", namespace="kb1")
     assert wait_for(embedder, "a")
     embedder.encode(["a", "b"])
-    figures = {(f.name, *f.labels.values()): f.value for f in embedder.figures()}
-    assert figures["hotstart_cache_asked_total", "near"] == 1
-    assert figures["hotstart_cache_asked_total", "computed"] == 2
-    assert figures["hotstart_prefetch_total", "used", "kb1"] == 1
-    ready = figures["hotstart_prefetch_ready_seconds",]
-    assert isinstance(ready, Distribution)
+    metrics = {(f.name, *f.labels.values()): f.value for f in embedder.metrics()}
+    assert metrics["hotstart_cache_asked_total", "near"] == 1
+    assert metrics["hotstart_cache_asked_total", "computed"] == 2
+    assert metrics["hotstart_prefetch_total", "used", "kb1"] == 1
+    ready = metrics["hotstart_prefetch_ready_seconds",]
+    assert isinstance(ready, HistogramSnapshot)
     assert ready.total == 1
 
 

@@ -145,5 +145,5 @@ def test_a_local_model_answers_where_that_is_accepted(server: StandIn, tmp_path:
 def test_figures_of_the_engine_are_among_the_embedders(server: StandIn) -> None:
     remote = embedder(server)
     remote.encode("a")
-    names = {figure.name for figure in remote.figures()}
+    names = {figure.name for figure in remote.metrics()}
     assert {"hotstart_remote_requests_total", "hotstart_cache_asked_total"} <= names

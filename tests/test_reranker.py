@@ -155,7 +155,7 @@ def test_it_is_promoted_after_enough_pairs() -> None:
     ends = time.monotonic() + 20
     while "full" not in model.status().stages and time.monotonic() < ends:
         time.sleep(0.01)
-    assert list(model.status().stages) == ["first light", "full"]
+    assert list(model.status().stages) == ["fast_start", "full"]
     np.testing.assert_allclose(model.predict(PAIRS), golden("bert", "scores"), atol=1e-5)
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.scoring import ACTIVATIONS, Ranking, Scoring
-from hotstart.types import Card, Classifier
+from hotstart.scoring import ACTIVATIONS, RankRequest, ScoreRequest
+from hotstart.types import Classifier, ModelInfo
 
 
-def card(*labels: str, activation: str = "identity") -> Card:
-    return Card(len(labels), None, {}, None, "f", Classifier(labels, activation))
+def card(*labels: str, activation: str = "identity") -> ModelInfo:
+    return ModelInfo(len(labels), None, {}, None, "f", Classifier(labels, activation))
 
 
 ONE = card("relevant")
@@ -25,7 +25,7 @@ LOGITS = np.array([[1.0], [3.0], [1.0], [-2.0]], np.float32)
 
 @pytest.mark.parametrize("inputs", [("a", "b"), ["a", "b"], np.array(["a", "b"])])
 def test_a_pair_alone_gives_a_single_score(inputs: Any) -> None:
-    scoring = Scoring(inputs)
+    scoring = ScoreRequest(inputs)
     assert scoring.pairs == [("a", "b")]
     score = scoring.answer(LOGITS[:1], ONE)
     assert (score.shape, score.dtype, float(score)) == ((), np.float32, 1.0)
@@ -36,20 +36,20 @@ def test_a_pair_alone_gives_a_single_score(inputs: Any) -> None:
     "inputs", [[("a", "b")], (("a", "b"),), [["a", "b"]], np.array([["a", "b"]])]
 )
 def test_a_list_of_one_pair_stays_a_list(inputs: Any) -> None:
-    scoring = Scoring(inputs)
+    scoring = ScoreRequest(inputs)
     assert scoring.pairs == [("a", "b")]
     assert scoring.answer(LOGITS[:1], ONE).shape == (1,)
 
 
 def test_no_pairs_give_no_scores() -> None:
-    assert Scoring([]).answer(np.empty((0, 1), np.float32), ONE).shape == (0,)
-    assert Scoring([]).answer(np.empty((0, 3), np.float32), THREE).shape == (0, 3)
+    assert ScoreRequest([]).answer(np.empty((0, 1), np.float32), ONE).shape == (0,)
+    assert ScoreRequest([]).answer(np.empty((0, 3), np.float32), THREE).shape == (0, 3)
 
 
 @pytest.mark.parametrize("inputs", ["text", b"text", None, 5, {"a": "b"}, {("a", "b")}])
 def test_what_holds_no_pairs_is_refused(inputs: Any) -> None:
     with pytest.raises(InvalidInput, match="a pair of texts, or a list of pairs"):
-        Scoring(inputs)
+        ScoreRequest(inputs)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_what_holds_no_pairs_is_refused(inputs: Any) -> None:
 )
 def test_a_bad_pair_is_named_by_its_position(bad: Any, said: str) -> None:
     with pytest.raises(InvalidText, match=said) as caught:
-        Scoring([("a", "b"), ("c", "d"), bad])
+        ScoreRequest([("a", "b"), ("c", "d"), bad])
     assert caught.value.position == 2
 
 
 def test_a_single_bad_pair_is_the_first() -> None:
     for bad in (("a",), ("a", "b", "c"), ("a", None)):
         with pytest.raises(InvalidText) as caught:
-            Scoring(bad)
+            ScoreRequest(bad)
         assert caught.value.position == 0
 
 
@@ -82,7 +82,7 @@ def test_a_single_bad_pair_is_the_first() -> None:
 )
 def test_options_that_cannot_be_used_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        Scoring([("a", "b")], **options)
+        ScoreRequest([("a", "b")], **options)
 
 
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=20))
@@ -104,12 +104,12 @@ def test_a_sigmoid_is_what_it_is() -> None:
 
 def test_the_activation_that_is_asked_for_goes_before_the_models() -> None:
     model = card("relevant", activation="sigmoid")
-    assert Scoring(("a", "b")).answer(LOGITS[:1], model) == pytest.approx(0.7310586)
-    assert Scoring(("a", "b"), activation="identity").answer(LOGITS[:1], model) == 1.0
+    assert ScoreRequest(("a", "b")).answer(LOGITS[:1], model) == pytest.approx(0.7310586)
+    assert ScoreRequest(("a", "b"), activation="identity").answer(LOGITS[:1], model) == 1.0
 
 
 def test_a_ranking_is_best_first_and_keeps_the_order_of_equals() -> None:
-    ranking = Ranking("q", ["w", "x", "y", "z"], return_documents=True)
+    ranking = RankRequest("q", ["w", "x", "y", "z"], return_documents=True)
     assert ranking.asked(ONE) == [("q", "w"), ("q", "x"), ("q", "y"), ("q", "z")]
     assert ranking.answer(LOGITS, ONE) == [
         {"corpus_id": 1, "score": 3.0, "text": "x"},
@@ -121,7 +121,7 @@ def test_a_ranking_is_best_first_and_keeps_the_order_of_equals() -> None:
 
 @pytest.mark.parametrize(("top_k", "count"), [(None, 4), (0, 0), (2, 2), (9, 4)])
 def test_top_k_cuts_a_ranking(top_k: int | None, count: int) -> None:
-    found = Ranking("q", list("wxyz"), top_k=top_k).answer(LOGITS, ONE)
+    found = RankRequest("q", list("wxyz"), top_k=top_k).answer(LOGITS, ONE)
     assert [entry["corpus_id"] for entry in found] == [1, 0, 2, 3][:count]
     assert all(entry.keys() == {"corpus_id", "score"} for entry in found)
 
@@ -140,15 +140,15 @@ def test_what_cannot_be_ranked_is_refused(
     query: Any, documents: Any, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
-        Ranking(query, documents, **options)
+        RankRequest(query, documents, **options)
 
 
 def test_a_bad_document_is_named_by_its_position() -> None:
     with pytest.raises(InvalidText) as caught:
-        Ranking("q", ["a", None])  # type: ignore[list-item]
+        RankRequest("q", ["a", None])  # type: ignore[list-item]
     assert caught.value.position == 1
 
 
 def test_a_model_of_several_labels_cannot_rank() -> None:
     with pytest.raises(InvalidInput, match="a model of one label"):
-        Ranking("q", ["a"]).asked(THREE)
+        RankRequest("q", ["a"]).asked(THREE)

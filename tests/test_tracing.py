@@ -43,7 +43,7 @@ def test_loads_and_calls_are_spans_without_their_texts(spans: InMemorySpanExport
     assert found["hotstart.load"].attributes == {
         "hotstart.model": "fake:dimension=4,name=traced",
         "hotstart.engine": "fake",
-        "hotstart.stage": "first light",
+        "hotstart.stage": "fast_start",
     }
     assert (found["hotstart.embed"].attributes or {})["hotstart.texts"] == 2
     assert "secret" not in "".join(span.to_json() for span in found.values())

@@ -87,7 +87,7 @@ async def prepare(assistant: Assistant) -> None:
     """Load one topic's models after the other's: the imports of their libraries take turns anyway,
     and side by side the first question would wait for all of them."""
     for topic in assistant.questions:
-        await assistant.registry.load_selected([topic])
+        await assistant.registry.aload_selected([topic])
 
 
 async def converse(assistant: Assistant) -> None:

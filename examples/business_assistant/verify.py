@@ -87,7 +87,7 @@ def check(folder: Path) -> Iterator[Check]:
     yield from (first_request(folder, topic) for topic in LIBRARIES)
     assistant = Assistant(folder)
     with assistant.registry as registry:
-        registry.load_all_sync()
+        registry.load_all()
         yield from (stand_in(assistant, topic) for topic in LIBRARIES)
         yield every_version(assistant)
         yield from sense(assistant)

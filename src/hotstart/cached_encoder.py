@@ -10,18 +10,18 @@ from hotstart.cache.codec import Space
 from hotstart.cache.embedding_cache import Abandoned, Compute, EmbeddingCache, OtherSpace
 from hotstart.cache.prefetch import Ask, Prefetcher, PrefetchInfo
 from hotstart.concurrency import Deadline
-from hotstart.encoding import Encoding
+from hotstart.encoding import EncodeRequest
 from hotstart.engines import entry_of
 from hotstart.errors import StillComputing
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.aio import all_done, in_background, in_thread
 from hotstart.pool.handle import ModelHandle
-from hotstart.types import Card, Made
+from hotstart.types import EmbedOutput, ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 _FEW = 64  # texts whose names the event loop may compute itself, in under 0.2 ms
 _THREADS_THAT_WAIT = 16
@@ -65,7 +65,7 @@ class CachedEncoder:
         threads = _THREADS_THAT_WAIT if self._waits else _THREADS_THAT_COMPUTE
         self._prefetcher = Prefetcher(threads)
 
-    def vectors(self, encoding: Encoding, timeout: float | None) -> Made:
+    def vectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
         """Return the vectors of `encoding`, float32 (n, dimension), and whose they are.
 
         Raises:
@@ -81,18 +81,18 @@ class CachedEncoder:
             compute = self._compute(encoding, space, deadline)
             try:
                 texts = encoding.texts
-                return Made(self._cache.vectors(texts, space, compute, deadline.left), card)
+                return EmbedOutput(self._cache.vectors(texts, space, compute, deadline.left), card)
             except OtherSpace:
                 continue
 
-    async def avectors(self, encoding: Encoding, timeout: float | None) -> Made:
+    async def avectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
         """Do what `vectors` does without holding up the event loop.
 
         What was begun goes on when this is cancelled or gives up: others may wait for it too.
         """
         deadline = Deadline(timeout)
         while True:
-            card = self._model.known_card()
+            card = self._model.known_info()
             if card is None:
                 card = await in_thread(self._model.card, deadline.left)
             space = self._space(encoding, card)
@@ -105,17 +105,17 @@ class CachedEncoder:
             if not await all_done(request.awaited.values(), deadline.left):
                 raise StillComputing(len(encoding.texts), after=timeout)
             try:
-                return Made(request.vectors(), card)
+                return EmbedOutput(request.vectors(), card)
             except Abandoned:
                 continue
 
-    def prefetch(self, encoding: Encoding, namespace: str, supersedes: str | None) -> None:
+    def prefetch(self, encoding: EncodeRequest, namespace: str, supersedes: str | None) -> None:
         """Have the one text of `encoding` fetched behind other work; return at once."""
         ask = self._ask(encoding)
         stale = None if supersedes is None else ask._replace(text=supersedes)
         self._prefetcher.prefetch(ask, partial(self._fetch, encoding), namespace, stale)
 
-    async def is_fetched(self, encoding: Encoding, timeout: float | None) -> bool:
+    async def is_fetched(self, encoding: EncodeRequest, timeout: float | None) -> bool:
         """Return whether the one vector of `encoding` is there within `timeout` seconds.
 
         False at once where it is neither kept near nor on its way.
@@ -123,7 +123,7 @@ class CachedEncoder:
         end = self._prefetcher.ready(self._ask(encoding))
         if end is not None and not await all_done([end], timeout):
             return False
-        card = self._model.known_card()
+        card = self._model.known_info()
         return card is not None and self._cache.has(encoding.texts, self._space(encoding, card))
 
     def info(self) -> CacheInfo:
@@ -142,17 +142,17 @@ class CachedEncoder:
             prefetch=asked,
         )
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield every count and time."""
-        yield from self._cache.figures()
-        yield from self._prefetcher.figures()
+        yield from self._cache.metrics()
+        yield from self._prefetcher.metrics()
 
-    def _fetch(self, encoding: Encoding) -> None:
+    def _fetch(self, encoding: EncodeRequest) -> None:
         space = self._space(encoding, self._model.card())
         compute = self._compute(encoding, space, Deadline(None))
         self._cache.vectors(encoding.texts, space, compute, None)
 
-    def _space(self, encoding: Encoding, card: Card) -> Space:
+    def _space(self, encoding: EncodeRequest, card: ModelInfo) -> Space:
         encoding.check(card)
         entry = entry_of(self._spec.engine)
         return Space(
@@ -165,8 +165,8 @@ class CachedEncoder:
             dimensions=None,
         )
 
-    def _compute(self, encoding: Encoding, space: Space, deadline: Deadline) -> Compute:
-        def compute(texts: Sequence[str]) -> Made:
+    def _compute(self, encoding: EncodeRequest, space: Space, deadline: Deadline) -> Compute:
+        def compute(texts: Sequence[str]) -> EmbedOutput:
             prompted = [space.prompt + text for text in texts]
             return self._model.embed(
                 len(texts), lambda card: prompted, encoding.batch_size, deadline.left
@@ -174,22 +174,22 @@ class CachedEncoder:
 
         return compute
 
-    def _together(self, encoding: Encoding, space: Space) -> Compute:
+    def _together(self, encoding: EncodeRequest, space: Space) -> Compute:
         """The same, run together with other calls, for whose end its thread waits."""
         if self._waits or encoding.runs_alone:
             return self._compute(encoding, space, Deadline(None))
 
-        def compute(texts: Sequence[str]) -> Made:
+        def compute(texts: Sequence[str]) -> EmbedOutput:
             prompted = [space.prompt + text for text in texts]
             return self._model.submit(lambda card: prompted, prompted).result()
 
         return compute
 
-    def _note_asked(self, encoding: Encoding, space: Space) -> None:
+    def _note_asked(self, encoding: EncodeRequest, space: Space) -> None:
         for text in encoding.texts:
             self._prefetcher.asked(Ask(text, space.prompt))
 
-    def _ask(self, encoding: Encoding) -> Ask:
+    def _ask(self, encoding: EncodeRequest) -> Ask:
         """The prompt is told where the model is known enough to tell it without waiting."""
-        card = self._model.known_card()
+        card = self._model.known_info()
         return Ask(encoding.texts[0], encoding.prompt(card) if card else "")

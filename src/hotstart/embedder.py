@@ -16,20 +16,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
-from hotstart.encoding import Encoding, check_texts
+from hotstart.encoding import EncodeRequest, check_texts
 from hotstart.errors import HotstartError, InvalidInput
 from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
-from hotstart.types import Embedding, LoadingStrategy, Made, Precision, Progress
+from hotstart.types import Embedding, EmbedOutput, LoadingStrategy, Precision, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.cache.embedding_cache import EmbeddingCache
     from hotstart.cached_encoder import CachedEncoder, CacheInfo
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -181,7 +181,7 @@ class Embedder(LoadableModel):
             NotReady: the model was not ready in time; its load goes on.
             HotstartError: the load failed, for the reason it states.
         """
-        encoding = Encoding(
+        encoding = EncodeRequest(
             inputs,
             prompt_name=prompt_name,
             prompt=prompt,
@@ -194,7 +194,7 @@ class Embedder(LoadableModel):
         )
         return encoding.answer(*self._vectors(encoding, timeout)[:2])
 
-    def _vectors(self, encoding: Encoding, timeout: float | None) -> Made:
+    def _vectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
         if self._cached and encoding.texts:
             return self._cached.vectors(encoding, timeout)
         count = len(encoding.texts)
@@ -226,7 +226,7 @@ class Embedder(LoadableModel):
             HotstartError: as `encode`.
         """
         options.setdefault("truncate_dim", self._truncate_dim)
-        encoding = Encoding(inputs, **options)
+        encoding = EncodeRequest(inputs, **options)
         if self._cached and encoding.texts:
             made = await self._cached.avectors(encoding, timeout)
         elif encoding.runs_alone or self._model.waits:
@@ -261,7 +261,7 @@ class Embedder(LoadableModel):
         deadline = Deadline(timeout)
         try:
             options.setdefault("truncate_dim", self._truncate_dim)
-            encoding = Encoding(inputs, **options)
+            encoding = EncodeRequest(inputs, **options)
             made = self._vectors(encoding, timeout)
         except HotstartError as error:
             if spare is None or isinstance(error, InvalidInput):
@@ -348,7 +348,9 @@ class Embedder(LoadableModel):
                 dropped if its turn has not come.
             prompt_name: as it will be asked for.
         """
-        self._prefetching.prefetch(Encoding(text, prompt_name=prompt_name), namespace, supersedes)
+        self._prefetching.prefetch(
+            EncodeRequest(text, prompt_name=prompt_name), namespace, supersedes
+        )
 
     async def wait_for_prefetch(
         self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
@@ -357,7 +359,9 @@ class Embedder(LoadableModel):
 
         False at once where it was not asked for ahead, and false where it could not be made.
         """
-        return await self._prefetching.is_fetched(Encoding(text, prompt_name=prompt_name), timeout)
+        return await self._prefetching.is_fetched(
+            EncodeRequest(text, prompt_name=prompt_name), timeout
+        )
 
     @property
     def has_cache(self) -> bool:
@@ -368,11 +372,11 @@ class Embedder(LoadableModel):
         """Return what cache and prefetch were good for so far."""
         return self._prefetching.info()
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield every count and time that is kept of this embedder, as it is now."""
         if self._cached:
-            yield from self._cached.figures()
-        yield from self._model.figures()
+            yield from self._cached.metrics()
+        yield from self._model.metrics()
 
     @property
     def _prefetching(self) -> CachedEncoder:
@@ -390,7 +394,7 @@ class Embedder(LoadableModel):
         kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
         return CachedEncoder(self._spec, self._model, kept)
 
-    def _embedding(self, encoding: Encoding, made: Made) -> Embedding:
+    def _embedding(self, encoding: EncodeRequest, made: EmbedOutput) -> Embedding:
         vectors, space = encoding.answer(*made[:2]), self._cut(made.card.fingerprint)
         return Embedding(vectors, self.model, self.engine, space, None, made.tokens)
 

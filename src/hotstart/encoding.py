@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.types import Card, Precision
+from hotstart.types import ModelInfo, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +139,7 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
 _ROLES = ("query", "document")  # prompt names that every model has, empty where it sets none
 
 
-class Encoding:
+class EncodeRequest:
     """The arguments of `Embedder.encode`, which says what they mean. Raises InvalidInput.
 
     Attributes:
@@ -171,23 +171,23 @@ class Encoding:
         self._as_list = not convert_to_numpy
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)
 
-    def check(self, card: Card) -> None:
+    def check(self, card: ModelInfo) -> None:
         """Raise InvalidInput where the model of `card` cannot give what is asked."""
         if card.dimension is not None:
             self._format(card).check(card.dimension, len(self.texts))
 
-    def prompted(self, card: Card) -> list[str]:
+    def prompted(self, card: ModelInfo) -> list[str]:
         """Return the texts as the model of `card` is to see them. Raises InvalidInput."""
         self.check(card)
         prompt = self.prompt(card)
         return [prompt + text for text in self.texts]
 
-    def role(self, card: Card) -> str:
+    def role(self, card: ModelInfo) -> str:
         """Return the name of the prompt that is used, empty where the model has no text for it."""
         name = self._prompt_name or card.default_prompt_name or ""
         return name if self._prompt is None and card.prompts.get(name) else ""
 
-    def prompt(self, card: Card) -> str:
+    def prompt(self, card: ModelInfo) -> str:
         """Return the text to put before each text."""
         name = self._prompt_name
         if self._prompt is not None:
@@ -199,7 +199,7 @@ class Encoding:
             raise InvalidInput("prompt_name", got=name, expected=f"one of {known}")
         return card.prompts.get(name, "")
 
-    def answer(self, vectors: NDArray[np.float32], card: Card) -> Any:
+    def answer(self, vectors: NDArray[np.float32], card: ModelInfo) -> Any:
         """Return what the call returns for its `vectors` (n, dimension)."""
         output = self._format(card)
         if card.dimension is None:  # else it was checked before the texts were run
@@ -209,7 +209,7 @@ class Encoding:
             return made[0]
         return list(made) if self._as_list else made
 
-    def _format(self, card: Card) -> OutputFormat:
+    def _format(self, card: ModelInfo) -> OutputFormat:
         if self._output.truncate_dim is not None or card.truncate_dim is None:
             return self._output
         return self._output._replace(truncate_dim=card.truncate_dim)

@@ -15,7 +15,7 @@ from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
-from hotstart.scoring import Ranking, Scoring
+from hotstart.scoring import RankRequest, ScoreRequest
 from hotstart.types import LoadingStrategy, Progress
 
 
@@ -121,7 +121,7 @@ class Reranker(LoadableModel):
             HotstartError: the load failed, for the reason it states.
         """
         return self._scored(
-            Scoring(
+            ScoreRequest(
                 inputs,
                 activation=activation,
                 batch_size=batch_size,
@@ -137,7 +137,7 @@ class Reranker(LoadableModel):
 
         Being cancelled harms nobody else who asks.
         """
-        return await self._ascored(Scoring(inputs, **options), timeout)
+        return await self._ascored(ScoreRequest(inputs, **options), timeout)
 
     def rank(
         self,
@@ -171,7 +171,7 @@ class Reranker(LoadableModel):
             InvalidInput: an argument cannot be used, or the model has several labels.
             HotstartError: as `predict`.
         """
-        ranking = Ranking(
+        ranking = RankRequest(
             query,
             documents,
             top_k=top_k,
@@ -188,17 +188,17 @@ class Reranker(LoadableModel):
     ) -> list[dict[str, Any]]:
         """Do what `rank` does without holding up the event loop."""
         ranked: list[dict[str, Any]] = await self._ascored(
-            Ranking(query, documents, **options), timeout
+            RankRequest(query, documents, **options), timeout
         )
         return ranked
 
-    def _scored(self, scoring: Scoring, timeout: float | None) -> Any:
+    def _scored(self, scoring: ScoreRequest, timeout: float | None) -> Any:
         count = len(scoring.pairs)
         with bar("Reranking", count, shown=scoring.show_progress_bar) as advance:
             made = self._model.embed(count, scoring.asked, scoring.batch_size, timeout, advance)
         return scoring.answer(*made[:2])
 
-    async def _ascored(self, scoring: Scoring, timeout: float | None) -> Any:
+    async def _ascored(self, scoring: ScoreRequest, timeout: float | None) -> Any:
         if scoring.runs_alone:
             return await self._model.apart(partial(self._scored, scoring), timeout)
         made = await self._model.together(scoring.asked, scoring.pairs, timeout)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.encoding import check_pairs
 from hotstart.errors import InvalidInput
-from hotstart.types import Card, Classifier
+from hotstart.types import Classifier, ModelInfo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ ACTIVATIONS: dict[str, Callable[[Logits], Logits]] = {
 """What makes scores of logits, float32 (n, labels) both; the names are those of torch.nn."""
 
 
-class Scoring:
+class ScoreRequest:
     """The arguments of `Reranker.predict`, which says what they mean. Raises InvalidInput.
 
     Attributes:
@@ -78,11 +78,11 @@ class Scoring:
         self.runs_alone = bool(batch_size) or show_progress_bar or not self.pairs
         self._activation = activation
 
-    def asked(self, card: Card) -> list[tuple[str, str]]:
+    def asked(self, card: ModelInfo) -> list[tuple[str, str]]:
         """Return what the model of `card` is asked."""
         return self.pairs
 
-    def answer(self, logits: Logits, card: Card) -> Any:
+    def answer(self, logits: Logits, card: ModelInfo) -> Any:
         """Return what the call returns for the model's `logits` (n, labels)."""
         classifier = classifier_of(card)
         scores = ACTIVATIONS[self._activation or classifier.activation](logits)
@@ -91,7 +91,7 @@ class Scoring:
         return scores[0] if self._alone else scores
 
 
-class Ranking(Scoring):
+class RankRequest(ScoreRequest):
     """The arguments of `Reranker.rank`, which says what they mean. Raises InvalidInput."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Ranking(Scoring):
         self._top_k = top_k
         self._return_documents = return_documents
 
-    def asked(self, card: Card) -> list[tuple[str, str]]:
+    def asked(self, card: ModelInfo) -> list[tuple[str, str]]:
         """Return what the model of `card` is asked. InvalidInput where it has several labels."""
         labels = classifier_of(card).labels
         if len(labels) != 1:
@@ -122,7 +122,7 @@ class Ranking(Scoring):
             raise InvalidInput("labels", got=labels, expected=expected)
         return super().asked(card)
 
-    def answer(self, logits: Logits, card: Card) -> list[dict[str, Any]]:
+    def answer(self, logits: Logits, card: ModelInfo) -> list[dict[str, Any]]:
         """Return the documents' positions and scores, best first; equal ones as they came."""
         scores = super().answer(logits, card).tolist()
         ranked = [
@@ -133,7 +133,7 @@ class Ranking(Scoring):
         return sorted(ranked, key=lambda entry: entry["score"], reverse=True)[: self._top_k]
 
 
-def classifier_of(card: Card) -> Classifier:
+def classifier_of(card: ModelInfo) -> Classifier:
     """Return what the outputs of the reranker of `card` are."""
     assert card.classifier is not None, "a reranker's card says so"
     return card.classifier

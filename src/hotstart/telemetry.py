@@ -1,6 +1,6 @@
 """Figures: what is counted and timed, in the one shape that a server exposes.
 
-Whoever counts offers `figures()`, which yields a `Figure` for each number as it is at that moment.
+Each object that counts has `metrics()`, which yields a `Metric` for each current number.
 Names and units are those Prometheus asks for: `hotstart_..._total`, seconds, bytes.
 """
 
@@ -24,7 +24,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class Distribution(NamedTuple):
+class HistogramSnapshot(NamedTuple):
     """What a histogram has seen.
 
     Attributes:
@@ -54,13 +54,13 @@ class Distribution(NamedTuple):
         return self.bounds[place] if place < len(self.bounds) else float("inf")
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """One number, or one distribution, with its name and its meaning."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
-    value: float | Distribution
+    value: float | HistogramSnapshot
     labels: Mapping[str, str] = _NONE
 
 
@@ -79,13 +79,13 @@ class Histogram:
             self._counts[bisect_left(self._bounds, value)] += 1
             self._sum += value
 
-    def read(self) -> Distribution:
+    def read(self) -> HistogramSnapshot:
         """Return what was seen so far."""
         with self._lock:
-            return Distribution(self._bounds, tuple(accumulate(self._counts)), self._sum)
+            return HistogramSnapshot(self._bounds, tuple(accumulate(self._counts)), self._sum)
 
 
-class Tally:
+class Counters:
     """Counts by name. Safe from any thread."""
 
     def __init__(self) -> None:

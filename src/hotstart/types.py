@@ -14,7 +14,7 @@ State = Literal["unloaded", "loading", "ready", "unloading", "failed"]
 Mode = Literal["hybrid", "lexical", "semantic"]
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
-Stage = Literal["first light", "full", "throughput"]
+Stage = Literal["fast_start", "full", "throughput"]
 """How far a model is loaded: able to answer at full fidelity; at full speed; fastest in bulk."""
 
 
@@ -42,7 +42,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
 
 
-Asked = str | tuple[str, str]
+TextOrPair = str | tuple[str, str]
 """What a model is asked: a text, or, of a reranker, a pair of them."""
 
 
@@ -58,7 +58,7 @@ class Classifier(NamedTuple):
     activation: str
 
 
-class Card(NamedTuple):
+class ModelInfo(NamedTuple):
     """What calls need to know of a loaded model.
 
     Attributes:
@@ -77,7 +77,7 @@ class Card(NamedTuple):
     classifier: Classifier | None = None
 
 
-class Made(NamedTuple):
+class EmbedOutput(NamedTuple):
     """Vectors float32 (n, dimension), and the card of the model that made them.
 
     Attributes:
@@ -85,7 +85,7 @@ class Made(NamedTuple):
     """
 
     vectors: NDArray[np.float32]
-    card: Card
+    card: ModelInfo
     tokens: int | None = None
 
 
@@ -109,7 +109,7 @@ class Embedding(NamedTuple):
     tokens: int | None = None
 
 
-class Graphs(NamedTuple):
+class GraphFiles(NamedTuple):
     """The ONNX files of an artifact.
 
     Attributes:
@@ -128,7 +128,7 @@ class Graphs(NamedTuple):
     block: int | None = None
 
 
-class Prepared(NamedTuple):
+class PreparedModel(NamedTuple):
     """What an engine needs to know of a prepared model; `models` makes it, `engines` read it.
 
     Attributes:
@@ -138,6 +138,6 @@ class Prepared(NamedTuple):
     """
 
     folder: str
-    graphs: Graphs
+    graphs: GraphFiles
     dimension: int
     pad_token_id: int

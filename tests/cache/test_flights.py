@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hotstart.cache.embedding_cache import Flights
+from hotstart.cache.embedding_cache import SingleFlight
 
 VECTOR = np.zeros(3, np.float32)
 
 
 def test_the_first_to_board_a_key_computes_it() -> None:
-    flights = Flights()
+    flights = SingleFlight()
     first, mine = flights.board([b"a", b"b"])
     second, others = flights.board([b"b", b"c"])
     assert (mine, others) == ([b"a", b"b"], [b"c"])
@@ -25,7 +25,7 @@ def test_the_first_to_board_a_key_computes_it() -> None:
 
 
 def test_an_error_is_told_to_all_and_forgotten() -> None:
-    flights = Flights()
+    flights = SingleFlight()
     boarded, _ = flights.board([b"a"])
     flights.fail([b"a"], RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
@@ -36,7 +36,7 @@ def test_an_error_is_told_to_all_and_forgotten() -> None:
 
 
 def test_of_many_threads_one_computes() -> None:
-    flights = Flights()
+    flights = SingleFlight()
     barrier = threading.Barrier(16)
 
     def board(_: int) -> int:

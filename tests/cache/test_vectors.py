@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cache.conftest import Opener, Place
 from hotstart.cache import open_cache
 from hotstart.cache.tiered import MemoryTier, VectorCache
-from hotstart.telemetry import Figure
+from hotstart.telemetry import Metric
 
 KEY, OTHER = b"k" * 20, b"o" * 20
 VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)
@@ -22,8 +22,8 @@ VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)
 def numbers(cache: VectorCache) -> dict[tuple[str, str], float]:
     """The figures by name and tier."""
     found: dict[tuple[str, str], float] = {}
-    for figure in cache.figures():
-        assert isinstance(figure, Figure)
+    for figure in cache.metrics():
+        assert isinstance(figure, Metric)
         assert isinstance(figure.value, (int, float))
         found[figure.name, figure.labels.get("tier", "")] = figure.value
     return found

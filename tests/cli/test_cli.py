@@ -186,12 +186,12 @@ def test_a_second_index_touches_only_what_changed(
 def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> None:
     python("-m", "hotstart", "index", str(folder))
     arguments = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--json"]
-    done = python(*arguments, "--deadline", "0")
+    done = python(*arguments, "--timeout", "0")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["mode"], answer["model"]) == (0, "lexical", None)
     assert "is loading" in answer["reason"]
     assert answer["hits"][0]["heading"] == "Guide > Eviction, Colours"
-    waited = json.loads(python(*arguments, "--deadline", "60", "--top-k", "1").stdout)
+    waited = json.loads(python(*arguments, "--timeout", "60", "--top-k", "1").stdout)
     assert (waited["mode"], waited["engine"], len(waited["hits"])) == ("hybrid", "onnx", 1)
 
 

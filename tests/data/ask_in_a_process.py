@@ -13,7 +13,7 @@ import time
 
 import hotstart.cache.embedding_cache
 from hotstart import Embedder
-from hotstart.engines.fake import FakeEngine, rehearsal
+from hotstart.engines.fake import FakeEngine, fake_control
 
 url, questions, texts, seed = sys.argv[1], *map(int, sys.argv[2:5])
 hotstart.cache.embedding_cache.LEASE = 2.0
@@ -32,4 +32,4 @@ wrong = 0
 for _ in range(questions):
     text = f"text {draw.randrange(texts)}"
     wrong += embedder.encode(text).tolist() != plain.encode(text).tolist()
-print(json.dumps({"embedded": rehearsal("process").embedded, "wrong": wrong}))
+print(json.dumps({"embedded": fake_control("process").embedded, "wrong": wrong}))

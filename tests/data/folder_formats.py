@@ -33,7 +33,7 @@ SPECIAL_TOKENS = ("bos", "cls", "eos", "mask", "pad", "sep", "unk")
 
 
 @dataclass(frozen=True)
-class Made:
+class EmbedOutput:
     """A family's model: the folder just written, the model in memory and its entry."""
 
     folder: Path
@@ -63,28 +63,28 @@ def save_encoder(folder: Path, encoder: PreTrainedModel, **options: Any) -> None
     encoder.save_pretrained(folder, **options)
 
 
-def sharded(made: Made) -> None:
+def sharded(made: EmbedOutput) -> None:
     """Weights in several files with an index."""
     save_encoder(made.folder, made.encoder, max_shard_size="40KB")
     assert not (made.folder / "model.safetensors").exists()
 
 
-def half(made: Made) -> None:
+def half(made: EmbedOutput) -> None:
     """Weights stored as float16."""
     save_encoder(made.folder, made.encoder.half())
 
 
-def bfloat16(made: Made) -> None:
+def bfloat16(made: EmbedOutput) -> None:
     """Weights stored as bfloat16."""
     save_encoder(made.folder, made.encoder.bfloat16())
 
 
-def prefixed(made: Made) -> None:
+def prefixed(made: EmbedOutput) -> None:
     """Weights as BertForPreTraining saves them: ``bert.`` before each name, heads beside."""
     save_encoder(made.folder, with_heads(made.encoder, made.family.name))
 
 
-def legacy_names(made: Made) -> None:
+def legacy_names(made: EmbedOutput) -> None:
     """Names of the first BERT checkpoints: ``gamma``, ``beta`` and a stored ``position_ids``."""
     renamed = {
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
@@ -97,7 +97,7 @@ def legacy_names(made: Made) -> None:
     save_file(renamed, made.folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def fixed_padding(made: Made) -> None:
+def fixed_padding(made: EmbedOutput) -> None:
     """``tokenizer.json`` with truncation and padding of its own, both to be disregarded."""
     content = read_json(made.folder / "tokenizer.json")
     length = (made.family.max_length or 0) // 2
@@ -118,14 +118,14 @@ def fixed_padding(made: Made) -> None:
     write_json(made.folder / "tokenizer.json", content)
 
 
-def config_case(made: Made) -> None:
+def config_case(made: EmbedOutput) -> None:
     """``tokenizer.json`` keeps case, ``tokenizer_config.json`` says ``do_lower_case`` and wins."""
     content = read_json(made.folder / "tokenizer.json")
     content["normalizer"]["lowercase"] = False
     write_json(made.folder / "tokenizer.json", content)
 
 
-def bare(made: Made) -> None:
+def bare(made: EmbedOutput) -> None:
     """A transformers folder, without anything of sentence-transformers."""
     tokenizer_of(made.family).save_pretrained(made.folder)
     shutil.rmtree(made.folder / "1_Pooling")
@@ -133,7 +133,7 @@ def bare(made: Made) -> None:
         (made.folder / f"{name}.json").unlink()
 
 
-def classic(made: Made) -> None:
+def classic(made: EmbedOutput) -> None:
     """The files of sentence-transformers 2 and transformers 4."""
     modules = read_json(made.folder / "modules.json")
     for module in modules:
@@ -148,7 +148,7 @@ def classic(made: Made) -> None:
     classic_tokenizer(made)
 
 
-def classic_tokenizer(made: Made) -> None:
+def classic_tokenizer(made: EmbedOutput) -> None:
     """A tokenizer configuration that leaves the length to ``sentence_bert_config.json``."""
     tokenizer_of(made.family).save_pretrained(made.folder)
     config = read_json(made.folder / "tokenizer_config.json")
@@ -162,7 +162,7 @@ def classic_tokenizer(made: Made) -> None:
     )
 
 
-def classic_transformer(made: Made) -> None:
+def classic_transformer(made: EmbedOutput) -> None:
     """``sentence_bert_config.json`` holds the length, or is missing."""
     path = made.folder / "sentence_bert_config.json"
     path.unlink()
@@ -174,7 +174,7 @@ def classic_transformer(made: Made) -> None:
         write_json(path, content)
 
 
-def classic_pooling(made: Made) -> None:
+def classic_pooling(made: EmbedOutput) -> None:
     """One switch for each way of pooling."""
     chosen = (made.family.pooling,) if isinstance(made.family.pooling, str) else made.family.pooling
     size = read_json(made.folder / "config.json")["embedding_dimension"]
@@ -182,26 +182,26 @@ def classic_pooling(made: Made) -> None:
     write_json(made.folder / "config.json", {"word_embedding_dimension": size, **switches})
 
 
-def classic_dense(made: Made) -> None:
+def classic_dense(made: EmbedOutput) -> None:
     """No names of inputs and outputs."""
     config = read_json(made.folder / "config.json")
     kept = ("in_features", "out_features", "bias", "activation_function")
     write_json(made.folder / "config.json", {key: config[key] for key in kept})
 
 
-def classic_normalize(made: Made) -> None:
+def classic_normalize(made: EmbedOutput) -> None:
     """An empty folder, which git and the hub leave out."""
     shutil.rmtree(made.folder)
 
 
-CLASSIC_MODULES: dict[str, Callable[[Made], None]] = {
+CLASSIC_MODULES: dict[str, Callable[[EmbedOutput], None]] = {
     "Transformer": classic_transformer,
     "Pooling": classic_pooling,
     "Dense": classic_dense,
     "Normalize": classic_normalize,
 }
 
-FORMATS: dict[str, Callable[[Made], None]] = {
+FORMATS: dict[str, Callable[[EmbedOutput], None]] = {
     "bare": bare,
     "bfloat16": bfloat16,
     "classic": classic,

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import torch
 from family_models import FAMILIES, Family, assembled
 from family_texts import FAMILY_TEXTS
-from folder_formats import FORMATS, Made, write_json
+from folder_formats import FORMATS, EmbedOutput, write_json
 from onnx_folder import make_onnx_only
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, normalizers
@@ -81,7 +81,7 @@ def make(family: Family) -> None:
         model.save(str(folder), create_model_card=False)
         expected = encoded_alone(model.encode)
         for step in family.formats:
-            FORMATS[step](Made(folder, model, family))
+            FORMATS[step](EmbedOutput(folder, model, family))
     again = loaded(folder)
     vectors = encoded_alone(again.encode)
     tolerance = 0.1 if {"half", "bfloat16"} & set(family.formats) else 1e-5

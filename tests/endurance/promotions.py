@@ -13,7 +13,7 @@ from hotstart.types import Stage
 
 CALLS = int(sys.argv[1])
 THREADS = 4
-STAGES: tuple[Stage, Stage] = ("first light", "full")
+STAGES: tuple[Stage, Stage] = ("fast_start", "full")
 
 embedder = Embedder(MODEL, strategy="background")
 texts, expected = golden_short()

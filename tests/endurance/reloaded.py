@@ -49,7 +49,7 @@ def main(seconds: float, pause: float, threads: int) -> dict[str, float]:
         }
         table["check"] = [{"input": 1}]
         registry = ModelRegistry(read_config({"models": {"m": table}}), pool=Pool())
-        registry.load_all_sync()
+        registry.load_all()
         end, failed, calls, newest = threading.Event(), [0], [0] * threads, [0.0]
 
         def call(place: int) -> None:

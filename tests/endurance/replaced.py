@@ -9,7 +9,7 @@ from endurance.account import MODEL, answer, resident_bytes, until
 from hotstart import Embedder
 from hotstart.types import Stage
 
-STAGES: tuple[Stage, Stage] = ("first light", "full")
+STAGES: tuple[Stage, Stage] = ("fast_start", "full")
 
 embedder = Embedder(MODEL, strategy="background")
 

@@ -18,12 +18,12 @@ from hotstart.engines.remote.address import Address
 from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
-from hotstart.types import Prepared, Stage
+from hotstart.types import PreparedModel, Stage
 
 STATIC = DATA / "static"
 
 
-def prepared(family: str) -> Prepared:
+def prepared(family: str) -> PreparedModel:
     """The artifact of one of the tiny models."""
     return ensure(ModelSpec(str(FAMILIES / family / "model")), read_settings()).prepared
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hotstart.engines.fake import FakeEngine, FakeSettings, forget_rehearsal, rehearsal
+from hotstart.engines.fake import FakeEngine, FakeSettings, fake_control, forget_fake_control
 from hotstart.errors import InvalidInput
 
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> Iterator[str]:
     yield request.node.name
-    forget_rehearsal(request.node.name)
+    forget_fake_control(request.node.name)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_the_first_loads_of_a_name_fail(name: str) -> None:
             FakeEngine(settings)
     FakeEngine(settings)
     FakeEngine(settings)
-    assert (rehearsal(name).loads, rehearsal(name).failures) == (4, 2)
-    assert rehearsal(f"not {name}").loads == 0
-    forget_rehearsal(name)
+    assert (fake_control(name).loads, fake_control(name).failures) == (4, 2)
+    assert fake_control(f"not {name}").loads == 0
+    forget_fake_control(name)
     with pytest.raises(RuntimeError):
         FakeEngine(settings)
 
@@ -97,7 +97,7 @@ def test_a_load_hangs_until_it_is_released(name: str) -> None:
     thread = threading.Thread(target=load)
     thread.start()
     assert not done.wait(0.1)
-    rehearsal(name).release()
+    fake_control(name).release()
     assert done.wait(10)
     thread.join()
     FakeEngine(FakeSettings(name, hang_load=True))  # released for good

@@ -25,7 +25,7 @@ TEXTS = family_texts()
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("stage", ["first light", "full"])
+@pytest.mark.parametrize("stage", ["fast_start", "full"])
 def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
     engine = openvino(name, stage)  # type: ignore[arg-type]
     expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS)
@@ -135,7 +135,7 @@ def test_bulk_work_yields_the_processor_and_nothing_else_does() -> None:
         return {each for each in threads if os.getpriority(os.PRIO_PROCESS, each) > own}
 
     before = yielding()
-    engines = [openvino("bert-max", stage) for stage in ("first light", "full")]
+    engines = [openvino("bert-max", stage) for stage in ("fast_start", "full")]
     for engine in engines:
         engine.embed(TEXTS)
     assert yielding() <= before

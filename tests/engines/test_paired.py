@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hotstart.engines.graph import PairedEngine
+from hotstart.engines.graph import DualEngine
 
 
 class Noted:
@@ -23,7 +23,7 @@ class Noted:
     def count(self, texts: Sequence[Any]) -> list[int]:
         return [3 for _ in texts]
 
-    def figures(self) -> tuple[str, ...]:
+    def metrics(self) -> tuple[str, ...]:
         return (self.name,)
 
     def close(self) -> None:
@@ -32,7 +32,7 @@ class Noted:
 
 def test_little_work_is_run_by_the_one_and_much_by_the_other() -> None:
     question, bulk = Noted("onnx"), Noted("openvino")
-    paired = PairedEngine(question, bulk)  # type: ignore[arg-type]
+    paired = DualEngine(question, bulk)  # type: ignore[arg-type]
     for asked in (["a"], ["short"] * 100, [("query", "text")], []):
         assert len(paired.embed(asked)) == len(asked)
     assert (question.asked, bulk.asked) == (4, 0)
@@ -40,6 +40,6 @@ def test_little_work_is_run_by_the_one_and_much_by_the_other() -> None:
         assert len(paired.embed(asked)) == len(asked)
     assert (question.asked, bulk.asked) == (4, 3)
     assert (paired.name, paired.dimension, paired.count(["a"])) == ("openvino", 2, [3])
-    assert [*map(str, paired.figures())] == ["onnx", "openvino"]
+    assert [*map(str, paired.metrics())] == ["onnx", "openvino"]
     paired.close()
     assert (question.closed, bulk.closed) == (True, True)

@@ -50,7 +50,7 @@ def test_the_script_makes_the_same_world_each_time(data: Path, tmp_path: Path) -
 
 
 def test_each_question_is_answered_and_says_by_whom(assistant: Assistant) -> None:
-    assistant.registry.load_all_sync()
+    assistant.registry.load_all()
     said = {topic: asyncio.run(assistant.ask(topic)) for topic in assistant.questions}
     assert said["mood"].startswith("20 of 40 market texts are positive (mood.fallback 1")
     assert "most at risk: customer" in said["churn"]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from hotstart.engines.fake import Rehearsal, rehearsal
+from hotstart.engines.fake import FakeControl, fake_control
 
 NEAR = 1e-5
 
@@ -30,8 +30,8 @@ class Fake(NamedTuple):
         return f"fake:name={self.name},hang_load=true"
 
     @property
-    def did(self) -> Rehearsal:
-        return rehearsal(self.name)
+    def did(self) -> FakeControl:
+        return fake_control(self.name)
 
     def answer_of_a_running_loop(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Return what `ask` returns of the model `hanging`, released by the loop that awaits it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from golden import FAMILIES
-from hotstart.engines.fake import forget_rehearsal
+from hotstart.engines.fake import forget_fake_control
 from integrations.asking import Fake
 
 WITH_FRAMEWORKS = {
@@ -42,4 +42,4 @@ def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
     """A fake model of this test's own."""
     fake = Fake(request.node.nodeid)
     yield fake
-    forget_rehearsal(fake.name)
+    forget_fake_control(fake.name)

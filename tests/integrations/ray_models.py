@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 
 
 def where() -> Callable[[Any], int]:
@@ -17,7 +17,7 @@ def where() -> Callable[[Any], int]:
 
 def embedded() -> Callable[[str], tuple[int, dict[str, int]]]:
     """A model that answers how often its process embedded each text with the fake so named."""
-    return lambda name: (os.getpid(), dict(rehearsal(name).embedded))
+    return lambda name: (os.getpid(), dict(fake_control(name).embedded))
 
 
 def only_without(path: str, seconds: float) -> Callable[[Any], int]:

@@ -20,7 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
 from hotstart import Embedder
-from hotstart.engines.fake import forget_rehearsal, rehearsal
+from hotstart.engines.fake import fake_control, forget_fake_control
 from hotstart.integrations.pipecat import HotstartPrefetchProcessor
 from hotstart.pool.pool import Pool
 
@@ -32,7 +32,7 @@ NAME = "pipecat"
 
 
 def embedder(seconds: float = 0.0) -> Embedder:
-    forget_rehearsal(NAME)
+    forget_fake_control(NAME)
     source = f"fake:name={NAME},encode_seconds={seconds}"
     return Embedder(source, cache="memory:1MB", pool=Pool())
 
@@ -70,7 +70,7 @@ def test_the_question_finds_its_vector(caplog: pytest.LogCaptureFixture) -> None
     began = time.perf_counter()
     ahead.encode_query("how do I reset it")
     assert time.perf_counter() - began < 0.09
-    assert rehearsal(NAME).embedded["how do I reset it"] == 1
+    assert fake_control(NAME).embedded["how do I reset it"] == 1
     info = ahead.cache_info()
     assert info.prefetch_hits == 1
     assert info.prefetch.superseded >= 1
@@ -87,7 +87,7 @@ def test_users_do_not_supersede_each_other() -> None:
     frames = [partial("busy with this"), SleepFrame(0.1)]
     frames += [partial("first user says", "a"), partial("second user says", "b")]
     through(HotstartPrefetchProcessor(ahead), *frames, SleepFrame(0.8))
-    assert rehearsal(NAME).embedded.keys() == {
+    assert fake_control(NAME).embedded.keys() == {
         *("busy with this", "first user says", "second user says")
     }
 
@@ -108,4 +108,4 @@ def test_a_retrieval_further_down_takes_the_vector_that_is_on_its_way() -> None:
     retrieval = Retrieval()
     through(Pipeline([HotstartPrefetchProcessor(ahead), retrieval]), final("a question"))
     assert retrieval.vectors[0].tolist() == Embedder("fake:").encode("a question").tolist()
-    assert rehearsal(NAME).embedded == {"a question": 1}
+    assert fake_control(NAME).embedded == {"a question": 1}

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from hotstart import ModelRegistry
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from hotstart.integrations.ray_serve import Lease, Leases
 
 pytestmark = pytest.mark.integrations
@@ -31,7 +31,7 @@ def until(found: Callable[[], bool]) -> None:
 
 
 def slot(registry: ModelRegistry, leases: Leases) -> Lease:
-    registry.load_all_sync()
+    registry.load_all()
     leases.add("a")
     return Lease(partial(leases.end, "a"))
 
@@ -88,5 +88,5 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
         ended.start()
         ended.join(5)
         assert not ended.is_alive()
-        rehearsal(f"{request.node.name}-slow").release()
+        fake_control(f"{request.node.name}-slow").release()
         until(lambda: hanging.entries()["slow"].status == "unloaded")

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 
 
 class Malice:
@@ -21,8 +21,8 @@ def malicious(mark: Path) -> bytes:
     return pickle.dumps(Malice(mark))
 
 
-def material(source: object, **facts: Any) -> Material:
-    return Material("m", str(source), **facts)
+def material(source: object, **facts: Any) -> ModelSource:
+    return ModelSource("m", str(source), **facts)
 
 
 def unheard(what: str, fraction: float) -> None:

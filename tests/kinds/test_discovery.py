@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput, UnknownVersion
-from hotstart.registry.config import Found, discover, parse_stem, serving
+from hotstart.registry.config import DiscoveredFile, discover, parse_stem, serving
 from kinds.malice import malicious
 
 PROPHETS = '{"growth": "linear", "history": "%s", "__prophet_version": "1.5.0"}' % ("x" * 10_000)
@@ -83,14 +83,20 @@ def test_versions_are_ordered_as_numbers(tmp_path: Path) -> None:
     ("wanted", "version"), [(None, "2"), ("1.0", "1.0.0"), ("v1", "1.0.0"), ("2.0.0", "2")]
 )
 def test_the_version_that_serves(wanted: str | None, version: str) -> None:
-    several = [Found("onnx", "a-1.0.0.onnx", "1.0.0", False), Found("onnx", "b", "2", False)]
+    several = [
+        DiscoveredFile("onnx", "a-1.0.0.onnx", "1.0.0", False),
+        DiscoveredFile("onnx", "b", "2", False),
+    ]
     assert serving("a", several, wanted).version == version
     assert serving("a", several[:1], wanted).version == "1.0.0"
 
 
 @pytest.mark.parametrize("wanted", ["3", "", "newest", "1.0.0.1", "-1"])
 def test_a_version_that_is_not_there(wanted: str) -> None:
-    several = [Found("onnx", "a", None, False), Found("onnx", "a-1.0.0.onnx", "1.0.0", False)]
+    several = [
+        DiscoveredFile("onnx", "a", None, False),
+        DiscoveredFile("onnx", "a-1.0.0.onnx", "1.0.0", False),
+    ]
     with pytest.raises(UnknownVersion, match=r"it has 1\.0\.0"):
         serving("a", several, wanted)
 

@@ -23,7 +23,7 @@ from hotstart.preparation import calibrate
 from hotstart.preparation.calibrate import PROBES, SAME_SPACE, greatest
 from hotstart.preparation.calibrate import cosines as probe_cosines
 from hotstart.preparation.prepare import prepare, remove
-from hotstart.types import Prepared
+from hotstart.types import PreparedModel
 
 DEFAULT = ModelSpec("all-MiniLM-L6-v2", precision="int8")
 TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
@@ -34,7 +34,7 @@ BUILT = sorted(
 )
 
 
-def embed(prepared: Prepared, texts: list[str], engine: str = "onnx") -> NDArray[np.float32]:
+def embed(prepared: PreparedModel, texts: list[str], engine: str = "onnx") -> NDArray[np.float32]:
     opened = open_engine(engine, prepared, "full", 2)
     try:
         return opened.embed(texts)
@@ -42,13 +42,13 @@ def embed(prepared: Prepared, texts: list[str], engine: str = "onnx") -> NDArray
         opened.close()
 
 
-def measure(prepared: Prepared, float32: Prepared) -> Measured:
+def measure(prepared: PreparedModel, float32: PreparedModel) -> Measured:
     """Measure cosines in this process; figures of the machine are constants."""
     found = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
     return Measured(1, 0.1, 2.0, float(found.min()), float(found.mean()))
 
 
-def ranges(observed: Prepared) -> dict[str, NDArray[np.float32]]:
+def ranges(observed: PreparedModel) -> dict[str, NDArray[np.float32]]:
     return greatest(observed, PROBES, 2)
 
 
@@ -59,7 +59,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "measure", measure)
 
 
-def far(prepared: Prepared, float32: Prepared) -> Measured:
+def far(prepared: PreparedModel, float32: PreparedModel) -> Measured:
     return Measured(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
 
 
@@ -139,7 +139,7 @@ def test_the_float32_form_it_is_measured_against_is_the_model_itself(
 ) -> None:
     seen = []
 
-    def look(prepared: Prepared, float32: Prepared) -> Measured:
+    def look(prepared: PreparedModel, float32: PreparedModel) -> Measured:
         seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
         return Measured(1, 0.1, 2.0, 0.5, 0.6)
 
@@ -154,7 +154,7 @@ def test_the_float32_form_it_is_measured_against_is_the_model_itself(
 def test_a_measure_that_fails_leaves_nothing_behind(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(prepared: Prepared, float32: Prepared) -> Measured:
+    def fail(prepared: PreparedModel, float32: PreparedModel) -> Measured:
         raise MemoryError
 
     monkeypatch.setattr(calibrate, "measure", fail)

@@ -18,16 +18,16 @@ import pytest
 
 from golden import RERANKERS
 from hotstart import Embedder, Reranker
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
 from hotstart.pool import batching
-from hotstart.pool.batching import Call, Lane, Queue, lanes_of
+from hotstart.pool.batching import Lane, PendingCall, Queue, lanes_of
 from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
-from hotstart.telemetry import Distribution
-from hotstart.types import Card, Made
+from hotstart.telemetry import HistogramSnapshot
+from hotstart.types import EmbedOutput, ModelInfo
 
-Asked = Callable[[Card], Sequence[str]]
+Asked = Callable[[ModelInfo], Sequence[str]]
 
 
 class Slow:
@@ -52,7 +52,7 @@ class Slow:
     def count(self, texts: Sequence[Any]) -> list[int]:
         return [1 for _ in texts]
 
-    def figures(self) -> tuple[()]:
+    def metrics(self) -> tuple[()]:
         return ()
 
     def close(self) -> None: ...
@@ -69,18 +69,18 @@ class Model:
 
     @contextmanager
     def lease(self, timeout: float | None, texts: int) -> Any:
-        card = Card(2, None, {"query": "q: "}, None, self.fingerprint)
+        card = ModelInfo(2, None, {"query": "q: "}, None, self.fingerprint)
         yield LoadedModel(self.engine, card, None)
 
     def put(
-        self, *texts: str, asked: Callable[[Card], Sequence[str]] | None = None
-    ) -> Future[Made]:
-        call = Call(asked or (lambda card: texts), texts)
+        self, *texts: str, asked: Callable[[ModelInfo], Sequence[str]] | None = None
+    ) -> Future[EmbedOutput]:
+        call = PendingCall(asked or (lambda card: texts), texts)
         self.queue.put(call)
         return call.future
 
     def figure(self, name: str) -> Any:
-        return next(f.value for f in self.queue.figures() if f.name == f"hotstart_queue_{name}")
+        return next(f.value for f in self.queue.metrics() if f.name == f"hotstart_queue_{name}")
 
 
 def test_what_comes_while_a_run_is_under_way_runs_together_after_it() -> None:
@@ -97,7 +97,7 @@ def test_what_comes_while_a_run_is_under_way_runs_together_after_it() -> None:
     assert made[0].vectors.tolist() == [[1, hash("b") % 1000], [1, hash("c") % 1000]]
     assert [each.tokens for each in made] == [2, 1]
     assert (model.figure("calls_total"), model.figure("texts_total")) == (3, 4)
-    sizes: Distribution = model.figure("run_texts")
+    sizes: HistogramSnapshot = model.figure("run_texts")
     assert (sizes.total, sizes.sum) == (2, 4)
 
 
@@ -105,7 +105,7 @@ def test_one_call_s_failure_is_its_own() -> None:
     model = Model()
     model.engine.poison = "poison"
 
-    def refused(card: Card) -> list[str]:
+    def refused(card: ModelInfo) -> list[str]:
         raise InvalidInput("prompt_name", got="x", expected="query")
 
     model.put("a")
@@ -227,7 +227,7 @@ def test_embedders_that_are_awaited_together_run_together() -> None:
         assert np.array_equal(vector, embedder.encode(f"text {number}"))
     told = asyncio.run(embedder.aanswer(["two words", "and three words"]))
     assert told.tokens == 5 == embedder.count_tokens(["two words", "and three words"])
-    names = {figure.name for figure in embedder.figures()}
+    names = {figure.name for figure in embedder.metrics()}
     assert {"hotstart_queue_waiting", "hotstart_queue_run_texts"} <= names
 
 
@@ -246,7 +246,7 @@ def test_a_deadline_ends_the_wait_and_the_work() -> None:
         await embedder.aencode("after")
 
     asyncio.run(ask())
-    assert rehearsal("late").embedded["in vain"] == 0
+    assert fake_control("late").embedded["in vain"] == 0
 
 
 def test_without_any_time_who_is_ready_answers_all_the_same() -> None:
@@ -273,7 +273,7 @@ def test_misses_of_a_cache_run_together_too() -> None:
     began = time.perf_counter()
     asyncio.run(ask())
     assert time.perf_counter() - began < 0.45
-    assert rehearsal("cached-together").embedded["text 3"] == 1
+    assert fake_control("cached-together").embedded["text 3"] == 1
 
 
 def test_texts_of_a_real_model_have_the_vectors_they_have_alone() -> None:

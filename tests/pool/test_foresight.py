@@ -10,7 +10,7 @@ from golden import FAMILIES
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loader import check_source, foresee, foresee_card, prepare_artifact
+from hotstart.pool.loader import check_source, foresee, info_without_loading, prepare_artifact
 from hotstart.pool.pool import Pool
 
 FOLDER = str(FAMILIES / "bert-prompts" / "model")
@@ -19,7 +19,7 @@ FOLDER = str(FAMILIES / "bert-prompts" / "model")
 def test_an_artifact_tells_all_of_it() -> None:
     spec = ModelSpec(FOLDER)
     metadata = prepare_artifact(spec).metadata
-    card = foresee_card(spec)
+    card = info_without_loading(spec)
     assert card is not None
     assert card.prompts == metadata.prompts
     assert card.fingerprint == metadata.vector_space
@@ -37,7 +37,7 @@ def test_an_artifact_tells_all_of_it() -> None:
 )
 def test_an_address_tells_what_is_published(source: str, dimension: int | None) -> None:
     spec = ModelSpec(source, engine="remote")
-    card = foresee_card(spec)
+    card = info_without_loading(spec)
     assert card is not None
     assert card.dimension == dimension
     assert card.fingerprint.startswith("remote-")
@@ -48,12 +48,12 @@ def test_an_address_tells_what_is_published(source: str, dimension: int | None) 
 
 def test_addresses_have_spaces_of_their_own() -> None:
     sources = ["openai:a", "openai:b", "openai:a@http://h/v1", "tei:http://h", "hotstart:http://h"]
-    cards = [foresee_card(ModelSpec(source, engine="remote")) for source in sources]
+    cards = [info_without_loading(ModelSpec(source, engine="remote")) for source in sources]
     assert len({card.fingerprint for card in cards if card}) == len(sources)
 
 
 def test_a_folder_of_another_engine_tells_nothing() -> None:
-    assert foresee_card(ModelSpec(FOLDER, engine="torch")) is None
+    assert info_without_loading(ModelSpec(FOLDER, engine="torch")) is None
     assert foresee(ModelSpec(FOLDER, engine="static")) is None
 
 
@@ -66,9 +66,9 @@ def test_an_address_that_cannot_be_read_is_refused_where_it_is_written() -> None
 def test_a_model_that_is_loaded_tells_better_than_what_was_foreseen() -> None:
     embedder = Embedder("fake:dimension=7", pool=Pool())
     model = embedder._model
-    assert model.known_card() == foresee_card(embedder._spec)
+    assert model.known_info() == info_without_loading(embedder._spec)
     embedder.encode("a")
     with embedder._instance.lease() as loaded:
-        assert model.known_card() is loaded.card
+        assert model.known_info() is loaded.card
     embedder.unload()
-    assert model.known_card() is loaded.card
+    assert model.known_info() is loaded.card

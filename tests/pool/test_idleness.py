@@ -3,12 +3,12 @@ from __future__ import annotations
 import threading
 import time
 
-from hotstart.pool.instance import IdleClock, Instance
+from hotstart.pool.instance import Instance, KeepAliveTimer
 
 
 def test_it_counts_from_the_last_touch() -> None:
     called = threading.Event()
-    clock = IdleClock(0.2, lambda seconds: called.set())
+    clock = KeepAliveTimer(0.2, lambda seconds: called.set())
     began = time.monotonic()
     for _ in range(5):
         clock.touch()

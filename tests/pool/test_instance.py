@@ -22,7 +22,7 @@ from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
 
-STAGES: tuple[Stage, ...] = ("first light", "full")
+STAGES: tuple[Stage, ...] = ("fast_start", "full")
 
 
 class Model:

@@ -73,7 +73,7 @@ def test_progressive_is_promoted_beside_its_work() -> None:
     embedder = Embedder(strategy="progressive", pool=Pool())
     before = embedder.encode(TEXTS)
     eventually(lambda: embedder.status().stage == "full")
-    assert list(embedder.status().stages) == ["first light", "full"]
+    assert list(embedder.status().stages) == ["fast_start", "full"]
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
 
 
@@ -122,8 +122,8 @@ def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path
     before = embedder.encode(TEXTS)
     shutil.copy(FAMILIES / "bert-cls-mean" / "model" / "model.safetensors", folder / "new")
     os.replace(folder / "new", folder / "model.safetensors")
-    embedder.promote("first light")
-    eventually(lambda: embedder.status().stage == "first light")
+    embedder.promote("fast_start")
+    eventually(lambda: embedder.status().stage == "fast_start")
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
 
 
@@ -197,7 +197,7 @@ def test_progress_is_told_and_asked_for() -> None:
     embedder = Embedder(TINY, pool=Pool(), on_progress=lambda stage, fraction: told.append(stage))
     assert embedder.progress.fraction is None
     embedder.encode("a")
-    assert (told[0], told[-1]) == ("metadata", "first light")
-    assert embedder.progress.stage == "first light"
+    assert (told[0], told[-1]) == ("metadata", "fast_start")
+    assert embedder.progress.stage == "fast_start"
     assert embedder.load_time is not None
     assert (embedder.is_loaded, embedder.is_loading) == (True, False)

@@ -12,7 +12,7 @@ from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
 
-STAGES: tuple[Stage, ...] = ("first light", "full", "throughput")
+STAGES: tuple[Stage, ...] = ("fast_start", "full", "throughput")
 
 
 class Model:
@@ -35,7 +35,7 @@ class Loader:
         self.gate.set()
 
     def __call__(self, stage: Stage, report: Progress, beside: object) -> Model:
-        if stage != "first light":
+        if stage != "fast_start":
             assert self.gate.wait(10)
         if stage in self.fail:
             raise RuntimeError(f"no {stage} here")
@@ -66,12 +66,12 @@ def test_first_light_answers_while_the_next_stage_is_loaded(
 ) -> None:
     loader.gate.clear()
     with instance.lease() as model:
-        assert model.stage == "first light"
+        assert model.stage == "fast_start"
     assert instance.state == "ready"
     loader.gate.set()
     eventually(lambda: instance.status().stage == "full")
     assert loader.made[0].closed
-    assert list(instance.status().stages) == ["first light", "full"]
+    assert list(instance.status().stages) == ["fast_start", "full"]
 
 
 def test_a_call_keeps_the_model_it_began_with_and_the_old_is_closed_after_it(
@@ -108,7 +108,7 @@ def test_a_promotion_that_fails_leaves_what_serves_and_says_why(
     instance.wait()
     eventually(lambda: "full" in instance.status().refused)
     with instance.lease() as model:
-        assert model.stage == "first light"
+        assert model.stage == "fast_start"
     assert instance.status().refused == {"full": "no full here"}
     assert len(loader.made) == 1  # it is not tried at every call
     loader.fail = set()
@@ -137,7 +137,7 @@ def test_ten_thousand_calls_while_it_is_promoted_again_and_again(
     over = threading.Event()
 
     def promote() -> None:
-        stages: list[Stage] = ["full", "throughput", "first light"]
+        stages: list[Stage] = ["full", "throughput", "fast_start"]
         while not over.is_set():
             for stage in stages:
                 instance.promote(stage)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 import pytest
 
 from hotstart.errors import InsufficientMemory
-from hotstart.pool.memory import Resident, Room
+from hotstart.pool.memory import MemoryBudget, Resident
 from hotstart.system import MemoryLeft
 
 
@@ -31,8 +31,8 @@ class House:
         return True
 
 
-def room(house: House, budget: int | None = None, left: int = 10**9) -> Room:
-    return Room(
+def room(house: House, budget: int | None = None, left: int = 10**9) -> MemoryBudget:
+    return MemoryBudget(
         house.residents,
         lambda: bool(house.sizes),
         house.unload,

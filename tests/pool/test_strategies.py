@@ -9,9 +9,9 @@ from hotstart.types import LoadingStrategy
 
 def test_the_strategies_are_those_of_the_design() -> None:
     assert {name: (s.starts, s.stages, s.precision) for name, s in STRATEGIES.items()} == {
-        "lazy": ("at first use", ("first light", "full"), "float32"),
+        "lazy": ("at first use", ("fast_start", "full"), "float32"),
         "background": ("at once", ("full",), "float32"),
-        "progressive": ("at once", ("first light", "full", "throughput"), "float32"),
+        "progressive": ("at once", ("fast_start", "full", "throughput"), "float32"),
         "quantized": ("at first use", ("full",), "int8"),
         "cached": ("at once", ("full",), "float32"),
         "eager": ("in the constructor", ("full",), "float32"),
@@ -53,7 +53,7 @@ def test_a_name_that_is_none_is_refused_wherever_it_comes_from() -> None:
 
 def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
     stages = STRATEGIES["progressive"].stages
-    assert next_stage(stages, "first light", 0, None) == "full"
+    assert next_stage(stages, "fast_start", 0, None) == "full"
     assert next_stage(stages, "full", BULK_TEXTS - 1, None) is None
     assert next_stage(stages, "full", BULK_TEXTS, None) == "throughput"
     assert next_stage(stages, "throughput", 10**9, None) is None
@@ -62,8 +62,8 @@ def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
 
 def test_lazy_packs_the_weights_only_for_those_who_go_on_asking() -> None:
     lazy = STRATEGIES["lazy"]
-    assert next_stage(lazy.stages, "first light", 31, None, lazy.patience) is None
-    assert next_stage(lazy.stages, "first light", 32, None, lazy.patience) == "full"
+    assert next_stage(lazy.stages, "fast_start", 31, None, lazy.patience) is None
+    assert next_stage(lazy.stages, "fast_start", 32, None, lazy.patience) == "full"
 
 
 def test_what_is_asked_for_waits_for_nothing() -> None:

@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 
-from hotstart.profiling.report import RULES, Facts, advise, trials
-from hotstart.profiling.stages import Stage
+from hotstart.profiling.report import RULES, RunFacts, advise, trials
+from hotstart.profiling.stages import StageTime
 
-QUIET = Facts(
+QUIET = RunFacts(
     model="m",
     strategy="progressive",
-    loaded=("first light", "full"),
+    loaded=("fast_start", "full"),
     dont_write_bytecode=False,
     uncompiled=(),
     other_file_system=False,
-    marks=("start", "metadata", "first light"),
+    marks=("start", "metadata", "fast_start"),
     first_run_ms=110.0,
     total_ms=100.0,
-    stages=(Stage("import hotstart", "import", 0.0, 20.0), Stage("session", "load", 20.0, 80.0)),
+    stages=(
+        StageTime("import hotstart", "import", 0.0, 20.0),
+        StageTime("session", "load", 20.0, 80.0),
+    ),
 )
 
 
@@ -34,22 +37,22 @@ def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
         ({"uncompiled": ("numpy", "json")}, {"bytecode": 60.0}, "bytecode", 40.0),
         ({"marks": ("start", "locating"), "first_run_ms": 500.0}, {}, "prepare", 400.0),
         ({"first_run_ms": 300.0}, {}, "cold files", 200.0),
-        ({"strategy": "eager", "loaded": ("full",)}, {"first light": 80.0}, "first light", 20.0),
+        ({"strategy": "eager", "loaded": ("full",)}, {"fast_start": 80.0}, "fast_start", 20.0),
         ({"strategy": "lazy"}, {}, "start early", 80.0),
-        ({"stages": (Stage("import numpy", "import", 0, 60.0),)}, {}, "one process", 60.0),
+        ({"stages": (StageTime("import numpy", "import", 0, 60.0),)}, {}, "one process", 60.0),
         (
             {
                 "stages": (
-                    Stage("interpreter", "interpreter", 0, 5.0),
-                    Stage("import hook", "import", 5.0, 9.0),
-                    Stage("constructor", "load", 14.0, 1.0),
+                    StageTime("interpreter", "interpreter", 0, 5.0),
+                    StageTime("import hook", "import", 5.0, 9.0),
+                    StageTime("constructor", "load", 14.0, 1.0),
                 )
             },
             {},
             "environment",
             9.0,
         ),
-        ({"stages": (Stage("import torch", "import", 0, 30.0),)}, {}, "torch", 30.0),
+        ({"stages": (StageTime("import torch", "import", 0, 30.0),)}, {}, "torch", 30.0),
         ({"other_file_system": True}, {}, "other file system", None),
     ],
 )

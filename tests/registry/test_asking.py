@@ -17,7 +17,7 @@ from registry.models import gates
 
 def test_a_loaded_model_is_got_at_once_and_counted(make: Make) -> None:
     registry = make(m=custom(bias=1))
-    registry.load_all_sync()
+    registry.load_all()
     assert registry.get_model("m") is registry.get_model("m")
     assert registry.entries()["m"].uses == 2
 
@@ -106,7 +106,7 @@ def test_an_answer_that_fails_is_raised_and_counted_not_given_by_another(make: M
         registry.predict("m", 1)
     counted = {
         figure.name: figure.value
-        for figure in registry.figures()
+        for figure in registry.metrics()
         if figure.labels["model"] == "m" and figure.kind == "counter"
     }
     assert counted["hotstart_model_errors_total"] == 1
@@ -117,7 +117,7 @@ def test_one_key_is_always_answered_by_one_version(make: Make) -> None:
     sources = {"v1": "registry.versions:one", "v2": "registry.versions:two"}
     route = {"v1": 75, "v2": 25}
     registry = make(m={"kind": "custom", "versions": sources, "route": route})
-    registry.load_all_sync()
+    registry.load_all()
     answered = {f"user{n}": registry.predict("m", 0, key=f"user{n}") for n in range(400)}
     shares = Counter(answer.version for answer in answered.values())
     assert 270 < shares["v1"] < 330
@@ -130,7 +130,7 @@ def test_an_embedding_model_is_an_embedder(make: Make) -> None:
     registry = make(default={"source": "fake:dimension=8"})
     with pytest.raises(ModelNotReady):
         registry.get_model("default")
-    registry.load_all_sync()
+    registry.load_all()
     model = registry.get_model("default")
     assert isinstance(model, Embedder)
     assert model is registry.get_model("default")
@@ -143,10 +143,10 @@ def test_an_embedding_model_is_an_embedder(make: Make) -> None:
 
 def test_an_embedding_model_may_have_a_cache_whose_hits_are_among_the_figures(make: Make) -> None:
     registry = make(default={"source": "fake:name=cached", "cache": "memory:1MB"})
-    registry.load_all_sync()
+    registry.load_all()
     for _ in range(3):
         registry.predict("default", "one")
-    asked = [f for f in registry.figures() if f.name == "hotstart_cache_asked_total"]
+    asked = [f for f in registry.metrics() if f.name == "hotstart_cache_asked_total"]
     assert {figure.labels["model"] for figure in asked} == {"default"}
     assert {figure.value for figure in asked} == {0, 1, 2}  # of three questions, one computed
 
@@ -165,7 +165,7 @@ def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
 
 def test_what_was_got_stays_good_though_the_model_is_unloaded(make: Make) -> None:
     registry = make(m=custom(bias=1))
-    registry.load_all_sync()
+    registry.load_all()
     model = registry.get_model("m")
     registry.unload("m")
     assert model.predict([1]) == [2]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hotstart import ModelRegistry
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, UnknownModel
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
@@ -34,8 +34,8 @@ def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
     assert {answer.model for answer in answers} == {"minilm"}
     assert answers[0].output.shape == (8,)
     [version] = held.entry("minilm").serving
-    assert version.figures.tally["calls"] == 21 == version.uses
-    assert version.figures.latency.read().total == 21
+    assert version.metrics.tally["calls"] == 21 == version.uses
+    assert version.metrics.latency.read().total == 21
 
 
 def test_what_is_called_with_the_model_is_counted_and_its_fallback_answers() -> None:
@@ -82,7 +82,7 @@ def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
         await asyncio.sleep(0.05)
         doubled = held.apredict("double", 21)
         assert (await asyncio.wait_for(doubled, 5)).output == 42
-        rehearsal("slow-many").release()
+        fake_control("slow-many").release()
         assert len(await asyncio.gather(*many)) == 100
 
     asyncio.run(ask())
@@ -93,7 +93,7 @@ def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
     heard: list[Any] = []
     held.on_change(heard.append)
     held.on_progress(heard.append)
-    held.load_all_sync()
+    held.load_all()
     held.close()
     steps = [event for event in heard if isinstance(event, Step)]
     assert [(step.name, step.version) for step in steps] == [("minilm", "1")] * len(steps)
@@ -108,14 +108,14 @@ def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
 
 def test_a_model_is_kept_as_long_as_was_said_last() -> None:
     held = registry(minilm={"source": "fake:name=kept"})
-    held.load_all_sync()
+    held.load_all()
     held.keep_alive("minilm", 0.05)
     deadline = time.monotonic() + 5
     while held.is_loaded("minilm"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     held.keep_alive("minilm", 0.1)
-    held.load_all_sync()
+    held.load_all()
     held.keep_alive("minilm", None)
     time.sleep(0.25)
     assert held.is_loaded("minilm")

@@ -9,7 +9,7 @@ import pytest
 from hotstart.errors import CheckFailed
 from hotstart.registry.binding import check_answers, check_vectors
 from hotstart.registry.config import Check
-from hotstart.types import Card
+from hotstart.types import ModelInfo
 
 
 def double(inputs: Any) -> Any:
@@ -39,10 +39,10 @@ def vectors(texts: Sequence[Any]) -> Any:
 
 
 def test_vectors_are_finite_and_as_long_as_the_model_says() -> None:
-    check_vectors("m", vectors, Card(4, None, {}, None, "f"), [Check("x", [1.0] * 4)])
+    check_vectors("m", vectors, ModelInfo(4, None, {}, None, "f"), [Check("x", [1.0] * 4)])
     with pytest.raises(CheckFailed, match="has 4 dimensions, not 8"):
-        check_vectors("m", vectors, Card(8, None, {}, None, "f"), [])
+        check_vectors("m", vectors, ModelInfo(8, None, {}, None, "f"), [])
     with pytest.raises(CheckFailed, match="not finite"):
-        check_vectors("m", lambda t: vectors(t) * np.nan, Card(4, None, {}, None, "f"), [])
+        check_vectors("m", lambda t: vectors(t) * np.nan, ModelInfo(4, None, {}, None, "f"), [])
     with pytest.raises(CheckFailed, match="asked 'x'"):
-        check_vectors("m", vectors, Card(None, None, {}, None, "f"), [Check("x", [0.0] * 4)])
+        check_vectors("m", vectors, ModelInfo(None, None, {}, None, "f"), [Check("x", [0.0] * 4)])

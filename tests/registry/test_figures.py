@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from hotstart.registry.version import Uses, VersionFigures
-from hotstart.telemetry import Distribution
+from hotstart.telemetry import HistogramSnapshot
 
 
 def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
@@ -24,15 +24,15 @@ def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
 
 
 def test_every_figure_has_a_name_of_its_own_and_a_help() -> None:
-    figures = VersionFigures()
-    figures.tally.add("calls", 3)
-    figures.latency.observe(0.2)
-    read = {figure.name: figure for figure in figures.read({"model": "m"}, uses=7)}
-    assert len(read) == len(list(figures.read({}, 0)))
+    metrics = VersionFigures()
+    metrics.tally.add("calls", 3)
+    metrics.latency.observe(0.2)
+    read = {figure.name: figure for figure in metrics.read({"model": "m"}, uses=7)}
+    assert len(read) == len(list(metrics.read({}, 0)))
     assert read["hotstart_model_calls_total"].value == 3
     assert read["hotstart_model_uses_total"].value == 7
     latency = read["hotstart_model_latency_seconds"].value
-    assert isinstance(latency, Distribution)
+    assert isinstance(latency, HistogramSnapshot)
     assert latency.total == 1
     assert all(figure.help and figure.labels == {"model": "m"} for figure in read.values())
     assert all(

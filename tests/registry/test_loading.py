@@ -32,7 +32,7 @@ def test_ten_models_load_side_by_side_and_the_slowest_alone_decides(make: Make) 
     )
 
     async def main() -> dict[str, Any]:
-        loading = asyncio.ensure_future(registry.load_all())
+        loading = asyncio.ensure_future(registry.aload_all())
         assert await registry.ready("quick0", timeout=1.0)  # before the slow ones are
         assert registry.get_model("quick0").predict([1]) == [1]
         assert not loading.done()
@@ -62,7 +62,7 @@ def test_loads_are_bounded(make: Make) -> None:
     models = {f"m{n}": custom(seconds=0.2) for n in range(4)}
     registry = make(pool=Pool(most_loads=2), **models)
     began = time.monotonic()
-    registry.load_all_sync()
+    registry.load_all()
     assert time.monotonic() - began >= 0.4
     assert len(registry.loaded_models) == 4
 
@@ -70,25 +70,25 @@ def test_loads_are_bounded(make: Make) -> None:
 def test_a_timeout_leaves_the_loads_running(make: Make) -> None:
     gates.pop("late", None)
     registry = make(late=custom("gated", name="late"), early=custom())
-    entries = registry.load_all_sync(timeout=0.3)
+    entries = registry.load_all(timeout=0.3)
     assert (entries["late"].status, entries["early"].status) == ("loading", "ready")
-    assert asyncio.run(registry.load_all(timeout=0.1))["late"].status == "loading"
+    assert asyncio.run(registry.aload_all(timeout=0.1))["late"].status == "loading"
     gates["late"].set()
-    assert registry.load_all_sync()["late"].status == "ready"
+    assert registry.load_all()["late"].status == "ready"
 
 
 def test_selected_models_alone_are_loaded(make: Make) -> None:
     registry = make(a=custom(), b=custom(), c=custom())
-    assert registry.load_selected_sync(name for name in "a").keys() == {"a"}
-    assert asyncio.run(registry.load_selected(["b"])).keys() == {"b"}
+    assert registry.load_selected(name for name in "a").keys() == {"a"}
+    assert asyncio.run(registry.aload_selected(["b"])).keys() == {"b"}
     assert registry.loaded_models == ["a", "b"]
     with pytest.raises(UnknownModel, match="No model is called 'd'; there are: a, b, c"):
-        registry.load_selected_sync(["d"])
+        registry.load_selected(["d"])
 
 
 def test_unloaded_models_are_loaded_again_when_they_are_asked_for(make: Make) -> None:
     registry = make(a=custom(bias=1), b=custom())
-    registry.load_all_sync()
+    registry.load_all()
     registry.unload_all()
     assert registry.loaded_models == []
     assert registry.entries()["a"].reason == "unload was asked for"
@@ -103,7 +103,7 @@ def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
     file = tmp_path / "bias"
     file.write_text("1")
     registry = make(m=custom("from_file", path=str(file)))
-    registry.load_all_sync()
+    registry.load_all()
     file.write_text("no number")
     with pytest.raises(LoadFailed, match="no number"):
         registry.reload("m")
@@ -122,7 +122,7 @@ def test_all_that_is_loaded_is_reloaded(make: Make, tmp_path: Any) -> None:
     file = tmp_path / "bias"
     file.write_text("1")
     registry = make(a=custom("from_file", path=str(file)), b=custom(), idle=custom())
-    registry.load_selected_sync(["a", "b"])
+    registry.load_selected(["a", "b"])
     file.write_text("5")
     entries = registry.reload_all()
     assert registry.predict("a", [0]).output == [5]
@@ -150,7 +150,7 @@ def test_requests_are_led_to_another_version_once_that_is_loaded(make: Make) -> 
 
 def test_the_fault_of_a_version_that_serves_few_is_told_too(make: Make) -> None:
     registry = routed(make, route={"one": 90, "broken": 10})
-    entry = registry.load_all_sync()["m"]
+    entry = registry.load_all()["m"]
     assert (entry.status, entry.version) == ("ready", "one")
     assert "it is broken" in str(entry.last_error)
 

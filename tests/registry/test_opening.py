@@ -15,7 +15,7 @@ PAIRS = [["what is it?", "it is a cat"], ["what is it?", "the sea"]]
 
 def test_a_reranker_is_a_reranker(make: Make) -> None:
     registry = make(rank={"kind": "reranker", "source": RERANKER})
-    registry.load_all_sync()
+    registry.load_all()
     model = registry.get_model("rank")
     assert isinstance(model, Reranker)
     scores = registry.predict("rank", PAIRS).output
@@ -29,14 +29,14 @@ def test_what_a_reranker_must_answer_is_told_in_scores(make: Make) -> None:
     wrong = {"input": PAIRS, "output": [score + 0.1 for score in scores], "tolerance": 1e-5}
     table = {"kind": "reranker", "source": RERANKER}
     good, bad = make(r=table | {"check": [right]}), make(r=table | {"check": [wrong]})
-    assert good.load_all_sync()["r"].status == "ready"
-    assert isinstance(bad.load_all_sync()["r"].last_error, CheckFailed)
+    assert good.load_all()["r"].status == "ready"
+    assert isinstance(bad.load_all()["r"].last_error, CheckFailed)
 
 
 def test_an_embedder_of_the_same_model_shares_what_is_loaded(make: Make) -> None:
     pool = Pool()
     registry = make(pool=pool, m={"source": "fake:name=shared"})
-    registry.load_all_sync()
+    registry.load_all()
     own = Embedder("fake:name=shared", pool=pool)
     assert own.is_loaded
 
@@ -44,7 +44,7 @@ def test_an_embedder_of_the_same_model_shares_what_is_loaded(make: Make) -> None
 def test_an_embedding_model_that_answers_wrongly_never_serves(make: Make) -> None:
     check = [{"input": "a", "output": [0.0] * 8}]
     registry = make(m={"source": "fake:dimension=8", "check": check})
-    entry = registry.load_all_sync()["m"]
+    entry = registry.load_all()["m"]
     assert isinstance(entry.last_error, CheckFailed)
     assert entry.status == "failed"
 
@@ -52,10 +52,10 @@ def test_an_embedding_model_that_answers_wrongly_never_serves(make: Make) -> Non
 def test_a_custom_model_that_answers_wrongly_never_serves(make: Make) -> None:
     check = [{"input": [1], "output": [3]}]
     registry = make(right=custom(bias=2) | {"check": check}, wrong=custom(bias=1))
-    registry.load_all_sync()
+    registry.load_all()
     assert registry.is_loaded("right")
     wrong = make(wrong=custom(bias=1) | {"check": check})
-    assert "answered [2], not [3]" in str(wrong.load_all_sync()["wrong"].last_error)
+    assert "answered [2], not [3]" in str(wrong.load_all()["wrong"].last_error)
 
 
 def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
@@ -66,7 +66,7 @@ def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
 
     registry = make(m={"kind": "theirs", "source": "x"}, fine={"source": "fake:"})
     monkeypatch.setattr("hotstart.registry.binding.kind_named", broken)
-    entries = registry.load_all_sync()
+    entries = registry.load_all()
     assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")
     assert "its import fails" in str(entries["m"].last_error)
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_opened_is_told_when_it_is_loaded(
     make: Make, table: dict[str, object]
 ) -> None:
     registry = make(m=table, fine=custom())
-    entries = registry.load_all_sync()
+    entries = registry.load_all()
     assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")
     assert isinstance(entries["m"].last_error, InvalidInput)
     with pytest.raises(InvalidInput):

@@ -125,7 +125,7 @@ def test_what_is_pinned_or_in_use_never_goes(tmp_path: Path) -> None:
 
 def test_a_shortage_unloads_one_at_a_time(tmp_path: Path, make: Make) -> None:
     registry = make(a=large(tmp_path, "a", 4), b=large(tmp_path, "b", 4))
-    registry.load_all_sync()
+    registry.load_all()
     registry.get_model("a")
     assert registry._pool.room.relieve(1, "memory is short") == 1
     assert registry.loaded_models == ["a"]
@@ -169,7 +169,7 @@ def test_a_malicious_pickle_is_never_run_wherever_it_lies(tmp_path: Path) -> Non
         },
     }
     with ModelRegistry.from_config(table) as registry:
-        entries = registry.load_all_sync()
+        entries = registry.load_all()
         assert entries.keys() == {"named", "hashed", "version", "a", "b", "c", "d", "churn"}
         assert {entry.status for entry in entries.values()} == {"failed"}
         assert isinstance(entries["named"].last_error, PickleRefused)
@@ -187,7 +187,7 @@ def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
     make: Make, tmp_path: Path
 ) -> None:
     registry = make(m=custom(bias=1), session=large(tmp_path, "session", 1))
-    registry.load_all_sync()
+    registry.load_all()
     registry.set_model("mine", {"a": 1})
     asked = {"x": [1.0]}
     child = os.fork()

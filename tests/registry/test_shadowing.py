@@ -8,7 +8,7 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.registry import shadow as shadowing
-from hotstart.telemetry import Distribution
+from hotstart.telemetry import HistogramSnapshot
 from registry.conftest import Make
 
 
@@ -20,12 +20,12 @@ def _idle(monkeypatch: pytest.MonkeyPatch) -> None:
 def shadowed(make: Make, shadow: str) -> ModelRegistry:
     sources = {"one": "registry.versions:one", "shadow": shadow}
     registry = make(m={"kind": "custom", "versions": sources, "version": "one", "shadow": "shadow"})
-    registry.load_all_sync()
+    registry.load_all()
     return registry
 
 
-def figures(registry: ModelRegistry) -> dict[str, Any]:
-    return {f.name: f.value for f in registry.figures() if f.labels["version"] == "shadow"}
+def metrics(registry: ModelRegistry) -> dict[str, Any]:
+    return {f.name: f.value for f in registry.metrics() if f.labels["version"] == "shadow"}
 
 
 def test_calls_are_repeated_and_their_answers_compared(make: Make) -> None:
@@ -33,11 +33,11 @@ def test_calls_are_repeated_and_their_answers_compared(make: Make) -> None:
     for number in range(10):
         assert registry.predict("m", number) == (number + 1, "m", "one", None)
     registry._shadows.settle()
-    counted = figures(registry)
+    counted = metrics(registry)
     assert counted["hotstart_model_shadow_calls_total"] == 10
     assert counted["hotstart_model_calls_total"] == 0
     differences = counted["hotstart_model_shadow_difference"]
-    assert isinstance(differences, Distribution)
+    assert isinstance(differences, HistogramSnapshot)
     assert (differences.total, differences.sum) == (10, 10.0)
 
 
@@ -45,7 +45,7 @@ def test_a_shadow_that_fails_is_counted_and_heard_of_by_nobody(make: Make) -> No
     registry = shadowed(make, "registry.versions:raising")
     assert registry.predict("m", 1).output == 2
     registry._shadows.settle()
-    assert figures(registry)["hotstart_model_shadow_errors_total"] == 1
+    assert metrics(registry)["hotstart_model_shadow_errors_total"] == 1
 
 
 def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
@@ -58,7 +58,7 @@ def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
     for number in range(shadowing.MOST_WAITING + 20):
         registry.predict("m", number)
     assert time.monotonic() - began < 2.0
-    assert figures(registry)["hotstart_model_shadow_dropped_total"] >= 18
+    assert metrics(registry)["hotstart_model_shadow_dropped_total"] >= 18
     gate.set()
     registry._shadows.settle()
 
@@ -70,7 +70,7 @@ def test_a_shadow_can_be_set_and_taken_away(make: Make) -> None:
     registry.set_shadow("m", "shadow")
     registry.predict("m", 1)
     registry._shadows.settle()
-    assert figures(registry)["hotstart_model_shadow_calls_total"] == 1
+    assert metrics(registry)["hotstart_model_shadow_calls_total"] == 1
 
 
 def test_the_thread_ends_when_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,4 +83,4 @@ def test_the_thread_ends_when_nothing_is_asked(make: Make, monkeypatch: pytest.M
         while "hotstart-shadow" in {thread.name for thread in threading.enumerate()}:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert figures(registry)["hotstart_model_shadow_calls_total"] == 3
+    assert metrics(registry)["hotstart_model_shadow_calls_total"] == 3

@@ -122,7 +122,7 @@ def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> N
             asked.set()
 
     registry.on_change(hear)
-    registry.load_all_sync()
+    registry.load_all()
     asked.wait(10)  # the listener may take its time: the model is not to go before it asked
     registry.unload("m")
     registry.close()
@@ -136,12 +136,12 @@ def test_figures_tell_model_and_version(make: Make) -> None:
     registry = make(m=custom())
     registry.predict("m", [1])
     registry.predict("m", [1])
-    figures = {figure.name: figure for figure in registry.figures()}
-    assert figures["hotstart_model_calls_total"].value == 2
-    assert figures["hotstart_model_misses_total"].value == 1
-    assert figures["hotstart_model_hits_total"].value == 1
-    assert figures["hotstart_model_calls_total"].labels == {"model": "m", "version": "1"}
-    assert figures["hotstart_model_memory_bytes"].kind == "gauge"
+    metrics = {figure.name: figure for figure in registry.metrics()}
+    assert metrics["hotstart_model_calls_total"].value == 2
+    assert metrics["hotstart_model_misses_total"].value == 1
+    assert metrics["hotstart_model_hits_total"].value == 1
+    assert metrics["hotstart_model_calls_total"].labels == {"model": "m", "version": "1"}
+    assert metrics["hotstart_model_memory_bytes"].kind == "gauge"
 
 
 def test_ten_thousand_entries_are_listed_within_10_ms() -> None:

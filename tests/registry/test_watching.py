@@ -58,8 +58,8 @@ def test_where_nothing_can_watch_models_load_all_the_same(
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     table = {"kind": "custom", "source": "registry.versions:one"}
     with ModelRegistry.from_config({"registry": {"watch": True}, "models": {"m": table}}) as made:
-        assert made.load_all_sync()["m"].status == "ready"
-        assert made.load_all_sync()["m"].status == "ready"
+        assert made.load_all()["m"].status == "ready"
+        assert made.load_all()["m"].status == "ready"
         with pytest.raises(MissingExtra, match=r"pip install 'hotstart\[watch\]'"):
             made.watch()
     assert caplog.text.count("Files are not watched") == 1
@@ -81,7 +81,7 @@ def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
         {"models": {"m": {"kind": "sklearn", "source": str(tmp_path / "m.skops")}}}
     )
     with registry:
-        registry.load_all_sync()
+        registry.load_all()
         registry.watch()
         time.sleep(0.2)
         save(2.0)

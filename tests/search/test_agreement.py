@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hotstart.search.chunking import Chunk
 from hotstart.search.lexical import Lexical
-from hotstart.search.store import Document, Store
+from hotstart.search.store import Store, StoredDocument
 
 WORDS = ["alpha", "beta", "gamma", "delta"]
 PATHS = st.sampled_from(["p1.txt", "p2.txt", "p3.txt"])
@@ -35,7 +35,7 @@ class Agreement(RuleBasedStateMachine):
     def put(self, path: str, texts: list[str]) -> None:
         with self.store.transaction():
             chunks = [Chunk(text, "", n, n) for n, text in enumerate(texts, 1)]
-            self.store.put(path, Document(0, 0, ""), chunks)
+            self.store.put(path, StoredDocument(0, 0, ""), chunks)
         self.model[path] = texts
         self.synced = False
 

@@ -86,7 +86,7 @@ def test_a_deadline_is_not_waited_beyond(root: str) -> None:
     slow = Slow()
     index = SearchIndex(root, slow)
     for deadline in (0, 0.05):
-        answer = index.search("kitten", deadline=deadline)
+        answer = index.search("kitten", timeout=deadline)
         assert answer.mode == "lexical"
         assert answer.reason is not None
         assert "'slow' is loading" in answer.reason
@@ -95,7 +95,7 @@ def test_a_deadline_is_not_waited_beyond(root: str) -> None:
     slow.released.set()  # the load was started by the searches and went on
     assert slow.status().loads <= 1
     assert index.search("kitten").mode == "hybrid"
-    assert index.search("kitten", deadline=0).mode == "hybrid"
+    assert index.search("kitten", timeout=0).mode == "hybrid"
     assert slow.status().loads == 1
 
 
@@ -192,8 +192,8 @@ def test_a_folder_that_was_never_indexed_says_so(tmp_path: Path) -> None:
         {"query": " \n"},
         {"query": 3},
         {"top_k": 0},
-        {"deadline": -1},
-        {"deadline": float("nan")},
+        {"timeout": -1},
+        {"timeout": float("nan")},
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(root: str, arguments: dict[str, Any]) -> None:

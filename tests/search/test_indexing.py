@@ -91,7 +91,7 @@ def test_only_what_changed_is_read_and_embedded(plant: Plant, counting: Any) -> 
     assert counts(index.update()) == (1, 1, 1, 1, 2)
     assert sorted(counting.texts) == ["brand new", "def pool\ndef pool():\n    return 2, changed"]
     assert [path for path, _ in content(root)] == ["guide.md", "new.txt", "pool.py"]
-    assert not index.search("note", deadline=0).hits or index.search("note").mode != "lexical"
+    assert not index.search("note", timeout=0).hits or index.search("note").mode != "lexical"
 
 
 def test_a_touched_file_is_unchanged(plant: Plant) -> None:

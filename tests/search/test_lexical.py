@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from hotstart.search.chunking import Chunk
 from hotstart.search.lexical import Lexical, LexicalDamaged
-from hotstart.search.store import Document, Store
+from hotstart.search.store import Store, StoredDocument
 
 
 def put(store: Store, path: str, *texts: str, heading: str = "") -> None:
     with store.transaction():
         chunks = [Chunk(text, heading, n, n) for n, text in enumerate(texts, 1)]
-        store.put(path, Document(0, 0, ""), chunks)
+        store.put(path, StoredDocument(0, 0, ""), chunks)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from hotstart.errors import IndexBusy, IndexDamaged
 from hotstart.search import store as database
 from hotstart.search.chunking import Chunk
-from hotstart.search.store import Document, Store
+from hotstart.search.store import Store, StoredDocument
 
-DOCUMENT = Document(1, 2, "digest")
+DOCUMENT = StoredDocument(1, 2, "digest")
 
 
 def chunks(*texts: str) -> list[Chunk]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hotstart.search.chunking import Chunk
 from hotstart.search.semantic import Vectors
-from hotstart.search.store import Document, Store
+from hotstart.search.store import Store, StoredDocument
 
 
 def unit(seed: int, count: int) -> NDArray[np.float32]:
@@ -19,7 +19,7 @@ def unit(seed: int, count: int) -> NDArray[np.float32]:
 def fill(store: Store, fingerprint: str, rows: NDArray[np.float32]) -> None:
     with store.transaction():
         chunks = [Chunk(str(n), "", 1, 1) for n in range(len(rows))]
-        store.put("a", Document(0, 0, ""), chunks)
+        store.put("a", StoredDocument(0, 0, ""), chunks)
     store.put_vectors(fingerprint, [(n, row.tobytes()) for n, row in enumerate(rows, 1)])
 
 
@@ -48,6 +48,6 @@ def test_equal_vectors_come_by_id_and_a_damaged_one_not_at_all(store: Store) -> 
     (row,) = unit(0, 1)
     fill(store, "f", np.stack([row, row, row]))
     with store.transaction():
-        store.put("b", Document(0, 0, ""), [Chunk("x", "", 1, 1)])
+        store.put("b", StoredDocument(0, 0, ""), [Chunk("x", "", 1, 1)])
     store.put_vectors("f", [(4, b"123")])
     assert [i for i, _ in Vectors(store, "f").nearest(row, 9)] == [1, 2, 3]

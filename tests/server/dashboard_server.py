@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _search(service: FakeService, body: dict[str, Any]) -> dict[str, Any]:
-    if body["deadline"] is None:
+    if body["timeout"] is None:
         service.hybrid.wait(30)
     hybrid = service.hybrid.is_set()
     hits = [

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from hotstart.telemetry import SECONDS, Distribution
+from hotstart.telemetry import SECONDS, HistogramSnapshot
 
 Model = dict[str, Any]
 
-STAGES = ("metadata", "tokenizer", "first light", "full")
+STAGES = ("metadata", "tokenizer", "fast_start", "full")
 
 
 class FakeService:
@@ -28,7 +28,7 @@ class FakeService:
 
     Attributes:
         down: Reject new event streams with status 503.
-        hybrid: Set when searches return hybrid hits. Requests with `deadline: null` wait for it.
+        hybrid: Set when searches return hybrid hits. Requests with `timeout: null` wait for it.
         requests: The POST requests received, as (path, body).
     """
 
@@ -226,12 +226,12 @@ def _latency(*each: int) -> dict[str, Any]:
 def _route(path: str, *each: int) -> dict[str, Any]:
     latency = _latency(*each)
     total = latency["counts"][-1]
-    figures = {"count": total, "errors": total // 60, **_quantiles(latency)}
-    return {"route": path, "latency": latency, **figures}
+    metrics = {"count": total, "errors": total // 60, **_quantiles(latency)}
+    return {"route": path, "latency": latency, **metrics}
 
 
 def _quantiles(latency: dict[str, Any]) -> dict[str, float | None]:
-    histogram = Distribution(**latency)
+    histogram = HistogramSnapshot(**latency)
     return {"p50": histogram.quantile(0.5), "p99": histogram.quantile(0.99)}
 
 
@@ -262,8 +262,8 @@ def _stages(*ends: float, version: str = "1") -> list[dict[str, Any]]:
 
 
 def _lane(name: str, **more: int) -> dict[str, Any]:
-    figures = dict.fromkeys(("waiting", "running", "done", "texts", "refused", "dropped"), 0)
-    return {"lane": name, **figures, **more}
+    metrics = dict.fromkeys(("waiting", "running", "done", "texts", "refused", "dropped"), 0)
+    return {"lane": name, **metrics, **more}
 
 
 def _model(name: str, kind: str = "embedding", status: str = "ready", **more: Any) -> Model:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.server.auth import Access, Asked, access_of, area_of, brought_key, refusal
+from hotstart.server.auth import Access, RequestFacts, access_of, area_of, brought_key, refusal
 from hotstart.server.config import ServerConfig
 from server_under_test import Serve
 
@@ -105,7 +105,7 @@ PATHS = {area: (method, path) for method, path, area in AREAS}
 
 @pytest.mark.parametrize(("access", "area", "key", "status"), STATUS)
 def test_keys(access: Access, area: str, key: str | None, status: int) -> None:
-    refused = refusal(Asked(*PATHS[area], "localhost:8080", None, key), access)
+    refused = refusal(RequestFacts(*PATHS[area], "localhost:8080", None, key), access)
     assert (200 if refused is None else refused.status) == status
 
 
@@ -132,9 +132,9 @@ HOSTS: list[tuple[ServerConfig, str | None, int]] = [
 
 @pytest.mark.parametrize(("config", "host", "status"), HOSTS)
 def test_names_it_answers_to(config: ServerConfig, host: str | None, status: int) -> None:
-    refused = refusal(Asked("GET", "/v1/models", host, None, "k"), access_of(config))
+    refused = refusal(RequestFacts("GET", "/v1/models", host, None, "k"), access_of(config))
     assert (200 if refused is None else refused.status) == status
-    assert refusal(Asked("GET", "/livez", host, None, None), access_of(config)) is None
+    assert refusal(RequestFacts("GET", "/livez", host, None, None), access_of(config)) is None
 
 
 ORIGINS = [
@@ -156,7 +156,7 @@ ORIGINS = [
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_pages_that_may_ask(origin: str | None, status: int, method: str) -> None:
     config = ServerConfig(origins=("https://app.example.org",), admin_key="k")
-    asked = Asked(method, "/v1/embeddings", "localhost:8080", origin, "k")
+    asked = RequestFacts(method, "/v1/embeddings", "localhost:8080", origin, "k")
     refused = refusal(asked, access_of(config))
     assert (200 if refused is None else refused.status) == status
 

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 import hotstart
 from hotstart import ModelRegistry
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 from hotstart.server import mounted
@@ -73,7 +73,7 @@ def test_the_program_starts_at_once_and_loads_behind() -> None:
     app.include_router(hotstart.router(held))
     with TestClient(app) as client:
         assert client.get("/readyz").status_code == 503
-        rehearsal("own-slow").release()
+        fake_control("own-slow").release()
 
 
 def test_it_may_be_started_again() -> None:
@@ -156,7 +156,7 @@ def test_a_request_goes_on_the_trace_of_who_asked() -> None:
 
     exporter = exported()
     held = registry(fake={"source": "fake:name=traced-over-http"})
-    held.load_all_sync()
+    held.load_all()
     exporter.clear()
     transport = httpx.ASGITransport(mounted(held))
 

@@ -167,9 +167,9 @@ def test_load_shows_stages_progress_and_result(served: Served, open_page: Open) 
     expect(state(vision)).to_have_text("loading")
     control.advance("vision", 0.4)
     expect(vision.locator(".reason")).to_have_text("metadata, 40 %")
-    control.next_stage("vision", "first light")
+    control.next_stage("vision", "fast_start")
     expect(vision.locator(".track rect")).to_have_count(2)
-    expect(vision.locator(".reason")).to_have_text("first light")
+    expect(vision.locator(".reason")).to_have_text("fast_start")
     control.finish_load("vision")
     expect(state(vision)).to_have_text("ready")
     expect(vision.locator(".reason")).to_contain_text("loaded in")
@@ -296,8 +296,8 @@ def test_search_replaces_lexical_hits_by_hybrid_hits(served: Served, open_page: 
         [re.compile(p) for p in ("cache", "registry", "models")]
     )
     expect(hits.locator(".hit-move")).to_have_text(["up 1", "new", "down 2"])
-    deadlines = [body["deadline"] for path, body in control.requests if path == "/search"]
-    assert deadlines == [0, None]
+    timeouts = [body["timeout"] for path, body in control.requests if path == "/search"]
+    assert timeouts == [0, None]
 
 
 def test_search_sends_one_request_if_first_result_is_hybrid(

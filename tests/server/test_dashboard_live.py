@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from hotstart import Embedder, SearchIndex
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from server.serving import serving
 from server.test_dashboard import (
     CHROMIUM,
@@ -49,7 +49,7 @@ def test_loads_update_the_page(serve: Serve, open_page: Open) -> None:
     expect(model(page, "bad")).to_contain_text("no weights")
     expect(page.locator("#health")).to_have_text("degraded")
     expect(model(page, "slow").locator(".track rect")).to_have_count(1)
-    rehearsal("live-slow").release()
+    fake_control("live-slow").release()
     expect(state(model(page, "slow"))).to_have_text("ready")
     expect(page).to_have_title("2/3 ready · hotstart")
     for _ in range(5):
@@ -95,10 +95,10 @@ def test_admin_actions_change_the_registry(serve: Serve, open_page: Open) -> Non
     rows.get_by_role("button", name="Roll back two").click()
     expect(rows.get_by_role("button", name="Roll back two")).not_to_be_enabled()
     assert served.registry.entry("two").version == "a"
-    loads = rehearsal("live-a").loads
+    loads = fake_control("live-a").loads
     page.get_by_role("button", name="Reload all").click()
     expect(model(page, "two")).to_contain_text("reloaded in")
-    assert rehearsal("live-a").loads == loads + 1
+    assert fake_control("live-a").loads == loads + 1
 
 
 def test_server_shutdown_shows_connection_error(open_page: Open, tmp_path: Path) -> None:

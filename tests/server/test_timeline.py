@@ -27,13 +27,13 @@ def test_a_load_is_told_stage_by_stage() -> None:
     timeline.change(change("loading", 10.0))
     assert timeline.step(step("metadata", 10.0)) == 0.0
     assert timeline.step(step("metadata", 10.1)) > 0.09
-    timeline.step(step("first light", 10.5))
+    timeline.step(step("fast_start", 10.5))
     assert timeline.of("m")[-1]["end"] is None
-    assert [each["stage"] for each in timeline.under_way()] == ["first light"]
+    assert [each["stage"] for each in timeline.under_way()] == ["fast_start"]
     timeline.change(change("ready", 11.0))
     assert timeline.of("m") == [
         {"version": "1", "stage": "metadata", "start": 0.0, "end": 0.5},
-        {"version": "1", "stage": "first light", "start": 0.5, "end": 1.0},
+        {"version": "1", "stage": "fast_start", "start": 0.5, "end": 1.0},
     ]
     assert timeline.under_way() == []
     assert timeline.of("other") == []

@@ -22,8 +22,8 @@ from hotstart.cache.codec import Space
 from hotstart.cache.tiered import KeptInfo
 from hotstart.concurrency import Deadline
 from hotstart.errors import StillComputing
-from hotstart.telemetry import Figure, Tally, span
-from hotstart.types import Made
+from hotstart.telemetry import Counters, Metric, span
+from hotstart.types import EmbedOutput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ class Abandoned(Exception):
     """Whoever computed a vector gave up for a reason of their own; others may take it over."""
 
 
-class Flights:
+class SingleFlight:
     """Work under way, by key. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Flights:
             return self._flights.pop(key)
 
 
-Compute = Callable[[Sequence[str]], Made]
+Compute = Callable[[Sequence[str]], EmbedOutput]
 """Returns the vectors of texts, and the card of the model that made them."""
 
 LEASE = 15.0
@@ -110,7 +110,7 @@ class Request:
         return np.array([everything[key] for key in self.keys])
 
 
-class Account(NamedTuple):
+class CacheCounters(NamedTuple):
     """How many vectors that were asked for came from where, and what is kept.
 
     Attributes:
@@ -141,8 +141,8 @@ class EmbeddingCache:
 
     def __init__(self, url: str) -> None:
         self._kept = open_cache(url)
-        self._flights = Flights()
-        self._tally = Tally()
+        self._flights = SingleFlight()
+        self._tally = Counters()
         _living.add(self)
 
     @classmethod
@@ -213,18 +213,18 @@ class EmbeddingCache:
         keys = space.keys(texts)
         return self._kept.near(keys).keys() >= set(keys)
 
-    def info(self) -> Account:
+    def info(self) -> CacheCounters:
         """Return the counts as they are now."""
-        near, far, joined, computed = (self._tally[name] for name in Account._fields[:-1])
-        return Account(near, far, joined, computed, self._kept.info())
+        near, far, joined, computed = (self._tally[name] for name in CacheCounters._fields[:-1])
+        return CacheCounters(near, far, joined, computed, self._kept.info())
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield every count."""
-        for found in Account._fields[:-1]:
+        for found in CacheCounters._fields[:-1]:
             what = "Vectors asked for, by where they came from"
             at = {"found": found}
-            yield Figure("hotstart_cache_asked_total", "counter", what, self._tally[found], at)
-        yield from self._kept.figures()
+            yield Metric("hotstart_cache_asked_total", "counter", what, self._tally[found], at)
+        yield from self._kept.metrics()
 
     def close(self) -> None:
         """Close the connection or file; what is kept far stays."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from hotstart.telemetry import Figure, Histogram
+from hotstart.telemetry import Histogram, Metric
 
 logger = logging.getLogger(__name__)
 
@@ -135,17 +135,17 @@ class Prefetcher:
             sums["waiting"], sums["running"] = len(self._waiting), len(self._running)
             return PrefetchInfo(*(sums[name] for name in PrefetchInfo._fields))
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield the counts by outcome and namespace, and how long a vector took to be ready."""
         with self._changed:
             counts = dict(self._counts)
         for (outcome, namespace), count in sorted(counts.items()):
             labels = {"outcome": outcome, "namespace": namespace}
             what = "Texts prefetched, by what became of them"
-            yield Figure("hotstart_prefetch_total", "counter", what, count, labels)
+            yield Metric("hotstart_prefetch_total", "counter", what, count, labels)
         what = "Seconds from asking ahead to a vector that is ready"
         ready_after = self._ready_after.read()
-        yield Figure("hotstart_prefetch_ready_seconds", "histogram", what, ready_after)
+        yield Metric("hotstart_prefetch_ready_seconds", "histogram", what, ready_after)
 
     def _have_thread(self) -> None:
         idle = self._threads - len(self._running)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hotstart.cache.codec import StoredPrecision, decode, encode
 from hotstart.cache.store import ByteStore, StoreInfo
 from hotstart.concurrency import ForkLock
-from hotstart.telemetry import Figure, Tally
+from hotstart.telemetry import Counters, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ class VectorCache:
         self._near = near
         self._far = far
         self._precision = precision
-        self._tally = Tally()
+        self._tally = Counters()
 
     def near(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors that are near. Never waits."""
@@ -145,19 +145,19 @@ class VectorCache:
             errors=far.errors,
         )
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield what is kept, and what went wrong."""
         stores = {"near": self._near.info()} | ({"far": self._far.info()} if self._far else {})
         for tier, info in stores.items():
             at = {"tier": tier}
-            yield Figure("hotstart_cache_entries", "gauge", "Vectors kept", info.entries, at)
-            yield Figure("hotstart_cache_bytes", "gauge", "Bytes they take", info.bytes, at)
+            yield Metric("hotstart_cache_entries", "gauge", "Vectors kept", info.entries, at)
+            yield Metric("hotstart_cache_bytes", "gauge", "Bytes they take", info.bytes, at)
             what = "Vectors given up for newer ones"
-            yield Figure("hotstart_cache_evicted_total", "counter", what, info.evicted, at)
+            yield Metric("hotstart_cache_evicted_total", "counter", what, info.evicted, at)
             what = "Failures of the store"
-            yield Figure("hotstart_cache_errors_total", "counter", what, info.errors, at)
+            yield Metric("hotstart_cache_errors_total", "counter", what, info.errors, at)
         what = "Values that could not be read, and were overwritten"
-        yield Figure("hotstart_cache_damaged_total", "counter", what, self._tally["damaged"])
+        yield Metric("hotstart_cache_damaged_total", "counter", what, self._tally["damaged"])
 
     def close(self) -> None:
         """Let go of files and connections; what is kept far stays."""

@@ -54,7 +54,7 @@ def _add_search(commands: Any) -> None:
     search.add_argument("--path", default=".", help="the folder, or one below it (default: here)")
     search.add_argument("--top-k", type=int, default=5, metavar="N", help="results (default: 5)")
     search.add_argument(
-        "--deadline",
+        "--timeout",
         type=float,
         metavar="SECONDS",
         help="answer lexically if the model is not ready by then; 0 never waits (default: wait)",

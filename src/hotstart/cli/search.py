@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
     index = SearchIndex.nearest(arguments.path, Embedder(arguments.model, strategy="progressive"))
     with spinner(f"Loading {arguments.model}"):
-        answer = index.search(arguments.query, top_k=arguments.top_k, deadline=arguments.deadline)
+        answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
     if arguments.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=1))
     else:

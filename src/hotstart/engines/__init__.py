@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hotstart.telemetry import Figure
-    from hotstart.types import Prepared, Stage
+    from hotstart.telemetry import Metric
+    from hotstart.types import PreparedModel, Stage
 
 
 class Engine(Protocol):
@@ -46,7 +46,7 @@ class Engine(Protocol):
         """Return how many tokens of each text are run, special ones included; None if it cannot
         tell."""
 
-    def figures(self) -> Iterable[Figure]:
+    def metrics(self) -> Iterable[Metric]:
         """Return what the engine counts, if anything."""
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Engine(Protocol):
 OpenedFrom = Literal["artifact", "folder", "address", "nothing"]
 
 
-class Entry(NamedTuple):
+class EngineEntry(NamedTuple):
     """What is known of an engine before it is imported.
 
     Attributes:
@@ -83,26 +83,28 @@ class Entry(NamedTuple):
 _GRAPHS = ("embedding", "reranker")
 
 ENGINES = {
-    "onnx": Entry("hotstart.engines.onnx:OnnxEngine", None, "artifact", kinds=_GRAPHS),
-    "openvino": Entry(
+    "onnx": EngineEntry("hotstart.engines.onnx:OnnxEngine", None, "artifact", kinds=_GRAPHS),
+    "openvino": EngineEntry(
         "hotstart.engines.openvino:OpenVinoEngine", "openvino", "artifact", True, kinds=_GRAPHS
     ),
-    "torch": Entry(
+    "torch": EngineEntry(
         "hotstart.engines.torch:TorchEngine",
         "torch",
         "folder",
         options=("device", "trust_remote_code"),
     ),
-    "static": Entry("hotstart.engines.static:StaticEngine", "static", "folder"),
-    "remote": Entry("hotstart.engines.remote.engine:RemoteEngine", "remote", "address", waits=True),
-    "fake": Entry("hotstart.engines.fake:FakeEngine", None, "nothing"),
+    "static": EngineEntry("hotstart.engines.static:StaticEngine", "static", "folder"),
+    "remote": EngineEntry(
+        "hotstart.engines.remote.engine:RemoteEngine", "remote", "address", waits=True
+    ),
+    "fake": EngineEntry("hotstart.engines.fake:FakeEngine", None, "nothing"),
 }
 
 SCHEMES = {"openai": "remote", "tei": "remote", "hotstart": "remote", "fake": "fake"}
 """The engine of a source that begins with one of these and a colon, whatever else is asked for."""
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> EngineEntry:
     """Return what is known of the engine called `name`; InvalidInput where there is none."""
     try:
         return ENGINES[name]
@@ -133,7 +135,7 @@ def engine_class(name: str) -> Callable[..., Engine]:
 
 def open_engine(
     name: str,
-    prepared: Prepared,
+    prepared: PreparedModel,
     stage: Stage,
     threads: int,
     *,

@@ -15,7 +15,7 @@ from hotstart.errors import InvalidInput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 PREFIX = "fake:"
 
@@ -106,7 +106,7 @@ def _read(key: str, value: str) -> Any:
         raise InvalidInput(f"fake setting {key}", got=value, expected=kind.expected) from None
 
 
-class Rehearsal:
+class FakeControl:
     """What the fake engines of one name have in common, in this process.
 
     Attributes:
@@ -145,20 +145,20 @@ class Rehearsal:
             raise RuntimeError(settings.fail_message)
 
 
-_rehearsals: defaultdict[str, Rehearsal] = defaultdict(Rehearsal)
+_controls: defaultdict[str, FakeControl] = defaultdict(FakeControl)
 _rehearsals_lock = threading.Lock()
 
 
-def rehearsal(name: str = "fake") -> Rehearsal:
+def fake_control(name: str = "fake") -> FakeControl:
     """Return what the fake engines called `name` have in common."""
     with _rehearsals_lock:
-        return _rehearsals[name]
+        return _controls[name]
 
 
-def forget_rehearsal(name: str = "fake") -> None:
+def forget_fake_control(name: str = "fake") -> None:
     """Release what hangs under `name` and let its counts begin anew."""
     with _rehearsals_lock:
-        past = _rehearsals.pop(name, None)
+        past = _controls.pop(name, None)
     if past is not None:
         past.release()
 
@@ -174,7 +174,7 @@ class FakeEngine:
 
     def __init__(self, settings: FakeSettings | None = None) -> None:
         settings = settings or FakeSettings()
-        rehearsal(settings.name).load(settings)
+        fake_control(settings.name).load(settings)
         self.dimension = settings.dimension
         self._settings: FakeSettings | None = settings
 
@@ -183,7 +183,7 @@ class FakeEngine:
     ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._settings is not None, "embed after close"
-        rehearsal(self._settings.name).note(texts)
+        fake_control(self._settings.name).note(texts)
         _pass_time(self._settings.encode_seconds)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
@@ -196,7 +196,7 @@ class FakeEngine:
         """Return how many words each text has."""
         return [len(text.split()) for text in texts]
 
-    def figures(self) -> tuple[Figure, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """Return nothing: it counts nothing."""
         return ()
 

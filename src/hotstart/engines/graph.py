@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.types import Asked, Prepared
+from hotstart.types import PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.engines import Engine
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
     Run = Callable[[Iterable["Batch"]], Iterator[NDArray[np.float32]]]
 
@@ -76,7 +76,7 @@ class Tokenizer:
     def __init__(self, path: str) -> None:
         self._tokenizer = open_tokenizer(path)
 
-    def tokens(self, texts: Sequence[Asked]) -> list[Tokens]:
+    def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair."""
         pairs = isinstance(texts[0], tuple)
         if len(texts) == 1:  # a batch of one would start the tokenizer's threads for nothing
@@ -131,7 +131,7 @@ class GraphEngine:
     name: str
 
     def __init__(
-        self, prepared: Prepared, open_run: Callable[[], Run], beside: GraphEngine | None
+        self, prepared: PreparedModel, open_run: Callable[[], Run], beside: GraphEngine | None
     ) -> None:
         """Open what runs the graph; the tokenizer is that of `beside`, on the same artifact."""
         self.dimension = prepared.dimension
@@ -147,7 +147,10 @@ class GraphEngine:
             self._run: Run | None = opening.outcome()
 
     def embed(
-        self, texts: Sequence[Asked], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[TextOrPair],
+        batch_size: int | None = None,
+        timeout: float | None = None,
     ) -> NDArray[np.float32]:
         """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
         assert self._run is not None, "embed after close"
@@ -159,11 +162,11 @@ class GraphEngine:
             vectors[group] = found
         return vectors
 
-    def count(self, texts: Sequence[Asked]) -> list[int]:
+    def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return how many tokens of each text are run, special ones included."""
         return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
 
-    def figures(self) -> tuple[Figure, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """Return nothing: it counts nothing."""
         return ()
 
@@ -207,7 +210,7 @@ def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
 _BULK = 4096  # characters: about what questions that came together are run in
 
 
-class PairedEngine:
+class DualEngine:
     """See `hotstart.engines.Engine` for what it promises.
 
     Args:
@@ -235,9 +238,9 @@ class PairedEngine:
         """Return how many tokens of each text are run."""
         return self._question.count(texts)
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield what both count."""
-        return chain(self._question.figures(), self._bulk.figures())
+        return chain(self._question.metrics(), self._bulk.metrics())
 
     def close(self) -> None:
         """Give the memory of both back."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.ort import import_runtime, input_types, open_session, session_options
-from hotstart.types import Prepared, Stage
+from hotstart.types import PreparedModel, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class OnnxEngine(GraphEngine):
 
     def __init__(
         self,
-        prepared: Prepared,
+        prepared: PreparedModel,
         stage: Stage,
         threads: int,
         *,
@@ -41,10 +41,10 @@ class OnnxEngine(GraphEngine):
         super().__init__(prepared, partial(_open, prepared, stage, threads), beside)
 
 
-def _open(prepared: Prepared, stage: Stage, threads: int) -> Run:
+def _open(prepared: PreparedModel, stage: Stage, threads: int) -> Run:
     """Return the function from batches to vectors, its sessions opened."""
     graphs = prepared.graphs
-    options = session_options(threads, packed=stage != "first light")
+    options = session_options(threads, packed=stage != "fast_start")
     path = os.path.join(prepared.folder, graphs.encoder)
     encoder = open_session(path, options, optimize=not graphs.optimized)
     inputs = input_types(encoder)

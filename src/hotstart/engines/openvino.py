@@ -20,7 +20,7 @@ from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.files import exclusive
 from hotstart.system import yield_processor
-from hotstart.types import Prepared, Stage
+from hotstart.types import PreparedModel, Stage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class OpenVinoEngine(GraphEngine):
 
     def __init__(
         self,
-        prepared: Prepared,
+        prepared: PreparedModel,
         stage: Stage,
         threads: int,
         *,
@@ -58,7 +58,7 @@ class OpenVinoEngine(GraphEngine):
         """Read and compile; the compiled model is kept in `cache_folder`, None for nowhere."""
         self.precision = inference_precision(_processor_flags())
         config = {
-            "PERFORMANCE_HINT": "LATENCY" if stage == "first light" else "THROUGHPUT",
+            "PERFORMANCE_HINT": "LATENCY" if stage == "fast_start" else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": threads,
             # Pinned threads would meet those of the neighbour who was pinned to the same cores.
@@ -97,7 +97,7 @@ def _processor_flags(path: str = "/proc/cpuinfo") -> list[str]:
     return []
 
 
-def _open(prepared: Prepared, config: dict[str, Any], cache_folder: str | None) -> Run:
+def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None) -> Run:
     """Return the function from batches to vectors, the graph compiled."""
     compiled, output = _compile(prepared, config, cache_folder)
     inputs = {
@@ -145,7 +145,7 @@ def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
 
 
 def _compile(
-    prepared: Prepared, config: dict[str, Any], cache_folder: str | None
+    prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None
 ) -> tuple[Any, str]:
     """Return the compiled graph and the name of the output that is read.
 
@@ -177,7 +177,7 @@ def _library() -> Any:
     return require("openvino", extra="openvino")
 
 
-def _read(openvino: Any, core: Any, prepared: Prepared) -> tuple[Any, str]:
+def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
     """Return the graph, a head joined to its encoder, and the name of the output that is read."""
     graphs = prepared.graphs
     encoder = core.read_model(os.path.join(prepared.folder, graphs.encoder))

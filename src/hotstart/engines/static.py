@@ -19,7 +19,7 @@ from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 DEFAULT_MAX_LENGTH = 512
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
@@ -97,7 +97,7 @@ class StaticEngine:
         """Return how many tokens of each text are averaged."""
         return [len(tokens) for tokens in self._words.ids(texts)]
 
-    def figures(self) -> tuple[Figure, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """Return nothing: it counts nothing."""
         return ()
 

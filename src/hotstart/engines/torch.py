@@ -15,7 +15,7 @@ from hotstart.files import constructing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 _BATCH_SIZE = 32  # sentence-transformers' own
 
@@ -67,7 +67,7 @@ class TorchEngine:
         mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
         return [int(row.sum()) for row in mask]
 
-    def figures(self) -> tuple[Figure, ...]:
+    def metrics(self) -> tuple[Metric, ...]:
         """Return nothing: it counts nothing."""
         return ()
 

@@ -117,7 +117,7 @@ def application(
     min_replicas: int = 1,
     max_replicas: int = 4,
     models_per_replica: int = 3,
-    ready_within: float = 0.0,
+    is_ready_within: float = 0.0,
     autoscaling: Mapping[str, Any] = AUTOSCALING,
     **options: Any,
 ) -> Any:
@@ -145,7 +145,7 @@ def application(
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
     said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
     deployment = serve.deployment(_with_slots(models_per_replica), **said)
-    return deployment.bind(sent, models_per_replica, ready_within)
+    return deployment.bind(sent, models_per_replica, is_ready_within)
 
 
 class RegistryReplica:
@@ -154,15 +154,15 @@ class RegistryReplica:
     get_model: Callable[[str], Awaitable[Lease]]
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, config: str | Mapping[str, Any], first: int, ready_within: float
+        self, config: str | Mapping[str, Any], first: int, is_ready_within: float
     ) -> None:
         self._registry = ModelRegistry.from_config(config)
         self._leases = Leases(self._registry)
         names = list(self._registry.entries())[:first]
         for name in names:
             await self.get_model(name)
-        if ready_within:
-            await self._registry.load_selected(names, ready_within)
+        if is_ready_within:
+            await self._registry.aload_selected(names, is_ready_within)
         _of_this_process[:] = [self]
 
     async def predict(

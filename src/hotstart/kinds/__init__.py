@@ -14,7 +14,7 @@ from hotstart.types import Progress
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Material(NamedTuple):
+class ModelSource(NamedTuple):
     """What a model is made from, as a program or its configuration names it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Kind(Protocol):
     Both may be called by several threads at once, `load` for one model by one thread at a time.
     """
 
-    def load(self, material: Material, report: Progress) -> Any:
+    def load(self, material: ModelSource, report: Progress) -> Any:
         """Return the loaded model, having told `report` what is being done.
 
         Raises:
@@ -46,7 +46,7 @@ class Kind(Protocol):
             HotstartError: the model cannot be loaded, for the reason it states.
         """
 
-    def predict(self, model: Any, inputs: Any, material: Material) -> Any:
+    def predict(self, model: Any, inputs: Any, material: ModelSource) -> Any:
         """Return the model's answer to `inputs`, both of what JSON can say.
 
         Raises:
@@ -58,7 +58,7 @@ GROUP = "hotstart.kinds"
 """The entry point group in which other packages offer kinds of their own."""
 
 
-class Entry(NamedTuple):
+class KindEntry(NamedTuple):
     """A kind, by where it is.
 
     Attributes:
@@ -71,11 +71,11 @@ class Entry(NamedTuple):
 
 
 KINDS = {
-    "sklearn": Entry("hotstart.kinds.sklearn", (".skops", ".pkl", ".pickle", ".joblib")),
-    "prophet": Entry("hotstart.kinds.prophet", (".json",)),
-    "onnx": Entry("hotstart.kinds.onnx", (".onnx",)),
-    "sentiment": Entry("hotstart.kinds.sentiment"),
-    "custom": Entry("hotstart.kinds.custom"),
+    "sklearn": KindEntry("hotstart.kinds.sklearn", (".skops", ".pkl", ".pickle", ".joblib")),
+    "prophet": KindEntry("hotstart.kinds.prophet", (".json",)),
+    "onnx": KindEntry("hotstart.kinds.onnx", (".onnx",)),
+    "sentiment": KindEntry("hotstart.kinds.sentiment"),
+    "custom": KindEntry("hotstart.kinds.custom"),
 }
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from hotstart.errors import FunctionMissing, InvalidInput
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import plain
 from hotstart.types import Progress
 
 
-def load(material: Material, report: Progress) -> Any:
+def load(material: ModelSource, report: Progress) -> Any:
     """Return what the function `material.source` returns, called with the options by keyword.
 
     Importing its module runs code: the source must come from a program or its configuration,
@@ -29,7 +29,7 @@ def load(material: Material, report: Progress) -> Any:
     return make(**material.options)
 
 
-def predict(model: Any, inputs: Any, material: Material) -> Any:
+def predict(model: Any, inputs: Any, material: ModelSource) -> Any:
     """Return `model.predict(inputs)`, or `model(inputs)` where it has no `predict`.
 
     NumPy's and pandas' answers become lists (see `plain`); other objects stay as they are.
@@ -45,7 +45,7 @@ def predict(model: Any, inputs: Any, material: Material) -> Any:
     return plain(ask(inputs))
 
 
-def _function(material: Material) -> Callable[..., Any]:
+def _function(material: ModelSource) -> Callable[..., Any]:
     source = material.source
     module_name, colon, name = source.partition(":")
     if not (colon and name.isidentifier() and all(map(str.isidentifier, module_name.split(".")))):

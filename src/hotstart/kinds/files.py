@@ -12,12 +12,12 @@ from typing import Any
 
 from hotstart._lazy import require
 from hotstart.errors import ModelDamaged, ModelFileMissing, PickleRefused
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 
 _PIECE = 1 << 20
 
 
-def find_file(material: Material) -> str:
+def find_file(material: ModelSource) -> str:
     """Return the path of the file `material.source`; its SHA-256 is compared where one is named.
 
     Raises:
@@ -35,7 +35,7 @@ def find_file(material: Material) -> str:
     return path
 
 
-def read_file(material: Material) -> bytes:
+def read_file(material: ModelSource) -> bytes:
     """Return what the file `material.source` holds, whatever its SHA-256.
 
     Raises:
@@ -58,7 +58,7 @@ SUFFIXES = (".pkl", ".pickle", ".joblib")
 _DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, KeyError, IndexError)
 
 
-def load_pickle(material: Material) -> Any:
+def load_pickle(material: ModelSource) -> Any:
     """Return what the pickle `material.source` holds, of pickle or joblib, compressed or not.
 
     The bytes are read once, and those whose SHA-256 was compared are those that are loaded. Arrays

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import InvalidInput, ModelDamaged
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import plain
 from hotstart.kinds.files import find_file
 from hotstart.ort import element_type, open_session, session_faults, session_options
@@ -23,7 +23,7 @@ _TAKEN = {"f": "fiub", "i": "iu", "u": "iu", "b": "b", "O": "U"}
 """By the kind of an input's type, the kinds of values that become it without loss of meaning."""
 
 
-def load(material: Material, report: Progress) -> Any:
+def load(material: ModelSource, report: Progress) -> Any:
     """Return an InferenceSession of the file `material.source`, on all cores this process has.
 
     Weights that lie in files beside it are found there. No option is taken.
@@ -42,7 +42,7 @@ def load(material: Material, report: Progress) -> Any:
         raise ModelDamaged(path, reason=_first_line(error)) from error
 
 
-def predict(model: Any, inputs: Any, material: Material) -> dict[str, Any]:
+def predict(model: Any, inputs: Any, material: ModelSource) -> dict[str, Any]:
     """Return every output by its name, as nested lists, for `inputs` by name.
 
     Integers are taken where the model wants floats, never the reverse; nothing is rounded or cut.

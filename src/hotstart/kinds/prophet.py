@@ -8,7 +8,7 @@ from typing import Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import frame, plain, timestamps
 from hotstart.kinds.files import find_file
 from hotstart.types import Progress
@@ -18,7 +18,7 @@ _COLUMNS = ("ds", "yhat", "yhat_lower", "yhat_upper")
 _ASKED = "{'periods': 30, 'freq': 'D', 'include_history': false} or {'ds': ['2026-01-31', ...]}"
 
 
-def load(material: Material, report: Progress) -> Any:
+def load(material: ModelSource, report: Progress) -> Any:
     """Return the fitted Prophet in the file `material.source`. No option is taken.
 
     Raises:
@@ -39,7 +39,7 @@ def load(material: Material, report: Progress) -> Any:
         raise ModelDamaged(path, reason=reason) from error
 
 
-def predict(model: Any, inputs: Any, material: Material) -> list[dict[str, Any]]:
+def predict(model: Any, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
     """Return the forecast: `ds` (ISO date), `yhat`, `yhat_lower` and `yhat_upper` of every date.
 
     The bounds come of random trends, drawn anew each time; they are None where the model was

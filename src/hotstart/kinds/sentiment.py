@@ -11,7 +11,7 @@ from hotstart._lazy import require
 from hotstart.config import read_settings
 from hotstart.errors import DownloadFailed, InvalidInput, MissingExtra, ModelDamaged, ModelNotFound
 from hotstart.files import constructing
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.types import Progress
 
 _UNDECIDED = 0.05  # of a polarity: below, TextBlob's words say nothing or cancel out
@@ -86,7 +86,7 @@ class PipelineModel:
         ]
 
 
-def load(material: Material, report: Progress) -> SentimentModel:
+def load(material: ModelSource, report: Progress) -> SentimentModel:
     """Return the model `material.source`: `textblob`, a local folder, or a name on the hub.
 
     Options, of a folder or a name: `allow_download` (false: what is not on this machine is an
@@ -103,7 +103,7 @@ def load(material: Material, report: Progress) -> SentimentModel:
     return _LOADERS.get(material.source, _load_pipeline)(material, report)
 
 
-def predict(model: SentimentModel, inputs: Any, material: Material) -> list[dict[str, Any]]:
+def predict(model: SentimentModel, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
     """Return `label` and `score` (see Sentiment) of each text of `inputs`, a text or a list.
 
     Raises:
@@ -135,11 +135,11 @@ def label_of(told: str, labels: int) -> str:
     return _KNOWN.get(word, word)
 
 
-def _load_textblob(material: Material, report: Progress) -> SentimentModel:
+def _load_textblob(material: ModelSource, report: Progress) -> SentimentModel:
     return TextBlobModel()
 
 
-def _load_pipeline(material: Material, report: Progress) -> SentimentModel:
+def _load_pipeline(material: ModelSource, report: Progress) -> SentimentModel:
     with constructing:
         transformers = require("transformers", extra="sentiment")
         report("model", 0.5)
@@ -153,7 +153,7 @@ def _load_pipeline(material: Material, report: Progress) -> SentimentModel:
             raise _fault(material, error) from error
 
 
-def _pipeline(transformers: Any, material: Material) -> Any:
+def _pipeline(transformers: Any, material: ModelSource) -> Any:
     source = os.path.expanduser(material.source)
     options = {
         "local_files_only": not _may_download(material),
@@ -169,12 +169,12 @@ def _pipeline(transformers: Any, material: Material) -> Any:
     )
 
 
-def _may_download(material: Material) -> bool:
+def _may_download(material: ModelSource) -> bool:
     """True alone allows it: a word such as "no" would be true too."""
     return material.options.get("allow_download") is True
 
 
-def _fault(material: Material, error: Exception) -> Exception:
+def _fault(material: ModelSource, error: Exception) -> Exception:
     source = material.source
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if os.path.isdir(os.path.expanduser(source)):
@@ -184,4 +184,6 @@ def _fault(material: Material, error: Exception) -> Exception:
     return ModelNotFound(source, looked=[read_settings().hub_cache], on_hub=True)
 
 
-_LOADERS: dict[str, Callable[[Material, Progress], SentimentModel]] = {"textblob": _load_textblob}
+_LOADERS: dict[str, Callable[[ModelSource, Progress], SentimentModel]] = {
+    "textblob": _load_textblob
+}

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from hotstart._lazy import require
 from hotstart.errors import InvalidInput, ModelDamaged, TypesRefused
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import frame, plain
 from hotstart.kinds.files import SUFFIXES, find_file, load_pickle
 from hotstart.types import Progress
@@ -23,7 +23,7 @@ _DAMAGE = (
 """What skops raises of a file that is none of its own: it checks next to nothing."""
 
 
-def load(material: Material, report: Progress) -> Any:
+def load(material: ModelSource, report: Progress) -> Any:
     """Return the model in the file `material.source`: `.skops`, else a pickle (see `pickles`).
 
     Every type in a skops file that skops does not trust by itself must be in `material.trusted`.
@@ -46,7 +46,7 @@ def load(material: Material, report: Progress) -> Any:
     return model
 
 
-def predict(model: Any, inputs: Any, material: Material) -> list[Any]:
+def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
     """Return what the model's method answers, an entry a row, its arrays as nested lists.
 
     Args:
@@ -77,7 +77,7 @@ def predict(model: Any, inputs: Any, material: Material) -> list[Any]:
     return answers
 
 
-def _load_skops(material: Material) -> Any:
+def _load_skops(material: ModelSource) -> Any:
     path = find_file(material)
     require("sklearn", extra="sklearn")
     skops = require("skops.io", extra="sklearn")
@@ -107,7 +107,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
-def _method(model: Any, material: Material) -> Any:
+def _method(model: Any, material: ModelSource) -> Any:
     """The method that the options name, bound."""
     name = material.options.get("method", "predict")
     had = [each for each in METHODS if hasattr(model, each)]

@@ -29,7 +29,7 @@ from hotstart.models.metadata import (
     write_metadata,
 )
 from hotstart.models.spec import ModelSpec, artifact_folder, known_model
-from hotstart.types import Card, Classifier, Prepared
+from hotstart.types import Classifier, ModelInfo, PreparedModel
 
 if TYPE_CHECKING:
     from hotstart.models.description import Description
@@ -43,7 +43,7 @@ class Artifact(NamedTuple):
     metadata: Metadata
 
     @property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> PreparedModel:
         """What an engine needs of it."""
         return self.metadata.prepared(self.folder)
 
@@ -139,7 +139,7 @@ def _is_stale(artifact: Artifact) -> bool:
     return False
 
 
-class Facts(NamedTuple):
+class ModelFacts(NamedTuple):
     """What a caller may need to lay out its storage."""
 
     dimension: int
@@ -147,7 +147,7 @@ class Facts(NamedTuple):
     classifier: Classifier | None = None
 
 
-def facts(spec: ModelSpec, settings: Settings) -> Facts:
+def facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     """Return the facts of the model, from the first place that has them.
 
     The catalog (no look at the disk), the artifact's record, then the model's own folder.
@@ -158,7 +158,7 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
     if known and pinned and spec.kind == "embedding":
-        return Facts(known.dimension, known.max_seq_length)
+        return ModelFacts(known.dimension, known.max_seq_length)
     try:
         artifact = find(spec, settings)
     except ArtifactDamaged:  # the next load says so and mends it; the originals are as good here
@@ -173,22 +173,22 @@ def facts(spec: ModelSpec, settings: Settings) -> Facts:
     return _facts(describe(locate(spec, settings).folder, spec.source, spec.kind))
 
 
-def _facts(model: Metadata | Description) -> Facts:
-    return Facts(model.truncate_dim or model.dimension, model.max_seq_length, model.classifier)
+def _facts(model: Metadata | Description) -> ModelFacts:
+    return ModelFacts(model.truncate_dim or model.dimension, model.max_seq_length, model.classifier)
 
 
 _WEIGHTS = (".safetensors", ".bin")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 
 
-def folder_card(folder: str, dimension: int, engine: str) -> Card:
+def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
     """Return the card of the model in `folder`, whose vectors have `dimension`.
 
     Its fingerprint is taken over the engine's name and every file that decides a vector: weights,
     tokenizer and configuration.
     """
     sentence = read_json(folder, "config_sentence_transformers.json")
-    return Card(
+    return ModelInfo(
         dimension=dimension,
         truncate_dim=sentence.get("truncate_dim"),
         prompts=prompts_of(sentence),

@@ -29,7 +29,7 @@ from hotstart.models.tokenizer import TOKENIZER, gives_segments, overruling_norm
 from hotstart.types import Classifier
 
 
-class Said(NamedTuple):
+class ConfigFiles(NamedTuple):
     """The settings files of one model; an absent one is an empty dict.
 
     Attributes:
@@ -51,9 +51,9 @@ class Said(NamedTuple):
         return str(self.config.get("model_type"))
 
 
-def read_said(folder: str) -> Said:
+def read_said(folder: str) -> ConfigFiles:
     """Return what the settings files of `folder` say; ModelDamaged for one that is no JSON."""
-    return Said(
+    return ConfigFiles(
         folder=folder,
         config=read_json(folder, "config.json"),
         sentence=read_json(folder, "config_sentence_transformers.json"),
@@ -89,7 +89,7 @@ def _transformer_config(folder: str) -> dict[str, Any]:
 _MODULES_WITHOUT_EFFECT = {"Dropout"}  # identity at inference
 
 
-class Top(NamedTuple):
+class TaskHead(NamedTuple):
     """What stands on the encoder, and what it has the encoder told; see Description."""
 
     poolings: tuple[str, ...]
@@ -99,14 +99,14 @@ class Top(NamedTuple):
     classifier: Classifier | None = None
 
 
-def _embedding(said: Said) -> Top:
+def _embedding(said: ConfigFiles) -> TaskHead:
     refuse_settings(said.folder, said.transformer)
     poolings, head = _read_modules(said.folder)
     hidden = int(said.config.get("hidden_size") or said.config["dim"])
-    return Top(poolings, head, _dimension(hidden, poolings, head))
+    return TaskHead(poolings, head, _dimension(hidden, poolings, head))
 
 
-def _reranker(said: Said) -> Top:
+def _reranker(said: ConfigFiles) -> TaskHead:
     """A CrossEncoder: its classifier stands on the first token, and nothing on that."""
     refuse_settings(said.folder, said.transformer, RERANKER)
     for kind, _ in modules_of(said.folder):
@@ -118,7 +118,7 @@ def _reranker(said: Said) -> Top:
     layers = classifier_layers(said.folder, said.config)
     classifier = read_classifier(said.folder, said.config, said.sentence)
     told = FAMILIES[said.model_type].segments and int(said.config.get("type_vocab_size") or 2) > 1
-    return Top(
+    return TaskHead(
         poolings=("cls",),
         head=layers,
         dimension=len(classifier.labels),
@@ -149,7 +149,10 @@ def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...
     return layers[-1].out_features if layers else hidden * len(poolings)
 
 
-TOPS: dict[str, Callable[[Said], Top]] = {"embedding": _embedding, "reranker": _reranker}
+TOPS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
+    "embedding": _embedding,
+    "reranker": _reranker,
+}
 """Reads it, by the kind of the model."""
 
 
@@ -296,7 +299,7 @@ def _module_files(folder: str) -> list[str]:
     return files
 
 
-def _max_seq_length(said: Said) -> int:
+def _max_seq_length(said: ConfigFiles) -> int:
     """sentence-transformers' choice, bounded by the rows of the position embedding."""
     positions = int(said.config.get("max_position_embeddings") or 512)
     family = FAMILIES.get(said.model_type)

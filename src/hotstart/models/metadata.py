@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
-from hotstart.types import Classifier, Graphs, Prepared
+from hotstart.types import Classifier, GraphFiles, PreparedModel
 
 FORMAT = 2
 """Raised whenever an artifact made before could not be run as it is."""
@@ -74,7 +74,7 @@ class Metadata(NamedTuple):
     prompts: dict[str, str]
     default_prompt_name: str | None
     fingerprint: str
-    graphs: Graphs
+    graphs: GraphFiles
     files: dict[str, FileRecord]
     original_files: dict[str, tuple[int, int]]
     made_by: dict[str, str]
@@ -94,9 +94,9 @@ class Metadata(NamedTuple):
         """Size of all the artifact's files; linked weights are counted though they take no room."""
         return sum(record.bytes for record in self.files.values())
 
-    def prepared(self, folder: str) -> Prepared:
+    def prepared(self, folder: str) -> PreparedModel:
         """Return what an engine needs of this artifact in `folder`."""
-        return Prepared(
+        return PreparedModel(
             folder=folder,
             graphs=self.graphs,
             dimension=self.dimension,
@@ -142,7 +142,7 @@ def _from_json(content: dict[str, Any]) -> Metadata:
     return Metadata(
         **content
         | {
-            "graphs": Graphs(**content["graphs"]),
+            "graphs": GraphFiles(**content["graphs"]),
             "files": {name: FileRecord(**entry) for name, entry in content["files"].items()},
             "measured": content["measured"] and Measured(**content["measured"]),
             "classifier": classifier

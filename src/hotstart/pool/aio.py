@@ -47,7 +47,7 @@ async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
             raise instance.not_ready() from None
 
 
-async def ready_within(instance: Instance[Any], timeout: float | None) -> bool:
+async def is_ready_within(instance: Instance[Any], timeout: float | None) -> bool:
     """Do what `until_ready` does; return whether it was in time, in place of NotReady."""
     try:
         await until_ready(instance, timeout)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 from hotstart.errors import Overloaded
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import LoadedModel
-from hotstart.telemetry import Figure, Histogram, Tally, here, past
-from hotstart.types import Asked, Card, Made
+from hotstart.telemetry import Counters, Histogram, Metric, here, past
+from hotstart.types import EmbedOutput, ModelInfo, TextOrPair
 
 _CHARACTERS = 4  # of a token, about, in English
 _SPECIAL = 2  # tokens put around a text
@@ -102,13 +102,13 @@ def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[Sh
 class Part(NamedTuple):
     """The texts `start` to `stop` of a call, which run in its so-manyeth attempt."""
 
-    call: Call
+    call: PendingCall
     start: int
     stop: int
     attempt: int
 
 
-class Call:
+class PendingCall:
     """Texts that wait for their vectors, which `future` will hold. Cancelled, it is not run.
 
     Args:
@@ -116,8 +116,10 @@ class Call:
         inputs: the texts as they came, by which they are weighed.
     """
 
-    def __init__(self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]) -> None:
-        self.future: Future[Made] = Future()
+    def __init__(
+        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
+    ) -> None:
+        self.future: Future[EmbedOutput] = Future()
         self.tokens = [estimated_tokens(text) for text in inputs]
         self.weight = sum(self.tokens)
         self.begun = 0
@@ -125,9 +127,9 @@ class Call:
         self.came = time.time_ns()
         self.within = here()
         self.attempt = 0
-        self._parts: dict[int, Made] = {}
+        self._parts: dict[int, EmbedOutput] = {}
 
-    def take(self, part: Part, made: Made) -> bool:
+    def take(self, part: Part, made: EmbedOutput) -> bool:
         """Keep the vectors of a run, and tell them when they are all; one thread at a time.
 
         Returns false where they are of another space than those before: the model was loaded anew
@@ -150,7 +152,7 @@ class Call:
         with suppress(InvalidStateError):  # nobody waits any more
             self.future.set_exception(error)
 
-    def _tell(self, made: Made) -> None:
+    def _tell(self, made: EmbedOutput) -> None:
         with suppress(InvalidStateError):
             self.future.set_result(made)
 
@@ -164,14 +166,14 @@ class Call:
             past("engine", entered, ended, run, engine=engine)
 
 
-def _joined(parts: Sequence[Made]) -> Made:
+def _joined(parts: Sequence[EmbedOutput]) -> EmbedOutput:
     import numpy as np
 
     if len(parts) == 1:
         return parts[0]
     counts = [part.tokens for part in parts if part.tokens is not None]
     tokens = sum(counts) if len(counts) == len(parts) else None
-    return Made(np.concatenate([part.vectors for part in parts]), parts[0].card, tokens)
+    return EmbedOutput(np.concatenate([part.vectors for part in parts]), parts[0].card, tokens)
 
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
@@ -187,14 +189,14 @@ class Queue:
     def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
         self._name, self._lane, self._lease = name, lane, lease
         self._changed = threading.Condition()
-        self._calls: deque[Call] = deque()
+        self._calls: deque[PendingCall] = deque()
         self._waiting = 0  # tokens
         self._running = 0  # texts
         self._threads = self._idle = 0
         self._rate = _FIRST_RATE
-        self._tally, self._waits, self._sizes = Tally(), Histogram(), Histogram(_SIZES)
+        self._tally, self._waits, self._sizes = Counters(), Histogram(), Histogram(_SIZES)
 
-    def put(self, call: Call) -> None:
+    def put(self, call: PendingCall) -> None:
         """Have `call` run with what waits beside it.
 
         Raises:
@@ -216,7 +218,7 @@ class Queue:
                 self._threads += 1
                 threading.Thread(target=self._serve, name="hotstart-lane", daemon=True).start()
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield what waits, runs and was done."""
         labels = {"lane": self._lane.name}
         now = {
@@ -225,14 +227,14 @@ class Queue:
             "running": ("Texts that are run at this moment", self._running),
         }
         for name, (told, value) in now.items():
-            yield Figure(f"hotstart_queue_{name}", "gauge", told, value, labels)
+            yield Metric(f"hotstart_queue_{name}", "gauge", told, value, labels)
         for name, told in _COUNTED.items():
-            yield Figure(f"hotstart_queue_{name}_total", "counter", told, self._tally[name], labels)
+            yield Metric(f"hotstart_queue_{name}_total", "counter", told, self._tally[name], labels)
         waits, sizes = self._waits.read(), self._sizes.read()
-        yield Figure(
+        yield Metric(
             "hotstart_queue_wait_seconds", "histogram", "Time to a call's first run", waits, labels
         )
-        yield Figure("hotstart_queue_run_texts", "histogram", "Texts run together", sizes, labels)
+        yield Metric("hotstart_queue_run_texts", "histogram", "Texts run together", sizes, labels)
 
     def _serve(self) -> None:
         while run := self._next():
@@ -303,10 +305,10 @@ class Queue:
             if part.call.future.done():
                 self._tally.add("calls")
 
-    def _embed(self, run: Sequence[Part]) -> list[Made]:
+    def _embed(self, run: Sequence[Part]) -> list[EmbedOutput]:
         began = time.time_ns()
         with self._lease(None, _size(run)) as model:
-            asked: list[Asked] = []
+            asked: list[TextOrPair] = []
             for part in run:
                 asked += part.call.asked(model.card)[part.start : part.stop]
             entered = time.time_ns()
@@ -315,11 +317,13 @@ class Queue:
         for part in run:
             part.call.trace(began, entered, model.engine.name, len(asked))
         return [
-            Made(vectors[rows].copy(), model.card, None if counts is None else sum(counts[rows]))
+            EmbedOutput(
+                vectors[rows].copy(), model.card, None if counts is None else sum(counts[rows])
+            )
             for rows in _rows(run)
         ]
 
-    def _put_back(self, call: Call) -> None:
+    def _put_back(self, call: PendingCall) -> None:
         """Have all of it run again."""
         if call not in self._calls:
             self._calls.appendleft(call)
@@ -350,18 +354,18 @@ class Lanes:
         self._queues = {lane.name: Queue(instance.name, lane, lease) for lane in LANES}
 
     def submit(
-        self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]
-    ) -> Future[Made]:
+        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
+    ) -> Future[EmbedOutput]:
         """Have `inputs` run with what waits beside them; `asked` gives them as the model is to see
         them. Overloaded where too much waits."""
-        call = Call(asked, inputs)
+        call = PendingCall(asked, inputs)
         self._queues[lane_for(len(inputs), call.weight).name].put(call)
         return call.future
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield the figures of each lane."""
         for queue in self._queues.values():
-            yield from queue.figures()
+            yield from queue.metrics()
 
 
 def _rows(run: Sequence[Part]) -> Iterator[slice]:

@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING, TypeVar
 from hotstart.concurrency import Deadline
 from hotstart.engines import entry_of
 from hotstart.errors import HotstartError, StillComputing
-from hotstart.models.artifacts import Facts
+from hotstart.models.artifacts import ModelFacts
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance, Status
-from hotstart.pool.loader import LoadedModel, card_of, foresee, foresee_card, prepare_artifact
+from hotstart.pool.loader import (
+    LoadedModel,
+    artifact_info,
+    foresee,
+    info_without_loading,
+    prepare_artifact,
+)
 from hotstart.pool.strategies import Choice, strategy_named
 from hotstart.progress import Advance
 from hotstart.telemetry import span
-from hotstart.types import Asked, Card, LoadProgress, Made, Progress, Stage, State
+from hotstart.types import EmbedOutput, LoadProgress, ModelInfo, Progress, Stage, State, TextOrPair
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from hotstart.telemetry import Figure
+    from hotstart.telemetry import Metric
 
 T = TypeVar("T")
 
@@ -38,39 +44,39 @@ class ModelHandle:
     def __init__(self, spec: ModelSpec, instance: Instance[LoadedModel]) -> None:
         self._spec = spec
         self._instance = instance
-        self._last: Card | None = None
+        self._last: ModelInfo | None = None
 
     @property
     def waits(self) -> bool:
         """Whether its calls wait for another machine: those run side by side, not together."""
         return entry_of(self._spec.engine).waits
 
-    def facts(self) -> Facts:
+    def facts(self) -> ModelFacts:
         """Return its dimension and its limit, without loading it where that can be."""
         foreseen = foresee(self._spec)
         if foreseen is not None:
             return foreseen
         with self._instance.lease() as model:  # its engine alone can tell
-            return Facts(model.card.truncate_dim or model.engine.dimension, sys.maxsize)
+            return ModelFacts(model.card.truncate_dim or model.engine.dimension, sys.maxsize)
 
-    def known_card(self) -> Card | None:
+    def known_info(self) -> ModelInfo | None:
         """Return what calls need to know: of the loaded model, else of the one that was loaded
         last, else what can be told without loading it. Never waits."""
         model = self._instance.peek()
         if model is not None:
             self._last = model.card
         elif self._last is None:
-            self._last = foresee_card(self._spec)
+            self._last = info_without_loading(self._spec)
         return self._last
 
-    def card(self, timeout: float | None = None) -> Card:
+    def card(self, timeout: float | None = None) -> ModelInfo:
         """Return what calls need to know, having the model loaded if need be.
 
         Raises:
             NotReady: not within `timeout` seconds.
             HotstartError: the load failed.
         """
-        known = self.known_card()
+        known = self.known_info()
         if known is not None:
             return known
         with self._instance.lease(timeout, texts=0) as model:
@@ -79,17 +85,17 @@ class ModelHandle:
     def fingerprint(self) -> str:
         """Return the identity of its vector space, having it prepared or loaded if need be."""
         if entry_of(self._spec.engine).opened_from == "artifact":
-            return card_of(prepare_artifact(self._spec)).fingerprint
+            return artifact_info(prepare_artifact(self._spec)).fingerprint
         return self.card().fingerprint
 
     def embed(
         self,
         count: int,
-        texts: Callable[[Card], Sequence[Asked]],
+        texts: Callable[[ModelInfo], Sequence[TextOrPair]],
         batch_size: int | None = None,
         timeout: float | None = None,
         advance: Advance | None = None,
-    ) -> Made:
+    ) -> EmbedOutput:
         """Return the vectors of `count` texts, float32 (count, dimension), and whose they are.
 
         Args:
@@ -121,11 +127,11 @@ class ModelHandle:
                     advance(len(window))
             if not parts:
                 parts.append(np.empty((0, model.engine.dimension), np.float32))
-            return Made(parts[0] if len(parts) == 1 else np.concatenate(parts), model.card)
+            return EmbedOutput(parts[0] if len(parts) == 1 else np.concatenate(parts), model.card)
 
     def submit(
-        self, asked: Callable[[Card], Sequence[Asked]], inputs: Sequence[Asked]
-    ) -> Future[Made]:
+        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
+    ) -> Future[EmbedOutput]:
         """Have the vectors of `inputs`, one at least, made together with those of other calls.
 
         Args:
@@ -141,10 +147,10 @@ class ModelHandle:
 
     async def together(
         self,
-        asked: Callable[[Card], Sequence[Asked]],
-        inputs: Sequence[Asked],
+        asked: Callable[[ModelInfo], Sequence[TextOrPair]],
+        inputs: Sequence[TextOrPair],
         timeout: float | None = None,
-    ) -> Made:
+    ) -> EmbedOutput:
         """Do what `submit` does once the model is ready, and await the vectors.
 
         With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
@@ -187,14 +193,14 @@ class ModelHandle:
             counts = model.engine.count(texts)
             return None if counts is None else sum(counts)
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield what its engine counts, if it is loaded, and its lanes."""
         model = self._instance.peek()
         if model is not None:
-            yield from model.engine.figures()
+            yield from model.engine.metrics()
         from hotstart.pool.batching import lanes_of  # a single thread needs none
 
-        yield from lanes_of(self._instance).figures()
+        yield from lanes_of(self._instance).metrics()
 
 
 class LoadableModel:
@@ -271,9 +277,9 @@ class LoadableModel:
 
     async def ready(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without holding up the event loop."""
-        from hotstart.pool.aio import ready_within  # who awaits has imported asyncio
+        from hotstart.pool.aio import is_ready_within  # who awaits has imported asyncio
 
-        return await ready_within(self._instance, timeout)
+        return await is_ready_within(self._instance, timeout)
 
     def get_if_ready(self) -> Self | None:
         """Return this object if it answers at once, else None; never waits, starts nothing."""

@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from hotstart.errors import HotstartError, NotReady
-from hotstart.pool.load import Attempt, Backoff
-from hotstart.pool.promotion import Load, Serving, Slot
+from hotstart.pool.load import Backoff, LoadAttempt
+from hotstart.pool.promotion import ActiveSlot, Load, Slot
 from hotstart.system import keep_for_ever
 from hotstart.types import Progress, Stage, State
 
@@ -34,7 +34,7 @@ Hear = Callable[[State, str], None]
 logger = logging.getLogger(__name__)
 
 
-class Hearers:
+class Listeners:
     """Callbacks of one instance. A callback that fails harms neither the load nor the others."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Hearers:
                 callback()
 
 
-class IdleClock:
+class KeepAliveTimer:
     """Calls `unload_if_idle(why)` once `seconds` have passed since the last `touch`.
 
     One timer at a time, however often it is touched: a timer that finds a later touch is set
@@ -151,8 +151,8 @@ class Status(NamedTuple):
 def status_of(
     state: State,
     reason: str,
-    attempt: Attempt[Any] | None,
-    serving: Serving[Any],
+    attempt: LoadAttempt[Any] | None,
+    serving: ActiveSlot[Any],
     load_time: float | None,
     loads: int,
 ) -> Status:
@@ -203,10 +203,10 @@ class Instance(Generic[T]):
         self._stages = stages
         self._load_timeout = load_timeout
         self._keep_alive, self._patience = keep_alive, patience
-        self._hearers = Hearers()
+        self._hearers = Listeners()
         self._loads = 0
         self._load_time: float | None = None
-        self._idle_clock: IdleClock | None = None
+        self._idle_clock: KeepAliveTimer | None = None
         self._begin_anew()
 
     @property
@@ -402,15 +402,15 @@ class Instance(Generic[T]):
         self._reason = "not asked for yet"
         self._reloading = False
         self._used_at = time.monotonic()
-        self._attempt: Attempt[T] | None = None
+        self._attempt: LoadAttempt[T] | None = None
         self._backoff = Backoff(self.name)
         what = (self._stages, self._patience, self._load, self._close)
-        self._serving = Serving(self._changed, *what)
+        self._serving = ActiveSlot(self._changed, *what)
         self._idle_clock = self._clock()
 
-    def _clock(self) -> IdleClock | None:
+    def _clock(self) -> KeepAliveTimer | None:
         seconds = self._keep_alive
-        return None if seconds is None else IdleClock(seconds, self.unload_if_idle)
+        return None if seconds is None else KeepAliveTimer(seconds, self.unload_if_idle)
 
     def _wait_ready(self, timeout: float | None) -> None:
         """Wait, the condition held, until there is a model or the reason why there is none."""
@@ -431,7 +431,7 @@ class Instance(Generic[T]):
     def _start_if_due(self) -> None:
         retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
         if self._state == "unloaded" or retried:
-            self._attempt = Attempt(
+            self._attempt = LoadAttempt(
                 self.name,
                 self._stages[0],
                 timeout=self._load_timeout,

@@ -60,7 +60,7 @@ class Backoff:
 T = TypeVar("T")
 
 
-class Attempt(Generic[T]):
+class LoadAttempt(Generic[T]):
     """A load that was begun. `doing` and `fraction` tell how far it is."""
 
     def __init__(
@@ -142,7 +142,7 @@ def load_apart(
         HotstartError: it failed, for the reason it states.
     """
     outcome: Future[Slot[T]] = Future()
-    Attempt(
+    LoadAttempt(
         *(name, stage),
         timeout=timeout,
         load=load,

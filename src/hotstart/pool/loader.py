@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
 from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
-from hotstart.models.artifacts import Artifact, Facts, facts, look
+from hotstart.models.artifacts import Artifact, ModelFacts, facts, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
 from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import Choice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
-from hotstart.types import Card, LoadingStrategy, Progress, Stage
+from hotstart.types import LoadingStrategy, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.engines.graph import GraphEngine
 
 
-def foresee(spec: ModelSpec) -> Facts | None:
+def foresee(spec: ModelSpec) -> ModelFacts | None:
     """Return dimension and limit of the model; None where a load alone can tell.
 
     Raises:
@@ -32,11 +32,11 @@ def foresee(spec: ModelSpec) -> Facts | None:
     opened_from = entry_of(spec.engine).opened_from
     if opened_from == "artifact":
         return facts(spec, read_settings())
-    card = foresee_card(spec)
-    return Facts(card.dimension, sys.maxsize) if card and card.dimension else None
+    card = info_without_loading(spec)
+    return ModelFacts(card.dimension, sys.maxsize) if card and card.dimension else None
 
 
-def foresee_card(spec: ModelSpec) -> Card | None:
+def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
     """Return what calls need to know of the model; None where a load alone can tell."""
     tell = _TELLERS.get(entry_of(spec.engine).opened_from)
     return tell(spec) if tell else None
@@ -48,10 +48,10 @@ def check_source(spec: ModelSpec) -> None:
         _by_address(spec)
 
 
-def card_of(artifact: Artifact) -> Card:
+def artifact_info(artifact: Artifact) -> ModelInfo:
     """Return what calls need to know of the model in `artifact`."""
     metadata = artifact.metadata
-    return Card(
+    return ModelInfo(
         dimension=metadata.dimension,
         truncate_dim=metadata.truncate_dim,
         prompts=metadata.prompts,
@@ -61,27 +61,27 @@ def card_of(artifact: Artifact) -> Card:
     )
 
 
-def _by_artifact(spec: ModelSpec) -> Card | None:
+def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
     artifact, _ = look(spec, read_settings())
-    return card_of(artifact) if artifact else None
+    return artifact_info(artifact) if artifact else None
 
 
-def _by_address(spec: ModelSpec) -> Card:
+def _by_address(spec: ModelSpec) -> ModelInfo:
     from hotstart.engines.remote.address import Address, known_dimension
 
     address = Address.parse(spec.source)
     address = address.at(remote_access(address.protocol).url)
-    return Card(known_dimension(address), None, {}, None, f"remote-{address.identity}")
+    return ModelInfo(known_dimension(address), None, {}, None, f"remote-{address.identity}")
 
 
-def _by_settings(spec: ModelSpec) -> Card:
+def _by_settings(spec: ModelSpec) -> ModelInfo:
     from hotstart.engines.fake import FakeSettings
 
     dimension = FakeSettings.parse(spec.source).dimension
-    return Card(dimension, None, {}, None, f"fake-{dimension}")
+    return ModelInfo(dimension, None, {}, None, f"fake-{dimension}")
 
 
-_TELLERS: dict[str, Callable[[ModelSpec], Card | None]] = {
+_TELLERS: dict[str, Callable[[ModelSpec], ModelInfo | None]] = {
     "artifact": _by_artifact,
     "address": _by_address,
     "nothing": _by_settings,
@@ -116,7 +116,7 @@ class LoadedModel(NamedTuple):
     """An engine that holds a model, and what calls need to know of it."""
 
     engine: Engine
-    card: Card
+    card: ModelInfo
     artifact: Artifact | None
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
 
 
 def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
-    from hotstart.models.artifacts import folder_card
+    from hotstart.models.artifacts import folder_info
     from hotstart.models.locate import locate
 
     report("metadata", 0.0)
@@ -186,7 +186,7 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
     report(stage, 0.5)
     options = {name: getattr(spec, name) for name in entry_of(spec.engine).options}
     engine = engine_class(spec.engine)(folder, **options)
-    return LoadedModel(engine, folder_card(folder, engine.dimension, spec.engine), None)
+    return LoadedModel(engine, folder_info(folder, engine.dimension, spec.engine), None)
 
 
 def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -208,8 +208,8 @@ def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMode
     return LoadedModel(engine, _foreseen(spec), None)
 
 
-def _foreseen(spec: ModelSpec) -> Card:
-    card = foresee_card(spec)
+def _foreseen(spec: ModelSpec) -> ModelInfo:
+    card = info_without_loading(spec)
     assert card is not None, f"engine {spec.engine} can be foreseen"
     return card
 
@@ -242,13 +242,13 @@ def _open(
     report(stage, 0.5)
     opened = functools.partial(_engine, artifact, beside=beside)
     if stage == "throughput":
-        from hotstart.engines.graph import PairedEngine  # seldom needed
+        from hotstart.engines.graph import DualEngine  # seldom needed
 
-        question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "first light"))
-        engine: Engine = PairedEngine(question, opened(THROUGHPUT_ENGINE, stage))
+        question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "fast_start"))
+        engine: Engine = DualEngine(question, opened(THROUGHPUT_ENGINE, stage))
     else:
         engine = opened(spec.engine, stage)
-    return LoadedModel(engine, card_of(artifact), artifact)
+    return LoadedModel(engine, artifact_info(artifact), artifact)
 
 
 def _engine(artifact: Artifact, name: str, stage: Stage, *, beside: Engine | None) -> Engine:
@@ -281,7 +281,7 @@ def _unknown() -> int:
     return 0
 
 
-class Recipe(NamedTuple):
+class ModelFactory(NamedTuple):
     """How a model is loaded and given back.
 
     Attributes:
@@ -302,11 +302,11 @@ class Recipe(NamedTuple):
     pinned: bool = False
 
 
-def recipe_of(spec: ModelSpec) -> Recipe:
+def factory_of(spec: ModelSpec) -> ModelFactory:
     """Return how the model of `spec` is made; an engine that opens no artifact has one stage."""
     strategy = strategy_named(spec.strategy)
     staged = entry_of(spec.engine).opened_from == "artifact"
-    return Recipe(
+    return ModelFactory(
         spec.source,
         functools.partial(load_model, spec),
         LoadedModel.close,

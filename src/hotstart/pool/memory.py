@@ -59,7 +59,7 @@ SCARCE = 200_000_000
 BUDGET = "the budget of its registry"
 
 
-class Room:
+class MemoryBudget:
     """What the models of one pool may take.
 
     Args:
@@ -150,7 +150,7 @@ TRIGGER = b"some 200000 2000000\0"
 """Stalled for 0.2 of 2 s: microseconds. Without privileges the kernel takes windows of 2 s only."""
 
 
-class Shortage(threading.Thread):
+class MemoryPressureMonitor(threading.Thread):
     """Calls `relieve` whenever the kernel says that memory is short, until it is stopped."""
 
     def __init__(self, descriptor: int, relieve: Callable[[], object]) -> None:
@@ -180,9 +180,9 @@ class Shortage(threading.Thread):
         self.join()
 
 
-def watch_shortage(
+def watch_memory_pressure(
     relieve: Callable[[], object], files: Iterable[str] | None = None, trigger: bytes = TRIGGER
-) -> Shortage | None:
+) -> MemoryPressureMonitor | None:
     """Return a running watch on the first of `files` that takes a trigger; None where none does.
 
     By default on the pressure of this process's cgroup, else of the machine.
@@ -197,7 +197,7 @@ def watch_shortage(
         except OSError:
             os.close(descriptor)
             continue
-        watch = Shortage(descriptor, relieve)
+        watch = MemoryPressureMonitor(descriptor, relieve)
         watch.start()
         return watch
     return None

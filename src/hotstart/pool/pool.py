@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
-from hotstart.pool.loader import NO_LIMITS, Limits, LoadedModel, Recipe, recipe_of
-from hotstart.pool.memory import Resident, Room
+from hotstart.pool.loader import NO_LIMITS, Limits, LoadedModel, ModelFactory, factory_of
+from hotstart.pool.memory import MemoryBudget, Resident
 from hotstart.system import resident_memory
 from hotstart.types import Progress, Stage
 
@@ -25,7 +25,7 @@ MOST_LOADS = 16
 
 class _Held(NamedTuple):
     instance: Instance[Any]
-    recipe: Recipe
+    recipe: ModelFactory
 
 
 class Pool:
@@ -41,7 +41,7 @@ class Pool:
         self._held: dict[Hashable, _Held] = {}
         self._grown: dict[Hashable, int] = {}  # by loads that ran alone
         self._sizes: dict[Hashable, int] = {}  # as recipes tell it of what is loaded now
-        self.room = Room(self.residents, self._is_crowded, self._unload, budget)
+        self.room = MemoryBudget(self.residents, self._is_crowded, self._unload, budget)
         self._begin_anew()
         if hasattr(os, "register_at_fork"):
             mine = weakref.ref(self)  # what is registered stays registered
@@ -60,9 +60,11 @@ class Pool:
         Strategy and limits are those of the first who asks for it.
         """
         held = self._held.get(spec)
-        return held.instance if held else self.hold(spec, recipe_of(spec), limits)
+        return held.instance if held else self.hold(spec, factory_of(spec), limits)
 
-    def hold(self, key: Hashable, recipe: Recipe, limits: Limits = NO_LIMITS) -> Instance[Any]:
+    def hold(
+        self, key: Hashable, recipe: ModelFactory, limits: Limits = NO_LIMITS
+    ) -> Instance[Any]:
         """Return the instance called `key`, made by `recipe` if need be; this loads nothing."""
         with self._lock:
             if key not in self._held:
@@ -143,7 +145,7 @@ class Pool:
             self._places.release()
 
     def _load(
-        self, key: Hashable, recipe: Recipe, stage: Stage, report: Progress, beside: Any
+        self, key: Hashable, recipe: ModelFactory, stage: Stage, report: Progress, beside: Any
     ) -> Any:
         if beside is not None:  # a promotion, of what has its place already
             return recipe.load(stage, report, beside)

@@ -113,7 +113,7 @@ def _unheard(stage: str, fraction: float) -> None:
     """The progress of a promotion, for which nobody waits."""
 
 
-class Serving(Generic[T]):
+class ActiveSlot(Generic[T]):
     """The slot that new calls get, None while there is none.
 
     Attributes:

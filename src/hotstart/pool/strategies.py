@@ -32,9 +32,9 @@ class Strategy(NamedTuple):
 
 
 STRATEGIES = {
-    "lazy": Strategy("at first use", ("first light", "full"), patience=32),
+    "lazy": Strategy("at first use", ("fast_start", "full"), patience=32),
     "background": Strategy("at once", ("full",)),
-    "progressive": Strategy("at once", ("first light", "full", "throughput")),
+    "progressive": Strategy("at once", ("fast_start", "full", "throughput")),
     "quantized": Strategy("at first use", ("full",), precision="int8"),
     "cached": Strategy("at once", ("full",), prepared_only=True),
     "eager": Strategy("in the constructor", ("full",)),

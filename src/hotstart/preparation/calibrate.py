@@ -27,7 +27,7 @@ from hotstart.models.metadata import Measured, Metadata
 from hotstart.ort import input_types, open_session, session_options
 from hotstart.preparation.variant import Written, write_observed, write_variant
 from hotstart.system import available_cores
-from hotstart.types import Graphs, Prepared
+from hotstart.types import GraphFiles, PreparedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,17 +114,19 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
 @contextmanager
 def _beside(
     model: Description, folder: str, write: Callable[[Description, str], Written]
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedModel]:
     """`model` as `write` has it, in `folder` and gone afterwards, or with it if killed."""
     reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
     try:
         graphs = write(model, reference).graphs
-        yield Prepared(reference, graphs, model.dimension, model.pad_token_id)
+        yield PreparedModel(reference, graphs, model.dimension, model.pad_token_id)
     finally:
         shutil.rmtree(reference, ignore_errors=True)
 
 
-def greatest(prepared: Prepared, texts: Sequence[str], threads: int) -> dict[str, NDArray[Any]]:
+def greatest(
+    prepared: PreparedModel, texts: Sequence[str], threads: int
+) -> dict[str, NDArray[Any]]:
     """Return of each output but the one that is read the greatest value of each of its numbers.
 
     The texts are run one by one, so that no padding is among what is seen.
@@ -146,29 +148,29 @@ _TEXT = "How do I reset my password?"
 _REPEATS = 20
 
 
-def ranges(observed: Prepared) -> Ranges:
+def ranges(observed: PreparedModel) -> Ranges:
     """Return what the further outputs of `observed` show over PROBES, from a fresh process."""
     with _asked("ranges", observed) as (_, path), np.load(path) as found:
         return dict(found)
 
 
-def measure(prepared: Prepared, reference: Prepared) -> Measured:
+def measure(prepared: PreparedModel, reference: PreparedModel) -> Measured:
     """Measure `prepared`, and its cosines to `reference`, each in a fresh process."""
-    with _asked("figures", prepared) as (figures, path):
+    with _asked("figures", prepared) as (metrics, path):
         vectors = np.load(path)
     with _asked("figures", reference) as (_, path):
         found = cosines(vectors, np.load(path))
     return Measured(
-        memory_bytes=int(figures["memory_bytes"]),
-        load_seconds=figures["load_seconds"],
-        text_ms=figures["text_ms"],
+        memory_bytes=int(metrics["memory_bytes"]),
+        load_seconds=metrics["load_seconds"],
+        text_ms=metrics["text_ms"],
         cosine_min=float(found.min()),
         cosine_mean=float(found.mean()),
     )
 
 
 @contextmanager
-def _asked(what: str, prepared: Prepared) -> Iterator[tuple[dict[str, float], str]]:
+def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
     """What a fresh process says of `prepared`, and the file of the arrays that it found."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "found")
@@ -188,19 +190,19 @@ def _asked(what: str, prepared: Prepared) -> Iterator[tuple[dict[str, float], st
 
 
 def _answer(what: str, folder: str, graphs: list[Any], dimension: int, pad: int, path: str) -> None:
-    prepared = Prepared(folder, Graphs(*graphs), dimension, pad)
+    prepared = PreparedModel(folder, GraphFiles(*graphs), dimension, pad)
     with open(path, "xb") as file:
         json.dump(_ANSWERS[what](prepared, file), sys.stdout)
 
 
-def _ranges_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
+def _ranges_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
     arrays: dict[str, Any] = dict(greatest(prepared, PROBES, available_cores()))
     np.savez(file, **arrays)
     return {}
 
 
-def _measure_here(prepared: Prepared, file: BinaryIO) -> dict[str, float]:
-    open_engine("onnx", prepared, "first light", 1).close()  # the libraries are not the model's
+def _measure_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
+    open_engine("onnx", prepared, "fast_start", 1).close()  # the libraries are not the model's
     before, began = _resident(), time.perf_counter()
     engine = open_engine("onnx", prepared, "full", available_cores())
     loaded = time.perf_counter() - began

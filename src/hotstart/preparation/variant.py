@@ -17,7 +17,7 @@ from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.weights import SCHEME, Linked, Observed, Quantized, Weights
 from hotstart.preparation.weights import place_weights, read_weights
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor
-from hotstart.types import Graphs
+from hotstart.types import GraphFiles
 
 if TYPE_CHECKING:
     from hotstart.preparation.graph.weights import Ranges
@@ -57,7 +57,7 @@ SCHEMES = {"float32": "float32", "int8": SCHEME}
 class Written(NamedTuple):
     """A variant's graphs, and how many weights the model has."""
 
-    graphs: Graphs
+    graphs: GraphFiles
     parameters: int
 
 

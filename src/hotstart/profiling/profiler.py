@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from hotstart.errors import InvalidInput, MissingExtra
-from hotstart.profiling.report import Facts, Peer, Report, Trial, advise, trials
+from hotstart.profiling.report import Peer, Report, RunFacts, Trial, advise, trials
 from hotstart.profiling.stages import Run, Task, account, medians, of_a_peer, start
 from hotstart.system import available_cores
 
@@ -107,9 +107,9 @@ def _check(subject: Subject, runs: int, against: str | None) -> None:
         raise InvalidInput("MODEL", got=subject.model, expected="a model whose own files are here")
 
 
-def _facts(subject: Subject, first: Run) -> Facts:
+def _facts(subject: Subject, first: Run) -> RunFacts:
     told = first.found
-    return Facts(
+    return RunFacts(
         model=subject.model,
         strategy=told["strategy"].partition(" ")[0],
         loaded=tuple(told["stages"]),

@@ -7,7 +7,7 @@ from html import escape
 from textwrap import wrap
 
 from hotstart.profiling.report import Advice, Peer, Report
-from hotstart.profiling.stages import Stage
+from hotstart.profiling.stages import StageTime
 
 _WIDTH = 80
 _NAME = 24
@@ -52,7 +52,7 @@ def _lines(report: Report, width: int) -> Iterator[str]:
         yield from _fold(f"{saved}: {advice.finding}. {advice.remedy}.", width, "• ")
 
 
-def _bars(stages: Sequence[Stage], total_ms: float, width: int) -> Iterator[str]:
+def _bars(stages: Sequence[StageTime], total_ms: float, width: int) -> Iterator[str]:
     """Each stage where it lies on the way: blanks up to its start, then its bar."""
     room = width - _NAME - 19
     end = max((stage.start_ms + stage.ms for stage in stages), default=0.0) or 1.0
@@ -169,7 +169,7 @@ Python {report.python}, {report.cores} cores.</p>
 """
 
 
-def _timeline(stages: Sequence[Stage], label: str, head: str = "Stage") -> str:
+def _timeline(stages: Sequence[StageTime], label: str, head: str = "Stage") -> str:
     """A table of the stages; the bar beside each repeats its figures for the eye."""
     end = sum(stage.ms for stage in stages) or 1.0
     rows = "\n".join(_row(stage, end) for stage in stages)
@@ -193,7 +193,7 @@ def _timeline(stages: Sequence[Stage], label: str, head: str = "Stage") -> str:
 </table>"""
 
 
-def _row(stage: Stage, end: float) -> str:
+def _row(stage: StageTime, end: float) -> str:
     left, width = 100 * stage.start_ms / end, 100 * stage.ms / end
     return (
         f'<tr role="row"><th role="rowheader" scope="row">{escape(stage.name)}</th>'
@@ -205,7 +205,7 @@ def _row(stage: Stage, end: float) -> str:
 
 
 def _packages(report: Report) -> str:
-    stages = [Stage(name, "import", 0.0, ms) for name, ms in report.imports.items()]
+    stages = [StageTime(name, "import", 0.0, ms) for name, ms in report.imports.items()]
     return _timeline(stages, "packages", "Package")
 
 

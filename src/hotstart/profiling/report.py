@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hotstart.profiling.stages import PREPARING, Stage
+from hotstart.profiling.stages import PREPARING, StageTime
 
 FORMAT = 1
 
@@ -31,7 +31,7 @@ class Peer(NamedTuple):
     name: str
     total_ms: float
     ratio: float
-    stages: list[Stage]
+    stages: list[StageTime]
 
 
 class Report(NamedTuple):
@@ -58,7 +58,7 @@ class Report(NamedTuple):
     first_run_ms: float
     constructor_ms: float
     second_inference_ms: float
-    stages: list[Stage]
+    stages: list[StageTime]
     beside: dict[str, float]
     advice: list[Advice]
     against: Peer | None = None
@@ -91,7 +91,7 @@ class Report(NamedTuple):
 _LEAST_MS, _LEAST_SHARE = 3.0, 0.03  # a saving below either is noise
 
 
-class Facts(NamedTuple):
+class RunFacts(NamedTuple):
     """What the rules look at; times in milliseconds.
 
     Attributes:
@@ -111,7 +111,7 @@ class Facts(NamedTuple):
     marks: tuple[str, ...]
     first_run_ms: float
     total_ms: float = 0.0
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageTime, ...] = ()
 
     def milliseconds(self, *names: str) -> float:
         """Return what the stages of these names took."""
@@ -141,24 +141,24 @@ class Rule(NamedTuple):
     """
 
     name: str
-    applies: Callable[[Facts], bool]
+    applies: Callable[[RunFacts], bool]
     finding: str
     remedy: str
-    says: Callable[[Facts], object] = lambda facts: ""
+    says: Callable[[RunFacts], object] = lambda facts: ""
     trial: Trial | None = None
-    saves: Callable[[Facts], float | None] = lambda facts: None
+    saves: Callable[[RunFacts], float | None] = lambda facts: None
 
 
-def _environment(facts: Facts) -> float:
+def _environment(facts: RunFacts) -> float:
     """Milliseconds of imports before the program's first line."""
     return sum(stage.ms for stage in _before_program(facts.stages))
 
 
-def _imports(facts: Facts) -> float:
+def _imports(facts: RunFacts) -> float:
     return sum(stage.ms for stage in facts.stages if stage.kind == "import")
 
 
-def _before_program(stages: Sequence[Stage]) -> list[Stage]:
+def _before_program(stages: Sequence[StageTime]) -> list[StageTime]:
     names = [stage.name for stage in stages]
     known = [n for n, name in enumerate(names) if name in {"import hotstart", "constructor"}]
     early = stages[: known[0]] if known else []
@@ -200,7 +200,7 @@ RULES = (
         saves=lambda facts: facts.first_run_ms - facts.total_ms,
     ),
     Rule(
-        "first light",
+        "fast_start",
         lambda facts: facts.loaded[:1] == ("full",),
         "The strategy {} packs the weights before the first vector",
         "Use strategy='progressive': it answers first and packs beside the work",
@@ -248,12 +248,12 @@ RULES = (
 )
 
 
-def trials(facts: Facts) -> dict[str, Trial]:
+def trials(facts: RunFacts) -> dict[str, Trial]:
     """Return what to try, by the name of its rule."""
     return {rule.name: rule.trial for rule in RULES if rule.trial and rule.applies(facts)}
 
 
-def advise(facts: Facts, tried_ms: Mapping[str, float]) -> list[Advice]:
+def advise(facts: RunFacts, tried_ms: Mapping[str, float]) -> list[Advice]:
     """Return what would make it faster, the largest saving first.
 
     `tried_ms` holds the total of each trial that was run. What would save next to nothing is left

@@ -166,7 +166,7 @@ def _command(task: Task) -> list[str]:
 Kind = Literal["interpreter", "import", "load", "inference"]
 
 
-class Stage(NamedTuple):
+class StageTime(NamedTuple):
     """One stretch of the way to the first vector, in milliseconds."""
 
     name: str
@@ -184,7 +184,7 @@ _NAMES: dict[str, tuple[str, Kind]] = {
     "imported": ("constructor", "load"),
     "metadata": ("metadata", "load"),
     "tokenizer": ("tokenizer", "load"),
-    "first light": ("session", "load"),
+    "fast_start": ("session", "load"),
     "full": ("session", "load"),
     "ready": ("first inference", "inference"),
 }
@@ -196,7 +196,7 @@ _AFTER = {"import tokenizers", "tokenizer"}  # an engine opens its session first
 _SLIVER = 0.0005  # seconds of imports below which they are not told apart from the work
 
 
-def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[Stage]:
+def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[StageTime]:
     """Return the stages in the order they were passed.
 
     Times are medians of `plain`. The runs under -X importtime, `watched`, are slower: of them the
@@ -224,7 +224,7 @@ def medians(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: median(sample[name] for sample in samples) for name in common}
 
 
-def of_a_peer(intervals: Mapping[str, float]) -> list[Stage]:
+def of_a_peer(intervals: Mapping[str, float]) -> list[StageTime]:
     """Return the intervals of another library as stages: its imports, its load, its first text."""
     names = _NAMES | _PEER_NAMES
     return _in_a_row([(*names[mark], seconds) for mark, seconds in intervals.items()])
@@ -240,7 +240,7 @@ def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
                 if mark in intervals and not (mark == "spawn" and package == "standard library"):
                     parts[mark, f"import {package}"] = seconds / intervals[mark]
         if run.found.get("tokenizer"):
-            mark = next(name for name in ("full", "first light") if name in intervals)
+            mark = next(name for name in ("full", "fast_start") if name in intervals)
             parts[mark, "tokenizer"] = run.found["tokenizer"] / intervals[mark]
         found.append(parts)
     shares: dict[str, dict[str, float]] = {}
@@ -250,14 +250,14 @@ def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _in_a_row(pieces: Sequence[tuple[str, Kind, float]]) -> list[Stage]:
+def _in_a_row(pieces: Sequence[tuple[str, Kind, float]]) -> list[StageTime]:
     """Stages one after the other; neighbours of one name are one."""
-    stages: list[Stage] = []
+    stages: list[StageTime] = []
     now = 0.0
     for name, kind, seconds in pieces:
         if stages and stages[-1].name == name:
             stages[-1] = stages[-1]._replace(ms=stages[-1].ms + 1000 * seconds)
         else:
-            stages.append(Stage(name, kind, 1000 * now, 1000 * seconds))
+            stages.append(StageTime(name, kind, 1000 * now, 1000 * seconds))
         now += seconds
     return stages

@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.errors import CheckFailed
-from hotstart.kinds import Kind, Material, kind_named
+from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
-from hotstart.pool.loader import Limits, Recipe, recipe_of
+from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import Check, ModelConfig
-from hotstart.scoring import Scoring
+from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
-from hotstart.types import Card, Progress, Stage
+from hotstart.types import ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.pool.loader import LoadedModel
@@ -75,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 
 Embed = Callable[[Sequence[Any]], Any]
-CheckLoaded = Callable[[str, Embed, Card, Sequence[Check]], None]
+CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[Check]], None]
 """Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
 
 _PROBE = "hotstart"  # what an embedding model is asked in any case
@@ -99,7 +99,7 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check])
             raise CheckFailed(name, question=check.input, reason=fault)
 
 
-def check_vectors(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
+def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
     """Have a probe embedded, whose vector must be finite and as long as the model says; then as
     `check_answers`."""
     vector = embed([_PROBE])[0]
@@ -111,13 +111,13 @@ def check_vectors(name: str, embed: Embed, card: Card, checks: Sequence[Check]) 
     check_answers(name, lambda text: embed([text])[0], checks)
 
 
-def check_scores(name: str, embed: Embed, card: Card, checks: Sequence[Check]) -> None:
+def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
     """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
     def score(inputs: Any) -> Any:
-        scoring = Scoring(inputs)
+        scoring = ScoreRequest(inputs)
         return scoring.answer(embed(scoring.asked(card)), card)
 
     check_answers(name, score, checks)
@@ -157,7 +157,7 @@ class Opened(NamedTuple):
     async_ask: AsyncAsk | None = None
 
 
-class Holding:
+class LoadedObject:
     """An object that is loaded. Once closed it is held here no more: callers may still have it."""
 
     __slots__ = ("model",)
@@ -183,23 +183,23 @@ def open_made(
 ) -> Opened:
     """Return a model that `make` gives, as code has it and no configuration."""
 
-    def load(stage: Stage, report: Progress, beside: object) -> Holding:
+    def load(stage: Stage, report: Progress, beside: object) -> LoadedObject:
         report(stage, 0.5)
-        return Holding(make())
+        return LoadedObject(make())
 
-    recipe = Recipe(name, load, Holding.close, pinned=pinned)
-    ask = functools.partial(_ask_object, kind_named(kind), Material(name, name))
+    recipe = ModelFactory(name, load, LoadedObject.close, pinned=pinned)
+    ask = functools.partial(_ask_object, kind_named(kind), ModelSource(name, name))
     return _opened(key, pool.hold(key, recipe), pool, _held, ask)
 
 
 def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
     kind = kind_named(config.kind)
     source, sha256 = config.versions[label]
-    material = Material(config.name, source, sha256, config.trusted, config.options)
+    material = ModelSource(config.name, source, sha256, config.trusted, config.options)
     ask = functools.partial(_ask_object, kind, material)
 
-    def load(stage: Stage, report: Progress, beside: object) -> Holding:
-        holding = Holding(kind.load(material, report))
+    def load(stage: Stage, report: Progress, beside: object) -> LoadedObject:
+        holding = LoadedObject(kind.load(material, report))
         report("check", 0.9)
         check_answers(
             config.name, functools.partial(ask, holding.model, timeout=None), config.check
@@ -207,7 +207,7 @@ def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> 
         return holding
 
     size = functools.partial(bytes_on_disk, source)
-    recipe = Recipe(config.name, load, Holding.close, size=size, pinned=config.pinned)
+    recipe = ModelFactory(config.name, load, LoadedObject.close, size=size, pinned=config.pinned)
     return _opened(key, pool.hold(key, recipe, _limits(config)), pool, _held, ask)
 
 
@@ -217,7 +217,7 @@ def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Op
 
     face, options = _FACES[config.kind], _spec_options(config)
     spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)
-    recipe = _checked(config, recipe_of(spec), face.check)
+    recipe = _checked(config, factory_of(spec), face.check)
     instance = pool.hold(spec, recipe, _limits(config))
     make = functools.partial(face.make, config, spec.source, pool=pool, **options)
     made = functools.cache(make)
@@ -258,7 +258,7 @@ def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask:
     return Opened(key, instance, functools.partial(pool.size, key), give, ask)
 
 
-def _checked(config: ModelConfig, recipe: Recipe, check: CheckLoaded) -> Recipe:
+def _checked(config: ModelConfig, recipe: ModelFactory, check: CheckLoaded) -> ModelFactory:
     """The same, whose models answer a question before they serve; a promotion's too."""
 
     def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
@@ -282,12 +282,12 @@ def _limits(config: ModelConfig) -> Limits:
     return Limits(config.load_timeout, config.keep_alive)
 
 
-def _held(holding: Holding) -> Any:
+def _held(holding: LoadedObject) -> Any:
     return holding.model
 
 
 def _ask_object(
-    kind: Kind, material: Material, model: Any, inputs: Any, timeout: float | None
+    kind: Kind, material: ModelSource, model: Any, inputs: Any, timeout: float | None
 ) -> Any:
     """What a kind answers; it computes here, and takes the time it takes."""
     return kind.predict(model, inputs, material)

@@ -29,7 +29,7 @@ _PEEK = 4096  # bytes at either end of a JSON; Prophet writes its version last
 _PROPHETS = re.compile(rb'"__(?:fb)?prophet_version"\s*:')
 
 
-class Found(NamedTuple):
+class DiscoveredFile(NamedTuple):
     """A model file.
 
     Attributes:
@@ -45,7 +45,7 @@ class Found(NamedTuple):
     pickled: bool
 
 
-def discover(folder: str) -> dict[str, tuple[Found, ...]]:
+def discover(folder: str) -> dict[str, tuple[DiscoveredFile, ...]]:
     """Return the models in `folder` by name, each with its versions, the newest last.
 
     A file is called `<name>.<ending>` or `<name>-<version>.<ending>`, where a version is numbers
@@ -59,14 +59,14 @@ def discover(folder: str) -> dict[str, tuple[Found, ...]]:
     """
     if not os.path.isdir(folder):
         return {}
-    models: dict[str, list[Found]] = defaultdict(list)
+    models: dict[str, list[DiscoveredFile]] = defaultdict(list)
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
         stem, ending = os.path.splitext(entry)
         kind = None if entry.startswith(".") else _kind(path, ending.lower())
         if kind is not None:
             name, version = parse_stem(stem)
-            models[name].append(Found(kind, path, version, ending.lower() in PICKLES))
+            models[name].append(DiscoveredFile(kind, path, version, ending.lower() in PICKLES))
     return {name: _ordered(found) for name, found in sorted(models.items())}
 
 
@@ -76,7 +76,7 @@ def parse_stem(stem: str) -> tuple[str, str | None]:
     return (matched[1], matched[2]) if matched else (stem, None)
 
 
-def serving(name: str, versions: Sequence[Found], wanted: str | None) -> Found:
+def serving(name: str, versions: Sequence[DiscoveredFile], wanted: str | None) -> DiscoveredFile:
     """Return of the model `name` the version `wanted` (`v2` and `2.0` mean one), or the newest.
 
     Where there is but one, it is that one.
@@ -107,9 +107,9 @@ def _is_prophets(path: str) -> bool:
         return any(_PROPHETS.search(part) for part in (head, file.read(_PEEK)))
 
 
-def _ordered(found: Sequence[Found]) -> tuple[Found, ...]:
+def _ordered(found: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
     """By version. A pickle gives way to a file of another ending that is the same version."""
-    ordered: dict[tuple[int, ...], Found] = {}
+    ordered: dict[tuple[int, ...], DiscoveredFile] = {}
     for each in sorted(found, key=lambda one: one.pickled):
         known = ordered.setdefault(_order(each.version), each)
         if known is not each and known.pickled == each.pickled:
@@ -297,7 +297,7 @@ def discovered(config: RegistryConfig) -> dict[str, ModelConfig]:
     }
 
 
-def _found(name: str, found: Sequence[Found], wanted: str | None) -> ModelConfig:
+def _found(name: str, found: Sequence[DiscoveredFile], wanted: str | None) -> ModelConfig:
     kind = found[-1].kind
     versions = {
         each.version or ONLY_VERSION: VersionConfig(each.path)

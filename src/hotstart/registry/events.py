@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hotstart.registry.model import Entry
+from hotstart.registry.model import RegisteredModelInfo
 from hotstart.registry.version import EntryStatus
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Change(NamedTuple):
     version: str
     status: EntryStatus
     reason: str
-    entry: Entry
+    entry: RegisteredModelInfo
     at: float
 
 

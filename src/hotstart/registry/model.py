@@ -47,7 +47,7 @@ def _uniform(*parts: str) -> float:
     return (int.from_bytes(digest.digest(), "big") + 0.5) / 2**64
 
 
-class Entry(NamedTuple):
+class RegisteredModelInfo(NamedTuple):
     """A model as it is at one moment; `uses` and `memory` are those of the moment they are read.
 
     Attributes:
@@ -94,7 +94,7 @@ class Entry(NamedTuple):
         return sum(version.memory for version in self.serving)
 
 
-class Record:
+class RegisteredModel:
     """What a registry holds under one name. Its methods may be called from any thread.
 
     Attributes:
@@ -105,7 +105,7 @@ class Record:
         config: what it was made from; None where the program made it.
     """
 
-    entry: Entry
+    entry: RegisteredModelInfo
 
     def __init__(self, name: str, kind: str, config: ModelConfig | None = None) -> None:
         self.name, self.kind, self.config = name, kind, config
@@ -178,7 +178,7 @@ class Record:
             leading = max(self._route, key=lambda label: self._route[label])
             version = self._versions[leading]
             account = version.account
-            self.entry = Entry(
+            self.entry = RegisteredModelInfo(
                 name=self.name,
                 model_type=self.kind,
                 status=account.status,

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
-from hotstart.pool.memory import Shortage, watch_shortage
+from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
 from hotstart.registry.binding import Opened, open_made, open_version
 from hotstart.registry.config import (
@@ -35,11 +35,11 @@ from hotstart.registry.config import (
     with_fallbacks,
 )
 from hotstart.registry.events import Change, Changes, Step
-from hotstart.registry.model import Entry, Record
+from hotstart.registry.model import RegisteredModel, RegisteredModelInfo
 from hotstart.registry.shadow import Shadows
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
-from hotstart.telemetry import Figure
+from hotstart.telemetry import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class ModelRegistry:
     def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
         self._config = config or RegistryConfig()
         self._pool = pool or _pool_for(self._config)
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, RegisteredModel] = {}
         self._lock = threading.RLock()  # held by who adds a record; to look one up needs none
         self._changes = Changes()
         self._serial = itertools.count()
@@ -88,7 +88,7 @@ class ModelRegistry:
             os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
         self._shadows = Shadows()
         self._watch: Watch | None = None
-        self._shortage: Shortage | None = None
+        self._shortage: MemoryPressureMonitor | None = None
         for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
             self._configure(model)
 
@@ -110,11 +110,11 @@ class ModelRegistry:
 
     # What is known -------------------------------------------------------------------------
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, RegisteredModelInfo]:
         """Return what is known of each model at this moment, by name."""
         return {name: record.entry for name, record in list(self._records.items())}
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> RegisteredModelInfo:
         """Return what is known of the model `name` at this moment. UnknownModel where there is
         none."""
         return self._record(name).entry
@@ -149,18 +149,18 @@ class ModelRegistry:
         """Have `callback` called with each step of each load, in order with `on_change`'s."""
         self._changes.listen(Step, callback)
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield what is counted of each version, and what the models count themselves."""
         for name, record in list(self._records.items()):
             for version in record.versions:
                 labels = {"model": name, "version": version.label}
-                yield Figure(
+                yield Metric(
                     *("hotstart_model_memory_bytes", "gauge", "Memory it takes, about"),
                     *(version.memory, labels),
                 )
-                yield from version.figures.read(labels, version.uses)
+                yield from version.metrics.read(labels, version.uses)
                 if hasattr(version.model, "figures"):  # an embedder counts its cache's hits
-                    for figure in version.model.figures():
+                    for figure in version.model.metrics():
                         yield figure._replace(labels={**labels, **figure.labels})
 
     # Models that the program makes ---------------------------------------------------------
@@ -333,27 +333,27 @@ class ModelRegistry:
         Raises:
             HotstartError: its load failed, for the reason it states.
         """
-        from hotstart.pool.aio import ready_within
+        from hotstart.pool.aio import is_ready_within
 
-        return await ready_within(self._record(name).choose(None).opened().instance, timeout)
+        return await is_ready_within(self._record(name).choose(None).opened().instance, timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
-    async def load_all(self, timeout: float | None = None) -> dict[str, Entry]:
+    async def aload_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
         """Load every model side by side; return what became of each when the last has ended.
 
         Each can be used as soon as its own load is done. What fails is told, not raised: in the
         entries, with reason and remedy.
         """
-        return await self.load_selected(self._records, timeout)
+        return await self.aload_selected(self._records, timeout)
 
-    def load_all_sync(self, timeout: float | None = None) -> dict[str, Entry]:
+    def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
         """Do what `load_all` does where there is no event loop."""
-        return self.load_selected_sync(self._records, timeout)
+        return self.load_selected(self._records, timeout)
 
-    async def load_selected(
+    async def aload_selected(
         self, names: Iterable[str], timeout: float | None = None
-    ) -> dict[str, Entry]:
+    ) -> dict[str, RegisteredModelInfo]:
         """Do what `load_all` does for the models `names`, their fallbacks and shadows."""
         import asyncio
 
@@ -362,9 +362,9 @@ class ModelRegistry:
         await asyncio.gather(*(_settle(version, timeout) for version in started))
         return self._entries_of(names)
 
-    def load_selected_sync(
+    def load_selected(
         self, names: Iterable[str], timeout: float | None = None
-    ) -> dict[str, Entry]:
+    ) -> dict[str, RegisteredModelInfo]:
         """Do what `load_selected` does where there is no event loop."""
         names, deadline = list(names), Deadline(timeout)
         for version in self._start(names):
@@ -415,7 +415,7 @@ class ModelRegistry:
         for chosen in record.wanted if version is None else [record.version(version)]:
             chosen.reload()
 
-    def reload_all(self) -> dict[str, Entry]:
+    def reload_all(self) -> dict[str, RegisteredModelInfo]:
         """Load every model that is loaded anew; what fails is told in the entries, not raised."""
         for name in self.loaded_models:
             try:
@@ -438,7 +438,7 @@ class ModelRegistry:
         self._make_ready(record, weights, timeout)
         record.set_route(weights)
 
-    def rollback(self, name: str, *, timeout: float | None = None) -> Entry:
+    def rollback(self, name: str, *, timeout: float | None = None) -> RegisteredModelInfo:
         """Lead requests as they were before the last change of the route, and say how that is.
 
         Raises:
@@ -474,7 +474,7 @@ class ModelRegistry:
             self._watch = Watch(self._reload_changed)
         self._watch.cover(self._files())
 
-    def relieve_pressure(self) -> None:
+    def watch_memory(self) -> None:
         """Unload idle models, the longest unused first, whenever the kernel says memory is short.
 
         Does nothing where it does not say so, as in many containers: what is left is looked at
@@ -482,7 +482,7 @@ class ModelRegistry:
         """
         if self._shortage is None:
             room = self._pool.room
-            self._shortage = watch_shortage(lambda: room.relieve(1, "memory is short"))
+            self._shortage = watch_memory_pressure(lambda: room.relieve(1, "memory is short"))
 
     def close(self) -> None:
         """End what watches, unload every model, and tell the last changes."""
@@ -506,7 +506,7 @@ class ModelRegistry:
         entries = self.entries().items()
         return {name: str(e.last_error) for name, e in entries if e.status == status}
 
-    def _record(self, name: str) -> Record:
+    def _record(self, name: str) -> RegisteredModel:
         record = self._records.get(name)
         if record is None:
             raise UnknownModel(name, known=list(self._records))
@@ -515,7 +515,7 @@ class ModelRegistry:
     def _configure(self, config: ModelConfig) -> None:
         """Hold the versions of `config`; nothing is loaded."""
         with self._lock:
-            record = Record(config.name, config.kind, config)
+            record = RegisteredModel(config.name, config.kind, config)
             record.fallback = None if config.kind == "embedding" else config.fallback
             for label in config.versions:
                 record.add(self._configured(config, label))
@@ -543,13 +543,13 @@ class ModelRegistry:
 
     def _serve(self, name: str, kind: str, version: Version) -> None:
         with self._lock:
-            record = self._records.get(name) or Record(name, kind)
+            record = self._records.get(name) or RegisteredModel(name, kind)
             self._add(record, version)
             record.set_route({version.label: 1.0})
             self._records[name] = record
             self._changed(version)
 
-    def _add(self, record: Record, version: Version) -> None:
+    def _add(self, record: RegisteredModel, version: Version) -> None:
         """Have `record` hold `version`; what it takes the place of ends when its calls do."""
         replaced = record.add(version)
         if replaced is not None:
@@ -573,7 +573,7 @@ class ModelRegistry:
 
         What watches files and memory begins with the first load.
         """
-        self.relieve_pressure()
+        self.watch_memory()
         if self._config.watch:
             self._watch_if_installed()
         records = [self._record(name) for name in names]
@@ -584,7 +584,7 @@ class ModelRegistry:
         return list(wanted)
 
     def _make_ready(
-        self, record: Record, weights: Mapping[str, float], timeout: float | None
+        self, record: RegisteredModel, weights: Mapping[str, float], timeout: float | None
     ) -> None:
         if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
             expected = "weights not below 0, one of them above"
@@ -593,17 +593,21 @@ class ModelRegistry:
         for version in [record.version(label) for label, weight in weights.items() if weight]:
             version.wait(deadline.left)
 
-    def _entries_of(self, names: Iterable[str]) -> dict[str, Entry]:
+    def _entries_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
         return {name: self._records[name].entry for name in names}
 
-    def _answer(self, record: Record, chosen: _Chosen, inputs: Any, output: Any) -> Prediction:
+    def _answer(
+        self, record: RegisteredModel, chosen: _Chosen, inputs: Any, output: Any
+    ) -> Prediction:
         if record.shadow not in {None, chosen.version} and chosen.reason is None:
             assert record.shadow is not None
             self._shadows.send(record.shadow, inputs, output)
         self._pool.room.look()
         return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
 
-    async def _achoose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
+    async def _achoose(
+        self, record: RegisteredModel, version: Version, deadline: Deadline
+    ) -> _Chosen:
         """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
         too, so that a slow model's callers leave the threads to the others'."""
         from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
@@ -617,12 +621,12 @@ class ModelRegistry:
             return self._choose(record, version, deadline)
         return await in_thread(self._choose, record, version, deadline, waits=True)
 
-    def _choose(self, record: Record, version: Version, deadline: Deadline) -> _Chosen:
+    def _choose(self, record: RegisteredModel, version: Version, deadline: Deadline) -> _Chosen:
         """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""
         if version.model is not None:  # whoever uses it leases it: one lease is enough
-            version.figures.tally.add("hits")
+            version.metrics.tally.add("hits")
             return _Chosen(version, None)
-        version.figures.tally.add("misses")
+        version.metrics.tally.add("misses")
         spare = self._records.get(record.fallback) if record.fallback else None
         if spare is None:
             version.wait(deadline.left)
@@ -638,7 +642,7 @@ class ModelRegistry:
             except HotstartError as also:
                 still_loading = isinstance(also, NotReady) and not isinstance(error, NotReady)
                 raise (also if still_loading else error) from None
-            version.figures.tally.add("fallbacks")
+            version.metrics.tally.add("fallbacks")
             return given._replace(reason=given.reason or error.facts)
 
     def _watch_if_installed(self) -> None:

@@ -49,7 +49,7 @@ class Shadows:
         try:
             self._waiting.put_nowait(Repetition(version, inputs, answer))
         except Full:
-            version.figures.tally.add("shadow dropped")
+            version.metrics.tally.add("shadow dropped")
             return
         with self._lock:
             if not self._running:
@@ -85,4 +85,4 @@ def _compare(repetition: Repetition) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller has its answer
         logger.info("The shadow %s of %s failed: %s", version.label, version.name, error)
     else:
-        version.figures.differences.observe(difference(repeated, answer))
+        version.metrics.differences.observe(difference(repeated, answer))

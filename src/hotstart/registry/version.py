@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from hotstart.concurrency import Deadline, ForkLock
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
 from hotstart.registry.binding import Opened
-from hotstart.telemetry import Figure, Histogram, Tally
+from hotstart.telemetry import Counters, Histogram, Metric
 from hotstart.types import State
 
 DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
@@ -36,19 +36,19 @@ class VersionFigures:
     """Counts and times of one version. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally = Counters()
         self.latency = Histogram()
         self.loads = Histogram()
         self.shadow_latency = Histogram()
         self.differences = Histogram(DIFFERENCES)
 
-    def read(self, labels: Mapping[str, str], uses: int) -> Iterator[Figure]:
+    def read(self, labels: Mapping[str, str], uses: int) -> Iterator[Metric]:
         """Yield every number as it is now, named as Prometheus asks, under `labels`."""
-        yield Figure(
+        yield Metric(
             "hotstart_model_uses_total", "counter", "Times it was handed out", uses, labels
         )
         for name, (public, told) in _COUNTERS.items():
-            yield Figure(public, "counter", told, self.tally[name], labels)
+            yield Metric(public, "counter", told, self.tally[name], labels)
         histograms = (
             ("hotstart_model_latency_seconds", "Time to answer a call", self.latency),
             ("hotstart_model_load_seconds", "Time a load took", self.loads),
@@ -56,7 +56,7 @@ class VersionFigures:
             ("hotstart_model_shadow_difference", "To the answer given", self.differences),
         )
         for public, told, histogram in histograms:
-            yield Figure(public, "histogram", told, histogram.read(), labels)
+            yield Metric(public, "histogram", told, histogram.read(), labels)
 
 
 class Uses:
@@ -83,7 +83,7 @@ T = TypeVar("T")
 EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
 
 
-class Account(NamedTuple):
+class VersionStatus(NamedTuple):
     """What is known of a version since its last change.
 
     Attributes:
@@ -134,7 +134,7 @@ class Version:
     ) -> None:
         self.name, self.label, self._held = name, label, held
         self.model: Any = None
-        self.account = Account()
+        self.account = VersionStatus()
         self._uses = Uses()
         self.count_use = self._uses.count
         self._open, self._changed, self._stepped = open_, changed, stepped
@@ -143,7 +143,7 @@ class Version:
         self._opened: Opened | None = None
 
     @functools.cached_property
-    def figures(self) -> VersionFigures:
+    def metrics(self) -> VersionFigures:
         """What is counted of its calls and loads."""
         return VersionFigures()
 
@@ -191,7 +191,7 @@ class Version:
         try:
             self.opened().instance.start()
         except HotstartError as error:
-            self._note(Account("failed", error.facts, error=error))
+            self._note(VersionStatus("failed", error.facts, error=error))
 
     def wait(self, timeout: float | None = None) -> Any:
         """Return what callers get, having it loaded if need be.
@@ -242,28 +242,28 @@ class Version:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         began = time.perf_counter()
-        self.figures.tally.add("calls")
+        self.metrics.tally.add("calls")
         try:
             yield
         except BaseException:
-            self.figures.tally.add("errors")
+            self.metrics.tally.add("errors")
             raise
         finally:
-            self.figures.latency.observe(time.perf_counter() - began)
+            self.metrics.latency.observe(time.perf_counter() - began)
 
     def repeat(self, inputs: Any) -> Any:
         """Do what `ask` does as a shadow: counted apart; NotReady where it would have to wait."""
         began = time.perf_counter()
-        self.figures.tally.add("shadowed")
+        self.metrics.tally.add("shadowed")
         try:
             opened = self.opened()
             with opened.instance.lease(0.0, texts=0) as loaded:
                 return opened.ask(opened.give(loaded), inputs, None)
         except BaseException:
-            self.figures.tally.add("shadow errors")
+            self.metrics.tally.add("shadow errors")
             raise
         finally:
-            self.figures.shadow_latency.observe(time.perf_counter() - began)
+            self.metrics.shadow_latency.observe(time.perf_counter() - began)
 
     def reload(self) -> None:
         """Load it anew beside the one that serves, and swap it in; load it where none does.
@@ -295,13 +295,13 @@ class Version:
             account = before._replace(error=instance.failure)
         elif state == "ready" and (loads := instance.status().loads) != self._loads:
             self._loads, took = loads, instance.status().load_time or 0.0
-            self.figures.loads.observe(took)
-            account = Account(state, reason, datetime.now(timezone.utc), took)
+            self.metrics.loads.observe(took)
+            account = VersionStatus(state, reason, datetime.now(timezone.utc), took)
         else:
             account = before
         self._note(account._replace(state=state, reason=reason))
 
-    def _note(self, account: Account) -> None:
+    def _note(self, account: VersionStatus) -> None:
         self.account = account
         self._changed(self)
 

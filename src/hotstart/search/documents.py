@@ -111,7 +111,7 @@ _PROBE = 8192  # bytes in which a NUL says "binary", as git judges
 Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A file, by its path relative to the folder that was walked, with forward slashes."""
 
     path: str
@@ -135,7 +135,7 @@ class PassedOver(Exception):
         super().__init__(reason)
 
 
-def find_documents(root: str, passed_over: Counter[str]) -> Iterator[Found]:
+def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
     """Yield the files below `root` in a fixed order; count in `passed_over` those that cannot be
     searched, by reason.
 
@@ -200,7 +200,7 @@ def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
         return []
 
 
-def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> Found | None:
+def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> FoundFile | None:
     """The file `entry`; None where its name or size already says that it cannot be searched."""
     try:
         entry.path.encode()
@@ -214,6 +214,6 @@ def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> Fou
     else:
         if status.st_size <= LARGEST:
             relative = entry.path[len(os.path.join(root, "")) :].replace(os.sep, "/")
-            return Found(relative, status.st_size, status.st_mtime_ns)
+            return FoundFile(relative, status.st_size, status.st_mtime_ns)
         passed_over["too large"] += 1
     return None

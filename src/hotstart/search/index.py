@@ -90,7 +90,7 @@ _DATABASE = "index.db"
 _DEPTH = 100  # ranks of each ranking that are fused
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
-Ranking = list[tuple[int, float]]
+RankRequest = list[tuple[int, float]]
 
 
 class SearchIndex:
@@ -156,7 +156,7 @@ class SearchIndex:
             with Store(self._database) as store:
                 return update_index(self._path, store, self._lexical, self._embedder, on_progress)
 
-    def search(self, query: str, top_k: int = 10, deadline: float | None = None) -> Answer:
+    def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
         """Return the `top_k` chunks that answer `query` best.
 
         Chunks that hold its words and chunks near to its meaning are fused by reciprocal rank.
@@ -166,7 +166,7 @@ class SearchIndex:
         Args:
             query: words or a question.
             top_k: the most hits returned.
-            deadline: seconds to wait for the model; 0 never waits, None as long as its load takes.
+            timeout: seconds to wait for the model; 0 never waits, None as long as its load takes.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -174,14 +174,14 @@ class SearchIndex:
             IndexDamaged: the database is not ours, or cannot be read.
         """
         began = time.perf_counter()
-        _check(query, top_k, deadline)
+        _check(query, top_k, timeout)
         if not os.path.isfile(self._database):
             raise IndexMissing(self._path)
         self._semantic.start()
         depth = max(top_k, _DEPTH)
         with Store(self._database) as store:
             words, behind = self._by_words(store, query, depth)
-            left = None if deadline is None else deadline - (time.perf_counter() - began)
+            left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
             hits = _hits(store, words, meaning, top_k)
@@ -200,7 +200,7 @@ class SearchIndex:
     def _lock(self) -> str:
         return os.path.join(self._home, "lock")
 
-    def _by_words(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
+    def _by_words(self, store: Store, query: str, depth: int) -> tuple[RankRequest, str | None]:
         """The lexical ranking, and why it may not be that of the whole store."""
         behind = None if self._lexical.agrees(store) else self._mend(store)
         try:
@@ -227,16 +227,16 @@ class SearchIndex:
             write_whole(path, b"*\n")
 
 
-def _check(query: str, top_k: int, deadline: float | None) -> None:
+def _check(query: str, top_k: int, timeout: float | None) -> None:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if top_k < 1:
         raise InvalidInput("top_k", got=top_k, expected="a number from 1 on")
-    if deadline is not None and not deadline >= 0:
-        raise InvalidInput("deadline", got=deadline, expected="seconds from 0 on, or None")
+    if timeout is not None and not timeout >= 0:
+        raise InvalidInput("timeout", got=timeout, expected="seconds from 0 on, or None")
 
 
-def _hits(store: Store, words: Ranking, meaning: Ranking, top_k: int) -> tuple[Hit, ...]:
+def _hits(store: Store, words: RankRequest, meaning: RankRequest, top_k: int) -> tuple[Hit, ...]:
     """The best `top_k` of both rankings, without chunks that are gone from the store."""
     found = {
         "lexical": {identifier for identifier, _ in words},

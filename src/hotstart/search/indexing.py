@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.search.chunking import chunk
-from hotstart.search.documents import Content, Found, PassedOver, find_documents, read_document
-from hotstart.search.store import Document, Store
+from hotstart.search.documents import Content, FoundFile, PassedOver, find_documents, read_document
+from hotstart.search.store import Store, StoredDocument
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -120,7 +120,7 @@ class _Scan:
                 self._remove(path)
         self._report("documents", len(found), len(found))
 
-    def _take(self, file: Found) -> None:
+    def _take(self, file: FoundFile) -> None:
         known = self._known.get(file.path)
         if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
             self.counts["unchanged"] += 1
@@ -130,7 +130,7 @@ class _Scan:
             if known:
                 self._remove(file.path)
             return
-        document = Document(file.size, file.mtime_ns, content.sha256)
+        document = StoredDocument(file.size, file.mtime_ns, content.sha256)
         if known and known.sha256 == content.sha256:
             self._store.restamp(file.path, document)
             self.counts["unchanged"] += 1
@@ -143,7 +143,7 @@ class _Scan:
         self._store.put(file.path, document, chunk(file.path, content.text))
         self.counts["changed" if known else "added"] += 1
 
-    def _read(self, file: Found) -> Content | None:
+    def _read(self, file: FoundFile) -> Content | None:
         """What `file` holds; None where it cannot be searched, or is gone by now."""
         try:
             return read_document(os.path.join(self._root, file.path))

@@ -208,7 +208,7 @@ class State(NamedTuple):
     vectors_generation: int
 
 
-class Document(NamedTuple):
+class StoredDocument(NamedTuple):
     """A file as it was when it was read: its stamps and the digest of its bytes."""
 
     size: int
@@ -252,10 +252,10 @@ class Store:
         sql = "SELECT identity, generation, vectors_generation FROM meta"
         return State(*self._database.run(sql)[0])
 
-    def documents(self) -> dict[str, Document]:
+    def documents(self) -> dict[str, StoredDocument]:
         """Return every document by its path."""
         rows = self._database.run("SELECT path, size, mtime_ns, sha256 FROM documents")
-        return {path: Document(*rest) for path, *rest in rows}
+        return {path: StoredDocument(*rest) for path, *rest in rows}
 
     def count_chunks(self, *, after: int = 0) -> int:
         """Return the number of chunks that `chunks_after` yields; by default of all chunks."""
@@ -285,7 +285,7 @@ class Store:
         with self._database.transaction():
             yield
 
-    def put(self, path: str, document: Document, chunks: Sequence[Chunk]) -> None:
+    def put(self, path: str, document: StoredDocument, chunks: Sequence[Chunk]) -> None:
         """Have `path` consist of `chunks`. Those it had already keep their ids and vectors."""
         document_id = self._database.number(
             "INSERT INTO documents (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
@@ -308,7 +308,7 @@ class Store:
                 self._insert(document_id, place, chunk)
         self._bury([chunk_id for ids in known.values() for chunk_id in ids])
 
-    def restamp(self, path: str, document: Document) -> None:
+    def restamp(self, path: str, document: StoredDocument) -> None:
         """Note that `path` was touched without being changed."""
         sql = "UPDATE documents SET size = ?, mtime_ns = ? WHERE path = ?"
         self._database.run(sql, document.size, document.mtime_ns, path)

@@ -61,7 +61,7 @@ class AnsweringRoute(APIRoute):
                 response = denied or await _answered(handle, request, own)
             if group.counted:
                 took = time.perf_counter() - began
-                group.service.figures.note(route, response.status_code, took)
+                group.service.metrics.note(route, response.status_code, took)
             return response
 
         return answer

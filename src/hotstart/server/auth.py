@@ -31,7 +31,7 @@ AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
 _COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in AREAS)
 
 
-class Asked(NamedTuple):
+class RequestFacts(NamedTuple):
     """What of a request decides whether it is answered; None for a header that it lacks.
 
     The path is that of the request, or the route's own, where names in braces stand for any.
@@ -92,7 +92,7 @@ def access_of(config: ServerConfig) -> Access:
     )
 
 
-def refusal(asked: Asked, access: Access) -> Refusal | None:
+def refusal(asked: RequestFacts, access: Access) -> Refusal | None:
     """Return why `asked` is not answered; None where it is."""
     return _host_refused(asked, access) or _origin_refused(asked, access) or _key(asked, access)
 
@@ -105,7 +105,7 @@ def area_of(method: str, path: str) -> Area:
     return "admin"
 
 
-def _host_refused(asked: Asked, access: Access) -> Refusal | None:
+def _host_refused(asked: RequestFacts, access: Access) -> Refusal | None:
     if access.hosts is None or _without_port(asked.host or "") in access.hosts:
         return None
     if area_of(asked.method, asked.path) == "probe":  # Kubernetes asks by the pod's address
@@ -117,7 +117,7 @@ def _host_refused(asked: Asked, access: Access) -> Refusal | None:
     )
 
 
-def _origin_refused(asked: Asked, access: Access) -> Refusal | None:
+def _origin_refused(asked: RequestFacts, access: Access) -> Refusal | None:
     origin = asked.origin
     if (
         origin is None
@@ -133,7 +133,7 @@ def _origin_refused(asked: Asked, access: Access) -> Refusal | None:
     )
 
 
-def _key(asked: Asked, access: Access) -> Refusal | None:
+def _key(asked: RequestFacts, access: Access) -> Refusal | None:
     area = area_of(asked.method, asked.path)
     if area in {"probe", "public"}:
         return None

@@ -12,7 +12,7 @@ import orjson
 from hotstart.registry.events import Change, Step
 
 
-class Stage(NamedTuple):
+class LoadStage(NamedTuple):
     """A stage of a load, in seconds since the load began; `end` is None while it goes on."""
 
     version: str
@@ -26,7 +26,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self._began: dict[tuple[str, str], float] = {}
-        self._stages: dict[tuple[str, str], tuple[Stage, ...]] = {}
+        self._stages: dict[tuple[str, str], tuple[LoadStage, ...]] = {}
 
     def step(self, step: Step) -> float:
         """Note a step of a load; return how many seconds after its beginning that is."""
@@ -34,7 +34,7 @@ class Timeline:
         at = step.at - self._began.setdefault(key, step.at)
         stages = self._stages.get(key, ())
         if not stages or stages[-1].stage != step.stage or stages[-1].end is not None:
-            self._stages[key] = (*_ended(stages, at), Stage(step.version, step.stage, at, None))
+            self._stages[key] = (*_ended(stages, at), LoadStage(step.version, step.stage, at, None))
         return at
 
     def change(self, change: Change) -> None:
@@ -67,7 +67,7 @@ class Timeline:
         return [stage._asdict() for key, stages in kept if key[0] == name for stage in stages]
 
 
-def _ended(stages: tuple[Stage, ...], at: float) -> tuple[Stage, ...]:
+def _ended(stages: tuple[LoadStage, ...], at: float) -> tuple[LoadStage, ...]:
     if not stages or stages[-1].end is not None:
         return stages
     return (*stages[:-1], stages[-1]._replace(end=at))

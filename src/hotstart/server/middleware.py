@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from hotstart.server.auth import Access, Asked, brought_key, refusal
+from hotstart.server.auth import Access, RequestFacts, brought_key, refusal
 from hotstart.server.responses import problem
 from hotstart.server.service import Draining
 
@@ -93,7 +93,7 @@ class Gate:
 def refused(scope: Scope, access: Access, path: str) -> Response | None:
     """Return what is said to a request for `path` that may not be asked; None where it may."""
     headers = _headers(scope)
-    asked = Asked(
+    asked = RequestFacts(
         scope["method"],
         path,
         _text(headers.get(b"host")),

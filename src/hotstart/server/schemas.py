@@ -127,7 +127,7 @@ class SearchBody(Body):
 
     query: str = Field(min_length=1, examples=["how are models evicted?"])
     top_k: int = Field(10, ge=1, le=1000)
-    deadline: float | None = Field(
+    timeout: float | None = Field(
         None, ge=0, le=3600, description="Seconds to wait for the model; 0: answer lexically now."
     )
 

@@ -17,10 +17,10 @@ from hotstart.registry.config import check_name
 from hotstart.registry.registry import ModelRegistry, Prediction
 from hotstart.server.config import ServerConfig, read_server
 from hotstart.server.events import Events, Timeline
-from hotstart.telemetry import Figure, Histogram, Tally
+from hotstart.telemetry import Counters, Histogram, Metric
 
 if TYPE_CHECKING:
-    from hotstart.registry.model import Entry
+    from hotstart.registry.model import RegisteredModelInfo
     from hotstart.search.index import SearchIndex
     from hotstart.server.schemas import Body
 
@@ -106,25 +106,25 @@ class RequestFigures:
 
     def __init__(self) -> None:
         self._latency: dict[str, Histogram] = {}
-        self._tallies: dict[str, Tally] = {}  # by status
+        self._tallies: dict[str, Counters] = {}  # by status
 
     def note(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered with `status` after `seconds`."""
         if route not in self._latency:
-            self._tallies[route] = Tally()
+            self._tallies[route] = Counters()
             self._latency[route] = Histogram()
         self._tallies[route].add(str(status))
         self._latency[route].observe(seconds)
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield every number as it is now."""
         for route, histogram in list(self._latency.items()):
             for status, number in self._tallies[route].items():
-                yield Figure(
+                yield Metric(
                     *("hotstart_http_requests_total", "counter", "Requests that were answered"),
                     *(number, {"route": route, "status": status}),
                 )
-            yield Figure(
+            yield Metric(
                 *("hotstart_http_request_seconds", "histogram", "Time to answer a request"),
                 *(histogram.read(), {"route": route}),
             )
@@ -157,7 +157,7 @@ class Service:
     def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
         self.registry, self.config = registry, config
         self.started, self.has_begun = time.time(), False
-        self.figures, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
+        self.metrics, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
         self.events = Events()
         self.draining.listen(self.events.close)
         self._index: SearchIndex | None = None
@@ -192,12 +192,12 @@ class Service:
                 await self._loading
 
     async def _load(self, names: list[str]) -> None:
-        await self.registry.load_selected(names)
+        await self.registry.aload_selected(names)
         self.has_begun = True
 
     # Models -------------------------------------------------------------------------------------
 
-    def entry(self, name: str | None, kind: str | None = None) -> Entry:
+    def entry(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
         """Return what is known of a model; without a name of the first of that kind.
 
         Raises:

@@ -12,59 +12,59 @@ from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
-    Metric,
 )
+from prometheus_client.core import Metric as MetricFamily
 
 from hotstart._version import __version__
 from hotstart.errors import HotstartError
 from hotstart.system import memory_left, resident_memory
-from hotstart.telemetry import Distribution, Figure
+from hotstart.telemetry import HistogramSnapshot, Metric
 
 if TYPE_CHECKING:
-    from hotstart.registry.model import Entry
+    from hotstart.registry.model import RegisteredModelInfo
     from hotstart.registry.version import Version
     from hotstart.server.service import Service
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-def exposition(figures: Iterable[Figure]) -> bytes:
-    """Return `figures` in Prometheus' text format, one family for each name."""
+def exposition(metrics: Iterable[Metric]) -> bytes:
+    """Return `metrics` in Prometheus' text format, one family for each name."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(list(figures)))
+    registry.register(_Collected(list(metrics)))
     return generate_latest(registry)
 
 
 class _Collected:
     """What a collector is to prometheus_client: something that gives families."""
 
-    def __init__(self, figures: list[Figure]) -> None:
-        self._figures = figures
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
 
-    def collect(self) -> Iterator[Metric]:
-        named: dict[str, list[Figure]] = {}
-        for figure in self._figures:
+    def collect(self) -> Iterator[MetricFamily]:
+        named: dict[str, list[Metric]] = {}
+        for figure in self._metrics:
             named.setdefault(figure.name, []).append(figure)
-        for figures in named.values():
-            yield _family(figures)
+        for metrics in named.values():
+            yield _family(metrics)
 
 
-def _family(figures: list[Figure]) -> Metric:
+def _family(metrics: list[Metric]) -> MetricFamily:
     """Figures of one name; labels that only some have are empty in the others."""
-    labels = sorted({label for figure in figures for label in figure.labels})
-    first = figures[0]
+    labels = sorted({label for figure in metrics for label in figure.labels})
+    first = metrics[0]
     family: Any = _FAMILIES[first.kind](first.name, first.help, labels=labels)
-    for figure in figures:
+    for figure in metrics:
         values = [figure.labels.get(label, "") for label in labels]
-        if isinstance(figure.value, Distribution):
+        if isinstance(figure.value, HistogramSnapshot):
             family.add_metric(values, _buckets(figure.value), figure.value.sum)
         else:
             family.add_metric(values, figure.value)
-    made: Metric = family
+    made: MetricFamily = family
     return made
 
 
-def _buckets(seen: Distribution) -> list[tuple[str, float]]:
+def _buckets(seen: HistogramSnapshot) -> list[tuple[str, float]]:
     bounds = [*map(str, seen.bounds), "+Inf"]
     return [(bound, float(count)) for bound, count in zip(bounds, seen.counts, strict=True)]
 
@@ -126,13 +126,13 @@ def _of_service(service: Service) -> dict[str, Any]:
         "index": config.index is not None,
         "keys": {"api": bool(config.api_key), "admin": bool(config.admin_key)},
         "draining": service.draining.begun,
-        "requests": service.figures.summary(),
+        "requests": service.metrics.summary(),
     }
 
 
-def _of_model(service: Service, entry: Entry) -> dict[str, Any]:
+def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
     loaded: Any = next((v.model for v in entry.serving if v.label == entry.version), None)
-    figures = list(loaded.figures()) if hasattr(loaded, "figures") else []
+    metrics = list(loaded.metrics()) if hasattr(loaded, "figures") else []
     moment = entry.loaded_at
     return {
         "name": entry.name,
@@ -140,7 +140,7 @@ def _of_model(service: Service, entry: Entry) -> dict[str, Any]:
         "status": entry.status,
         "reason": entry.reason,
         "version": entry.version,
-        "engine": getattr(loaded, "engine", None) if figures else None,
+        "engine": getattr(loaded, "engine", None) if metrics else None,
         "dimension": loaded.dimension if hasattr(loaded, "dimension") else None,
         "fallback": entry.fallback,
         "shadow": entry.shadow,
@@ -152,13 +152,13 @@ def _of_model(service: Service, entry: Entry) -> dict[str, Any]:
         "error": _of_error(entry.last_error),
         "timeline": service.timeline.of(entry.name),
         "versions": [_of_version(entry, version) for version in entry.serving],
-        "lanes": _lanes(figures),
+        "lanes": _lanes(metrics),
         "cache": _cache(loaded),
     }
 
 
-def _of_version(entry: Entry, version: Version) -> dict[str, Any]:
-    seen = version.figures.latency.read()
+def _of_version(entry: RegisteredModelInfo, version: Version) -> dict[str, Any]:
+    seen = version.metrics.latency.read()
     total = sum(entry.route.values()) or 1.0
     return {
         "version": version.label,
@@ -166,8 +166,8 @@ def _of_version(entry: Entry, version: Version) -> dict[str, Any]:
         "reason": version.account.reason,
         "share": entry.route.get(version.label, 0.0) / total,
         "uses": version.uses,
-        "calls": version.figures.tally["calls"],
-        "errors": version.figures.tally["errors"],
+        "calls": version.metrics.tally["calls"],
+        "errors": version.metrics.tally["errors"],
         "memory": version.memory,
         "p50": seen.quantile(0.5),
         "p99": seen.quantile(0.99),
@@ -179,10 +179,10 @@ def _of_error(error: HotstartError | None) -> dict[str, str] | None:
     return None if error is None else {"reason": error.facts, "remedy": error.remedy}
 
 
-def _lanes(figures: Iterable[Figure]) -> list[dict[str, Any]]:
+def _lanes(metrics: Iterable[Metric]) -> list[dict[str, Any]]:
     """The queues of a model, from what it counts of them."""
     lanes: dict[str, dict[str, float]] = {}
-    for figure in figures:
+    for figure in metrics:
         if "lane" in figure.labels and not hasattr(figure.value, "counts"):
             lanes.setdefault(figure.labels["lane"], {})[figure.name] = figure.value
     return [

@@ -309,7 +309,7 @@ def test_figures_tell_requests_retries_and_failures(stand_in: StandIn) -> None:
     stand_in.script.append(status(404))
     with pytest.raises(RemoteRefused):
         remote.embed(["a"])
-    told = {(f.name, f.labels.get("reason")): f.value for f in remote.figures()}
+    told = {(f.name, f.labels.get("reason")): f.value for f in remote.metrics()}
     assert told["hotstart_remote_requests_total", None] == 4
     assert told["hotstart_remote_retries_total", None] == 2
     assert told["hotstart_remote_failures_total", "RemoteUnavailable"] == 2

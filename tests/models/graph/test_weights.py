@@ -19,7 +19,7 @@ from hotstart.pool.loader import ensure
 from hotstart.preparation.calibrate import PROBES, greatest
 from hotstart.preparation.graph.weights import LINEAR_BLOCK, smoothing
 from hotstart.preparation.variant import write_observed, write_variant
-from hotstart.types import Prepared
+from hotstart.types import PreparedModel
 
 TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
 LAYER = "encoder.layer.0."
@@ -41,7 +41,7 @@ def test_inputs_come_closer_and_their_mean_stays(ranges: list[float]) -> None:
 def test_what_each_layer_is_given_is_seen(tmp_path: Path) -> None:
     model = describe(TINY.source, TINY.source)
     graphs = write_observed(model, str(tmp_path)).graphs
-    observed = Prepared(str(tmp_path), graphs, model.dimension, model.pad_token_id)
+    observed = PreparedModel(str(tmp_path), graphs, model.dimension, model.pad_token_id)
     seen = greatest(observed, PROBES, 1)
     names = {f"{LAYER}attention.self.query", f"{LAYER}output.dense"}
     assert names <= seen.keys()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from server_under_test import Serve, Served
 
 
@@ -19,7 +19,7 @@ def test_probes_tell_by_their_status(serve: Serve) -> None:
     assert served.get("/readyz").status_code == 503
     assert served.get("/startupz").status_code == 503
     assert served.get("/readyz").json() == {"status": "loading"}
-    rehearsal("slow-probe").release()
+    fake_control("slow-probe").release()
     served.wait_for("healthy")
     assert served.get("/readyz").status_code == 200
     assert served.get("/startupz").status_code == 200
@@ -49,7 +49,7 @@ def test_a_probe_wakes_no_model(serve: Serve) -> None:
     served.wait_for("healthy")
     for path in ("/livez", "/readyz", "/startupz", "/metrics", "/api/v1/models/registry"):
         assert served.get(path).status_code == 200
-    assert rehearsal("asleep").loads == 0
+    assert fake_control("asleep").loads == 0
 
 
 def test_figures_are_what_prometheus_reads(served: Served) -> None:
@@ -90,7 +90,7 @@ def test_what_happens_is_told_as_it_does(serve: Serve) -> None:
             seen.append((event, data))
             if len(seen) == 1:
                 assert (event, data["models"][0]["status"]) == ("overview", "loading")
-                rehearsal("slow-events").release()
+                fake_control("slow-events").release()
             if event == "overview" and data["models"][0]["status"] == "ready":
                 break
     states = [data["status"] for event, data in seen if event == "state"]

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from server_under_test import Serve, Served
 
 ADMIN = {"authorization": "Bearer admin"}
@@ -46,7 +46,7 @@ def test_everything_is_told_of_each_model(served: Served) -> None:
     assert minilm["versions"][0]["calls"] >= 1
     assert minilm["versions"][0]["share"] == 1.0
     assert {lane["lane"] for lane in minilm["lanes"]} == {"interactive", "bulk"}
-    assert [stage["stage"] for stage in minilm["timeline"]][-1] == "first light"
+    assert [stage["stage"] for stage in minilm["timeline"]][-1] == "fast_start"
     assert all(stage["end"] >= stage["start"] for stage in minilm["timeline"])
     assert models["cached"]["cache"].keys() >= {"hits", "misses", "entries", "bytes"}
     assert models["rows"]["lanes"] == []
@@ -67,7 +67,7 @@ def test_health_is_counted(serve: Serve) -> None:
     names = served.get("/api/v1/models/models").json()
     assert names["models"] == ["good", "slow", "bad"]
     assert names["failed"].keys() == {"bad"}
-    rehearsal("slow-health").release()
+    fake_control("slow-health").release()
 
 
 def test_the_administrator_loads_and_unloads(serve: Serve) -> None:
@@ -93,8 +93,8 @@ def test_models_are_loaded_anew_and_what_fails_serves_on(serve: Serve) -> None:
     assert "reloaded" in reloaded["good"]["reason"]
     only = served.post("/api/v1/models/reload", {"models": ["good"]}, headers=ADMIN).json()
     assert only["models"].keys() == {"good"}
-    assert rehearsal("again").loads == 3
-    assert rehearsal("other").loads == 2
+    assert fake_control("again").loads == 3
+    assert fake_control("other").loads == 2
     unknown = served.post("/api/v1/models/reload", {"models": ["none"]}, headers=ADMIN)
     assert unknown.status_code == 404
 
@@ -116,7 +116,7 @@ def test_who_asks_a_model_that_loads_waits_as_long_as_it_says(serve: Serve) -> N
     assert late.headers["retry-after"] == "1"
     assert "loading" in late.json()["error"]["message"]
     assert time.monotonic() - began < 3
-    threading.Timer(0.2, rehearsal("slow-asked").release).start()
+    threading.Timer(0.2, fake_control("slow-asked").release).start()
     assert served.post("/v1/embeddings", {"model": "slow", "input": "a"}).status_code == 200
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hotstart import Embedder, SearchIndex
-from hotstart.engines.fake import rehearsal
+from hotstart.engines.fake import fake_control
 from server_under_test import Serve, Served
 
 
@@ -16,12 +16,12 @@ def test_the_answer_is_lexical_until_the_model_is_there(serve: Serve, tmp_path: 
     SearchIndex(tmp_path, Embedder(source)).update()
     slow = "fake:dimension=8,name=searched,hang_load=true"
     served = serve({"fake": {"source": slow}}, index=str(tmp_path))
-    first = served.post("/search", {"query": "cat", "deadline": 0}).json()
+    first = served.post("/search", {"query": "cat", "timeout": 0}).json()
     assert first["mode"] == "lexical"
     assert first["reason"]
     assert first["hits"][0]["path"] == "a.md"
     assert first["hits"][0]["found_by"] == ["lexical"]
-    rehearsal("searched").release()
+    fake_control("searched").release()
     served.wait_for("healthy")
     assert served.post("/search", {"query": "cat"}).status_code == 200
 

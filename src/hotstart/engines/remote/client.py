@@ -22,7 +22,7 @@ from hotstart.errors import (
     RemoteTimeout,
     RemoteUnavailable,
 )
-from hotstart.telemetry import Figure, Histogram, Tally, span
+from hotstart.telemetry import Counters, Histogram, Metric, span
 
 _SHOWN = 300  # characters of what a server says that are passed on
 _TRY_AGAIN = {408, 425, 429}
@@ -65,7 +65,7 @@ class Client:
         self._http = _connect(address, key, limits)
         weakref.finalize(self, self._http.close)  # where nobody calls `close`
         self._circuit = Circuit()
-        self._tally = Tally()
+        self._tally = Counters()
         self._seconds = Histogram()
 
     def post(self, path: str, body: dict[str, Any], timeout: float | None) -> Any:
@@ -98,22 +98,22 @@ class Client:
                 return self._attempt(path, content, deadline, budget)
         raise AssertionError("tenacity returns or raises")
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield requests, retries, failures by reason, latency, and the state of the circuit."""
         at = {"place": self.place}
         for name in ("requests", "retries"):
             what = f"{name.capitalize()} to another machine"
-            yield Figure(f"hotstart_remote_{name}_total", "counter", what, self._tally[name], at)
+            yield Metric(f"hotstart_remote_{name}_total", "counter", what, self._tally[name], at)
         for kind in (RemoteUnavailable, RemoteTimeout, RemoteRefused, RemoteAnswerInvalid):
             reason = at | {"reason": kind.__name__}
             what = "Requests that failed"
             count = self._tally[kind.__name__]
-            yield Figure("hotstart_remote_failures_total", "counter", what, count, reason)
+            yield Metric("hotstart_remote_failures_total", "counter", what, count, reason)
         what = "Whether another machine is left alone: 0 no, 1 yes, 0.5 it is being tried"
         state = {"closed": 0.0, "half-open": 0.5, "open": 1.0}[self._circuit.state]
-        yield Figure("hotstart_remote_circuit_open", "gauge", what, state, at)
+        yield Metric("hotstart_remote_circuit_open", "gauge", what, state, at)
         what = "Seconds that an answer took"
-        yield Figure("hotstart_remote_seconds", "histogram", what, self._seconds.read(), at)
+        yield Metric("hotstart_remote_seconds", "histogram", what, self._seconds.read(), at)
 
     @property
     def is_closed(self) -> bool:

@@ -12,7 +12,7 @@ from hotstart.concurrency import Deadline
 from hotstart.engines.remote.address import Address, known_dimension
 from hotstart.engines.remote.client import Client, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
-from hotstart.telemetry import Figure
+from hotstart.telemetry import Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,9 +84,9 @@ class RemoteEngine:
     def count(self, texts: Sequence[str]) -> None:
         """Return None: the other machine counts them."""
 
-    def figures(self) -> Iterator[Figure]:
+    def metrics(self) -> Iterator[Metric]:
         """Yield requests, retries, failures, latency and the state of the circuit."""
-        return self._client.figures()
+        return self._client.metrics()
 
     def close(self) -> None:
         """Close the connections."""

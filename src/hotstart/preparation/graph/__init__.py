@@ -13,7 +13,7 @@ from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_name
 from hotstart.preparation.graph.encoder import Encoder, apply_head, pool
 from hotstart.preparation.graph.weights import Linked, Weights
 from hotstart.safetensors import Tensor
-from hotstart.types import Graphs
+from hotstart.types import GraphFiles
 
 _TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
 _VECTOR_OUTPUTS = ("sentence_embedding",)
@@ -24,7 +24,7 @@ def write_graphs(
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
-) -> Graphs:
+) -> GraphFiles:
     """Write the graph files of `model` into the artifact `folder` and say how they are run.
 
     Args:
@@ -44,7 +44,7 @@ def _write_built(
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
     kind: Callable[[GraphBuilder], Weights],
-) -> Graphs:
+) -> GraphFiles:
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
     weights = kind(graph)
@@ -55,7 +55,7 @@ def _write_built(
     vectors = apply_head(graph, weights, vectors, model.head, tensors)
     inputs = dict.fromkeys(names, ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
-    return Graphs(
+    return GraphFiles(
         encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
     )
 
@@ -71,7 +71,7 @@ def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
 
 def _write_head(
     model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
-) -> Graphs:
+) -> GraphFiles:
     """Leave the shipped graph as it is; pooling and head, which it lacks, become a second one."""
     outputs = output_names(os.path.join(folder, shipped))
     for name in _TOKEN_OUTPUTS:
@@ -82,9 +82,9 @@ def _write_head(
             inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
             content = graph.build(inputs, vectors, model.dimension)
             write_whole(os.path.join(folder, "head.onnx"), content)
-            return Graphs(encoder=shipped, output=name, optimized=False, head="head.onnx")
+            return GraphFiles(encoder=shipped, output=name, optimized=False, head="head.onnx")
     for name in _VECTOR_OUTPUTS:
         if name in outputs:
-            return Graphs(encoder=shipped, output=name, optimized=False, head=None)
+            return GraphFiles(encoder=shipped, output=name, optimized=False, head=None)
     known = (*_TOKEN_OUTPUTS, *_VECTOR_OUTPUTS)
     raise UnsupportedModel(folder, feature="ONNX outputs", got=outputs, supported=known)

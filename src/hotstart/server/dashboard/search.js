@@ -22,13 +22,13 @@ export class SearchPanel {
     setVisible(byId("search"), index);
   }
 
-  // With deadline 0 the server answers without a model; with null it waits for the model.
+  // With timeout 0 the server answers without a model; with null it waits for the model.
   async #search(query) {
     if (query === "") return;
     this.#controller?.abort();
     this.#controller = new AbortController();
     const { signal } = this.#controller;
-    const request = (deadline) => post("search", { body: { query, top_k: TOP_K, deadline }, signal });
+    const request = (timeout) => post("search", { body: { query, top_k: TOP_K, timeout }, signal });
     setAttribute(byId("hits"), "aria-busy", "true");
     try {
       const first = await request(0);

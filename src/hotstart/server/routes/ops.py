@@ -15,7 +15,7 @@ from hotstart.server.responses import problem
 from hotstart.server.routes import Group, Route
 from hotstart.server.status import CONTENT_TYPE, exposition, overview
 from hotstart.system import resident_memory
-from hotstart.telemetry import Figure
+from hotstart.telemetry import Metric
 
 _STATUS = {"status": "healthy"}
 
@@ -62,12 +62,12 @@ class Health(Group):
         stream = self.service.events.stream(seen, self.service.timeline.under_way)
         return StreamingResponse(stream, media_type="text/event-stream")
 
-    def _figures(self, tasks: int) -> Iterator[Figure]:
-        yield from self.service.registry.figures()
-        yield from self.service.figures.figures()
+    def _figures(self, tasks: int) -> Iterator[Metric]:
+        yield from self.service.registry.metrics()
+        yield from self.service.metrics.metrics()
         memory = resident_memory()
-        yield Figure("hotstart_resident_memory_bytes", "gauge", "Of this process", memory)
-        yield Figure("hotstart_tasks", "gauge", "Tasks of the event loop", tasks)
+        yield Metric("hotstart_resident_memory_bytes", "gauge", "Of this process", memory)
+        yield Metric("hotstart_tasks", "gauge", "Tasks of the event loop", tasks)
 
 
 def _told(status: str, good: bool) -> Response:

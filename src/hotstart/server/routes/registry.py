@@ -167,7 +167,7 @@ class Search(Group):
     async def search(self, body: SearchBody) -> Response:
         """Answer with the chunks that answer best, how they were found, and why not better."""
         limit = self.service.limit(body.timeout)
-        deadline = limit if body.deadline is None else min(body.deadline, limit)
+        deadline = limit if body.timeout is None else min(body.timeout, limit)
         self.service.check_texts([body.query], "query")
         self.service.keep_searching(body)
         found = await in_thread(
