@@ -1,15 +1,14 @@
 """hotstart: embedding models ready without a cold start.
 
-`import hotstart` imports the standard library only; each name below is fetched when first used.
+`import hotstart` imports nothing else; each name below is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from hotstart._lazy import lazy_names
+from hotstart._exports import lazy_names
 from hotstart._version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotstart.cache.embedding_cache import EmbeddingCache
     from hotstart.embedder import Embedder, get_embedding_provider, preload_embeddings

@@ -1,9 +1,9 @@
-"""Third-party imports at their first use, and the package's face without its weight."""
+"""Import third-party libraries at their first use."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,22 +29,3 @@ def require(module: str, *, extra: str | None = None) -> Any:
     """Import and return `module`; where its library is absent, raise MissingExtra as above."""
     with brought_by(extra, module.partition(".")[0]):
         return importlib.import_module(module)
-
-
-def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module `__getattr__` (PEP 562) that imports each name's home when first asked.
-
-    A home is a module, or `module:name` where the name is another one there.
-    """
-
-    def __getattr__(name: str) -> Any:
-        try:
-            home = homes[name]
-        except KeyError:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
-        module, _, other = home.partition(":")
-        value = getattr(importlib.import_module(module), other or name)
-        setattr(importlib.import_module(package), name, value)
-        return value
-
-    return __getattr__

@@ -8,10 +8,9 @@ query ──▶ lexical ranking + nearest vectors ──fusion──▶ answer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from hotstart._exports import lazy_names
 
-from hotstart._lazy import lazy_names
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotstart.search.index import Answer, Hit, SearchIndex
     from hotstart.search.indexing import UpdateReport
