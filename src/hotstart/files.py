@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +62,8 @@ def place_folder(staged: str, path: str) -> None:
         discarded = beside(path)
         os.rename(path, discarded)
         os.rename(staged, path)
+        import shutil  # it imports three compressors
+
         shutil.rmtree(discarded, ignore_errors=True)
     else:
         os.rename(staged, path)
@@ -76,6 +77,8 @@ def remove_leftovers(path: str) -> None:
         if entry.startswith(f".{name}."):
             leftover = os.path.join(folder, entry)
             if os.path.isdir(leftover):
+                import shutil
+
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 remove_file(leftover)

@@ -6,19 +6,17 @@
         metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
 This file finds and checks them and imports nothing that only making one needs: it is on the way to
-the first vector. `ensure.py` is what others ask; `prepare.py` has one process build one.
+the first vector. Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
-from hotstart.models.description import prompts_of, read_json
 from hotstart.models.metadata import (
     Metadata,
     is_touched,
@@ -182,11 +180,13 @@ _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe
 
 
 def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
-    """Return the card of the model in `folder`, whose vectors have `dimension`.
+    """Return what calls need to know of the model in `folder`, whose vectors have `dimension`.
 
     Its fingerprint is taken over the engine's name and every file that decides a vector: weights,
     tokenizer and configuration.
     """
+    from hotstart.models.description import prompts_of, read_json  # an artifact has them on record
+
     sentence = read_json(folder, "config_sentence_transformers.json")
     return ModelInfo(
         dimension=dimension,
@@ -198,6 +198,8 @@ def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
 
 
 def _fingerprint(folder: str, engine: str) -> str:
+    import hashlib
+
     digest = hashlib.sha256(engine.encode())
     for home, folders, names in os.walk(folder, followlinks=True):
         folders.sort()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from hotstart.concurrency import Deadline
@@ -26,6 +25,8 @@ from hotstart.telemetry import span
 from hotstart.types import EmbedOutput, LoadProgress, ModelInfo, Progress, Stage, State, TextOrPair
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Self

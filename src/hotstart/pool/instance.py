@@ -15,7 +15,6 @@ and the old slot is closed when the last of its calls has ended.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,8 +29,6 @@ from hotstart.types import Progress, Stage, State
 
 Hear = Callable[[State, str], None]
 """Called with a state that was entered, and why; under the instance's lock, so only to note it."""
-
-logger = logging.getLogger(__name__)
 
 
 class Listeners:
@@ -60,7 +57,9 @@ class Listeners:
             try:
                 on_progress(stage, fraction)
             except Exception:
-                logger.exception("A progress callback failed at %s", stage)
+                import logging
+
+                logging.getLogger(__name__).exception("A progress callback failed at %s", stage)
 
     def tell_state(self, state: State, reason: str) -> None:
         """Tell of a state that was entered."""

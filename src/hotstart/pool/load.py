@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from hotstart.errors import HotstartError, LoadFailed, LoadTimeout, NotReady
@@ -141,6 +140,8 @@ def load_apart(
         LoadTimeout: it took longer than `timeout` seconds; what still comes of it is discarded.
         HotstartError: it failed, for the reason it states.
     """
+    from concurrent.futures import Future  # only a reload needs it
+
     outcome: Future[Slot[T]] = Future()
     LoadAttempt(
         *(name, stage),

@@ -5,17 +5,18 @@ The policy stands in `pressure`; this carries it out, for one load at a time.
 
 from __future__ import annotations
 
-import logging
 import os
-import select
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.errors import InsufficientMemory
 from hotstart.system import MemoryLeft, memory_left, pressure_files
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 
 class Resident(NamedTuple):
@@ -50,8 +51,6 @@ def victims(residents: Iterable[Resident], wanted: int) -> list[Resident]:
         wanted -= resident.bytes
     return chosen
 
-
-logger = logging.getLogger(__name__)
 
 SCARCE = 200_000_000
 """Bytes left, below which idle models go, where the kernel does not tell of a shortage itself."""
@@ -124,7 +123,7 @@ class MemoryBudget:
         chosen = victims(self._residents(), wanted)
         gone = [resident for resident in chosen if self._unload(resident.key, why)]
         for resident in gone:
-            logger.info("Unloaded %s (%d bytes): %s", resident.key, resident.bytes, why)
+            _logger().info("Unloaded %s (%d bytes): %s", resident.key, resident.bytes, why)
         return len(gone)
 
     def _make(self, name: str, size: int) -> None:
@@ -161,13 +160,15 @@ class MemoryPressureMonitor(threading.Thread):
 
     def run(self) -> None:
         """Wait for the kernel's word."""
+        import select
+
         waiting = select.poll()
         waiting.register(self._descriptor, select.POLLPRI)
         waiting.register(self._ending, select.POLLIN)
         try:
             while self._ending not in (ready := dict(waiting.poll())):
                 if ready[self._descriptor] & select.POLLERR:
-                    logger.warning("The kernel tells no more whether memory is short")
+                    _logger().warning("The kernel tells no more whether memory is short")
                     return
                 self._relieve()
         finally:
@@ -201,3 +202,9 @@ def watch_memory_pressure(
         watch.start()
         return watch
     return None
+
+
+def _logger() -> Logger:
+    import logging  # 4 ms that a first vector is spared
+
+    return logging.getLogger(__name__)

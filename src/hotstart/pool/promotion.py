@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ T = TypeVar("T")
 Load = Callable[[Stage, Progress, T | None], T]
 """Loads a stage and reports its progress; beside a model of the same instance, or beside none."""
 
-logger = logging.getLogger(__name__)
 
 GRACE = 0.25
 """Seconds a promotion lets the first calls go ahead of it."""
@@ -100,7 +98,9 @@ class Promoter(Generic[T]):
             self._close(retired)
             following = new if retired is old else None
         except Exception as error:  # noqa: BLE001 - what serves goes on serving
-            logger.warning("Not promoted to %s: %s", stage, error)
+            import logging  # 4 ms that a start without a failure is spared
+
+            logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, error)
             self.refused[stage] = str(error)
         with self._changed:
             self.running = False
