@@ -64,7 +64,7 @@ PEERS = (
         imports="from hotstart import ModelRegistry",
         load=_HOTSTART,
         one="",
-        many="registry.load_all_sync()",
+        many="registry.load_all()",
     ),
 )
 NAMES = tuple(peer.name for peer in PEERS)

@@ -15,7 +15,7 @@ CODE = """
 import hashlib, sys
 from hotstart.errors import MissingExtra
 from hotstart.kinds import kind_named
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -24,7 +24,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 kind = kind_named({kind!r})
-material = Material("m", {source!r}, hashlib.sha256(b"").hexdigest() if {pickled} else None)
+material = ModelSource("m", {source!r}, hashlib.sha256(b"").hexdigest() if {pickled} else None)
 try:
     model = kind.load(material, lambda what, fraction: None)
     kind.predict(model, [{{"a": 1}}], material)

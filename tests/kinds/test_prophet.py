@@ -165,9 +165,9 @@ def test_it_is_quiet(saved: Path, python: Callable[..., CompletedProcess[str]]) 
     code = f"""
 import logging
 logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.prophet import load, predict
-material = Material("m", {str(saved.with_name("plain.json"))!r})
+material = ModelSource("m", {str(saved.with_name("plain.json"))!r})
 predict(load(material, lambda what, fraction: None), {{"periods": 1}}, material)
 names = ("prophet", "cmdstanpy")
 print([(logging.getLogger(name).level, logging.getLogger(name).handlers) for name in names])

@@ -49,9 +49,9 @@ import socket
 def refuse(*arguments, **options):
     raise AssertionError("the network")
 socket.socket.connect = socket.getaddrinfo = refuse
-from hotstart.kinds import Material
+from hotstart.kinds import ModelSource
 from hotstart.kinds.sentiment import load
-print(load(Material("m", "textblob"), lambda what, fraction: None).predict(["great"])[0].label)
+print(load(ModelSource("m", "textblob"), lambda what, fraction: None).predict(["great"])[0].label)
 """
     done = python("-c", code)
     assert done.stdout.strip() == "positive", done.stderr

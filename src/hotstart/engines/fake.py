@@ -24,13 +24,13 @@ class FakeSettings(NamedTuple):
     """What a `FakeEngine` does.
 
     Attributes:
-        name: engines of one name share a `Rehearsal`: the count of their loads, and its release.
+        name: engines of one name share a `FakeControl`: the count of their loads, and its release.
         dimension: length of a vector.
         load_seconds: how long the constructor takes.
         fail_loads: so many constructions of this name fail before one succeeds; after
             `load_seconds`, as real ones do.
         fail_message: what they fail with.
-        hang_load: the constructor returns only after `rehearsal(name).release()`.
+        hang_load: the constructor returns only after `fake_control(name).release()`.
         encode_seconds: how long a call of `embed` takes.
         fail_texts: texts that make `embed` fail.
     """

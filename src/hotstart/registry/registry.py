@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
+from hotstart.embedder import Embedder
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
 from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
@@ -159,7 +160,7 @@ class ModelRegistry:
                     *(version.memory, labels),
                 )
                 yield from version.metrics.read(labels, version.uses)
-                if hasattr(version.model, "figures"):  # an embedder counts its cache's hits
+                if isinstance(version.model, Embedder):  # it counts the hits of its cache
                     for figure in version.model.metrics():
                         yield figure._replace(labels={**labels, **figure.labels})
 

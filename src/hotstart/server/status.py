@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as MetricFamily
 
 from hotstart._version import __version__
+from hotstart.embedder import Embedder
 from hotstart.errors import HotstartError
 from hotstart.system import memory_left, resident_memory
 from hotstart.telemetry import HistogramSnapshot, Metric
@@ -132,7 +133,7 @@ def _of_service(service: Service) -> dict[str, Any]:
 
 def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
     loaded: Any = next((v.model for v in entry.serving if v.label == entry.version), None)
-    metrics = list(loaded.metrics()) if hasattr(loaded, "figures") else []
+    metrics = list(loaded.metrics()) if isinstance(loaded, Embedder) else []
     moment = entry.loaded_at
     return {
         "name": entry.name,
@@ -141,7 +142,7 @@ def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
         "reason": entry.reason,
         "version": entry.version,
         "engine": getattr(loaded, "engine", None) if metrics else None,
-        "dimension": loaded.dimension if hasattr(loaded, "dimension") else None,
+        "dimension": loaded.dimension if isinstance(loaded, Embedder) else None,
         "fallback": entry.fallback,
         "shadow": entry.shadow,
         "can_rollback": entry.can_roll_back,

@@ -1,4 +1,4 @@
-"""Probes, figures and events: how the service fares, told without waking a model."""
+"""Probes, metrics, events and the dashboard; none of them loads a model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Health(Group):
     async def metrics(self) -> Response:
         """Answer with every count and time, in Prometheus' text format."""
         tasks = len(asyncio.all_tasks())
-        text = await in_thread(lambda: exposition(self._figures(tasks)))
+        text = await in_thread(lambda: exposition(self._metrics(tasks)))
         return Response(text, media_type=CONTENT_TYPE)
 
     async def events(self) -> Response:
@@ -62,7 +62,7 @@ class Health(Group):
         stream = self.service.events.stream(seen, self.service.timeline.under_way)
         return StreamingResponse(stream, media_type="text/event-stream")
 
-    def _figures(self, tasks: int) -> Iterator[Metric]:
+    def _metrics(self, tasks: int) -> Iterator[Metric]:
         yield from self.service.registry.metrics()
         yield from self.service.metrics.metrics()
         memory = resident_memory()
