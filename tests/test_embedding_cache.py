@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.cache.codec import Space
-from hotstart.cache.embedding_cache import EmbeddingCache, OtherSpace
+from hotstart.cache.embedding_cache import Abandoned, EmbeddingCache, Lookup, OtherSpace
+from hotstart.concurrency import Deadline
 from hotstart.engines.fake import fake_control
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
@@ -65,8 +66,31 @@ def cache() -> EmbeddingCache:
     return EmbeddingCache("memory:1MB")
 
 
+def fulfil(
+    cache: EmbeddingCache,
+    lookup: Lookup,
+    model: Callable[[Sequence[str]], EmbedOutput],
+    timeout: float | None = None,
+) -> None:
+    with cache.fulfil(lookup, timeout) as work:
+        for texts in work:
+            work.put(model(texts))
+
+
 def ask(cache: EmbeddingCache, model: Model, *texts: str, timeout: float | None = 20) -> Any:
-    return cache.vectors(texts, SPACE, model, timeout)
+    deadline = Deadline(timeout)
+    while True:
+        lookup = cache.begin(texts, SPACE)
+        if lookup.mine:
+            fulfil(cache, lookup, model, deadline.left)
+        if wait(lookup.awaited.values(), deadline.left).not_done:
+            raise StillComputing(len(texts), after=timeout)
+        try:
+            return lookup.vectors()
+        except OtherSpace:
+            raise
+        except Abandoned:
+            continue
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -132,21 +156,22 @@ def test_an_engine_that_ran_out_of_time_is_told_to_who_set_none(
 ) -> None:
     model.fails = TimeoutError("the engine's")
     model.go.set()
-    request = cache.begin(["a"], SPACE)
+    lookup = cache.begin(["a"], SPACE)
     with pytest.raises(TimeoutError):
-        cache.fulfil(request, SPACE, model)
+        fulfil(cache, lookup, model)
     with pytest.raises(TimeoutError, match="the engine's"):
-        request.vectors()
+        lookup.vectors()
 
 
 def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
     cache: EmbeddingCache,
 ) -> None:
     other = ModelInfo(3, None, {}, None, "another space")
+    lookup = cache.begin(["a"], SPACE)
     with pytest.raises(OtherSpace):
-        cache.vectors(
-            ["a"], SPACE, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other), 5
-        )
+        fulfil(cache, lookup, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other))
+    with pytest.raises(OtherSpace):
+        lookup.vectors()
     assert cache.info().kept.entries == 0
 
 

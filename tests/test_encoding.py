@@ -9,7 +9,7 @@ import pytest
 
 from hotstart.encoding import EncodeRequest
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.types import ModelInfo
+from hotstart.types import EmbedOutput, ModelInfo
 
 PROMPTS = {"query": "q: ", "document": "d: ", "empty": ""}
 CARD = ModelInfo(4, None, PROMPTS, "document", "f")
@@ -32,10 +32,10 @@ VECTORS = np.arange(8, dtype=np.float32).reshape(2, 4)
 def test_the_prompt_and_its_role(
     options: dict[str, Any], card: ModelInfo, prompt: str, role: str
 ) -> None:
-    encoding = EncodeRequest(["a", "b"], **options)
-    assert encoding.prompt(card) == prompt
-    assert encoding.role(card) == role
-    assert encoding.prompted(card) == [f"{prompt}a", f"{prompt}b"]
+    request = EncodeRequest(["a", "b"], **options)
+    assert request.prompt(card) == prompt
+    assert request.role(card) == role
+    assert request.model_inputs(card) == [f"{prompt}a", f"{prompt}b"]
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -51,20 +51,20 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_a_length_that_was_not_known_is_checked_when_it_is() -> None:
     unknown = CARD._replace(dimension=None)
-    encoding = EncodeRequest(["a", "b"], truncate_dim=5)
-    encoding.check(unknown)
+    request = EncodeRequest(["a", "b"], truncate_dim=5)
+    request.check(unknown)
     with pytest.raises(InvalidInput, match="truncate_dim"):
-        encoding.answer(VECTORS, unknown)
+        request.result(EmbedOutput(VECTORS, unknown))
 
 
 def test_the_answer_has_the_form_of_what_was_given() -> None:
-    assert EncodeRequest(["a", "b"]).answer(VECTORS, CARD).shape == (2, 4)
-    assert EncodeRequest("a").answer(VECTORS[:1], CARD).shape == (4,)
-    as_list = EncodeRequest(["a", "b"], convert_to_numpy=False).answer(VECTORS, CARD)
+    assert EncodeRequest(["a", "b"]).result(EmbedOutput(VECTORS, CARD)).shape == (2, 4)
+    assert EncodeRequest("a").result(EmbedOutput(VECTORS[:1], CARD)).shape == (4,)
+    as_list = EncodeRequest(["a", "b"], convert_to_numpy=False).result(EmbedOutput(VECTORS, CARD))
     assert [vector.shape for vector in as_list] == [(4,), (4,)]
 
 
 def test_the_models_own_cut_yields_to_the_callers() -> None:
     cut = CARD._replace(truncate_dim=3)
-    assert EncodeRequest("a").answer(VECTORS[:1], cut).shape == (3,)
-    assert EncodeRequest("a", truncate_dim=2).answer(VECTORS[:1], cut).shape == (2,)
+    assert EncodeRequest("a").result(EmbedOutput(VECTORS[:1], cut)).shape == (3,)
+    assert EncodeRequest("a", truncate_dim=2).result(EmbedOutput(VECTORS[:1], cut)).shape == (2,)

@@ -17,21 +17,21 @@ def failing(fallback: str | Embedder | None = "fake:dimension=5") -> Embedder:
 
 def test_the_model_itself_answers_where_it_can() -> None:
     embedder = Embedder("fake:dimension=3", fallback="fake:dimension=5")
-    answer = embedder.answer(["a", "b"], accept_fallback=True)
+    answer = embedder.embed(["a", "b"], accept_fallback=True)
     assert answer.vectors.shape == (2, 3)
-    assert answer[1:] == ("fake:dimension=3", "fake", embedder.fingerprint, None, None)
+    assert answer[1:] == ("fake:dimension=3", "fake", embedder.fingerprint, None, 2)
 
 
 def test_who_does_not_accept_another_space_gets_the_error() -> None:
     with pytest.raises(LoadFailed):
-        failing().answer("a")
+        failing().embed("a")
     with pytest.raises(LoadFailed):
         failing().encode("a")
 
 
 def test_the_fallback_says_whose_vectors_these_are_and_why() -> None:
     embedder = failing()
-    answer = embedder.answer("a", accept_fallback=True)
+    answer = embedder.embed("a", accept_fallback=True)
     assert answer.vectors.shape == (5,)
     assert answer.model == "fake:dimension=5"
     assert embedder.fallback is not None
@@ -43,7 +43,7 @@ def test_the_fallback_says_whose_vectors_these_are_and_why() -> None:
 def test_a_model_too_slow_is_answered_for() -> None:
     ready = Embedder("fake:dimension=5", strategy="eager")
     embedder = Embedder("fake:hang_load=true,name=slow", fallback=ready, pool=Pool())
-    answer = embedder.answer("a", accept_fallback=True, timeout=0.05)
+    answer = embedder.embed("a", accept_fallback=True, timeout=0.05)
     assert answer.model == "fake:dimension=5"
     assert embedder.is_loading
 
@@ -51,21 +51,21 @@ def test_a_model_too_slow_is_answered_for() -> None:
 def test_a_chain_ends_with_the_last_error() -> None:
     chain = failing(failing(None))
     with pytest.raises(LoadFailed):
-        chain.answer("a", accept_fallback=True)
+        chain.embed("a", accept_fallback=True)
     chain = failing(failing("fake:dimension=7"))
-    assert chain.answer("a", accept_fallback=True).vectors.shape == (7,)
+    assert chain.embed("a", accept_fallback=True).vectors.shape == (7,)
 
 
 def test_bad_input_is_nobody_elses_to_answer() -> None:
     with pytest.raises(InvalidInput):
-        failing().answer(b"bytes", accept_fallback=True)  # type: ignore[arg-type]
+        failing().embed(b"bytes", accept_fallback=True)  # type: ignore[arg-type]
 
 
 def test_the_fallback_has_its_own_dimensions_and_the_callers_options() -> None:
     embedder = Embedder(
         "fake:dimension=8,fail_loads=9999", truncate_dim=6, fallback="fake:dimension=5"
     )
-    answer = embedder.answer(["a", "b"], accept_fallback=True, convert_to_numpy=False)
+    answer = embedder.embed(["a", "b"], accept_fallback=True, convert_to_numpy=False)
     assert [vector.shape for vector in answer.vectors] == [(5,), (5,)]
 
 
@@ -97,4 +97,4 @@ def test_not_ready_stays_not_ready_where_the_fallback_is_not_ready_either() -> N
     slow = Embedder("fake:hang_load=true,name=slow-too", pool=Pool())
     embedder = Embedder("fake:hang_load=true,name=slower", fallback=slow, pool=Pool())
     with pytest.raises(NotReady):
-        embedder.answer("a", accept_fallback=True, timeout=0.02)
+        embedder.embed("a", accept_fallback=True, timeout=0.02)

@@ -34,7 +34,7 @@ LAYERS: dict[str, int] = {
     "": 0,  # every other file of the package: the foundation
 }
 PARTS = {"models", "engines", "kinds", "cache"}
-EVERYWHERE = {"numpy"}  # the language vectors are spoken in
+EVERYWHERE = {"numpy", "typing_extensions"}  # vectors; types alone
 IN_THE_SERVER = {"fastapi", "starlette", "pydantic", "orjson"}  # and that of HTTP, in its room
 FACE = {"__init__", "__main__"}  # hands names on
 

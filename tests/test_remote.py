@@ -134,7 +134,7 @@ def test_a_local_model_answers_where_that_is_accepted(server: StandIn, tmp_path:
     server.answer = status(503)
     with pytest.raises(RemoteUnavailable):
         remote.encode("dog")
-    answer = remote.answer("dog", accept_fallback=True)
+    answer = remote.embed("dog", accept_fallback=True)
     assert (answer.model, answer.vectors.shape) == ("all-MiniLM-L6-v2", (384,))
     found = index.search("where does the cat sleep")
     assert (found.model, found.engine) == ("all-MiniLM-L6-v2", "onnx")

@@ -39,10 +39,16 @@ class TextEmbedder(Protocol):
     async def ready(self, timeout: float | None = None) -> bool:
         """Wait for the model."""
 
-    async def aencode_document(self, inputs: Any, **options: Any) -> Any:
+    async def aencode_document(self, inputs: Any, *, normalize_embeddings: bool = False) -> Any:
         """Embed texts to be found."""
 
-    async def aencode_query(self, inputs: Any, **options: Any) -> Any:
+    async def aencode_query(
+        self,
+        inputs: Any,
+        *,
+        normalize_embeddings: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
         """Embed a text to search with."""
 
 

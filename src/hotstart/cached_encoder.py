@@ -1,13 +1,14 @@
-"""A model's vectors by way of a cache: found, awaited or computed; and fetched ahead."""
+"""A model behind a cache: vectors found, awaited or computed; and prefetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.cache.codec import Space
-from hotstart.cache.embedding_cache import Abandoned, Compute, EmbeddingCache, OtherSpace
+from hotstart.cache.embedding_cache import Abandoned, EmbeddingCache, Lookup
 from hotstart.cache.prefetch import Ask, Prefetcher, PrefetchInfo
 from hotstart.concurrency import Deadline
 from hotstart.encoding import EncodeRequest
@@ -19,8 +20,6 @@ from hotstart.pool.handle import ModelHandle
 from hotstart.types import EmbedOutput, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hotstart.telemetry import Metric
 
 _FEW = 64  # texts whose names the event loop may compute itself, in under 0.2 ms
@@ -55,76 +54,72 @@ class CacheInfo(NamedTuple):
 
 
 class CachedEncoder:
-    """The vectors of `model`, each computed once. Safe from any thread."""
+    """Embeds texts with `model`, each vector computed once. Safe from any thread."""
 
     def __init__(self, spec: ModelSpec, model: ModelHandle, cache: EmbeddingCache) -> None:
         self._spec = spec
         self._model = model
         self._cache = cache
-        self._waits = entry_of(spec.engine).waits
-        threads = _THREADS_THAT_WAIT if self._waits else _THREADS_THAT_COMPUTE
+        opened_from = entry_of(spec.engine).opened_from
+        self._engine = "graph" if opened_from == "artifact" else spec.engine
+        threads = _THREADS_THAT_WAIT if model.waits else _THREADS_THAT_COMPUTE
         self._prefetcher = Prefetcher(threads)
 
-    def vectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
-        """Return the vectors of `encoding`, float32 (n, dimension), and whose they are.
+    def embed(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        """Return the vectors of `request`, float32 (n, dimension).
 
         Raises:
             NotReady: the model was not ready within `timeout` seconds; its load goes on.
-            StillComputing: others were computing one of them and were not done in time.
+            StillComputing: others were computing one of the vectors and were not done in time.
             HotstartError: the load or the engine failed.
         """
         deadline = Deadline(timeout)
-        while True:
-            card = self._model.card(deadline.left)
-            space = self._space(encoding, card)
-            self._note_asked(encoding, space)
-            compute = self._compute(encoding, space, deadline)
-            try:
-                texts = encoding.texts
-                return EmbedOutput(self._cache.vectors(texts, space, compute, deadline.left), card)
-            except OtherSpace:
-                continue
+        self._note_use(request, self._model.info(deadline.left))
+        return self._obtain(request, deadline)
 
-    async def avectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
-        """Do what `vectors` does without holding up the event loop.
+    async def aembed(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        """Do what `embed` does without blocking the event loop.
 
         What was begun goes on when this is cancelled or gives up: others may wait for it too.
         """
         deadline = Deadline(timeout)
         while True:
-            card = self._model.known_info()
-            if card is None:
-                card = await in_thread(self._model.card, deadline.left)
-            space = self._space(encoding, card)
-            self._note_asked(encoding, space)
-            begin = partial(self._cache.begin, encoding.texts, space)
-            request = begin() if len(encoding.texts) <= _FEW else await in_thread(begin)
-            if request.mine:
-                compute = self._together(encoding, space)
-                in_background(True, self._cache.fulfil, request, space, compute)
-            if not await all_done(request.awaited.values(), deadline.left):
-                raise StillComputing(len(encoding.texts), after=timeout)
+            info = self._model.known_info()
+            if info is None:
+                info = await in_thread(self._model.info, deadline.left)
+            self._note_use(request, info)
+            space = self._space(request, info)
+            if len(request.inputs) <= _FEW:
+                lookup = self._cache.begin(request.inputs, space)
+            else:
+                lookup = await in_thread(self._cache.begin, request.inputs, space)
+            if lookup.mine:
+                in_background(True, self._fulfil_together, request, lookup)
+            if not await all_done(lookup.awaited.values(), deadline.left):
+                raise StillComputing(len(request.inputs), after=timeout)
             try:
-                return EmbedOutput(request.vectors(), card)
+                return EmbedOutput(lookup.vectors(), info)
             except Abandoned:
                 continue
 
-    def prefetch(self, encoding: EncodeRequest, namespace: str, supersedes: str | None) -> None:
-        """Have the one text of `encoding` fetched behind other work; return at once."""
-        ask = self._ask(encoding)
+    def prefetch(self, request: EncodeRequest, namespace: str, supersedes: str | None) -> None:
+        """Compute the vector of the one text of `request` behind other work; return at once."""
+        ask = self._ask(request)
         stale = None if supersedes is None else ask._replace(text=supersedes)
-        self._prefetcher.prefetch(ask, partial(self._fetch, encoding), namespace, stale)
+        self._prefetcher.prefetch(
+            ask, partial(self._obtain, request, Deadline(None)), namespace, stale
+        )
 
-    async def is_fetched(self, encoding: EncodeRequest, timeout: float | None) -> bool:
-        """Return whether the one vector of `encoding` is there within `timeout` seconds.
+    async def is_fetched(self, request: EncodeRequest, timeout: float | None) -> bool:
+        """Return whether the one vector of `request` is cached within `timeout` seconds.
 
-        False at once where it is neither kept near nor on its way.
+        False at once where it is neither near nor under way.
         """
-        end = self._prefetcher.ready(self._ask(encoding))
+        end = self._prefetcher.ready(self._ask(request))
         if end is not None and not await all_done([end], timeout):
             return False
-        card = self._model.known_info()
-        return card is not None and self._cache.has(encoding.texts, self._space(encoding, card))
+        info = self._model.known_info()
+        return info is not None and self._cache.has(request.inputs, self._space(request, info))
 
     def info(self) -> CacheInfo:
         """Return the counts as they are now."""
@@ -147,49 +142,57 @@ class CachedEncoder:
         yield from self._cache.metrics()
         yield from self._prefetcher.metrics()
 
-    def _fetch(self, encoding: EncodeRequest) -> None:
-        space = self._space(encoding, self._model.card())
-        compute = self._compute(encoding, space, Deadline(None))
-        self._cache.vectors(encoding.texts, space, compute, None)
+    def _obtain(self, request: EncodeRequest, deadline: Deadline) -> EmbedOutput:
+        """Return the vectors, found, awaited or computed, of whichever model is loaded by then."""
+        while True:
+            info = self._model.info(deadline.left)
+            lookup = self._cache.begin(request.inputs, self._space(request, info))
+            try:
+                if lookup.mine:
+                    self._fulfil(request, lookup, deadline.left)
+                if lookup.awaited and wait(lookup.awaited.values(), deadline.left).not_done:
+                    raise StillComputing(len(request.inputs), after=deadline.seconds)
+                return EmbedOutput(lookup.vectors(), info)
+            except Abandoned:
+                continue
 
-    def _space(self, encoding: EncodeRequest, card: ModelInfo) -> Space:
-        encoding.check(card)
-        entry = entry_of(self._spec.engine)
+    def _note_use(self, request: EncodeRequest, info: ModelInfo) -> None:
+        """Tell the prefetcher which texts were asked for: it counts the prefetches that were used."""
+        prompt = request.prompt(info)
+        for text in request.inputs:
+            self._prefetcher.asked(Ask(text, prompt))
+
+    def _fulfil(self, request: EncodeRequest, lookup: Lookup, timeout: float | None) -> None:
+        """Compute the vectors that `lookup` must supply, in this thread."""
+        deadline = Deadline(timeout)
+        with self._cache.fulfil(lookup, timeout) as work:
+            for texts in work:
+                part = request.part(texts, lookup.space.prompt)
+                work.put(self._model.embed(part, deadline.left))
+
+    def _fulfil_together(self, request: EncodeRequest, lookup: Lookup) -> None:
+        """Compute the vectors that `lookup` must supply, together with those of other calls."""
+        if self._model.waits or request.runs_alone:
+            self._fulfil(request, lookup, None)
+            return
+        with self._cache.fulfil(lookup) as work:
+            for texts in work:
+                part = request.part(texts, lookup.space.prompt)
+                work.put(self._model.submit(part).result())
+
+    def _space(self, request: EncodeRequest, info: ModelInfo) -> Space:
+        request.check(info)
         return Space(
             source=self._spec.source,
             revision=self._spec.revision,
-            fingerprint=card.fingerprint,
-            engine="graph" if entry.opened_from == "artifact" else self._spec.engine,
-            role=encoding.role(card),
-            prompt=encoding.prompt(card),
+            fingerprint=info.fingerprint,
+            engine=self._engine,
+            role=request.role(info),
+            prompt=request.prompt(info),
             dimensions=None,
         )
 
-    def _compute(self, encoding: EncodeRequest, space: Space, deadline: Deadline) -> Compute:
-        def compute(texts: Sequence[str]) -> EmbedOutput:
-            prompted = [space.prompt + text for text in texts]
-            return self._model.embed(
-                len(texts), lambda card: prompted, encoding.batch_size, deadline.left
-            )
-
-        return compute
-
-    def _together(self, encoding: EncodeRequest, space: Space) -> Compute:
-        """The same, run together with other calls, for whose end its thread waits."""
-        if self._waits or encoding.runs_alone:
-            return self._compute(encoding, space, Deadline(None))
-
-        def compute(texts: Sequence[str]) -> EmbedOutput:
-            prompted = [space.prompt + text for text in texts]
-            return self._model.submit(lambda card: prompted, prompted).result()
-
-        return compute
-
-    def _note_asked(self, encoding: EncodeRequest, space: Space) -> None:
-        for text in encoding.texts:
-            self._prefetcher.asked(Ask(text, space.prompt))
-
-    def _ask(self, encoding: EncodeRequest) -> Ask:
-        """The prompt is told where the model is known enough to tell it without waiting."""
-        card = self._model.known_info()
-        return Ask(encoding.texts[0], encoding.prompt(card) if card else "")
+    def _ask(self, request: EncodeRequest) -> Ask:
+        """The prompt is empty where the model is not known without waiting."""
+        info = self._model.known_info()
+        return Ask(request.inputs[0], request.prompt(info) if info else "")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,21 @@ from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
-from hotstart.types import Embedding, EmbedOutput, LoadingStrategy, Precision, Progress
+from hotstart.types import EmbeddingResult, EmbedOutput, LoadingStrategy, Precision, Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     from hotstart.cache.embedding_cache import EmbeddingCache
     from hotstart.cached_encoder import CachedEncoder, CacheInfo
+    from hotstart.encoding import EncodeOptions
     from hotstart.telemetry import Metric
+
+    class AskOptions(EncodeOptions, total=False):
+        """The keyword options of `encode`, `timeout` included."""
+
+        timeout: float | None
 
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -181,7 +187,7 @@ class Embedder(LoadableModel):
             NotReady: the model was not ready in time; its load goes on.
             HotstartError: the load failed, for the reason it states.
         """
-        encoding = EncodeRequest(
+        request = EncodeRequest(
             inputs,
             prompt_name=prompt_name,
             prompt=prompt,
@@ -192,84 +198,85 @@ class Embedder(LoadableModel):
             normalize_embeddings=normalize_embeddings,
             truncate_dim=self._truncate_dim if truncate_dim is None else truncate_dim,
         )
-        return encoding.answer(*self._vectors(encoding, timeout)[:2])
-
-    def _vectors(self, encoding: EncodeRequest, timeout: float | None) -> EmbedOutput:
-        if self._cached and encoding.texts:
-            return self._cached.vectors(encoding, timeout)
-        count = len(encoding.texts)
-        with bar("Embedding", count, shown=encoding.show_progress_bar) as advance:
-            return self._model.embed(
-                count, encoding.prompted, encoding.batch_size, timeout, advance
-            )
+        return request.result(self._run(request, timeout))
 
     async def aencode(
-        self, inputs: str | Sequence[str], *, timeout: float | None = None, **options: Any
+        self,
+        inputs: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[EncodeOptions],
     ) -> Any:
-        """Do what `encode` does without holding up the event loop: neither load nor computation.
+        """Do what `encode` does without blocking the event loop, by load or by computation.
 
-        Calls that come together run together; a few texts never wait behind many. Being cancelled
-        harms nobody else who asks.
+        Calls that are awaited together run together; a few texts never wait behind many.
+        Cancelling one call harms no other.
         """
-        return (await self.aanswer(inputs, timeout=timeout, **options)).vectors
+        request = self._request(inputs, options)
+        return request.result(await self._arun(request, timeout))
 
-    async def aanswer(
-        self, inputs: str | Sequence[str], *, timeout: float | None = None, **options: Any
-    ) -> Embedding:
-        """Return what `aencode` does together with whose vectors they are, and of how many tokens.
-
-        `timeout` is for the vectors too; 0 asks for them if the model is ready at this moment.
-
-        Raises:
-            StillComputing: not within `timeout` seconds; what nobody awaits is not computed.
-            Overloaded: more waits for the model than may.
-            HotstartError: as `encode`.
-        """
-        options.setdefault("truncate_dim", self._truncate_dim)
-        encoding = EncodeRequest(inputs, **options)
-        if self._cached and encoding.texts:
-            made = await self._cached.avectors(encoding, timeout)
-        elif encoding.runs_alone or self._model.waits:
-            made = await self._model.apart(partial(self._vectors, encoding), timeout)
-        else:
-            made = await self._model.together(encoding.prompted, encoding.texts, timeout)
-        return self._embedding(encoding, made)
-
-    def answer(
+    def embed(
         self,
         inputs: str | Sequence[str],
         *,
         accept_fallback: bool = False,
         timeout: float | None = None,
-        **options: Any,
-    ) -> Embedding:
-        """Return the vectors of `inputs` together with whose they are. Options as `encode`.
+        **options: Unpack[EncodeOptions],
+    ) -> EmbeddingResult:
+        """Return the vectors of `inputs` with their provenance.
 
         Args:
             inputs: one text, or a sequence of texts.
-            accept_fallback: take the fallback's vectors, of a space of their own, where the model
-                gives none in time. It is loaded while the model is asked.
-            timeout: seconds to wait for the model; the fallback then answers if it is ready.
+            accept_fallback: take the vectors of the fallback, which has a space of its own, where
+                the model gives none in time. The fallback is loaded while the model computes.
+            timeout: seconds to wait for the model; then the fallback answers if it is ready.
             options: of `encode`.
 
         Raises:
             HotstartError: as `encode`, of the last model that was asked.
         """
-        spare = self._fallback if accept_fallback else None
-        if spare:
-            spare.load()
+        fallback = self._start_fallback(accept_fallback)
         deadline = Deadline(timeout)
         try:
-            options.setdefault("truncate_dim", self._truncate_dim)
-            encoding = EncodeRequest(inputs, **options)
-            made = self._vectors(encoding, timeout)
+            request = self._request(inputs, options)
+            return self._result(request, self._run(request, timeout))
         except HotstartError as error:
-            if spare is None or isinstance(error, InvalidInput):
+            if fallback is None or isinstance(error, InvalidInput):
                 raise
-            given = {name: value for name, value in options.items() if name != "truncate_dim"}
-            fallen = spare.answer(inputs, accept_fallback=True, timeout=deadline.left, **given)
-            return fallen._replace(reason=error.facts)
-        return self._embedding(encoding, made)
+            options.pop("truncate_dim", None)  # the fallback has dimensions of its own
+            result = fallback.embed(inputs, accept_fallback=True, timeout=deadline.left, **options)
+            return result._replace(reason=error.facts)
+
+    async def aembed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        accept_fallback: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[EncodeOptions],
+    ) -> EmbeddingResult:
+        """Do what `embed` does without blocking the event loop.
+
+        `timeout` bounds the computation too; 0 waits for the vectors if the model is ready now.
+
+        Raises:
+            StillComputing: not within `timeout` seconds; what nobody awaits is not computed.
+            Overloaded: more waits for the model than may.
+            HotstartError: as `encode`, of the last model that was asked.
+        """
+        fallback = self._start_fallback(accept_fallback)
+        deadline = Deadline(timeout)
+        try:
+            request = self._request(inputs, options)
+            return self._result(request, await self._arun(request, timeout))
+        except HotstartError as error:
+            if fallback is None or isinstance(error, InvalidInput):
+                raise
+            options.pop("truncate_dim", None)  # the fallback has dimensions of its own
+            result = await fallback.aembed(
+                inputs, accept_fallback=True, timeout=deadline.left, **options
+            )
+            return result._replace(reason=error.facts)
 
     def count_tokens(self, texts: Sequence[str], *, timeout: float | None = None) -> int | None:
         """Return how many tokens of `texts` the model runs; None where its engine cannot tell.
@@ -281,21 +288,25 @@ class Embedder(LoadableModel):
 
     # By role, as lists, as a stream ---------------------------------------------------------
 
-    async def aencode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
+    async def aencode_query(
+        self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
+    ) -> Any:
         """Do what `encode_query` does without holding up the event loop."""
-        return await self.aencode(inputs, **_in_role("query", options))
+        return await self.aencode(inputs, **_with_prompt_name("query", options))
 
-    async def aencode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
+    async def aencode_document(
+        self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
+    ) -> Any:
         """Do what `encode_document` does without holding up the event loop."""
-        return await self.aencode(inputs, **_in_role("document", options))
+        return await self.aencode(inputs, **_with_prompt_name("document", options))
 
-    def encode_query(self, inputs: str | Sequence[str], **options: Any) -> Any:
+    def encode_query(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
         """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
-        return self.encode(inputs, **_in_role("query", options))
+        return self.encode(inputs, **_with_prompt_name("query", options))
 
-    def encode_document(self, inputs: str | Sequence[str], **options: Any) -> Any:
+    def encode_document(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
         """Encode what is asked about: with the model's prompt `document`, if it has one."""
-        return self.encode(inputs, **_in_role("document", options))
+        return self.encode(inputs, **_with_prompt_name("document", options))
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of one question as a plain list."""
@@ -308,7 +319,11 @@ class Embedder(LoadableModel):
         return vectors
 
     def encode_stream(
-        self, inputs: Iterable[str], *, window: int = STREAM_WINDOW, **options: Any
+        self,
+        inputs: Iterable[str],
+        *,
+        window: int = STREAM_WINDOW,
+        **options: Unpack[AskOptions],
     ) -> Iterator[NDArray[Any]]:
         """Yield the vector of each of `inputs` in order, holding at most `window` of them.
 
@@ -394,17 +409,49 @@ class Embedder(LoadableModel):
         kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
         return CachedEncoder(self._spec, self._model, kept)
 
-    def _embedding(self, encoding: EncodeRequest, made: EmbedOutput) -> Embedding:
-        vectors, space = encoding.answer(*made[:2]), self._cut(made.card.fingerprint)
-        return Embedding(vectors, self.model, self.engine, space, None, made.tokens)
+    def _request(self, inputs: str | Sequence[str], options: EncodeOptions) -> EncodeRequest:
+        if options.get("truncate_dim") is None:
+            options = {**options, "truncate_dim": self._truncate_dim}
+        return EncodeRequest(inputs, **options)
+
+    def _run(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        if self._cached and request.inputs:
+            return self._cached.embed(request, timeout)
+        if not request.show_progress_bar:
+            return self._model.embed(request, timeout)
+        with bar("Embedding", len(request.inputs), shown=True) as advance:
+            return self._model.embed(request, timeout, advance)
+
+    async def _arun(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        if self._cached and request.inputs:
+            return await self._cached.aembed(request, timeout)
+        if request.runs_alone or self._model.waits:
+            return await self._model.in_thread(self._run, request, timeout)
+        return await self._model.together(request, timeout)
+
+    def _start_fallback(self, accept_fallback: bool) -> Embedder | None:
+        if not accept_fallback or self._fallback is None:
+            return None
+        self._fallback.load()
+        return self._fallback
+
+    def _result(self, request: EncodeRequest, output: EmbedOutput) -> EmbeddingResult:
+        return EmbeddingResult(
+            vectors=request.result(output),
+            model=self.model,
+            engine=self.engine,
+            fingerprint=self._cut(output.info.fingerprint),
+            reason=None,
+            tokens=output.tokens,
+        )
 
     def _cut(self, fingerprint: str) -> str:
         return f"{fingerprint}-{self._truncate_dim}" if self._truncate_dim else fingerprint
 
 
-def _in_role(role: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`options` with the prompt called `role`, unless they name another."""
-    return options | {"prompt_name": options.get("prompt_name") or role}
+def _with_prompt_name(role: str, options: AskOptions) -> AskOptions:
+    """Return `options` with the prompt called `role`, unless they name another."""
+    return {**options, "prompt_name": options.get("prompt_name") or role}
 
 
 _lock = threading.Lock()

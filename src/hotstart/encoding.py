@@ -1,4 +1,4 @@
-"""One call of `encode`: what was asked, checked; the texts to run; the form of the answer."""
+"""One call of `encode`: its checked arguments, the texts to run, and the form of the result."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.types import ModelInfo, Precision
+from hotstart.types import EmbedOutput, ModelInfo, Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import TypedDict
+
+    class EncodeOptions(TypedDict, total=False):
+        """The keyword options of `Embedder.encode`, for methods that pass them on."""
+
+        prompt_name: str | None
+        prompt: str | None
+        batch_size: int | None
+        show_progress_bar: bool
+        precision: Precision
+        convert_to_numpy: bool
+        normalize_embeddings: bool
+        truncate_dim: int | None
 
 
 class Fault(NamedTuple):
@@ -140,11 +153,16 @@ _ROLES = ("query", "document")  # prompt names that every model has, empty where
 
 
 class EncodeRequest:
-    """The arguments of `Embedder.encode`, which says what they mean. Raises InvalidInput.
+    """The checked arguments of `Embedder.encode`.
 
     Attributes:
-        texts: to be embedded.
-        runs_alone: whether they are not to be run together with those of other calls.
+        inputs: the texts to embed.
+        batch_size: the most texts run together; None for what a token budget allows.
+        show_progress_bar: whether to draw a bar on the terminal.
+        runs_alone: whether the texts must not be run together with those of other calls.
+
+    Raises:
+        InvalidInput: an argument cannot be used; InvalidText for a text, with its position.
     """
 
     def __init__(
@@ -162,54 +180,66 @@ class EncodeRequest:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
-        self._alone = isinstance(inputs, str)
-        self.texts = check_texts([inputs] if isinstance(inputs, str) else inputs)
+        self._is_single = isinstance(inputs, str)
+        self.inputs = check_texts([inputs] if isinstance(inputs, str) else inputs)
         self.batch_size = batch_size
         self.show_progress_bar = show_progress_bar
-        self.runs_alone = bool(batch_size) or show_progress_bar or len(self.texts) == 0
-        self._prompt_name, self._prompt = prompt_name, prompt
+        self.runs_alone = bool(batch_size) or show_progress_bar or len(self.inputs) == 0
+        self._prompt_name = prompt_name
+        self._prompt = prompt
         self._as_list = not convert_to_numpy
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)
 
-    def check(self, card: ModelInfo) -> None:
-        """Raise InvalidInput where the model of `card` cannot give what is asked."""
-        if card.dimension is not None:
-            self._format(card).check(card.dimension, len(self.texts))
+    def check(self, info: ModelInfo) -> None:
+        """Raise InvalidInput where the model of `info` cannot give the output asked for."""
+        if info.dimension is not None:
+            self._format(info).check(info.dimension, len(self.inputs))
 
-    def prompted(self, card: ModelInfo) -> list[str]:
-        """Return the texts as the model of `card` is to see them. Raises InvalidInput."""
-        self.check(card)
-        prompt = self.prompt(card)
-        return [prompt + text for text in self.texts]
+    def model_inputs(self, info: ModelInfo) -> list[str]:
+        """Return the texts with the model's prompt before each. Raises InvalidInput."""
+        self.check(info)
+        prompt = self.prompt(info)
+        return [prompt + text for text in self.inputs]
 
-    def role(self, card: ModelInfo) -> str:
-        """Return the name of the prompt that is used, empty where the model has no text for it."""
-        name = self._prompt_name or card.default_prompt_name or ""
-        return name if self._prompt is None and card.prompts.get(name) else ""
+    def part(self, texts: Sequence[str], prompt: str) -> EncodeRequest:
+        """Return a request for the vectors of `texts` as the model gives them, with `prompt`."""
+        request = EncodeRequest(
+            texts,
+            prompt=prompt,
+            batch_size=self.batch_size,
+            show_progress_bar=self.show_progress_bar,
+        )
+        request.runs_alone = self.runs_alone
+        return request
 
-    def prompt(self, card: ModelInfo) -> str:
-        """Return the text to put before each text."""
+    def role(self, info: ModelInfo) -> str:
+        """Return the name of the prompt in use, empty where the model has no text for it."""
+        name = self._prompt_name or info.default_prompt_name or ""
+        return name if self._prompt is None and info.prompts.get(name) else ""
+
+    def prompt(self, info: ModelInfo) -> str:
+        """Return the text to put before each text. Raises InvalidInput."""
         name = self._prompt_name
         if self._prompt is not None:
             return self._prompt
         if name is None:
-            return card.prompts.get(card.default_prompt_name or "", "")
-        if name not in card.prompts and name not in _ROLES:
-            known = ", ".join(dict.fromkeys([*card.prompts, *_ROLES]))
+            return info.prompts.get(info.default_prompt_name or "", "")
+        if name not in info.prompts and name not in _ROLES:
+            known = ", ".join(dict.fromkeys([*info.prompts, *_ROLES]))
             raise InvalidInput("prompt_name", got=name, expected=f"one of {known}")
-        return card.prompts.get(name, "")
+        return info.prompts.get(name, "")
 
-    def answer(self, vectors: NDArray[np.float32], card: ModelInfo) -> Any:
-        """Return what the call returns for its `vectors` (n, dimension)."""
-        output = self._format(card)
-        if card.dimension is None:  # else it was checked before the texts were run
-            output.check(vectors.shape[1], len(self.texts))
-        made = output.apply(vectors)
-        if self._alone:
-            return made[0]
-        return list(made) if self._as_list else made
+    def result(self, output: EmbedOutput) -> Any:
+        """Return what the call returns for the vectors of `output`."""
+        output_format = self._format(output.info)
+        if output.info.dimension is None:  # else it was checked before the texts were run
+            output_format.check(output.vectors.shape[1], len(self.inputs))
+        vectors = output_format.apply(output.vectors)
+        if self._is_single:
+            return vectors[0]
+        return list(vectors) if self._as_list else vectors
 
-    def _format(self, card: ModelInfo) -> OutputFormat:
-        if self._output.truncate_dim is not None or card.truncate_dim is None:
+    def _format(self, info: ModelInfo) -> OutputFormat:
+        if self._output.truncate_dim is not None or info.truncate_dim is None:
             return self._output
-        return self._output._replace(truncate_dim=card.truncate_dim)
+        return self._output._replace(truncate_dim=info.truncate_dim)

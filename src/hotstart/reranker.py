@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
 from hotstart.scoring import RankRequest, ScoreRequest
-from hotstart.types import LoadingStrategy, Progress
+from hotstart.types import EmbedOutput, LoadingStrategy, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from hotstart.scoring import RankOptions, ScoreOptions
 
 
 class Reranker(LoadableModel):
@@ -120,24 +124,27 @@ class Reranker(LoadableModel):
             NotReady: the model was not ready in time; its load goes on.
             HotstartError: the load failed, for the reason it states.
         """
-        return self._scored(
-            ScoreRequest(
-                inputs,
-                activation=activation,
-                batch_size=batch_size,
-                show_progress_bar=show_progress_bar,
-            ),
-            timeout,
+        request = ScoreRequest(
+            inputs,
+            activation=activation,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
         )
+        return request.result(self._run(request, timeout))
 
     async def apredict(
-        self, inputs: Sequence[Any], *, timeout: float | None = None, **options: Any
+        self,
+        inputs: Sequence[Any],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ScoreOptions],
     ) -> Any:
         """Do what `predict` does without holding up the event loop: neither load nor computation.
 
         Being cancelled harms nobody else who asks.
         """
-        return await self._ascored(ScoreRequest(inputs, **options), timeout)
+        request = ScoreRequest(inputs, **options)
+        return request.result(await self._arun(request, timeout))
 
     def rank(
         self,
@@ -171,7 +178,7 @@ class Reranker(LoadableModel):
             InvalidInput: an argument cannot be used, or the model has several labels.
             HotstartError: as `predict`.
         """
-        ranking = RankRequest(
+        request = RankRequest(
             query,
             documents,
             top_k=top_k,
@@ -180,26 +187,27 @@ class Reranker(LoadableModel):
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
         )
-        ranked: list[dict[str, Any]] = self._scored(ranking, timeout)
-        return ranked
+        return request.result(self._run(request, timeout))
 
     async def arank(
-        self, query: str, documents: Sequence[str], *, timeout: float | None = None, **options: Any
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[RankOptions],
     ) -> list[dict[str, Any]]:
         """Do what `rank` does without holding up the event loop."""
-        ranked: list[dict[str, Any]] = await self._ascored(
-            RankRequest(query, documents, **options), timeout
-        )
-        return ranked
+        request = RankRequest(query, documents, **options)
+        return request.result(await self._arun(request, timeout))
 
-    def _scored(self, scoring: ScoreRequest, timeout: float | None) -> Any:
-        count = len(scoring.pairs)
-        with bar("Reranking", count, shown=scoring.show_progress_bar) as advance:
-            made = self._model.embed(count, scoring.asked, scoring.batch_size, timeout, advance)
-        return scoring.answer(*made[:2])
+    def _run(self, request: ScoreRequest, timeout: float | None) -> EmbedOutput:
+        if not request.show_progress_bar:
+            return self._model.embed(request, timeout)
+        with bar("Reranking", len(request.inputs), shown=True) as advance:
+            return self._model.embed(request, timeout, advance)
 
-    async def _ascored(self, scoring: ScoreRequest, timeout: float | None) -> Any:
-        if scoring.runs_alone:
-            return await self._model.apart(partial(self._scored, scoring), timeout)
-        made = await self._model.together(scoring.asked, scoring.pairs, timeout)
-        return scoring.answer(*made[:2])
+    async def _arun(self, request: ScoreRequest, timeout: float | None) -> EmbedOutput:
+        if request.runs_alone:
+            return await self._model.in_thread(self._run, request, timeout)
+        return await self._model.together(request, timeout)

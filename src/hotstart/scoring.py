@@ -1,4 +1,4 @@
-"""One call of a reranker: what was asked, checked; the pairs to run; the form of the answer."""
+"""One call of a reranker: its checked arguments, the pairs to run, and the form of the result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.encoding import check_pairs
 from hotstart.errors import InvalidInput
-from hotstart.types import Classifier, ModelInfo
+from hotstart.types import Classifier, EmbedOutput, ModelInfo
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import TypedDict
 
     Logits = NDArray[np.float32]
+
+    class ScoreOptions(TypedDict, total=False):
+        """The keyword options of `Reranker.predict`, for methods that pass them on."""
+
+        activation: str | None
+        batch_size: int | None
+        show_progress_bar: bool
+
+    class RankOptions(ScoreOptions, total=False):
+        """The keyword options of `Reranker.rank`, for methods that pass them on."""
+
+        top_k: int | None
+        return_documents: bool
 
 
 def _sigmoid(logits: Logits) -> Logits:
@@ -49,11 +63,13 @@ ACTIVATIONS: dict[str, Callable[[Logits], Logits]] = {
 
 
 class ScoreRequest:
-    """The arguments of `Reranker.predict`, which says what they mean. Raises InvalidInput.
+    """The checked arguments of `Reranker.predict`. Raises InvalidInput.
 
     Attributes:
-        pairs: to be scored.
-        runs_alone: whether they are not to be run together with those of other calls.
+        inputs: the pairs of texts to score.
+        batch_size: the most pairs run together; None for what a token budget allows.
+        show_progress_bar: whether to draw a bar on the terminal.
+        runs_alone: whether the pairs must not be run together with those of other calls.
     """
 
     def __init__(
@@ -71,28 +87,28 @@ class ScoreRequest:
             raise InvalidInput("activation", got=activation, expected=expected)
         if isinstance(inputs, (str, bytes, dict)) or not hasattr(inputs, "__getitem__"):
             raise InvalidInput("inputs", got=inputs, expected="a pair of texts, or a list of pairs")
-        self._alone = len(inputs) > 0 and isinstance(inputs[0], str)
-        self.pairs = check_pairs([inputs] if self._alone else inputs)
+        self._is_single = len(inputs) > 0 and isinstance(inputs[0], str)
+        self.inputs = check_pairs([inputs] if self._is_single else inputs)
         self.batch_size = batch_size
         self.show_progress_bar = show_progress_bar
-        self.runs_alone = bool(batch_size) or show_progress_bar or not self.pairs
+        self.runs_alone = bool(batch_size) or show_progress_bar or not self.inputs
         self._activation = activation
 
-    def asked(self, card: ModelInfo) -> list[tuple[str, str]]:
-        """Return what the model of `card` is asked."""
-        return self.pairs
+    def model_inputs(self, info: ModelInfo) -> list[tuple[str, str]]:
+        """Return the pairs: a reranker has no prompts."""
+        return self.inputs
 
-    def answer(self, logits: Logits, card: ModelInfo) -> Any:
-        """Return what the call returns for the model's `logits` (n, labels)."""
-        classifier = classifier_of(card)
-        scores = ACTIVATIONS[self._activation or classifier.activation](logits)
+    def result(self, output: EmbedOutput) -> Any:
+        """Return what the call returns for the logits of `output`, float32 (n, labels)."""
+        classifier = classifier_of(output.info)
+        scores = ACTIVATIONS[self._activation or classifier.activation](output.vectors)
         if len(classifier.labels) == 1:
             scores = scores[:, 0]
-        return scores[0] if self._alone else scores
+        return scores[0] if self._is_single else scores
 
 
 class RankRequest(ScoreRequest):
-    """The arguments of `Reranker.rank`, which says what they mean. Raises InvalidInput."""
+    """The checked arguments of `Reranker.rank`. Raises InvalidInput."""
 
     def __init__(
         self,
@@ -114,17 +130,17 @@ class RankRequest(ScoreRequest):
         self._top_k = top_k
         self._return_documents = return_documents
 
-    def asked(self, card: ModelInfo) -> list[tuple[str, str]]:
-        """Return what the model of `card` is asked. InvalidInput where it has several labels."""
-        labels = classifier_of(card).labels
+    def model_inputs(self, info: ModelInfo) -> list[tuple[str, str]]:
+        """Return the pairs. Raises InvalidInput where the model has several labels."""
+        labels = classifier_of(info).labels
         if len(labels) != 1:
             expected = "a model of one label to rank with, or ask predict"
             raise InvalidInput("labels", got=labels, expected=expected)
-        return super().asked(card)
+        return super().model_inputs(info)
 
-    def answer(self, logits: Logits, card: ModelInfo) -> list[dict[str, Any]]:
-        """Return the documents' positions and scores, best first; equal ones as they came."""
-        scores = super().answer(logits, card).tolist()
+    def result(self, output: EmbedOutput) -> list[dict[str, Any]]:
+        """Return positions and scores of the documents, best first; equal scores in their order."""
+        scores = super().result(output).tolist()
         ranked = [
             {"corpus_id": position, "score": score}
             | ({"text": self._documents[position]} if self._return_documents else {})
@@ -133,7 +149,7 @@ class RankRequest(ScoreRequest):
         return sorted(ranked, key=lambda entry: entry["score"], reverse=True)[: self._top_k]
 
 
-def classifier_of(card: ModelInfo) -> Classifier:
-    """Return what the outputs of the reranker of `card` are."""
-    assert card.classifier is not None, "a reranker's card says so"
-    return card.classifier
+def classifier_of(info: ModelInfo) -> Classifier:
+    """Return the labels and the activation of the reranker of `info`."""
+    assert info.classifier is not None, "the info of a reranker has a classifier"
+    return info.classifier

@@ -1,10 +1,10 @@
-"""The few types that more than one room speaks of."""
+"""Value objects that several packages share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,28 +77,83 @@ class ModelInfo(NamedTuple):
     classifier: Classifier | None = None
 
 
-class EmbedOutput(NamedTuple):
-    """Vectors float32 (n, dimension), and the card of the model that made them.
+class EngineOutput(NamedTuple):
+    """What an engine returns for n texts.
 
     Attributes:
-        tokens: that were run for them; None where nobody counted.
+        vectors: float32 (n, dimension), in the order of the texts.
+        token_counts: tokens run for each text, special tokens included; None where the engine
+            does not see them.
     """
 
     vectors: NDArray[np.float32]
-    card: ModelInfo
+    token_counts: Sequence[int] | None
+
+
+class EmbedOutput(NamedTuple):
+    """What a model returns for n texts.
+
+    Attributes:
+        vectors: float32 (n, dimension), in the order of the texts.
+        info: the model that computed them.
+        tokens: tokens run for all texts; None where the engine does not see them.
+    """
+
+    vectors: NDArray[np.float32]
+    info: ModelInfo
     tokens: int | None = None
 
+    @classmethod
+    def of(cls, output: EngineOutput, info: ModelInfo) -> EmbedOutput:
+        """Return what the engine of the model of `info` returned."""
+        counts = output.token_counts
+        return cls(output.vectors, info, None if counts is None else sum(counts))
 
-class Embedding(NamedTuple):
-    """Vectors, and whose they are.
+    @classmethod
+    def joined(cls, parts: Sequence[EmbedOutput]) -> EmbedOutput:
+        """Return the outputs of one model, at least one, as one, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        import numpy as np
+
+        counts = [part.tokens for part in parts if part.tokens is not None]
+        return cls(
+            vectors=np.concatenate([part.vectors for part in parts]),
+            info=parts[0].info,
+            tokens=sum(counts) if len(counts) == len(parts) else None,
+        )
+
+
+class ModelRequest(Protocol):
+    """One call of a model: its inputs, and what depends on the model that answers."""
+
+    @property
+    def inputs(self) -> Sequence[TextOrPair]:
+        """The texts or pairs, as the caller gave them."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """The most inputs run together; None for what a token budget allows."""
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether the inputs must not be run together with those of other calls."""
+
+    def model_inputs(self, info: ModelInfo) -> Sequence[TextOrPair]:
+        """Return the inputs as the model of `info` reads them. Raises InvalidInput."""
+
+
+class EmbeddingResult(NamedTuple):
+    """Vectors with their provenance.
 
     Attributes:
         vectors: what `encode` returns.
-        model: that made them, as it was named.
-        engine: what runs it; None where nothing had to be computed.
-        fingerprint: of their space. Vectors of different fingerprints are never compared.
+        model: the name of the model that computed the vectors.
+        engine: the engine that runs the model; None where nothing was computed.
+        fingerprint: the identity of the vector space. Compare vectors of one fingerprint only.
         reason: why the fallback answered; None where the model itself did.
-        tokens: that were run for them; None where nobody counted, or a cache had them.
+        tokens: tokens run for the texts; None where the engine does not see them, or a cache
+            had the vectors.
     """
 
     vectors: Any

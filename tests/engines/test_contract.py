@@ -38,45 +38,45 @@ def test_every_engine_of_the_table_is_held_to_it() -> None:
 
 
 def test_one_float32_vector_a_text(engine: Engine) -> None:
-    vectors = engine.embed(TEXTS)
+    vectors = engine.embed(TEXTS).vectors
     assert vectors.shape == (len(TEXTS), engine.dimension)
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()
 
 
 def test_no_texts_no_vectors(engine: Engine) -> None:
-    vectors = engine.embed([])
+    vectors = engine.embed([]).vectors
     assert vectors.shape == (0, engine.dimension)
     assert vectors.dtype == np.float32
 
 
 def test_vectors_stand_in_the_order_of_their_texts(engine: Engine) -> None:
-    alone = np.concatenate([engine.embed([text]) for text in TEXTS])
-    close(engine, engine.embed(TEXTS), alone)
-    close(engine, engine.embed(TEXTS[::-1]), alone[::-1])
+    alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS])
+    close(engine, engine.embed(TEXTS).vectors, alone)
+    close(engine, engine.embed(TEXTS[::-1]).vectors, alone[::-1])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
 def test_the_batch_size_changes_no_vector(engine: Engine, batch_size: int) -> None:
-    close(engine, engine.embed(TEXTS, batch_size), engine.embed(TEXTS))
+    close(engine, engine.embed(TEXTS, batch_size).vectors, engine.embed(TEXTS).vectors)
 
 
 def test_what_was_returned_is_not_written_over(engine: Engine) -> None:
-    first = engine.embed(TEXTS)
+    first = engine.embed(TEXTS).vectors
     kept = first.copy()
     engine.embed(TEXTS[::-1])
     np.testing.assert_array_equal(first, kept)
 
 
 def test_eight_threads_at_once_get_each_their_own(engine: Engine) -> None:
-    expected = engine.embed(TEXTS)
+    expected = engine.embed(TEXTS).vectors
     together = threading.Barrier(8)
 
     def work(first: int) -> None:
         together.wait(30)
         for round_ in range(6):
             chosen = range(first % 3, len(TEXTS), 1 + round_ % 3)
-            vectors = engine.embed([TEXTS[i] for i in chosen], batch_size=3)
+            vectors = engine.embed([TEXTS[i] for i in chosen], batch_size=3).vectors
             close(engine, vectors, expected[chosen])
 
     with ThreadPoolExecutor(8) as threads:

@@ -55,20 +55,22 @@ def test_a_value_that_is_none_of_its_kind_is_refused(setting: str) -> None:
 def test_vectors_follow_from_the_text_alone() -> None:
     """Written down, so that they stay what they are on every machine and in every release."""
     expected = [0.03557881, 0.71827859, 0.61100149, -0.33088845]
-    vectors = FakeEngine(FakeSettings(dimension=4)).embed(["a text", "other", "a text"])
+    vectors = FakeEngine(FakeSettings(dimension=4)).embed(["a text", "other", "a text"]).vectors
     np.testing.assert_allclose(vectors[0], expected, atol=1e-6)
     np.testing.assert_array_equal(vectors[0], vectors[2])
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 384, 5000])
 def test_vectors_have_length_one_in_any_dimension(dimension: int) -> None:
-    vectors = FakeEngine(FakeSettings(dimension=dimension)).embed(["", "a", "東京", "\ud800"])
+    vectors = (
+        FakeEngine(FakeSettings(dimension=dimension)).embed(["", "a", "東京", "\ud800"]).vectors
+    )
     assert vectors.shape == (4, dimension)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
 def test_vectors_of_different_texts_are_unrelated() -> None:
-    vectors = FakeEngine(FakeSettings(dimension=256)).embed([str(n) for n in range(50)])
+    vectors = FakeEngine(FakeSettings(dimension=256)).embed([str(n) for n in range(50)]).vectors
     similar = vectors @ vectors.T - np.eye(50)
     assert np.abs(similar).max() < 0.4
 
@@ -116,4 +118,4 @@ def test_a_text_that_is_set_to_fail_fails_its_call(name: str) -> None:
     engine = FakeEngine(FakeSettings(name, fail_texts=("bad",)))
     with pytest.raises(RuntimeError, match="'bad'"):
         engine.embed(["good", "bad"])
-    assert engine.embed(["good", "not bad"]).shape == (2, 8)
+    assert engine.embed(["good", "not bad"]).vectors.shape == (2, 8)

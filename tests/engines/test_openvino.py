@@ -28,9 +28,9 @@ TEXTS = family_texts()
 @pytest.mark.parametrize("stage", ["fast_start", "full"])
 def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
     engine = openvino(name, stage)  # type: ignore[arg-type]
-    expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS)
+    expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS).vectors
     least = 0.9999 if engine.precision == "f32" else 0.999  # type: ignore[attr-defined]
-    assert cosines(engine.embed(TEXTS), expected).min() >= least
+    assert cosines(engine.embed(TEXTS).vectors, expected).min() >= least
     engine.close()
 
 
@@ -54,20 +54,22 @@ def blobs(cache: Path) -> list[Path]:
 
 
 def test_what_was_compiled_is_found_again(tmp_path: Path) -> None:
-    first = openvino("bert-max", cache=tmp_path).embed(TEXTS)
+    first = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
     (blob,) = blobs(tmp_path)
     written = blob.stat().st_mtime_ns
-    np.testing.assert_array_equal(openvino("bert-max", cache=tmp_path).embed(TEXTS), first)
+    np.testing.assert_array_equal(openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors, first)
     assert [each.stat().st_mtime_ns for each in blobs(tmp_path)] == [written]
 
 
 def test_a_compiled_model_cut_short_is_compiled_anew(tmp_path: Path) -> None:
-    expected = openvino("bert-max", cache=tmp_path).embed(TEXTS)
+    expected = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
     (blob,) = blobs(tmp_path)
     for size in (blob.stat().st_size // 2, 40, 0):
         blob.chmod(0o600)
         os.truncate(blob, size)
-        np.testing.assert_array_equal(openvino("bert-max", cache=tmp_path).embed(TEXTS), expected)
+        np.testing.assert_array_equal(
+            openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors, expected
+        )
 
 
 def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     cache, artifact = tmp_path / "cache", prepared("bert-max")
     moved = artifact._replace(folder=str(tmp_path / "artifact"))
     shutil.copytree(artifact.folder, moved.folder)
-    before = open_engine("openvino", moved, "full", 2, cache_folder=str(cache)).embed(TEXTS)
+    before = open_engine("openvino", moved, "full", 2, cache_folder=str(cache)).embed(TEXTS).vectors
     weights = Path(moved.folder, "model.safetensors")
     content = bytearray(weights.read_bytes())
     middle = len(content) // 2 & ~3
@@ -85,27 +87,27 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     weights.write_bytes(content)
     os.utime(weights, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     engine = open_engine("openvino", moved, "full", 2, cache_folder=str(cache))
-    after = engine.embed(TEXTS)
-    expected = open_engine("onnx", moved, "full", 2).embed(TEXTS)
+    after = engine.embed(TEXTS).vectors
+    expected = open_engine("onnx", moved, "full", 2).embed(TEXTS).vectors
     assert cosines(before, expected).min() < 0.99
     assert cosines(after, expected).min() >= 0.9999 - 0.001 * (engine.precision == "bf16")  # type: ignore[attr-defined]
 
 
 def test_a_load_beside_another_does_without_the_cache(tmp_path: Path) -> None:
     with exclusive(str(tmp_path / "lock")):
-        assert openvino("bert-max", cache=tmp_path).embed(TEXTS).shape[0] == len(TEXTS)
+        assert openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors.shape[0] == len(TEXTS)
     assert blobs(tmp_path) == []
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     engine = openvino("bert-max", cache=tmp_path / "file" / "cache")
-    assert engine.embed(TEXTS).shape[0] == len(TEXTS)
+    assert engine.embed(TEXTS).vectors.shape[0] == len(TEXTS)
 
 
 def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
     engine = openvino("bert-max")
-    expected = engine.embed(TEXTS)
+    expected = engine.embed(TEXTS).vectors
     run = engine._run  # type: ignore[attr-defined]
     ones = np.ones((2, 5), np.int32)
     good = Batch(ones, ones, ones)
@@ -113,7 +115,7 @@ def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
     for _ in range(20):  # more often than there are requests to be lost
         with pytest.raises(RuntimeError):
             list(run([good, bad, good]))
-    np.testing.assert_array_equal(engine.embed(TEXTS), expected)
+    np.testing.assert_array_equal(engine.embed(TEXTS).vectors, expected)
 
 
 @pytest.mark.parametrize("name", ["bert", "bert-three-labels", "xlm-roberta", "distilbert"])

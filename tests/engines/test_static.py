@@ -33,8 +33,8 @@ def test_vectors_are_those_of_model2vec(name: str) -> None:
     golden = np.load(STATIC / name / "vectors.npy")
     engine = StaticEngine(str(STATIC / name / "model"))
     assert engine.dimension == golden.shape[1]
-    np.testing.assert_allclose(engine.embed(texts()), golden, atol=1e-6, rtol=0)
-    alone = np.concatenate([engine.embed([text]) for text in texts()])
+    np.testing.assert_allclose(engine.embed(texts()).vectors, golden, atol=1e-6, rtol=0)
+    alone = np.concatenate([engine.embed([text]).vectors for text in texts()])
     np.testing.assert_allclose(alone, golden, atol=1e-6, rtol=0)
 
 
@@ -49,7 +49,7 @@ def test_model2vec_still_gives_the_golden_vectors(name: str) -> None:
 
 def test_a_text_without_a_known_token_has_the_zero_vector() -> None:
     engine = StaticEngine(str(STATIC / "wordlevel-half" / "model"))
-    assert not engine.embed(["", "東京", "[UNK]"]).any()
+    assert not engine.embed(["", "東京", "[UNK]"]).vectors.any()
 
 
 def test_it_needs_neither_model2vec_nor_onnxruntime(

@@ -37,7 +37,7 @@ BUILT = sorted(
 def embed(prepared: PreparedModel, texts: list[str], engine: str = "onnx") -> NDArray[np.float32]:
     opened = open_engine(engine, prepared, "full", 2)
     try:
-        return opened.embed(texts)
+        return opened.embed(texts).vectors
     finally:
         opened.close()
 
@@ -185,7 +185,7 @@ def test_openvino_reads_either_precision(settings: Settings, name: str, precisio
         ModelSpec(str(FAMILIES / name / "model"), precision=precision), settings
     ).prepared
     engine = open_engine("openvino", prepared, "throughput", 2)
-    vectors = engine.embed(family_texts())
+    vectors = engine.embed(family_texts()).vectors
     engine.close()
     assert cosines(vectors, embed(prepared, family_texts())).min() >= 0.99
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 from golden import RERANKERS
 from hotstart import Embedder, Reranker
+from hotstart.encoding import EncodeRequest
 from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
 from hotstart.pool import batching
@@ -25,9 +26,7 @@ from hotstart.pool.batching import Lane, PendingCall, Queue, lanes_of
 from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
-from hotstart.types import EmbedOutput, ModelInfo
-
-Asked = Callable[[ModelInfo], Sequence[str]]
+from hotstart.types import EmbedOutput, EngineOutput, ModelInfo
 
 
 class Slow:
@@ -47,7 +46,8 @@ class Slow:
         assert self.gate.acquire(timeout=10)
         if self.poison in texts and self.poison:
             raise RuntimeError(f"{self.poison} cannot be embedded")
-        return np.array([[len(text), hash(text) % 1000] for text in texts], np.float32)
+        rows = [[len(text), hash(text) % 1000] for text in texts]
+        return EngineOutput(np.array(rows, np.float32), [1 for _ in texts])
 
     def count(self, texts: Sequence[Any]) -> list[int]:
         return [1 for _ in texts]
@@ -72,10 +72,8 @@ class Model:
         card = ModelInfo(2, None, {"query": "q: "}, None, self.fingerprint)
         yield LoadedModel(self.engine, card, None)
 
-    def put(
-        self, *texts: str, asked: Callable[[ModelInfo], Sequence[str]] | None = None
-    ) -> Future[EmbedOutput]:
-        call = PendingCall(asked or (lambda card: texts), texts)
+    def put(self, *texts: str, prompt_name: str | None = None) -> Future[EmbedOutput]:
+        call = PendingCall(EncodeRequest(texts, prompt_name=prompt_name))
         self.queue.put(call)
         return call.future
 
@@ -105,12 +103,9 @@ def test_one_call_s_failure_is_its_own() -> None:
     model = Model()
     model.engine.poison = "poison"
 
-    def refused(card: ModelInfo) -> list[str]:
-        raise InvalidInput("prompt_name", got="x", expected="query")
-
     model.put("a")
     assert model.engine.entered.acquire(timeout=5)
-    good, bad, wrong = model.put("b"), model.put("poison"), model.put("c", asked=refused)
+    good, bad, wrong = model.put("b"), model.put("poison"), model.put("c", prompt_name="x")
     model.engine.gate.release(10)
     assert good.result(5).vectors.shape == (1, 2)
     with pytest.raises(RuntimeError, match="poison"):
@@ -169,7 +164,7 @@ def test_a_call_has_vectors_of_one_space_though_the_model_is_loaded_anew_within_
     model.fingerprint = "two"
     model.engine.gate.release(4)
     made = whole.result(5)
-    assert made.card.fingerprint == "two"
+    assert made.info.fingerprint == "two"
     assert len(made.vectors) == 4
 
 
@@ -225,7 +220,7 @@ def test_embedders_that_are_awaited_together_run_together() -> None:
     assert time.perf_counter() - began < 0.6  # one after the other they would take a second
     for number, vector in enumerate(vectors):
         assert np.array_equal(vector, embedder.encode(f"text {number}"))
-    told = asyncio.run(embedder.aanswer(["two words", "and three words"]))
+    told = asyncio.run(embedder.aembed(["two words", "and three words"]))
     assert told.tokens == 5 == embedder.count_tokens(["two words", "and three words"])
     names = {figure.name for figure in embedder.metrics()}
     assert {"hotstart_queue_waiting", "hotstart_queue_run_texts"} <= names

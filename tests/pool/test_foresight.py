@@ -69,6 +69,6 @@ def test_a_model_that_is_loaded_tells_better_than_what_was_foreseen() -> None:
     assert model.known_info() == info_without_loading(embedder._spec)
     embedder.encode("a")
     with embedder._instance.lease() as loaded:
-        assert model.known_info() is loaded.card
+        assert model.known_info() is loaded.info
     embedder.unload()
-    assert model.known_info() is loaded.card
+    assert model.known_info() is loaded.info

@@ -12,14 +12,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.cache import open_cache
 from hotstart.cache.codec import Space
-from hotstart.cache.tiered import KeptInfo
+from hotstart.cache.tiered import KeptInfo, VectorCache
 from hotstart.concurrency import Deadline
 from hotstart.errors import StillComputing
 from hotstart.telemetry import Counters, Metric, span
@@ -78,19 +79,25 @@ class SingleFlight:
             return self._flights.pop(key)
 
 
-Compute = Callable[[Sequence[str]], EmbedOutput]
-"""Returns the vectors of texts, and the card of the model that made them."""
-
 LEASE = 15.0
 """Seconds after which other processes may take over what one of them began to compute."""
 
 _WINDOW = 256  # texts computed under one lease
 
 
-class Request:
-    """What one call asks for. `mine` is what the caller must have fulfilled."""
+class Lookup:
+    """What one call asks of the cache.
 
-    def __init__(self, keys: list[bytes], found: dict[bytes, Any]) -> None:
+    Attributes:
+        space: the vector space of the texts.
+        keys: of each text, in the order of the call.
+        found: vectors that are near.
+        awaited: vectors under way, those of `mine` included.
+        mine: texts by key that the caller must supply with `fulfil`.
+    """
+
+    def __init__(self, space: Space, keys: list[bytes], found: dict[bytes, Any]) -> None:
+        self.space = space
         self.keys = keys
         self.found = found
         self.awaited: dict[bytes, Future[Any]] = {}
@@ -151,62 +158,43 @@ class EmbeddingCache:
         cache = _by_url.get(url)
         return cache if cache is not None else _by_url.setdefault(url, cls(url))
 
-    def begin(self, texts: Sequence[str], space: Space) -> Request:
-        """Look near, and board what is under way. Never waits: for the event loop too."""
+    def begin(self, texts: Sequence[str], space: Space) -> Lookup:
+        """Look near, and join what is under way. Never waits: for the event loop too."""
         keys = space.keys(texts)
-        request = Request(keys, self._kept.near(keys))
-        text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in request.found}
+        lookup = Lookup(space, keys, self._kept.near(keys))
+        text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in lookup.found}
         if text_of:
-            request.awaited, mine = self._flights.board(text_of)
-            request.mine = {key: text_of[key] for key in mine}
-            self._tally.add("joined", len(request.awaited) - len(mine))
-        self._tally.add("near", len(request.found))
-        return request
+            lookup.awaited, mine = self._flights.board(text_of)
+            lookup.mine = {key: text_of[key] for key in mine}
+            self._tally.add("joined", len(lookup.awaited) - len(mine))
+        self._tally.add("near", len(lookup.found))
+        return lookup
 
-    def fulfil(
-        self, request: Request, space: Space, compute: Compute, timeout: float | None = None
-    ) -> None:
-        """Have what is `mine` of `request` found or computed; all who wait for it are told.
+    @contextmanager
+    def fulfil(self, lookup: Lookup, timeout: float | None = None) -> Iterator[Work]:
+        """Supply what is `mine` of `lookup`: found far, or computed by the caller.
+
+            with cache.fulfil(lookup) as work:
+                for texts in work:
+                    work.put(model.embed(texts))
+
+        Everybody who waits for a vector gets it, or the error that ended the block.
 
         Raises:
-            StillComputing: another process was not done with it within `timeout` seconds.
-            OtherSpace: the model is another by now.
-            Exception: what `compute` raised.
+            StillComputing: another process was not done with a vector within `timeout` seconds.
+            OtherSpace: the model that computed is another by now.
         """
-        left = dict(request.mine)
+        work = Work(self._kept, self._flights, self._tally, lookup, Deadline(timeout))
         try:
-            with span("fulfil", model=space.source, texts=len(left)):
-                self._fulfil(left, space, compute, timeout)
+            with span("fulfil", model=lookup.space.source, texts=len(lookup.mine)):
+                yield work
         except BaseException as error:
-            # A deadline, or Ctrl-C, is the caller's own: who has more time takes the work over.
+            # A deadline, or Ctrl-C, is the caller's own: whoever has more time takes over.
             late = timeout is not None and isinstance(error, TimeoutError)
-            own = late or not isinstance(error, Exception)
-            self._flights.fail(left, Abandoned() if own else error)
+            is_own = late or not isinstance(error, Exception)
+            work.fail(Abandoned() if is_own else error)
             raise
-
-    def vectors(
-        self, texts: Sequence[str], space: Space, compute: Compute, timeout: float | None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (n, dimension), within `timeout` seconds.
-
-        Raises:
-            StillComputing: others were not done with one of them in time.
-            OtherSpace: the model is another by now.
-            Exception: what `compute` raised.
-        """
-        deadline = Deadline(timeout)
-        while True:
-            request = self.begin(texts, space)
-            if request.mine:
-                self.fulfil(request, space, compute, deadline.left)
-            if request.awaited and wait(request.awaited.values(), deadline.left).not_done:
-                raise StillComputing(len(texts), after=timeout)
-            try:
-                return request.vectors()
-            except OtherSpace:
-                raise
-            except Abandoned:
-                continue
+        work.fail(Abandoned())  # nothing is left unless the caller left the loop early
 
     def has(self, texts: Sequence[str], space: Space) -> bool:
         """Return whether all of `texts` are kept near. Never waits."""
@@ -230,63 +218,90 @@ class EmbeddingCache:
         """Close the connection or file; what is kept far stays."""
         self._kept.close()
 
-    def _fulfil(
-        self, left: dict[bytes, str], space: Space, compute: Compute, timeout: float | None
+
+class Work:
+    """Texts to compute, under leases of the far store. See `EmbeddingCache.fulfil`."""
+
+    def __init__(
+        self,
+        kept: VectorCache,
+        flights: SingleFlight,
+        counters: Counters,
+        lookup: Lookup,
+        deadline: Deadline,
     ) -> None:
-        """Land all that is `left`, a window at a time, and take it out."""
-        deadline = Deadline(timeout)
-        while left:
-            window = dict(islice(left.items(), _WINDOW))
-            for landed in self._obtain(window, space, compute, deadline):
-                self._flights.land(landed)
-                for key in landed:
-                    del left[key]
+        self._kept = kept
+        self._flights = flights
+        self._counters = counters
+        self._space = lookup.space
+        self._deadline = deadline
+        self._left = dict(lookup.mine)
+        self._computing: dict[bytes, str] = {}
+        self._leased: set[bytes] = set()
 
-    def _obtain(
-        self, wanted: dict[bytes, str], space: Space, compute: Compute, deadline: Deadline
-    ) -> Iterator[dict[bytes, Any]]:
-        """Yield vectors until all that is `wanted` was found, or computed under a lease."""
-        missing = dict(wanted)
-        while missing:
-            yield self._found(missing, list(missing))
-            leased = self._kept.claim(list(missing), LEASE)
-            try:
-                # A second look: who held the lease before may have put it there meanwhile.
-                yield self._found(missing, list(leased))
-                computing = {key: text for key, text in missing.items() if key in leased}
-                if computing:
-                    self._tally.add("computed", len(computing))
-                    yield _drop(missing, self._compute(computing, space, compute))
-            finally:
-                self._kept.release(leased)
-            if missing:
-                if deadline.is_over:
-                    raise StillComputing(len(missing), after=deadline.seconds)
-                left = deadline.left
-                self._kept.wait(list(missing), LEASE if left is None else min(left, LEASE))
+    def __iter__(self) -> Iterator[list[str]]:
+        """Yield texts that this process must compute; `put` their vectors before the next ones."""
+        while self._left:
+            window = list(islice(self._left, _WINDOW))
+            while window := [key for key in window if key in self._left]:
+                self._find(window)
+                yield from self._lease(window)
+                if any(key in self._left for key in window):
+                    self._wait(window)
 
-    def _found(self, missing: dict[bytes, str], keys: list[bytes]) -> dict[bytes, Any]:
-        """Take what is kept of `keys` out of what is `missing`; return it."""
-        found = self._kept.get_many(keys)
-        self._tally.add("far", len(found))
-        return _drop(missing, found)
+    def put(self, output: EmbedOutput) -> None:
+        """Keep the vectors of the texts that were yielded last, and resolve who waits for them.
 
-    def _compute(
-        self, texts: Mapping[bytes, str], space: Space, compute: Compute
-    ) -> dict[bytes, Any]:
-        made = compute(list(texts.values()))
-        if made.card.fingerprint != space.fingerprint:
+        Raises:
+            OtherSpace: the model that computed them is another than the one asked for.
+        """
+        if output.info.fingerprint != self._space.fingerprint:
             raise OtherSpace
-        vectors = dict(zip(texts, made.vectors, strict=True))
+        vectors = dict(zip(self._computing, output.vectors, strict=True))
         self._kept.put_many(vectors)
-        return vectors
+        self._resolve(vectors)
 
+    def fail(self, error: BaseException) -> None:
+        """End the leases, and raise `error` where vectors that are left are awaited."""
+        self._release()
+        left, self._left = self._left, {}
+        self._flights.fail(left, error)
 
-def _drop(missing: dict[bytes, str], found: dict[bytes, Any]) -> dict[bytes, Any]:
-    """Take what was `found` out of what is `missing`; return it."""
-    for key in found:
-        del missing[key]
-    return found
+    def _find(self, keys: Sequence[bytes]) -> None:
+        """Resolve what is kept near or far."""
+        found = self._kept.get_many([key for key in keys if key in self._left])
+        self._counters.add("far", len(found))
+        self._resolve(found)
+
+    def _lease(self, window: Sequence[bytes]) -> Iterator[list[str]]:
+        missing = [key for key in window if key in self._left]
+        self._leased = self._kept.claim(missing, LEASE)
+        if self._kept.is_shared:  # the last owner of a lease may have put the vector meanwhile
+            self._find([key for key in missing if key in self._leased])
+        self._computing = {
+            key: self._left[key] for key in missing if key in self._leased and key in self._left
+        }
+        if self._computing:
+            self._counters.add("computed", len(self._computing))
+            yield list(self._computing.values())
+        self._release()
+
+    def _wait(self, window: Sequence[bytes]) -> None:
+        """Wait for other processes that hold the leases."""
+        missing = [key for key in window if key in self._left]
+        if self._deadline.is_over:
+            raise StillComputing(len(missing), after=self._deadline.seconds)
+        left = self._deadline.left
+        self._kept.wait(missing, LEASE if left is None else min(left, LEASE))
+
+    def _release(self) -> None:
+        leased, self._leased = self._leased, set()
+        self._kept.release(leased)
+
+    def _resolve(self, vectors: Mapping[bytes, Any]) -> None:
+        self._flights.land(vectors)
+        for key in vectors:
+            del self._left[key]
 
 
 _living: weakref.WeakSet[EmbeddingCache] = weakref.WeakSet()

@@ -98,6 +98,11 @@ class VectorCache:
         self._precision = precision
         self._tally = Counters()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes put vectors here too."""
+        return self._far is not None
+
     def near(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors that are near. Never waits."""
         return self._near.get_many(keys)

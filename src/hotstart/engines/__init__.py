@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from hotstart.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from hotstart.telemetry import Metric
-    from hotstart.types import PreparedModel, Stage
+    from hotstart.types import EngineOutput, PreparedModel, Stage
 
 
 class Engine(Protocol):
@@ -31,8 +28,8 @@ class Engine(Protocol):
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
+    ) -> EngineOutput:
+        """Return the vectors of `texts` with the tokens run for each.
 
         Args:
             texts: valid Unicode, str or, of a reranker, pairs of str; may be empty strings, and

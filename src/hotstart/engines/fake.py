@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart.errors import InvalidInput
+from hotstart.types import EngineOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,8 +181,8 @@ class FakeEngine:
 
     def embed(
         self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._settings is not None, "embed after close"
         fake_control(self._settings.name).note(texts)
         _pass_time(self._settings.encode_seconds)
@@ -190,7 +191,7 @@ class FakeEngine:
             if text in self._settings.fail_texts:
                 raise RuntimeError(f"this text was set to fail: {text!r}")
             vectors[row] = _vector(text, self.dimension)
-        return vectors
+        return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many words each text has."""

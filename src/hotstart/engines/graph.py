@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.types import PreparedModel, TextOrPair
+from hotstart.types import EngineOutput, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,16 +151,17 @@ class GraphEngine:
         texts: Sequence[TextOrPair],
         batch_size: int | None = None,
         timeout: float | None = None,
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._run is not None, "embed after close"
         vectors = np.empty((len(texts), self.dimension), np.float32)
         tokens = self.tokenizer.tokens(texts) if texts else []
-        groups = list(batches([len(ids) for ids, _ in tokens], batch_size))
+        token_counts = [len(each.ids) for each in tokens]
+        groups = list(batches(token_counts, batch_size))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
         for group, found in zip(groups, self._run(padded), strict=True):
             vectors[group] = found
-        return vectors
+        return EngineOutput(vectors, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return how many tokens of each text are run, special ones included."""
@@ -229,8 +230,8 @@ class DualEngine:
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         engine = self._bulk if _characters(texts) > _BULK else self._question
         return engine.embed(texts, batch_size, timeout)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from hotstart.engines.graph import TOKENIZER, open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.types import EngineOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,21 +78,24 @@ class StaticEngine:
 
     def embed(
         self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         table = self._table
         assert table is not None, "embed after close"
         # A table of float16 gives vectors rounded to float16, as model2vec's are.
         rounded = table.dtype if table.dtype.kind == "f" else np.dtype(np.float32)
         means = np.zeros((len(texts), self.dimension), rounded)
-        for row, tokens in enumerate(self._words.ids(texts)):
+        ids = self._words.ids(texts)
+        token_counts = [len(tokens) for tokens in ids]
+        for row, tokens in enumerate(ids):
             if tokens:
                 means[row] = self._rows(table, np.array(tokens)).mean(axis=0)
         if not self._normalize:
-            return means.astype(np.float32, copy=False)
+            return EngineOutput(means.astype(np.float32, copy=False), token_counts)
         vectors = means.astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
-        return vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
+        rounded_vectors = vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
+        return EngineOutput(rounded_vectors, token_counts)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens of each text are averaged."""

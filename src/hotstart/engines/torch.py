@@ -11,6 +11,7 @@ import numpy as np
 
 from hotstart._lazy import require
 from hotstart.files import constructing
+from hotstart.types import EngineOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,12 +56,13 @@ class TorchEngine:
 
     def embed(
         self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order."""
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._model is not None, "embed after close"
         if not texts:
-            return np.empty((0, self.dimension), np.float32)
-        return self._encode(list(texts), batch_size or _BATCH_SIZE)
+            return EngineOutput(np.empty((0, self.dimension), np.float32), [])
+        vectors = self._encode(list(texts), batch_size or _BATCH_SIZE)
+        return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens of each text are run, special ones included."""

@@ -21,7 +21,7 @@ from hotstart.errors import Overloaded
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import LoadedModel
 from hotstart.telemetry import Counters, Histogram, Metric, here, past
-from hotstart.types import EmbedOutput, ModelInfo, TextOrPair
+from hotstart.types import EmbedOutput, ModelRequest, TextOrPair
 
 _CHARACTERS = 4  # of a token, about, in English
 _SPECIAL = 2  # tokens put around a text
@@ -109,21 +109,14 @@ class Part(NamedTuple):
 
 
 class PendingCall:
-    """Texts that wait for their vectors, which `future` will hold. Cancelled, it is not run.
+    """A request that waits for its vectors, which `future` will hold. Cancelled, it is not run."""
 
-    Args:
-        asked: gives the texts as the model is to see them, knowing the model.
-        inputs: the texts as they came, by which they are weighed.
-    """
-
-    def __init__(
-        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
-    ) -> None:
+    def __init__(self, request: ModelRequest) -> None:
         self.future: Future[EmbedOutput] = Future()
-        self.tokens = [estimated_tokens(text) for text in inputs]
+        self.tokens = [estimated_tokens(text) for text in request.inputs]
         self.weight = sum(self.tokens)
         self.begun = 0
-        self.asked = asked
+        self.request = request
         self.came = time.time_ns()
         self.within = here()
         self.attempt = 0
@@ -138,13 +131,13 @@ class PendingCall:
         if part.attempt != self.attempt:
             return True  # of an attempt that was given up
         before = next(iter(self._parts.values()), made)
-        if before.card.fingerprint != made.card.fingerprint:
+        if before.info.fingerprint != made.info.fingerprint:
             self._parts, self.begun = {}, 0
             self.attempt += 1
             return False
         self._parts[part.start] = made
         if sum(len(each.vectors) for each in self._parts.values()) == len(self.tokens):
-            self._tell(_joined([each for _, each in sorted(self._parts.items())]))
+            self._tell(EmbedOutput.joined([each for _, each in sorted(self._parts.items())]))
         return True
 
     def fail(self, error: BaseException) -> None:
@@ -164,16 +157,6 @@ class PendingCall:
             past("queue", self.came, began, self.within)
             run = past("batch", began, ended, self.within, texts=texts)
             past("engine", entered, ended, run, engine=engine)
-
-
-def _joined(parts: Sequence[EmbedOutput]) -> EmbedOutput:
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-    counts = [part.tokens for part in parts if part.tokens is not None]
-    tokens = sum(counts) if len(counts) == len(parts) else None
-    return EmbedOutput(np.concatenate([part.vectors for part in parts]), parts[0].card, tokens)
 
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
@@ -306,19 +289,22 @@ class Queue:
                 self._tally.add("calls")
 
     def _embed(self, run: Sequence[Part]) -> list[EmbedOutput]:
+        """Run the parts as one batch; each part gets its rows and its tokens."""
         began = time.time_ns()
         with self._lease(None, _size(run)) as model:
-            asked: list[TextOrPair] = []
+            inputs: list[TextOrPair] = []
             for part in run:
-                asked += part.call.asked(model.card)[part.start : part.stop]
+                inputs += part.call.request.model_inputs(model.info)[part.start : part.stop]
             entered = time.time_ns()
-            vectors = model.engine.embed(asked)
-            counts = model.engine.count(asked)
+            output = model.engine.embed(inputs)
+        counts = output.token_counts
         for part in run:
-            part.call.trace(began, entered, model.engine.name, len(asked))
+            part.call.trace(began, entered, model.engine.name, len(inputs))
         return [
             EmbedOutput(
-                vectors[rows].copy(), model.card, None if counts is None else sum(counts[rows])
+                vectors=output.vectors[rows].copy(),
+                info=model.info,
+                tokens=None if counts is None else sum(counts[rows]),
             )
             for rows in _rows(run)
         ]
@@ -353,13 +339,10 @@ class Lanes:
 
         self._queues = {lane.name: Queue(instance.name, lane, lease) for lane in LANES}
 
-    def submit(
-        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
-    ) -> Future[EmbedOutput]:
-        """Have `inputs` run with what waits beside them; `asked` gives them as the model is to see
-        them. Overloaded where too much waits."""
-        call = PendingCall(asked, inputs)
-        self._queues[lane_for(len(inputs), call.weight).name].put(call)
+    def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
+        """Run the inputs of `request` with what waits beside them. Raises Overloaded."""
+        call = PendingCall(request)
+        self._queues[lane_for(len(request.inputs), call.weight).name].put(call)
         return call.future
 
     def metrics(self) -> Iterator[Metric]:

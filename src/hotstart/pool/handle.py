@@ -22,35 +22,41 @@ from hotstart.pool.loader import (
 from hotstart.pool.strategies import Choice, strategy_named
 from hotstart.progress import Advance
 from hotstart.telemetry import span
-from hotstart.types import EmbedOutput, LoadProgress, ModelInfo, Progress, Stage, State, TextOrPair
+from hotstart.types import (
+    EmbedOutput,
+    LoadProgress,
+    ModelInfo,
+    ModelRequest,
+    Progress,
+    Stage,
+    State,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
     from typing_extensions import Self
 
     from hotstart.telemetry import Metric
 
-T = TypeVar("T")
+R = TypeVar("R", bound=ModelRequest)
 
 WINDOW = 1024
 """Texts that are tokenised and sorted by length together."""
 
 
 class ModelHandle:
-    """The model of `spec`, held by `instance`; loaded when there is no other way to tell."""
+    """The model of `spec` in `instance`; it is loaded where nothing else tells what is asked.
+
+    Attributes:
+        waits: whether calls wait for another machine: they run side by side, not together.
+    """
 
     def __init__(self, spec: ModelSpec, instance: Instance[LoadedModel]) -> None:
         self._spec = spec
         self._instance = instance
         self._last: ModelInfo | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether its calls wait for another machine: those run side by side, not together."""
-        return entry_of(self._spec.engine).waits
+        self.waits = entry_of(spec.engine).waits
 
     def facts(self) -> ModelFacts:
         """Return its dimension and its limit, without loading it where that can be."""
@@ -58,19 +64,19 @@ class ModelHandle:
         if foreseen is not None:
             return foreseen
         with self._instance.lease() as model:  # its engine alone can tell
-            return ModelFacts(model.card.truncate_dim or model.engine.dimension, sys.maxsize)
+            return ModelFacts(model.info.truncate_dim or model.engine.dimension, sys.maxsize)
 
     def known_info(self) -> ModelInfo | None:
         """Return what calls need to know: of the loaded model, else of the one that was loaded
         last, else what can be told without loading it. Never waits."""
         model = self._instance.peek()
         if model is not None:
-            self._last = model.card
+            self._last = model.info
         elif self._last is None:
             self._last = info_without_loading(self._spec)
         return self._last
 
-    def card(self, timeout: float | None = None) -> ModelInfo:
+    def info(self, timeout: float | None = None) -> ModelInfo:
         """Return what calls need to know, having the model loaded if need be.
 
         Raises:
@@ -81,108 +87,98 @@ class ModelHandle:
         if known is not None:
             return known
         with self._instance.lease(timeout, texts=0) as model:
-            return model.card
+            return model.info
 
     def fingerprint(self) -> str:
         """Return the identity of its vector space, having it prepared or loaded if need be."""
         if entry_of(self._spec.engine).opened_from == "artifact":
             return artifact_info(prepare_artifact(self._spec)).fingerprint
-        return self.card().fingerprint
+        return self.info().fingerprint
 
     def embed(
         self,
-        count: int,
-        texts: Callable[[ModelInfo], Sequence[TextOrPair]],
-        batch_size: int | None = None,
+        request: ModelRequest,
         timeout: float | None = None,
         advance: Advance | None = None,
     ) -> EmbedOutput:
-        """Return the vectors of `count` texts, float32 (count, dimension), and whose they are.
+        """Return the vectors of the inputs of `request`, float32 (n, dimension).
 
         Args:
-            count: how many; what decides whether a faster engine pays.
-            texts: gives them, knowing the model: its prompts are put before them. Of a reranker,
-                pairs of texts, whose vectors are its logits.
-            batch_size: the most run together; None for what a token budget allows.
+            request: the texts; of a reranker pairs of texts, whose vectors are its logits.
             timeout: seconds to wait for the model, and for an engine that asks another machine.
-            advance: hears of every few that are done.
+            advance: called with the number of texts done, every few texts.
 
         Raises:
             NotReady: the model was not ready in time; its load goes on.
             HotstartError: the load failed, or the engine did.
         """
-        import numpy as np
-
-        deadline = Deadline(timeout)
+        deadline, count = Deadline(timeout), len(request.inputs)
+        outputs: list[EmbedOutput] = []
         with (
             span("embed", model=self._spec.source, engine=self._spec.engine, texts=count),
             self._instance.lease(timeout, count) as model,
         ):
-            self._last = model.card
-            prompted = texts(model.card)
-            parts: list[NDArray[np.float32]] = []
-            for start in range(0, count, WINDOW):
-                window = prompted[start : start + WINDOW]
-                parts.append(model.engine.embed(window, batch_size, deadline.left))
+            self._last = model.info
+            inputs = request.model_inputs(model.info)
+            for start in range(0, max(count, 1), WINDOW):
+                window = inputs[start : start + WINDOW]
+                output = model.engine.embed(window, request.batch_size, deadline.left)
+                outputs.append(EmbedOutput.of(output, model.info))
                 if advance:
                     advance(len(window))
-            if not parts:
-                parts.append(np.empty((0, model.engine.dimension), np.float32))
-            return EmbedOutput(parts[0] if len(parts) == 1 else np.concatenate(parts), model.card)
+            return EmbedOutput.joined(outputs)
 
-    def submit(
-        self, asked: Callable[[ModelInfo], Sequence[TextOrPair]], inputs: Sequence[TextOrPair]
-    ) -> Future[EmbedOutput]:
-        """Have the vectors of `inputs`, one at least, made together with those of other calls.
-
-        Args:
-            asked: gives them as the model is to see them, as the `texts` of `embed`.
-            inputs: as they came.
+    def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
+        """Run the inputs of `request`, one at least, together with those of other calls.
 
         Raises:
             Overloaded: too much waits already.
         """
         from hotstart.pool.batching import lanes_of  # a single thread needs none
 
-        return lanes_of(self._instance).submit(asked, inputs)
+        return lanes_of(self._instance).submit(request)
 
-    async def together(
-        self,
-        asked: Callable[[ModelInfo], Sequence[TextOrPair]],
-        inputs: Sequence[TextOrPair],
-        timeout: float | None = None,
-    ) -> EmbedOutput:
-        """Do what `submit` does once the model is ready, and await the vectors.
+    async def together(self, request: ModelRequest, timeout: float | None = None) -> EmbedOutput:
+        """Submit `request` once the model is ready, and await its vectors.
 
         With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
 
         Raises:
             NotReady: the model was not ready in time; its load goes on.
-            StillComputing: nor were the vectors; they are not computed any more.
+            StillComputing: the vectors were not ready in time; they are not computed any more.
             Overloaded: too much waits already.
         """
-        from hotstart.pool.aio import all_done, until_ready  # who awaits has asyncio
+        from hotstart.pool.aio import all_done, until_ready  # only a coroutine needs asyncio
 
-        deadline, count = Deadline(timeout), len(inputs)
+        deadline, count = Deadline(timeout), len(request.inputs)
         await until_ready(self._instance, timeout)
         with span("embed", model=self._spec.source, engine=self._spec.engine, texts=count):
-            made = self.submit(asked, inputs)
+            future = self.submit(request)
             try:
-                if not await all_done([made], deadline.left if timeout else None):
+                if not await all_done([future], deadline.left if timeout else None):
                     raise StillComputing(count, after=timeout, kept=False)
-                self._last = made.result().card
-                return made.result()
+                self._last = future.result().info
+                return future.result()
             finally:
-                made.cancel()  # where it is not done nobody waits for it any more
+                future.cancel()  # where it is not done, nobody awaits it any more
 
-    async def apart(self, call: Callable[[float | None], T], timeout: float | None = None) -> T:
-        """Return what `call` returns, a worker thread's, given the seconds that are left once the
-        model is ready."""
-        from hotstart.pool.aio import in_thread, until_ready
+    async def in_thread(
+        self,
+        run: Callable[[R, float | None], EmbedOutput],
+        request: R,
+        timeout: float | None = None,
+    ) -> EmbedOutput:
+        """Return `run(request, seconds left)`, computed by a worker thread once the model is ready.
+
+        Raises:
+            NotReady: the model was not ready in time; its load goes on.
+            HotstartError: the load failed, or the engine did.
+        """
+        from hotstart.pool import aio  # only a coroutine needs asyncio
 
         deadline = Deadline(timeout)
-        await until_ready(self._instance, timeout)
-        return await in_thread(call, deadline.left, waits=self.waits)
+        await aio.until_ready(self._instance, timeout)
+        return await aio.in_thread(run, request, deadline.left, waits=self.waits)
 
     def count(self, texts: Sequence[str], timeout: float | None = None) -> int | None:
         """Return how many tokens `texts` are to the model, None where it cannot tell.

@@ -116,7 +116,7 @@ class LoadedModel(NamedTuple):
     """An engine that holds a model, and what calls need to know of it."""
 
     engine: Engine
-    card: ModelInfo
+    info: ModelInfo
     artifact: Artifact | None
 
     def close(self) -> None:

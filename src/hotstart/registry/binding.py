@@ -20,7 +20,7 @@ from hotstart.pool.pool import Pool
 from hotstart.registry.config import Check, ModelConfig
 from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
-from hotstart.types import ModelInfo, Progress, Stage
+from hotstart.types import EmbedOutput, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.pool.loader import LoadedModel
@@ -117,8 +117,8 @@ def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Chec
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
     def score(inputs: Any) -> Any:
-        scoring = ScoreRequest(inputs)
-        return scoring.answer(embed(scoring.asked(card)), card)
+        request = ScoreRequest(inputs)
+        return request.result(EmbedOutput(embed(request.inputs), card))
 
     check_answers(name, score, checks)
 
@@ -263,8 +263,12 @@ def _checked(config: ModelConfig, recipe: ModelFactory, check: CheckLoaded) -> M
 
     def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
         loaded: LoadedModel = recipe.load(stage, report, beside)
+
+        def embed(inputs: Any) -> Any:
+            return loaded.engine.embed(inputs).vectors
+
         try:
-            check(config.name, loaded.engine.embed, loaded.card, config.check)
+            check(config.name, embed, loaded.info, config.check)
         except BaseException:
             loaded.close()
             raise

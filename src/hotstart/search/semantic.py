@@ -100,7 +100,7 @@ class Semantic:
         if not store.has_vectors():
             return Nearest([], "the index has no vectors yet: update it with an embedding model")
         try:
-            asked = self._embedder.answer(
+            asked = self._embedder.embed(
                 query,
                 accept_fallback=True,
                 prompt_name="query",

@@ -60,7 +60,7 @@ def test_vectors_come_in_the_order_of_the_texts(
     stand_in: StandIn, base64_too: bool, reverse: bool
 ) -> None:
     stand_in.answer = openai(base64_too=base64_too, reverse=reverse)
-    vectors = engine(stand_in).embed(["a", "bcd", "", "ef"])
+    vectors = engine(stand_in).embed(["a", "bcd", "", "ef"]).vectors
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, expected("a", "bcd", "", "ef"))
     path, headers, body = stand_in.requests[0]
@@ -73,7 +73,7 @@ def test_text_embeddings_inference_is_asked_its_own_way(stand_in: StandIn) -> No
     stand_in.answer = tei
     remote = RemoteEngine(Address.parse(f"tei:{stand_in.url}"), limits=QUICK)
     texts = [f"text {'x' * n}" for n in range(70)]
-    np.testing.assert_array_equal(remote.embed(texts), expected(*texts))
+    np.testing.assert_array_equal(remote.embed(texts).vectors, expected(*texts))
     assert {path for path, _, _ in stand_in.requests} == {"/embed"}
     assert sorted(len(body["inputs"]) for _, _, body in stand_in.requests) == [6, 32, 32]
     assert all(body["truncate"] and body["normalize"] for _, _, body in stand_in.requests)
@@ -84,7 +84,7 @@ def test_another_hotstart_is_asked_over_a_socket_of_this_machine(tmp_path: Path)
     stand_in = StandIn(path=str(tmp_path / "hotstart.sock"))
     try:
         remote = RemoteEngine(Address.parse(f"hotstart:{stand_in.url}"), limits=QUICK)
-        np.testing.assert_array_equal(remote.embed(["abc"]), expected("abc"))
+        np.testing.assert_array_equal(remote.embed(["abc"]).vectors, expected("abc"))
         assert stand_in.requests[0][0] == "/v1/embeddings"
         assert stand_in.requests[0][2]["model"] == "default"
     finally:
@@ -101,7 +101,7 @@ def test_connections_are_reused(stand_in: StandIn) -> None:
 def test_batches_keep_to_the_providers_limits(stand_in: StandIn) -> None:
     remote = engine(stand_in)
     texts = ["x" * 150_000, "y" * 150_000, *(f"text {number}" for number in range(2100))]
-    np.testing.assert_array_equal(remote.embed(texts), expected(*texts))
+    np.testing.assert_array_equal(remote.embed(texts).vectors, expected(*texts))
     sizes = [(len(body["input"]), sum(map(len, body["input"]))) for *_, body in stand_in.requests]
     assert max(count for count, _ in sizes) <= 2048
     assert max(characters for _, characters in sizes) <= 200_000
@@ -114,10 +114,10 @@ def test_batches_keep_to_the_providers_limits(stand_in: StandIn) -> None:
 def test_the_dimension_is_published_learnt_or_asked_for(stand_in: StandIn) -> None:
     published = RemoteEngine(Address.parse("openai:text-embedding-3-large").at(None))
     assert published.dimension == 3072
-    assert published.embed([]).shape == (0, 3072)
+    assert published.embed([]).vectors.shape == (0, 3072)
     assert stand_in.requests == []
     namesake = RemoteEngine(Address("openai", "text-embedding-3-large", stand_in.url))
-    assert namesake.embed(["a"]).shape == (1, 4)
+    assert namesake.embed(["a"]).vectors.shape == (1, 4)
     stand_in.requests.clear()
     learnt = engine(stand_in)
     learnt.embed(["a"])
@@ -143,7 +143,9 @@ def test_fewer_dimensions_can_be_asked_for(stand_in: StandIn) -> None:
 def test_trouble_that_passes_is_not_noticed(stand_in: StandIn, trouble: Answer) -> None:
     stand_in.script.extend([trouble, trouble])
     limits = QUICK._replace(silence=0.2)
-    np.testing.assert_array_equal(engine(stand_in, limits=limits).embed(["a"]), expected("a"))
+    np.testing.assert_array_equal(
+        engine(stand_in, limits=limits).embed(["a"]).vectors, expected("a")
+    )
     assert len(stand_in.requests) == 3
 
 
@@ -234,7 +236,7 @@ def test_an_answer_that_cannot_be_right_is_refused_whole(
         remote.embed(["a", "b"])
     assert len(stand_in.requests) == 1
     stand_in.answer = openai()
-    np.testing.assert_array_equal(remote.embed(["a", "b"]), expected("a", "b"))
+    np.testing.assert_array_equal(remote.embed(["a", "b"]).vectors, expected("a", "b"))
 
 
 def test_another_dimension_than_before_is_refused(stand_in: StandIn) -> None:
@@ -264,8 +266,8 @@ def test_the_circuit_opens_and_tries_again_on_its_own(stand_in: StandIn) -> None
     assert len(stand_in.requests) == asked
     stand_in.answer = openai()
     time.sleep(open_circuit.value.retry_in or 0)
-    np.testing.assert_array_equal(remote.embed(["a"]), expected("a"))
-    np.testing.assert_array_equal(remote.embed(["b"]), expected("b"))
+    np.testing.assert_array_equal(remote.embed(["a"]).vectors, expected("a"))
+    np.testing.assert_array_equal(remote.embed(["b"]).vectors, expected("b"))
 
 
 # Secrets ----------------------------------------------------------------------------------

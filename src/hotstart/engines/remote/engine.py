@@ -13,6 +13,7 @@ from hotstart.engines.remote.address import Address, known_dimension
 from hotstart.engines.remote.client import Client, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
 from hotstart.telemetry import Metric
+from hotstart.types import EngineOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,23 +62,24 @@ class RemoteEngine:
 
     def embed(
         self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), in their order.
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
         Raises:
             RemoteError: of which kind its subclasses say. Nothing of the call is returned then.
         """
         assert not self._client.is_closed, "embed after close"
         if not texts:
-            return np.empty((0, self.dimension), np.float32)
+            return EngineOutput(np.empty((0, self.dimension), np.float32), None)
         deadline = Deadline(self._limits.timeout if timeout is None else timeout)
         requests = batches(self._protocol, texts, batch_size)
         if len(requests) == 1:
-            return self._ask(requests[0], deadline)
+            return EngineOutput(self._ask(requests[0], deadline), None)
         with ThreadPoolExecutor(min(len(requests), self._limits.side_by_side)) as threads:
             answers = [threads.submit(self._ask, batch, deadline) for batch in requests]
             try:
-                return np.concatenate([answer.result() for answer in answers])
+                vectors = np.concatenate([answer.result() for answer in answers])
+                return EngineOutput(vectors, None)
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
 

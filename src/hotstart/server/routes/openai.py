@@ -17,15 +17,15 @@ from hotstart.server.responses import (
 )
 from hotstart.server.routes import Group, Route
 from hotstart.server.schemas import EmbeddingsBody, RankBody
-from hotstart.types import Embedding
+from hotstart.types import EmbeddingResult
 
 
 async def embedded(
     texts: Sequence[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> Embedding:
-    """Return the vectors of `texts` and whose they are, by an `Embedder`."""
-    made: Embedding = await model.aanswer(texts, timeout=timeout, **options)
-    return made
+) -> EmbeddingResult:
+    """Return the vectors of `texts` with their provenance, by an `Embedder`."""
+    result: EmbeddingResult = await model.aembed(texts, timeout=timeout, **options)
+    return result
 
 
 async def ranked(
