@@ -157,7 +157,7 @@ class CachedEncoder:
                 continue
 
     def _note_use(self, request: EncodeRequest, info: ModelInfo) -> None:
-        """Tell the prefetcher which texts were asked for: it counts the prefetches that were used."""
+        """Tell the prefetcher which texts are used: it counts the prefetches that paid."""
         prompt = request.prompt(info)
         for text in request.inputs:
             self._prefetcher.asked(Ask(text, prompt))

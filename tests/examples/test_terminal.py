@@ -97,6 +97,7 @@ def test_a_whole_interview_with_the_real_model(
         assert program.says("(1/3)") == (
             "(1/3) What is the piece of work you are proudest of, and what was your own part in it?"
         )
+        wait_until(lambda: "the reference points are in Qdrant" in program.log)
         program.type(DATABASES)
         assert program.says("(2/3)").startswith("(2/3) On databases: ")
         program.type("My cat sleeps all day.")
