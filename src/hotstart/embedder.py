@@ -432,7 +432,7 @@ class Embedder(LoadableModel):
     def _start_fallback(self, accept_fallback: bool) -> Embedder | None:
         if not accept_fallback or self._fallback is None:
             return None
-        self._fallback.load()
+        self._fallback.start_loading()
         return self._fallback
 
     def _result(self, request: EncodeRequest, output: EmbedOutput) -> EmbeddingResult:
@@ -463,7 +463,7 @@ def preload_embeddings(model: str = DEFAULT_MODEL, *, strategy: str = "progressi
 
     The first call, of this or of `get_embedding_provider`, decides model and strategy.
     """
-    _get(model, strategy).load()
+    _get(model, strategy).start_loading()
 
 
 def get_embedding_provider(timeout: float | None = None) -> Embedder | None:
@@ -473,7 +473,7 @@ def get_embedding_provider(timeout: float | None = None) -> Embedder | None:
     """
     embedder = _get(DEFAULT_MODEL, "progressive")
     try:
-        return embedder if embedder.wait(timeout) else None
+        return embedder if embedder.wait_ready(timeout) else None
     except HotstartError:
         return None
 

@@ -82,7 +82,7 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
     slow = f"fake:name={request.node.name}-slow,hang_load=true"
     with ModelRegistry.from_config({"models": {"slow": {"source": slow}}}) as hanging:
         leases = Leases(hanging)
-        hanging.load("slow")
+        hanging.start_loading("slow")
         leases.add("slow")
         ended = threading.Thread(target=leases.end, args=("slow",))
         ended.start()

@@ -250,7 +250,7 @@ def test_without_any_time_who_is_ready_answers_all_the_same() -> None:
     async def ask() -> None:
         with pytest.raises(NotReady):
             await embedder.aencode("too early", timeout=0)
-        await embedder.ready()
+        await embedder.await_ready()
         assert (await embedder.aencode("in time", timeout=0)).shape == (8,)
 
     asyncio.run(ask())

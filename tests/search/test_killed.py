@@ -23,7 +23,7 @@ from hotstart.search.store import Store
 Plant = Callable[[Mapping[str, str]], str]
 
 UPDATE = (
-    "import sys; from hotstart import Embedder, SearchIndex; e = Embedder(); e.wait();"
+    "import sys; from hotstart import Embedder, SearchIndex; e = Embedder(); e.wait_ready();"
     "import hotstart.search.indexing, hotstart.files, filelock, pathspec, tantivy;"
     "print('begins', flush=True); print(SearchIndex(sys.argv[1], e).update().seconds, flush=True)"
 )

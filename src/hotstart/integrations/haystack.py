@@ -35,7 +35,7 @@ class _Component:
 
     def warm_up(self) -> None:
         """Begin to load the model and return at once."""
-        self.embedder.load()
+        self.embedder.start_loading()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as a pipeline writes it down."""

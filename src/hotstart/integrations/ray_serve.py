@@ -234,7 +234,7 @@ class RegistryReplica:
 
         It is not waited for here: Ray fills one slot at a time.
         """
-        self._registry.load(name)
+        self._registry.start_loading(name)
         self._leases.add(name)
         return Lease(partial(self._leases.end, name))
 

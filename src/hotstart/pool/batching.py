@@ -21,7 +21,7 @@ from hotstart.errors import Overloaded
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import LoadedModel
 from hotstart.telemetry import Counters, Histogram, Metric, here, past
-from hotstart.types import EmbedOutput, ModelRequest, TextOrPair
+from hotstart.types import EmbedOutput, ModelInfo, ModelRequest, TextOrPair
 
 _CHARACTERS = 4  # of a token, about, in English
 _SPECIAL = 2  # tokens put around a text
@@ -121,6 +121,15 @@ class PendingCall:
         self.within = here()
         self.attempt = 0
         self._parts: dict[int, EmbedOutput] = {}
+        self._inputs: Sequence[TextOrPair] | None = None
+        self._inputs_of = ""
+
+    def model_inputs(self, info: ModelInfo) -> Sequence[TextOrPair]:
+        """Return the inputs as the model of `info` reads them, made once for all runs of it."""
+        if self._inputs is None or self._inputs_of != info.fingerprint:
+            self._inputs = self.request.model_inputs(info)
+            self._inputs_of = info.fingerprint
+        return self._inputs
 
     def take(self, part: Part, made: EmbedOutput) -> bool:
         """Keep the vectors of a run, and tell them when they are all; one thread at a time.
@@ -294,7 +303,7 @@ class Queue:
         with self._lease(None, _size(run)) as model:
             inputs: list[TextOrPair] = []
             for part in run:
-                inputs += part.call.request.model_inputs(model.info)[part.start : part.stop]
+                inputs += part.call.model_inputs(model.info)[part.start : part.stop]
             entered = time.time_ns()
             output = model.engine.embed(inputs)
         counts = output.token_counts

@@ -260,11 +260,11 @@ class LoadableModel:
         """Return the state with its reason, each stage's time, and why this strategy."""
         return self._instance.status()._replace(strategy=self._choice.said)
 
-    def load(self) -> None:
+    def start_loading(self) -> None:
         """Start loading and return at once."""
         self._instance.start()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait_ready(self, timeout: float | None = None) -> bool:
         """Load if need be and return whether the model is ready within `timeout` seconds.
 
         Raises:
@@ -272,8 +272,8 @@ class LoadableModel:
         """
         return self._instance.wait(timeout)
 
-    async def ready(self, timeout: float | None = None) -> bool:
-        """Do what `wait` does without holding up the event loop."""
+    async def await_ready(self, timeout: float | None = None) -> bool:
+        """Do what `wait_ready` does without holding up the event loop."""
         from hotstart.pool.aio import is_ready_within  # who awaits has imported asyncio
 
         return await is_ready_within(self._instance, timeout)

@@ -328,7 +328,7 @@ class ModelRegistry:
         output = await chosen.version.call(call, deadline.left)
         return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
 
-    async def ready(self, name: str, timeout: float | None = None) -> bool:
+    async def await_ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
 
         Raises:
@@ -337,6 +337,10 @@ class ModelRegistry:
         from hotstart.pool.aio import is_ready_within
 
         return await is_ready_within(self._record(name).choose(None).opened().instance, timeout)
+
+    def wait_ready(self, name: str, timeout: float | None = None) -> bool:
+        """Do what `await_ready` does where there is no event loop."""
+        return self._record(name).choose(None).opened().instance.wait(timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
@@ -375,7 +379,7 @@ class ModelRegistry:
                 continue
         return self._entries_of(names)
 
-    def load(self, name: str) -> None:
+    def start_loading(self, name: str) -> None:
         """Begin to load the model `name`; return at once."""
         self._start([name])
 

@@ -87,7 +87,7 @@ class Semantic:
     def start(self) -> None:
         """Have the model loaded in the background, if there is one."""
         if self._embedder:
-            self._embedder.load()
+            self._embedder.start_loading()
 
     def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
         """Return the `limit` chunks nearest to `query`; none, with the reason, where the model does

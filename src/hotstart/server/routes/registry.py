@@ -107,9 +107,9 @@ class Models(Group):
         """Begin to load a model; with a `timeout`, wait for it that long."""
         self.service.entry(name)
         self.service.keep(name, body)
-        self.service.registry.load(name)
+        self.service.registry.start_loading(name)
         if body.timeout:
-            await self.service.registry.ready(name, self.service.limit(body.timeout))
+            await self.service.registry.await_ready(name, self.service.limit(body.timeout))
         return self._states([name])
 
     async def unload(self, name: str, body: NoBody) -> Response:
