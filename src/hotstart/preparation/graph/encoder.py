@@ -248,8 +248,16 @@ class Encoder:
             graph.node("Reshape", self._linear(prefix + name, hidden, exact=exact), shape)
             for name, exact in ((family.query, False), (family.key, False), (family.value, True))
         ]
+        query, key, value = heads
         context = graph.fused(
-            *("MultiHeadAttention", *heads, "", attention_mask, bias), num_heads=self._heads
+            "MultiHeadAttention",
+            query,
+            key,
+            value,
+            "",
+            attention_mask,
+            bias,
+            num_heads=self._heads,
         )
         context = graph.node("Reshape", context, self._rows)
         attended = self._linear(prefix + family.attention_output, context)

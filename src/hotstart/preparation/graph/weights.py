@@ -274,7 +274,11 @@ class Quantized:
         blocks = self._file.blocks(weight, LINEAR_BLOCK, factors)
         parts = [self._graph.weight(part) for part in blocks]
         return self._graph.fused(
-            *("MatMulNBits", rows, *parts, "", self.whole(bias)),
+            "MatMulNBits",
+            rows,
+            *parts,
+            "",
+            self.whole(bias),
             K=in_features,
             N=out_features,
             bits=8,
@@ -300,7 +304,10 @@ class Quantized:
         flat = Tensor(levels.path, levels.dtype, table.shape, levels.offset, levels.length)
         parts = [self._graph.weight(part) for part in (scales, zeros)]
         return self._graph.fused(
-            *("GatherBlockQuantized", self._graph.weight(flat), ids, *parts),
+            "GatherBlockQuantized",
+            self._graph.weight(flat),
+            ids,
+            *parts,
             bits=8,
             block_size=TABLE_BLOCK,
             gather_axis=0,
