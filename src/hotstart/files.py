@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, synced, renamed into place."""
+"""Atomic files and folders, and locks between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and what follows for loading a model."""
+"""Cores, memory and CPU features that this process may use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
 class MemoryLeft(NamedTuple):
-    """The bytes this process can still have, and which limit says so."""
+    """The bytes that this process can still use, and the limit that says so."""
 
     bytes: int
     limit: str
 
 
 class ResourceProfile(NamedTuple):
-    """What was found, and what is recommended.
+    """The resources of this machine, and the recommended strategy.
 
     Attributes:
         cores: by affinity and cgroup quota.

@@ -1,4 +1,4 @@
-"""Figures: what is counted and timed, in the one shape that a server exposes.
+"""Metrics and spans.
 
 Each object that counts has `metrics()`, which yields a `Metric` for each current number.
 Names and units are those Prometheus asks for: `hotstart_..._total`, seconds, bytes.
@@ -25,7 +25,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class HistogramSnapshot(NamedTuple):
-    """What a histogram has seen.
+    """The buckets, sum and count of a histogram at one moment.
 
     Attributes:
         bounds: upper bound of each bucket; one more, without a bound, follows.
@@ -55,7 +55,7 @@ class HistogramSnapshot(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """One number, or one distribution, with its name and its meaning."""
+    """One number or histogram, with name, kind, help and labels."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -65,7 +65,7 @@ class Metric(NamedTuple):
 
 
 class Histogram:
-    """Counts observations by size. Safe from any thread."""
+    """Counts observations in buckets. Safe from any thread."""
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = tuple(bounds)

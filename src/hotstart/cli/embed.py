@@ -1,4 +1,4 @@
-"""`hotstart embed`: texts to vectors on standard output, or in a file."""
+"""`hotstart embed`: write the vectors of texts to standard output or a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hotstart search`: the best chunks for a question, and how they were found."""
+"""`hotstart index` and `hotstart search`: index a folder and search it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static embeddings (model2vec): a row of a table for each token, and their mean.
+"""The engine of static embeddings (model2vec): the mean of token vectors.
 
 Reads the folder itself and answers what `model2vec.StaticModel` answers: importing that package
 takes 160 ms, the 60 of NumPy included, and copies the table, which is mapped here.
@@ -51,7 +51,7 @@ _LAYOUTS = (
 
 
 class StaticEngine:
-    """Runs a model2vec folder; see `hotstart.engines.Engine` for what it promises.
+    """Runs a static embedding model (model2vec).
 
     Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
     vector. `batch_size` changes nothing: every text is averaged on its own.

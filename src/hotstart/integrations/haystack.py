@@ -1,4 +1,4 @@
-"""Haystack's text embedder and document embedder over an embedder."""
+"""Haystack's text embedder and document embedder."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class HotstartTextEmbedder(_Component):
 
 @component
 class HotstartDocumentEmbedder(_Component):
-    """Embeds documents in a Haystack pipeline: the counterpart of `HotstartTextEmbedder`.
+    """Embeds documents in a Haystack pipeline.
 
     Args, beside those:
         meta_fields_to_embed: fields of a document's `meta` whose values go before its content.

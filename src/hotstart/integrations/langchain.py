@@ -1,4 +1,4 @@
-"""LangChain's `Embeddings` over an embedder, and its byte store over hotstart's cache stores."""
+"""LangChain's `Embeddings` and `ByteStore`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class HotstartEmbeddings(Embeddings):
 
 
 class HotstartByteStore(BaseStore[str, bytes]):
-    """Bytes by key in a SQLite file or in Redis, for `CacheBackedEmbeddings` and its like.
+    """Stores bytes by key in SQLite or Redis.
 
     A place for what can be had again: the least recently used is given up where the place is full,
     what cannot be read is not there, and what cannot be written is not kept. Threads and processes

@@ -1,4 +1,4 @@
-"""LlamaIndex's `BaseEmbedding` over an embedder."""
+"""LlamaIndex's `BaseEmbedding`."""
 
 from __future__ import annotations
 

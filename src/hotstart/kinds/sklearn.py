@@ -1,4 +1,4 @@
-"""scikit-learn's models: skops files, and pickles whose SHA-256 is named."""
+"""The kind `sklearn`: skops files, and pickles by their SHA-256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts: models prepared to be loaded at once, one folder each below the cache folder.
+"""Find, check and list artifacts: models prepared for a fast load.
 
     <cache_dir>/models/<model>/onnx-float32/
         metadata.json  model.onnx  model.safetensors  tokenizer.json  wordpiece.txt
@@ -138,7 +138,7 @@ def _is_stale(artifact: Artifact) -> bool:
 
 
 class ModelFacts(NamedTuple):
-    """What a caller may need to lay out its storage."""
+    """Dimension, token limit and labels of a model."""
 
     dimension: int
     max_seq_length: int

@@ -1,4 +1,4 @@
-"""The thin asyncio edge: waiting for a model, and running a call, without holding the loop up.
+"""The asyncio edge: wait for models and run calls without blocking the loop.
 
 Objects bound to an event loop are made where they are awaited, so any number of loops, and threads
 beside them, may use one instance.

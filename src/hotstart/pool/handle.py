@@ -1,4 +1,4 @@
-"""A model as its face needs it: what is known of it, and the vectors it makes."""
+"""A model as `Embedder` and `Reranker` use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hotstart.pool.loader import (
     info_without_loading,
     prepare_artifact,
 )
-from hotstart.pool.strategies import Choice, strategy_named
+from hotstart.pool.strategies import StrategyChoice, strategy_named
 from hotstart.progress import Advance
 from hotstart.telemetry import span
 from hotstart.types import (
@@ -46,7 +46,7 @@ WINDOW = 1024
 
 
 class ModelHandle:
-    """The model of `spec` in `instance`; it is loaded where nothing else tells what is asked.
+    """The model of `spec` in `instance`, as its users call it.
 
     Attributes:
         waits: whether calls wait for another machine: they run side by side, not together.
@@ -201,10 +201,12 @@ class ModelHandle:
 
 
 class LoadableModel:
-    """An instance as its user sees it. Making one begins the load where the strategy says so."""
+    """The base of `Embedder` and `Reranker`: load state, waiting, promotion, unload. Making one
+    begins the load where the strategy says so.
+    """
 
     def __init__(
-        self, instance: Instance[LoadedModel], choice: Choice, on_progress: Progress | None
+        self, instance: Instance[LoadedModel], choice: StrategyChoice, on_progress: Progress | None
     ) -> None:
         self._instance = instance
         self._choice = choice

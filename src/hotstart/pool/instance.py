@@ -32,7 +32,7 @@ Hear = Callable[[State, str], None]
 
 
 class Listeners:
-    """Callbacks of one instance. A callback that fails harms neither the load nor the others."""
+    """The callbacks of one instance. A failing callback harms neither load nor others."""
 
     def __init__(self) -> None:
         self._progress: list[Progress] = []
@@ -75,7 +75,7 @@ class Listeners:
 
 
 class KeepAliveTimer:
-    """Calls `unload_if_idle(why)` once `seconds` have passed since the last `touch`.
+    """Calls `unload_if_idle(why)` `seconds` after the last `touch`.
 
     One timer at a time, however often it is touched: a timer that finds a later touch is set
     again for what is left.
@@ -119,7 +119,7 @@ class KeepAliveTimer:
 
 
 class Status(NamedTuple):
-    """An account of one moment.
+    """The state of an instance at one moment.
 
     Attributes:
         reason: why it is in this state, for a person to read.
@@ -177,7 +177,7 @@ T = TypeVar("T")
 
 
 class Instance(Generic[T]):
-    """The model `name`, loaded by `load` and given back by `close`. Safe from any thread.
+    """One loaded model: loaded by `load`, freed by `close`. Safe from any thread.
 
     Args:
         load: loads each of `stages`; a promotion is given the model that serves meanwhile.

@@ -1,4 +1,4 @@
-"""One load in a thread of its own; it ends once: with a model, an error, or at its time limit."""
+"""One load in its own thread, its outcome, and the back-off after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 
 
 class Backoff:
-    """The failures of one instance.
+    """The failures of one instance, and when the next attempt is due.
 
     Attributes:
         failure: the last one.
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 
 class LoadAttempt(Generic[T]):
-    """A load that was begun. `doing` and `fraction` tell how far it is."""
+    """One load in its own thread; it ends once. `doing` and `fraction` tell how far it is."""
 
     def __init__(
         self,

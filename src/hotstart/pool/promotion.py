@@ -1,4 +1,4 @@
-"""A better stage beside the one that serves, swapped in between two calls."""
+"""Load a better stage beside the serving one and swap it in between two calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRACE = 0.25
 
 
 class Slot(Generic[T]):
-    """A model loaded to one stage, how many seconds that took, and how many calls use it."""
+    """A model loaded to one stage, its load time, and the number of its calls."""
 
     def __init__(self, model: T, stage: Stage, seconds: float) -> None:
         self.model = model
@@ -31,7 +31,7 @@ class Slot(Generic[T]):
 
 
 class Promoter(Generic[T]):
-    """Promotes what an instance serves, one stage at a time. Its methods need the condition held.
+    """Promotes the serving slot, one stage at a time. Its methods need the condition held.
 
     Args:
         load: loads one stage.
@@ -114,7 +114,7 @@ def _unheard(stage: str, fraction: float) -> None:
 
 
 class ActiveSlot(Generic[T]):
-    """The slot that new calls get, None while there is none.
+    """The slot that new calls get; None while nothing serves.
 
     Attributes:
         stage_times: seconds each stage took to load, in the order they were reached.

@@ -1,4 +1,4 @@
-"""From a model's configuration to an instance in the pool, and to what callers get of it.
+"""Bind a configured model to an instance of the pool; validate what it loads.
 
 An embedding model is handed out as an `Embedder`, a reranker as a `Reranker`: faces that stand on
 the instance. Of every other kind callers get the object itself.
@@ -17,7 +17,7 @@ from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
-from hotstart.registry.config import Check, ModelConfig
+from hotstart.registry.config import ModelCheck, ModelConfig
 from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
 from hotstart.types import EmbedOutput, ModelInfo, Progress, Stage
@@ -75,13 +75,13 @@ def _is_number(value: Any) -> bool:
 
 
 Embed = Callable[[Sequence[Any]], Any]
-CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[Check]], None]
+CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[ModelCheck]], None]
 """Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
 
 _PROBE = "hotstart"  # what an embedding model is asked in any case
 
 
-def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check]) -> None:
+def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCheck]) -> None:
     """Ask each of `checks`; the first one also warms the model up.
 
     Raises:
@@ -99,7 +99,7 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check])
             raise CheckFailed(name, question=check.input, reason=fault)
 
 
-def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
+def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Have a probe embedded, whose vector must be finite and as long as the model says; then as
     `check_answers`."""
     vector = embed([_PROBE])[0]
@@ -111,7 +111,7 @@ def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Che
     check_answers(name, lambda text: embed([text])[0], checks)
 
 
-def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
+def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
@@ -123,7 +123,7 @@ def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Chec
     check_answers(name, score, checks)
 
 
-def _fault(answer: Any, check: Check) -> str | None:
+def _fault(answer: Any, check: ModelCheck) -> str | None:
     if check.output is None:
         return None if is_finite(answer) else "an answer has numbers that are not finite"
     apart = difference(answer, check.output)
@@ -158,7 +158,7 @@ class Opened(NamedTuple):
 
 
 class LoadedObject:
-    """An object that is loaded. Once closed it is held here no more: callers may still have it."""
+    """A loaded object of any kind. After `close` only callers still hold it."""
 
     __slots__ = ("model",)
 

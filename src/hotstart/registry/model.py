@@ -1,4 +1,4 @@
-"""A model of a registry: its versions, which of them answers whom, and what is told of it."""
+"""One registered model: versions, routing, fallback, rollback."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _uniform(*parts: str) -> float:
 
 
 class RegisteredModelInfo(NamedTuple):
-    """A model as it is at one moment; `uses` and `memory` are those of the moment they are read.
+    """A registered model at one moment.
 
     Attributes:
         name: in the registry.
@@ -95,7 +95,8 @@ class RegisteredModelInfo(NamedTuple):
 
 
 class RegisteredModel:
-    """What a registry holds under one name. Its methods may be called from any thread.
+    """One registered model: versions, route, fallback, shadow. Its methods may be called from any
+    thread.
 
     Attributes:
         sole: the version that answers every request; None where the route has several.

@@ -35,9 +35,9 @@ from hotstart.registry.config import (
     read_config,
     with_fallbacks,
 )
-from hotstart.registry.events import Change, Changes, Step
+from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
 from hotstart.registry.model import RegisteredModel, RegisteredModelInfo
-from hotstart.registry.shadow import Shadows
+from hotstart.registry.shadow import ShadowTraffic
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
 from hotstart.telemetry import Metric
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
-    """An answer, and whose it is.
+    """An answer with its model, version and reason.
 
     Attributes:
         output: what the model answered, as its kind says.
@@ -67,7 +67,7 @@ class _Chosen(NamedTuple):
 
 
 class ModelRegistry:
-    """Models by name: loaded side by side, versioned, routed, reloaded, and kept within memory.
+    """Models by name: loaded side by side, versioned, routed, reloaded, kept within memory.
 
     Making one loads nothing; any thread may call its methods. Its models live in a pool: that of
     the process, which embedders of the same models share, or one of its own where `memory` or
@@ -83,11 +83,11 @@ class ModelRegistry:
         self._pool = pool or _pool_for(self._config)
         self._records: dict[str, RegisteredModel] = {}
         self._lock = threading.RLock()  # held by who adds a record; to look one up needs none
-        self._changes = Changes()
+        self._changes = ChangeEvents()
         self._serial = itertools.count()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
-        self._shadows = Shadows()
+        self._shadows = ShadowTraffic()
         self._watch: Watch | None = None
         self._shortage: MemoryPressureMonitor | None = None
         for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
@@ -139,16 +139,16 @@ class ModelRegistry:
         """Which model was skipped for want of an optional dependency, and how to install it."""
         return self._told("skipped")
 
-    def on_change(self, callback: Callable[[Change], object]) -> None:
+    def on_change(self, callback: Callable[[StateChange], object]) -> None:
         """Have `callback` called with each change of a model's state, in order.
 
         A thread of its own calls it, so that it may ask the registry whatever it likes.
         """
-        self._changes.listen(Change, callback)
+        self._changes.listen(StateChange, callback)
 
-    def on_progress(self, callback: Callable[[Step], object]) -> None:
+    def on_progress(self, callback: Callable[[LoadStep], object]) -> None:
         """Have `callback` called with each step of each load, in order with `on_change`'s."""
-        self._changes.listen(Step, callback)
+        self._changes.listen(LoadStep, callback)
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what is counted of each version, and what the models count themselves."""
@@ -568,10 +568,10 @@ class ModelRegistry:
             record.compose()
             account = version.account
             told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, record.entry, time.time()))
+            self._changes.note(StateChange(*told, record.entry, time.time()))
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
-        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
+        self._changes.note(LoadStep(version.name, version.label, stage, fraction, time.time()))
 
     def _start(self, names: Iterable[str]) -> list[Version]:
         """Begin to load what requests for `names` may need; return it.

@@ -1,4 +1,4 @@
-"""One version of a model: its instance in the pool, what callers get, and what is counted of it."""
+"""One version of a registered model: its instance, calls and metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COUNTERS = {
 }
 
 
-class VersionFigures:
+class VersionMetrics:
     """Counts and times of one version. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class VersionFigures:
 
 
 class Uses:
-    """How often something was used.
+    """A counter of uses that many threads increment.
 
     `count()` costs 0.05 µs and loses none among threads: it is one step of C. To read is to count
     too, which `_reads` takes off again.
@@ -108,7 +108,7 @@ class VersionStatus(NamedTuple):
 
 
 class Version:
-    """The version `label` of the model `name`. Its instance is made when it is first needed.
+    """One version of the model `name`. Its instance is made when it is first needed.
 
     Attributes:
         model: what callers get at this moment; None while it is not in memory.
@@ -143,9 +143,9 @@ class Version:
         self._opened: Opened | None = None
 
     @functools.cached_property
-    def metrics(self) -> VersionFigures:
+    def metrics(self) -> VersionMetrics:
         """What is counted of its calls and loads."""
-        return VersionFigures()
+        return VersionMetrics()
 
     @property
     def uses(self) -> int:

@@ -1,4 +1,4 @@
-"""What the routes share: the registry, how it is served, and what was seen of it."""
+"""What the routes share: registry, limits, request metrics, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ _LONGEST = 3.0  # seconds that new requests are taken though they go on coming
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Draining:
-    """Between the signal and the end of listening requests are still answered, and each answer
-    says that its connection closes: a client that keeps connections would else send its next
-    request into one that is being closed, and get no answer.
+class GracefulShutdown:
+    """Answers accepted requests between the signal and the end.
 
     Attributes:
         begun: whether the end has begun.
@@ -101,7 +99,7 @@ class Draining:
         loop.call_later(_QUIET, look)
 
 
-class RequestFigures:
+class RequestMetrics:
     """Counts and times of each route. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -147,7 +145,7 @@ class RequestFigures:
 
 
 class Service:
-    """A registry that is served.
+    """What the routes share: a registry and how it is served.
 
     Attributes:
         started: when, in seconds since the epoch.
@@ -157,7 +155,11 @@ class Service:
     def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
         self.registry, self.config = registry, config
         self.started, self.has_begun = time.time(), False
-        self.metrics, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
+        self.metrics, self.timeline, self.draining = (
+            RequestMetrics(),
+            Timeline(),
+            GracefulShutdown(),
+        )
         self.events = Events()
         self.draining.listen(self.events.close)
         self._index: SearchIndex | None = None

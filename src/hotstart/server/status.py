@@ -1,4 +1,4 @@
-"""Everything there is to see of a service at one moment, as one document."""
+"""The status document and the Prometheus text of a service."""
 
 from __future__ import annotations
 

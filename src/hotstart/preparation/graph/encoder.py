@@ -1,4 +1,4 @@
-"""Token ids to token embeddings: one builder for all families of `families.py`."""
+"""The transformer encoder, positions, pooling and head as graph nodes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ _HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
 class Encoder:
-    """Adds the encoder of `model` to `graph`, `tensors` taken in as `weights` does it."""
+    """Adds the transformer encoder of `model` to `graph`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a group of routes is: methods of an object that has the service."""
+"""What route groups share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hotstart.server.service import Service
 
 
 class Route(NamedTuple):
-    """One route, as a group offers it.
+    """One route of a group.
 
     Attributes:
         path: with names in braces.
@@ -30,7 +30,7 @@ class Route(NamedTuple):
 
 
 class Group:
-    """Routes over one service.
+    """A group of routes over one service.
 
     Attributes:
         tag: what they are for, in the OpenAPI document.

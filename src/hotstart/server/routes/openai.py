@@ -1,4 +1,4 @@
-"""OpenAI's routes, and the rerank route that Jina and Cohere have beside them."""
+"""The routes of OpenAI, and the rerank route of Jina and Cohere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def ranked(
 
 
 class OpenAI(Group):
-    """`/v1`, as the OpenAI client and those who speak like it ask."""
+    """The routes below `/v1`."""
 
     tag = "OpenAI"
 

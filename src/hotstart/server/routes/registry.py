@@ -1,4 +1,4 @@
-"""The registry's own routes: what there is, how it fares, and asking any of it."""
+"""The routes of the registry and of search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _STATES = {"models": {"churn": {"status": "ready", "reason": "loaded in 0.170 s"
 
 
 class Models(Group):
-    """`/api/v1/models`. Who loads, unloads, reloads or rolls back is the administrator."""
+    """The routes below `/api/v1/models`. Who loads, unloads, reloads or rolls back is the
+    administrator.
+    """
 
     tag = "Models"
 
@@ -139,7 +141,7 @@ class Models(Group):
 
 
 class Search(Group):
-    """`/search`."""
+    """The route `/search`."""
 
     tag = "Search"
 

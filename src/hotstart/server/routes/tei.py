@@ -14,7 +14,7 @@ from hotstart.server.schemas import EmbedBody, RerankBody
 
 
 class TextEmbeddingsInference(Group):
-    """`/embed`, `/rerank` and `/info`; of several models the first, or the one that is named."""
+    """The routes `/embed`, `/rerank` and `/info`."""
 
     tag = "text-embeddings-inference"
 
