@@ -21,7 +21,7 @@ class Settling(Protocol):
         """Return when nobody is in the midst of a change, and let nobody begin one."""
 
     def resume(self) -> None:
-        """Let them go on; called in the parent and in the child, by the thread that forked."""
+        """Resume after a fork, in the parent and in the child, in the thread that forked."""
 
 
 class ForkLock:
@@ -39,7 +39,7 @@ class ForkLock:
         self._lock.acquire()
 
     def resume(self) -> None:
-        """Let go of it."""
+        """Resume after a fork, in the parent and in the child, in the thread that forked."""
         self._lock.release()
 
     def __enter__(self) -> None:
@@ -55,7 +55,7 @@ _settled: list[Settling] = []
 
 
 def settle_at_fork(thing: Settling) -> None:
-    """Have `thing` settled before each fork of this process, as long as it lives."""
+    """Settle `thing` before each fork of this process, as long as `thing` lives."""
     with _registering:
         _living.add(thing)
 

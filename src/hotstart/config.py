@@ -63,7 +63,7 @@ class ModelsFolder(NamedTuple):
 
 
 def refuse_telemetry() -> None:
-    """Have ONNX Runtime send nothing; for the moment before it is imported.
+    """Disable the telemetry of ONNX Runtime while it is imported.
 
     Its telemetry also runs a thread, for which a forked child would wait at its end for ever.
     """
@@ -140,7 +140,7 @@ def _strategy(content: Mapping[str, Any]) -> str | None:
 
 
 def _here() -> dict[str, Any]:
-    """What ./hotstart.toml says, nothing where there is none."""
+    """Return the content of ./hotstart.toml, empty if there is none."""
     return read_file(CONFIG_FILE) if os.path.isfile(CONFIG_FILE) else {}
 
 

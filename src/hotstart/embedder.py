@@ -143,7 +143,7 @@ class Embedder(LoadableModel):
 
     @property
     def fallback(self) -> Embedder | None:
-        """What `answer` may fall back on, in a space of its own."""
+        """The fallback of `embed`; its vectors belong to another space."""
         return self._fallback
 
     # Vectors --------------------------------------------------------------------------------
@@ -291,13 +291,13 @@ class Embedder(LoadableModel):
     async def aencode_query(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_query` does without holding up the event loop."""
+        """Do what `encode_query` does without blocking the event loop."""
         return await self.aencode(inputs, **_with_prompt_name("query", options))
 
     async def aencode_document(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_document` does without holding up the event loop."""
+        """Do what `encode_document` does without blocking the event loop."""
         return await self.aencode(inputs, **_with_prompt_name("document", options))
 
     def encode_query(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
@@ -351,7 +351,7 @@ class Embedder(LoadableModel):
         supersedes: str | None = None,
         prompt_name: str | None = None,
     ) -> None:
-        """Have the vector of `text` made behind other work, and kept; return at once.
+        """Compute and cache the vector of `text` in the background; return at once.
 
         A text that is on its way already is not fetched twice. The newest goes first; where more
         than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is begun.
@@ -380,7 +380,7 @@ class Embedder(LoadableModel):
 
     @property
     def has_cache(self) -> bool:
-        """Whether vectors are kept."""
+        """Whether vectors are cached."""
         return self._cached is not None
 
     def cache_info(self) -> CacheInfo:

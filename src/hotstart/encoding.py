@@ -62,7 +62,7 @@ def check_pairs(inputs: Sequence[Any]) -> list[tuple[str, str]]:
 
 
 def _fault(text: object) -> TextFault | None:
-    """What is wrong with `text`, None where it can be embedded."""
+    """Return why `text` cannot be embedded; None if it can."""
     if not isinstance(text, str):
         return TextFault(f"it is {type(text).__name__}, not str", "Pass strings")
     if text.isascii():

@@ -71,7 +71,7 @@ class CacheAddress(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How an option is read from its text, and what it has to be."""
+    """How an option is parsed, and what it must be."""
 
     read: Callable[[str], Any]
     expected: str

@@ -97,7 +97,7 @@ class Prefetcher:
         namespace: str = "",
         supersedes: PrefetchRequest | None = None,
     ) -> None:
-        """Have `ask` fetched by `fetch`; return at once.
+        """Call `fetch` for `ask` behind other work; return at once.
 
         What it `supersedes` is dropped if it still waits.
         """

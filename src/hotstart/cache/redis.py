@@ -165,7 +165,7 @@ class RedisStore:
             raise InvalidInput("cache", got=address.safe, expected=expected) from None
 
     def _owner(self) -> str:
-        """Whose a lease is: a forked child is another one."""
+        """Return the owner of this process's leases; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _shortest_lease(self, names: Sequence[bytes]) -> float:

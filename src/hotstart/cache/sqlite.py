@@ -135,7 +135,7 @@ class Connections:
             connection.close()
 
     def settle(self) -> None:
-        """Have no connection before a fork: SQLite in the child would take its locks for its own.
+        """Close all connections before a fork: a child must not inherit SQLite's locks.
 
         See "How To Corrupt An SQLite Database File", 2.6, in SQLite's documentation.
         """
@@ -280,7 +280,7 @@ class SqliteStore:
         self._connections.close()
 
     def _owner(self) -> str:
-        """Whose a lease is: a forked child is another one."""
+        """Return the owner of this process's leases; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _read(self, keys: Sequence[bytes], connection: sqlite3.Connection) -> dict[bytes, bytes]:

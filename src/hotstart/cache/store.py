@@ -61,7 +61,7 @@ class ByteStore(Protocol):
         """Return the counts of this moment."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 logger = logging.getLogger("hotstart.cache")
@@ -78,7 +78,7 @@ class FailureLog:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of failures."""
         return self._count
 
     def add(self, number: int = 1) -> None:

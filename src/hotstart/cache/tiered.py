@@ -167,7 +167,7 @@ class TieredCache:
         yield Metric("hotstart_cache_damaged_total", "counter", what, self._tally["damaged"])
 
     def close(self) -> None:
-        """Let go of files and connections; what is kept far stays."""
+        """Close files and connections; stored vectors stay."""
         if self._far is not None:
             self._far.close()
 

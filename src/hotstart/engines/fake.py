@@ -67,7 +67,7 @@ class FakeSettings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How a value is read from its text, and what it has to be."""
+    """How a setting is parsed, and what it must be."""
 
     read: Callable[[str], Any]
     expected: str
@@ -124,7 +124,7 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Let constructors that hang go on, those to come too."""
+        """Release hanging constructors, later ones too."""
         self._released.set()
 
     def note(self, texts: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ class FakeEngine:
         return ()
 
     def close(self) -> None:
-        """Let no call follow."""
+        """Refuse later calls."""
         self._settings = None
 
 

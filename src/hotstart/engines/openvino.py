@@ -71,7 +71,7 @@ class OpenVinoEngine(GraphEngine):
 
 
 def _yielding(opened: Callable[[], Run]) -> Callable[[], Run]:
-    """Have what `opened` starts yield the processor: a thread's niceness is that of its starter."""
+    """Return `opened` with its threads at lower priority; threads inherit niceness."""
 
     def open_() -> Run:
         yield_processor()
@@ -194,6 +194,6 @@ def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
 
 
 def _replace(parameter: Any, value: Any) -> None:
-    """Have all that reads `parameter` read `value`."""
+    """Connect all readers of `parameter` to `value`."""
     for reader in parameter.output(0).get_target_inputs():
         reader.replace_source_output(value)

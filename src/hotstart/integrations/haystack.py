@@ -20,7 +20,9 @@ with brought_by("haystack", "haystack"):
 
 
 class _Component:
-    """What both have. Haystack makes another class of each, so that neither can say `super()`."""
+    """The base of both components. Haystack recreates each class, so neither can call
+    `super()`.
+    """
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class HotstartTextEmbedder(_Component):
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
-        """Do what `run` does without holding up the event loop."""
+        """Do what `run` does without blocking the event loop."""
         return {"embedding": await query_vector(self.embedder, self._around(text))}
 
 
@@ -106,7 +108,7 @@ class HotstartDocumentEmbedder(_Component):
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Do what `run` does without holding up the event loop."""
+        """Do what `run` does without blocking the event loop."""
         texts = [self._text(document) for document in documents]
         return _embedded(documents, await document_vectors(self.embedder, texts))
 

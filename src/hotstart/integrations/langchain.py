@@ -42,11 +42,11 @@ class HotstartEmbeddings(Embeddings):
         return self.embedder.embed_query(text)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do what `embed_documents` does without holding up the event loop."""
+        """Do what `embed_documents` does without blocking the event loop."""
         return await document_vectors(self.embedder, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Do what `embed_query` does without holding up the event loop."""
+        """Do what `embed_query` does without blocking the event loop."""
         return await query_vector(self.embedder, text)
 
 

@@ -51,7 +51,7 @@ class ModelSlots:
             self._count[name] += 1
 
     def end(self, name: str) -> None:
-        """Let go of the model; return at once. It is unloaded if nobody else has it."""
+        """End the use of the model; it is unloaded if nothing else uses it."""
         with self._lock:
             self._count -= Counter({name: 1})
             last = name not in self._count
@@ -214,7 +214,7 @@ class RegistryReplica:
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
-        """Have the model in one of Ray's slots, and keep it though its slot go to another.
+        """Pin the model for the block, even if Ray evicts it from its slot.
 
         Raises:
             UnknownModel: there is none of that name.
@@ -295,7 +295,7 @@ def _http_side() -> Callable[..., Awaitable[None]]:
 
 
 def _can_be_sent(error: Exception) -> bool:
-    """Whether it comes through pickling, as all of hotstart's do."""
+    """Return whether `error` survives pickling, as every error of hotstart does."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # it was made here
     except Exception:  # noqa: BLE001  # whatever its class does

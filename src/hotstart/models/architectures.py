@@ -54,7 +54,7 @@ class DenseLayer:
 
     @property
     def name(self) -> str:
-        """What its tensors' names begin with."""
+        """The prefix of its tensor names."""
         return "linear"
 
 
@@ -67,7 +67,7 @@ class ClassifierLayer:
 
     @property
     def path(self) -> str:
-        """Where its tensors are: with the encoder's."""
+        """The folder of its tensors: that of the encoder."""
         return ""
 
     @property

@@ -42,7 +42,7 @@ class Artifact(NamedTuple):
 
     @property
     def prepared(self) -> PreparedModel:
-        """What an engine needs of it."""
+        """The artifact as engines open it."""
         return self.metadata.prepared(self.folder)
 
 
@@ -123,7 +123,7 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Whether an original file was changed since, as by training the model anew.
+    """Return whether an original file changed, as after training the model anew.
 
     Originals that are gone do not count: the artifact needs them no longer.
     """

@@ -87,7 +87,7 @@ def _read_ref(folder: str, revision: str) -> str:
 
 
 def _modules_unknown(folder: str, commit: str) -> bool:
-    """Whether it is not known if the repository has a modules.json.
+    """Return whether the repository may have a modules.json that is missing here.
 
     transformers never fetches it; guessing mean pooling for a model that says otherwise there
     would give wrong vectors. huggingface_hub marks files that it found to be absent.

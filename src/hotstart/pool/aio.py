@@ -70,7 +70,7 @@ async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False
 
 
 def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> None:
-    """Have a worker thread call `call`, which tells those who wait for it itself."""
+    """Run `call` in a worker thread; `call` reports its own outcome."""
     _workers(os.getpid(), waits).submit(contextvars.copy_context().run, call, *arguments)
 
 

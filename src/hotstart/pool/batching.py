@@ -152,7 +152,7 @@ class PendingCall:
         return True
 
     def fail(self, error: BaseException) -> None:
-        """Have whoever waits for it raise `error`."""
+        """Raise `error` where the future is awaited."""
         with suppress(InvalidStateError):  # nobody waits any more
             self.future.set_exception(error)
 
@@ -161,8 +161,9 @@ class PendingCall:
             self.future.set_result(made)
 
     def trace(self, began: int, entered: int, engine: str, texts: int) -> None:
-        """Have a run of it be spans of the caller's trace: it waited, ran with others, and there
-        was the engine. Moments are nanoseconds since the epoch."""
+        """Record a run as spans of the caller's trace: queue, batch, engine. Times are ns since
+        the epoch.
+        """
         if self.within is not None:
             ended = time.time_ns()
             past("queue", self.came, began, self.within)
@@ -191,7 +192,7 @@ class LaneQueue:
         self._tally, self._waits, self._sizes = Counters(), Histogram(), Histogram(_SIZES)
 
     def put(self, call: PendingCall) -> None:
-        """Have `call` run with what waits beside it.
+        """Queue `call`; it runs together with other waiting calls.
 
         Raises:
             Overloaded: too much waits already.
@@ -321,7 +322,7 @@ class LaneQueue:
         ]
 
     def _put_back(self, call: PendingCall) -> None:
-        """Have all of it run again."""
+        """Queue the whole call again."""
         if call not in self._calls:
             self._calls.appendleft(call)
         self._count_waiting()

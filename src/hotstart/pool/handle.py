@@ -251,7 +251,7 @@ class LoadableModel:
 
     @property
     def progress(self) -> LoadProgress:
-        """How far the load is."""
+        """The progress of the load."""
         status = self._instance.status()
         eta = None
         if status.elapsed is not None and status.load_time is not None:
@@ -275,7 +275,7 @@ class LoadableModel:
         return self._instance.wait(timeout)
 
     async def await_ready(self, timeout: float | None = None) -> bool:
-        """Do what `wait_ready` does without holding up the event loop."""
+        """Do what `wait_ready` does without blocking the event loop."""
         from hotstart.pool.aio import is_ready_within  # who awaits has imported asyncio
 
         return await is_ready_within(self._instance, timeout)
@@ -285,7 +285,7 @@ class LoadableModel:
         return self if self._instance.peek() is not None else None
 
     def promote(self, stage: Stage) -> None:
-        """Have the model promoted to `stage` beside its work, as before bulk work; return at once.
+        """Promote the model to `stage` beside its work, as before bulk work; return at once.
 
         Where that cannot be done, what serves goes on serving, and `status().refused` says why.
         """

@@ -48,7 +48,7 @@ class Backoff:
         self._in_row = 0
 
     def waive(self) -> None:
-        """Let the next load be tried at once: somebody mended the cause, or wants to see."""
+        """Allow the next load at once, without waiting for the back-off."""
         self._retry_at = 0.0
 
     def is_over(self, now: float) -> bool:
@@ -115,7 +115,7 @@ class LoadAttempt(Generic[T]):
             self._failed(LoadTimeout(self._name, stage=self.doing, after=self._timeout))
 
     def _end(self) -> bool:
-        """Whether this call is the one that ends the attempt."""
+        """Return whether this call ends the attempt."""
         with self._lock:
             first, self._over = not self._over, True
         if first and self._timer:

@@ -171,7 +171,7 @@ def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
 
 @contextmanager
 def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """What a fresh process says of `prepared`, and the file of the arrays that it found."""
+    """Yield what a fresh process measures of `prepared`, and the file of its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "found")
         told = json.dumps(

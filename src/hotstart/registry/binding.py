@@ -100,8 +100,9 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCh
 
 
 def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
-    """Have a probe embedded, whose vector must be finite and as long as the model says; then as
-    `check_answers`."""
+    """Embed a probe: the vector must be finite and of the model's dimension. Then run the
+    checks.
+    """
     vector = embed([_PROBE])[0]
     if not is_finite(vector):
         raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
@@ -112,7 +113,7 @@ def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Mod
 
 
 def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
-    """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
+    """Score a probe: the logits must be finite. Then run the checks on scores."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
@@ -166,7 +167,7 @@ class LoadedObject:
         self.model = model
 
     def close(self) -> None:
-        """Let go of it, and give back what memory that frees."""
+        """Release the object and return freed memory to the system."""
         self.model = None
         return_freed_memory()
 
@@ -259,7 +260,7 @@ def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask:
 
 
 def _checked(config: ModelConfig, recipe: ModelFactory, check: CheckLoaded) -> ModelFactory:
-    """The same, whose models answer a question before they serve; a promotion's too."""
+    """Return a copy of `recipe` that validates each loaded model, promotions included."""
 
     def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
         loaded: LoadedModel = recipe.load(stage, report, beside)
@@ -293,12 +294,12 @@ def _held(holding: LoadedObject) -> Any:
 def _ask_object(
     kind: Kind, material: ModelSource, model: Any, inputs: Any, timeout: float | None
 ) -> Any:
-    """What a kind answers; it computes here, and takes the time it takes."""
+    """Return the answer of a kind's model, computed in this thread."""
     return kind.predict(model, inputs, material)
 
 
 class _Face(NamedTuple):
-    """What callers get of a model of hotstart's own: how it is made, asked, and checked."""
+    """How an `Embedder` or `Reranker` is made, called and checked."""
 
     make: Callable[..., Any]
     ask: Ask

@@ -119,7 +119,7 @@ def _ordered(found: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
 
 
 def _order(version: str | None) -> tuple[int, ...]:
-    """What decides which version is newer: its numbers, zeros at the end left off."""
+    """Return the sort key of a version: its numbers without trailing zeros."""
     if version is None:
         return ()
     matched = _VERSION.fullmatch(version)

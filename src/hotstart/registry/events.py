@@ -68,7 +68,7 @@ class ChangeEvents:
         self._lock = threading.Lock()
 
     def listen(self, what: type[Event], callback: Callable[[Any], object]) -> None:
-        """Have `callback` called with each event of that type from now on."""
+        """Call `callback` with each later event of that type."""
         with self._lock:
             self._callbacks.setdefault(what, []).append(callback)
             if self._thread is None:

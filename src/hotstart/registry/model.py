@@ -85,7 +85,7 @@ class RegisteredModelInfo(NamedTuple):
 
     @property
     def uses(self) -> int:
-        """How often it was handed out or asked, over all versions."""
+        """The number of uses, over all versions."""
         return sum(version.uses for version in self.serving)
 
     @property

@@ -140,14 +140,14 @@ class ModelRegistry:
         return self._told("skipped")
 
     def on_change(self, callback: Callable[[StateChange], object]) -> None:
-        """Have `callback` called with each change of a model's state, in order.
+        """Call `callback` with each change of a model's state, in order.
 
         A thread of its own calls it, so that it may ask the registry whatever it likes.
         """
         self._changes.listen(StateChange, callback)
 
     def on_progress(self, callback: Callable[[LoadStep], object]) -> None:
-        """Have `callback` called with each step of each load, in order with `on_change`'s."""
+        """Call `callback` with each step of each load, in order with state changes."""
         self._changes.listen(LoadStep, callback)
 
     def metrics(self) -> Iterator[Metric]:
@@ -298,7 +298,7 @@ class ModelRegistry:
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Do what `predict` does without holding up the event loop."""
+        """Do what `predict` does without blocking the event loop."""
         record, deadline = self._record(name), Deadline(timeout)
         chosen = await self._achoose(record, record.choose(key), deadline)
         output = await chosen.version.aask(inputs, deadline.left)
@@ -339,7 +339,7 @@ class ModelRegistry:
         return await is_ready_within(self._record(name).choose(None).opened().instance, timeout)
 
     def wait_ready(self, name: str, timeout: float | None = None) -> bool:
-        """Do what `await_ready` does where there is no event loop."""
+        """Return whether the model is ready within `timeout` seconds, loading it if need be."""
         return self._record(name).choose(None).opened().instance.wait(timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
@@ -353,13 +353,13 @@ class ModelRegistry:
         return await self.aload_selected(self._records, timeout)
 
     def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_all` does where there is no event loop."""
+        """Load every model side by side and wait; see `aload_all`."""
         return self.load_selected(self._records, timeout)
 
     async def aload_selected(
         self, names: Iterable[str], timeout: float | None = None
     ) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_all` does for the models `names`, their fallbacks and shadows."""
+        """Load the models `names`, their fallbacks and shadows, as `aload_all` does."""
         import asyncio
 
         names = list(names)
@@ -370,7 +370,7 @@ class ModelRegistry:
     def load_selected(
         self, names: Iterable[str], timeout: float | None = None
     ) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_selected` does where there is no event loop."""
+        """Load the models `names` and wait; see `aload_selected`."""
         names, deadline = list(names), Deadline(timeout)
         for version in self._start(names):
             try:
@@ -384,7 +384,7 @@ class ModelRegistry:
         self._start([name])
 
     def keep_alive(self, name: str, seconds: float | None) -> None:
-        """Have a model unloaded `seconds` after the end of its last use from now on.
+        """Unload a model `seconds` after the end of its last use from now on.
 
         Args:
             name: of the model, whose every version that requests are led to is meant.
@@ -460,7 +460,7 @@ class ModelRegistry:
         return record.entry
 
     def set_shadow(self, name: str, version: str | None) -> None:
-        """Have the calls of a model repeated on `version` of it; on none with None."""
+        """Repeat the calls of a model on `version` of it; None ends that."""
         record = self._record(name)
         record.shadow = None if version is None else record.version(version)
         record.compose()
@@ -555,7 +555,7 @@ class ModelRegistry:
             self._changed(version)
 
     def _add(self, record: RegisteredModel, version: Version) -> None:
-        """Have `record` hold `version`; what it takes the place of ends when its calls do."""
+        """Add `version` to `record`; a version that it replaces is dropped once its calls end."""
         replaced = record.add(version)
         if replaced is not None:
             key = replaced.opened().key
@@ -613,8 +613,9 @@ class ModelRegistry:
     async def _achoose(
         self, record: RegisteredModel, version: Version, deadline: Deadline
     ) -> _Chosen:
-        """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
-        too, so that a slow model's callers leave the threads to the others'."""
+        """Await the version, or its fallback. A thread waits only for a fallback that loads
+        too.
+        """
         from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
 
         if version.model is None:
@@ -651,7 +652,7 @@ class ModelRegistry:
             return given._replace(reason=given.reason or error.facts)
 
     def _watch_if_installed(self) -> None:
-        """What is only configured is no reason to have no models."""
+        """Watch files if watchfiles is installed; a missing extra is logged once."""
         try:
             self.watch()
         except MissingExtra as error:

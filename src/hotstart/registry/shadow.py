@@ -43,7 +43,7 @@ class ShadowTraffic:
         self._running = False
 
     def send(self, version: Version, inputs: Any, answer: Any) -> None:
-        """Have a call repeated on `version`; return at once."""
+        """Repeat a call on `version` in the background; return at once."""
         if self._process != os.getpid():
             self._begin_anew()
         try:

@@ -73,7 +73,7 @@ class Uses:
 
     @property
     def number(self) -> int:
-        """How often `count` was called."""
+        """The number of calls of `count`."""
         with self._reading:
             return self.count() - self._reads()
 
@@ -144,12 +144,12 @@ class Version:
 
     @functools.cached_property
     def metrics(self) -> VersionMetrics:
-        """What is counted of its calls and loads."""
+        """Counts and times of its calls and loads."""
         return VersionMetrics()
 
     @property
     def uses(self) -> int:
-        """How often it was handed out."""
+        """The number of uses."""
         return self._uses.number
 
     @property
@@ -187,7 +187,7 @@ class Version:
             self._opened.instance.touch()
 
     def start(self) -> None:
-        """Have it loaded; return at once. What prevents that is kept as its error."""
+        """Start the load; return at once. An error is kept as the version's error."""
         try:
             self.opened().instance.start()
         except HotstartError as error:
@@ -219,7 +219,7 @@ class Version:
             return self.opened().ask(model, inputs, deadline.left)
 
     async def aask(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Do what `ask` does without holding up the event loop."""
+        """Do what `ask` does without blocking the event loop."""
         from hotstart.pool.aio import in_thread  # who awaits has asyncio
 
         ask = self.opened().async_ask
@@ -252,7 +252,7 @@ class Version:
             self.metrics.latency.observe(time.perf_counter() - began)
 
     def repeat(self, inputs: Any) -> Any:
-        """Do what `ask` does as a shadow: counted apart; NotReady where it would have to wait."""
+        """Call as a shadow: counted apart; raises NotReady where it would wait."""
         began = time.perf_counter()
         self.metrics.tally.add("shadowed")
         try:
@@ -278,7 +278,7 @@ class Version:
             raise
 
     def keep_alive(self, seconds: float | None) -> None:
-        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        """Unload `seconds` after the end of the last use; None for never."""
         self.opened().instance.keep_alive(seconds)
 
     def unload(self) -> None:

@@ -210,7 +210,7 @@ class SearchIndex:
             return ([] if behind else self._lexical.search(query, depth)), behind
 
     def _mend(self, store: Store) -> str | None:
-        """Have the lexical index agree with the store; return why that is not possible now."""
+        """Bring the lexical index up to date; return why that is impossible now."""
         from hotstart.files import exclusive
 
         with exclusive(self._lock, wait=False) as held:

@@ -150,7 +150,7 @@ class _Scan:
         self.counts["changed" if known else "added"] += 1
 
     def _read(self, file: FoundFile) -> FileContent | None:
-        """What `file` holds; None where it cannot be searched, or is gone by now."""
+        """Return the content of `file`; None if it is gone or cannot be searched."""
         try:
             return read_document(os.path.join(self._root, file.path))
         except SkippedFile as verdict:

@@ -85,7 +85,7 @@ class Semantic:
         self._loaded: tuple[tuple[StoreState, str], Vectors] | None = None
 
     def start(self) -> None:
-        """Have the model loaded in the background, if there is one."""
+        """Start loading the model in the background, if there is one."""
         if self._embedder:
             self._embedder.start_loading()
 

@@ -133,7 +133,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
@@ -287,7 +287,7 @@ class Store:
             yield
 
     def put(self, path: str, document: StoredDocument, chunks: Sequence[Chunk]) -> None:
-        """Have `path` consist of `chunks`. Those it had already keep their ids and vectors."""
+        """Replace the chunks of `path`. Unchanged chunks keep their ids and vectors."""
         document_id = self._database.number(
             "INSERT INTO documents (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
@@ -315,7 +315,7 @@ class Store:
         self._database.run(sql, document.size, document.mtime_ns, path)
 
     def rename(self, path: str, new: str) -> None:
-        """Have the document `path` be called `new`; its chunks keep their ids and vectors."""
+        """Rename the document `path` to `new`; its chunks keep their ids and vectors."""
         of_document = "document_id = (SELECT id FROM documents WHERE path = ?)"
         sql = f"UPDATE chunks SET generation = ? WHERE {of_document}"
         self._database.run(sql, self._next_generation(), path)

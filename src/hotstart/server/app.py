@@ -172,7 +172,7 @@ def _living(service: Service) -> Lifespan:
 
 
 def _alone(service: Service) -> Lifespan:
-    """The same for a process that is all the server's: its signals drain it first."""
+    """Return the lifespan of a process that only serves: its signals drain it first."""
     living = _living(service)
 
     @asynccontextmanager

@@ -99,7 +99,7 @@ class Events:
         self._send(_END)
 
     def tell(self, event: str, data: Any) -> None:
-        """Have all who listen hear of it."""
+        """Send to every listener."""
         loop = self._loop
         if loop is not None and not loop.is_closed() and self._hearers:
             loop.call_soon_threadsafe(self._send, told(event, data))

@@ -76,7 +76,7 @@ class AccessMiddleware:
         return again
 
     def _unfit(self, scope: Scope) -> Response | None:
-        """What is said to a request that is too large by its own word, or not JSON."""
+        """Return the refusal of a request that is too large or not JSON; None otherwise."""
         headers, path = _headers(scope), scope["path"]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:

@@ -44,12 +44,12 @@ class GracefulShutdown:
         self._hearers: list[Callable[[], None]] = []
 
     def listen(self, begins: Callable[[], None]) -> None:
-        """Have `begins` called, in the event loop, when the end begins."""
+        """Call `begins` in the event loop when shutdown begins."""
         self._hearers.append(begins)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Have the block count as a request."""
+        """Count the block as a request."""
         self._under_way += 1
         try:
             yield
@@ -69,7 +69,7 @@ class GracefulShutdown:
                 begins()
 
     def on_signals(self) -> None:
-        """Have the signals that end the process drain it first, then do what they did before.
+        """Drain on the signals that end the process, then do what they did before.
 
         A second signal does that at once.
         """
@@ -225,7 +225,7 @@ class Service:
         return longest if timeout is None else min(timeout, longest)
 
     def keep(self, name: str, body: Body) -> None:
-        """Have a model kept as long as a request says, if it says so."""
+        """Set the keep-alive of a model as the request says."""
         if body.keep_alive is not None:
             kept = None if body.keep_alive < 0 else body.keep_alive
             self.registry.keep_alive(name, kept)
@@ -264,7 +264,7 @@ class Service:
         return self._index
 
     def keep_searching(self, body: Body) -> None:
-        """Have the model that searches kept as long as a request says, if there is one."""
+        """Set the keep-alive of the search model as the request says."""
         if body.keep_alive is not None:
             self.keep(self.entry(self.config.index_model, "embedding").name, body)
 
@@ -289,13 +289,13 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether anything can be answered at this moment."""
+        """Whether anything can be answered now."""
         statuses = [entry.status for entry in self.registry.entries().values()]
         answers = not statuses or "ready" in statuses or self._rests(statuses)
         return answers and not self.draining.begun
 
     def _rests(self, statuses: Sequence[str]) -> bool:
-        """Whether models are only unloaded, and are loaded by whoever asks."""
+        """Whether models are merely unloaded and load on request."""
         return self.has_begun and "unloaded" in statuses
 
     def _changed(self, change: Any) -> None:

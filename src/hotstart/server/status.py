@@ -37,7 +37,7 @@ def exposition(metrics: Iterable[Metric]) -> bytes:
 
 
 class _Collected:
-    """What a collector is to prometheus_client: something that gives families."""
+    """A collector for prometheus_client."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics

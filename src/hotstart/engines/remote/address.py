@@ -62,7 +62,7 @@ class RemoteAddress(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What tells it from others, without user and password: to be printed, and to be kept."""
+        """The address without user and password, for messages and cache keys."""
         return f"{self.protocol}:{self.model}@{_without_user(self.url or '')}"
 
 

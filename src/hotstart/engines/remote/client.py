@@ -177,7 +177,7 @@ class RemoteClient:
         return RemoteRefused(self.place, status=status, said=said)
 
     def _safe(self, text: str) -> str:
-        """What a server says, shortened, and without the key that it may repeat."""
+        """Return a server's message, shortened, without the key."""
         clean = text.replace(self._key, "***") if self._key else text
         return " ".join(clean.split())[:_SHOWN]
 

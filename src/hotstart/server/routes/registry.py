@@ -132,7 +132,7 @@ class Models(Group):
         return self._states([name])
 
     def _states(self, names: list[str], errors: dict[str, str] | None = None) -> Response:
-        """What became of the models; of those whose reload failed, why."""
+        """Return the state of each model, and why a reload failed."""
         told = health(self.service)["models"]
         states = {name: told[name] for name in names}
         for name, error in (errors or {}).items():
