@@ -47,7 +47,7 @@ class RedisServer:
     def stop(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def client(self) -> Any:
         return redis.Redis(port=self.port)

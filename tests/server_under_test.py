@@ -73,7 +73,7 @@ class Served:
         """End it."""
         self.client.close()
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self.registry.close()
 

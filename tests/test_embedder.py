@@ -234,7 +234,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     held = threading.Event()
 
     def slow(*arguments: Any) -> Any:
-        held.wait(30)
+        held.wait(60)
         return load_model(*arguments)
 
     monkeypatch.setattr("hotstart.pool.loader.load_model", slow)

@@ -45,7 +45,7 @@ class Model:
 
     def __call__(self, texts: Sequence[str]) -> EmbedOutput:
         self.begun.release()
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         if self.fails:
             raise self.fails
         self.computed.update(texts)
@@ -113,10 +113,10 @@ def test_vectors_come_in_the_order_asked_for(cache: EmbeddingCache, model: Model
 def test_a_thousand_identical_questions_cost_one(cache: EmbeddingCache, model: Model) -> None:
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(ask, cache, model, "same") for _ in range(1000)]
-        model.begun.acquire(timeout=20)
+        model.begun.acquire(timeout=60)
         model.go.set()
         for one in asked:
-            np.testing.assert_array_equal(one.result(20), [vector("same")])
+            np.testing.assert_array_equal(one.result(60), [vector("same")])
     assert model.computed == {"same": 1}
 
 
@@ -128,7 +128,7 @@ def test_an_error_is_told_to_all_who_wait_and_kept_for_nobody(
         asked = [pool.submit(ask, cache, model, "a", "b") for _ in range(8)]
         until(lambda: cache.info().joined >= 14)
         model.go.set()
-        assert {str(one.exception(20)) for one in asked} == {"no"}
+        assert {str(one.exception(60)) for one in asked} == {"no"}
     model.fails = None
     np.testing.assert_array_equal(ask(cache, model, "a"), [vector("a")])
 
@@ -141,13 +141,13 @@ def test_who_gives_up_leaves_the_work_to_the_others(
     impatient.fails = gives_up
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, cache, impatient, "a")
-        impatient.begun.acquire(timeout=20)
+        impatient.begun.acquire(timeout=60)
         second = pool.submit(ask, cache, model, "a")
         until(lambda: cache.info().joined == 1)
         impatient.go.set()
         model.go.set()
-        assert first.exception(20) is gives_up
-        np.testing.assert_array_equal(second.result(20), [vector("a")])
+        assert first.exception(60) is gives_up
+        np.testing.assert_array_equal(second.result(60), [vector("a")])
     assert model.computed == {"a": 1}
 
 
@@ -178,13 +178,13 @@ def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
 def test_a_deadline_is_the_askers_own(cache: EmbeddingCache, model: Model) -> None:
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(ask, cache, model, "a")
-        model.begun.acquire(timeout=20)
+        model.begun.acquire(timeout=60)
         began = time.monotonic()
         with pytest.raises(StillComputing, match=r"0\.05 s"):
             ask(cache, model, "a", timeout=0.05)
         assert time.monotonic() - began < 2
         model.go.set()
-        np.testing.assert_array_equal(patient.result(20), [vector("a")])
+        np.testing.assert_array_equal(patient.result(60), [vector("a")])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -193,7 +193,7 @@ def test_a_forked_child_does_not_wait_for_the_parents_computation(
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask, cache, model, "a")
-        model.begun.acquire(timeout=20)
+        model.begun.acquire(timeout=60)
         child = os.fork()
         if not child:
             own = Model()
@@ -202,7 +202,7 @@ def test_a_forked_child_does_not_wait_for_the_parents_computation(
             os._exit(0 if found.tolist() == [vector("a").tolist()] else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         model.go.set()
-        asked.result(20)
+        asked.result(60)
 
 
 # By way of an embedder ------------------------------------------------------------------
@@ -342,6 +342,6 @@ def test_a_holder_that_dies_is_taken_over_from(shared: str) -> None:
         )
     assert time.monotonic() - began < 1.5
     holder.send_signal(signal.SIGKILL)
-    holder.wait(20)
+    holder.wait(60)
     holder.stdout.close()
     assert outcome(waiting)["embedded"] == {"text 0": 1}

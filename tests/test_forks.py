@@ -37,7 +37,7 @@ def test_a_child_never_sees_a_change_half_made() -> None:
     finally:
         ended.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -52,12 +52,12 @@ def test_a_fork_waits_for_the_one_who_holds_the_lock() -> None:
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(20)
+    assert held.wait(60)
     child = os.fork()
     if not child:
         os._exit(len(told))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    thread.join(20)
+    thread.join(60)
 
 
 def test_threads_that_fork_at_once_do_not_hold_each_other_up() -> None:

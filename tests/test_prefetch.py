@@ -34,7 +34,7 @@ class Stage:
         def run() -> None:
             self.ran.append(text)
             self.begun.release()
-            assert self.go.acquire(timeout=20)
+            assert self.go.acquire(timeout=60)
 
         return run
 
@@ -45,7 +45,7 @@ class Stage:
         self.prefetcher.asked(PrefetchRequest(text, ""))
 
     def until_running(self) -> None:
-        assert self.begun.acquire(timeout=20)
+        assert self.begun.acquire(timeout=60)
 
     def finish(self, *texts: str) -> None:
         ends = [end for end in map(self.ready, texts) if end]
@@ -124,14 +124,14 @@ def test_a_failure_is_told_to_who_waits_and_counted() -> None:
     going = threading.Event()
 
     def fail() -> None:
-        assert going.wait(20)
+        assert going.wait(60)
         raise RuntimeError("no vector")
 
     prefetcher.prefetch(PrefetchRequest("text", ""), fail)
     end = prefetcher.ready(PrefetchRequest("text", ""))
     going.set()
     assert end is not None
-    assert isinstance(end.exception(20), RuntimeError)
+    assert isinstance(end.exception(60), RuntimeError)
     assert prefetcher.info().failed == 1
     assert prefetcher.ready(PrefetchRequest("text", "")) is None
 
@@ -169,7 +169,7 @@ def test_a_forked_child_begins_anew() -> None:
     if not child:
         fetched = threading.Event()
         stage.prefetcher.prefetch(PrefetchRequest("in the child", ""), fetched.set)
-        os._exit(0 if fetched.wait(10) and stage.prefetcher.info().asked == 1 else 1)
+        os._exit(0 if fetched.wait(60) and stage.prefetcher.info().asked == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     stage.finish("in the parent")
 

@@ -179,7 +179,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     held = threading.Event()
 
     def slow(*arguments: Any) -> Any:
-        held.wait(30)
+        held.wait(60)
         return load_model(*arguments)
 
     monkeypatch.setattr("hotstart.pool.loader.load_model", slow)
@@ -197,7 +197,7 @@ def test_apredict_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> 
     held = threading.Event()
 
     def slow(*arguments: Any) -> Any:
-        assert held.wait(30), "the loop stood still"
+        assert held.wait(60), "the loop stood still"
         return load_model(*arguments)
 
     monkeypatch.setattr("hotstart.pool.loader.load_model", slow)

@@ -114,7 +114,7 @@ def test_writers_that_are_killed_leave_whole_values(path: Path) -> None:
         time.sleep(moment)
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
-            writer.wait(20)
+            writer.wait(60)
             assert writer.stdout is not None
             writer.stdout.close()
         store = open_store(url)

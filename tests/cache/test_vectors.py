@@ -121,7 +121,7 @@ def test_a_child_forked_while_a_thread_is_at_work_does_not_hang(tmp_path: Path) 
     finally:
         ended.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert cache.info().entries == 21
     assert cache.info().errors == 0
     cache.close()

@@ -73,7 +73,7 @@ def test_eight_threads_at_once_get_each_their_own(engine: Engine) -> None:
     together = threading.Barrier(8)
 
     def work(first: int) -> None:
-        together.wait(30)
+        together.wait(60)
         for round_ in range(6):
             chosen = range(first % 3, len(TEXTS), 1 + round_ % 3)
             vectors = engine.embed([TEXTS[i] for i in chosen], batch_size=3).vectors

@@ -100,7 +100,7 @@ def test_a_load_hangs_until_it_is_released(name: str) -> None:
     thread.start()
     assert not done.wait(0.1)
     fake_control(name).release()
-    assert done.wait(10)
+    assert done.wait(60)
     thread.join()
     FakeEngine(FakeSettings(name, hang_load=True))  # released for good
 

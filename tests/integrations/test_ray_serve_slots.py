@@ -86,7 +86,7 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
         leases.add("slow")
         ended = threading.Thread(target=leases.end, args=("slow",))
         ended.start()
-        ended.join(5)
+        ended.join(60)
         assert not ended.is_alive()
         fake_control(f"{request.node.name}-slow").release()
         until(lambda: hanging.entries()["slow"].status == "unloaded")

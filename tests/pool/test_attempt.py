@@ -16,7 +16,7 @@ def test_a_load_that_hangs_has_failed_after_its_time_and_its_late_result_is_give
 
     def load(stage: Stage, report: Progress, beside: object) -> str:
         report("engine", 0.5)
-        gate.wait(10)
+        gate.wait(60)
         return "model"
 
     instance = Instance("m", load, closed.append, load_timeout=0.1)

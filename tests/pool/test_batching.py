@@ -43,7 +43,7 @@ class Slow:
     def embed(self, texts: Sequence[Any], *_: object) -> Any:
         self.runs.append(list(texts))
         self.entered.release()
-        assert self.gate.acquire(timeout=10)
+        assert self.gate.acquire(timeout=60)
         if self.poison in texts and self.poison:
             raise RuntimeError(f"{self.poison} cannot be embedded")
         rows = [[len(text), hash(text) % 1000] for text in texts]
@@ -84,12 +84,12 @@ class Model:
 def test_what_comes_while_a_run_is_under_way_runs_together_after_it() -> None:
     model = Model()
     first = model.put("a")
-    assert model.engine.entered.acquire(timeout=5)
+    assert model.engine.entered.acquire(timeout=60)
     later = [model.put("b", "c"), model.put("d")]
     assert model.figure("waiting") == 2
     model.engine.gate.release(2)
-    assert first.result(5).vectors.shape == (1, 2)
-    made = [future.result(5) for future in later]
+    assert first.result(60).vectors.shape == (1, 2)
+    made = [future.result(60) for future in later]
     assert model.engine.runs == [["a"], ["b", "c", "d"]]
     assert [len(each.vectors) for each in made] == [2, 1]
     assert made[0].vectors.tolist() == [[1, hash("b") % 1000], [1, hash("c") % 1000]]
@@ -104,24 +104,24 @@ def test_one_call_s_failure_is_its_own() -> None:
     model.engine.poison = "poison"
 
     model.put("a")
-    assert model.engine.entered.acquire(timeout=5)
+    assert model.engine.entered.acquire(timeout=60)
     good, bad, wrong = model.put("b"), model.put("poison"), model.put("c", prompt_name="x")
     model.engine.gate.release(10)
-    assert good.result(5).vectors.shape == (1, 2)
+    assert good.result(60).vectors.shape == (1, 2)
     with pytest.raises(RuntimeError, match="poison"):
-        bad.result(5)
+        bad.result(60)
     with pytest.raises(InvalidInput, match="prompt_name"):
-        wrong.result(5)
+        wrong.result(60)
 
 
 def test_what_nobody_awaits_any_more_is_not_computed() -> None:
     model = Model()
     model.put("a")
-    assert model.engine.entered.acquire(timeout=5)
+    assert model.engine.entered.acquire(timeout=60)
     gone, kept = model.put("b"), model.put("c")
     gone.cancel()
     model.engine.gate.release(2)
-    kept.result(5)
+    kept.result(60)
     assert model.engine.runs == [["a"], ["c"]]
     assert model.figure("dropped_total") == 1
 
@@ -129,41 +129,41 @@ def test_what_nobody_awaits_any_more_is_not_computed() -> None:
 def test_a_full_lane_refuses_and_says_when_to_come_again() -> None:
     model = Model(room=20)
     model.put("a" * 400)  # a single call of any size is taken
-    assert model.engine.entered.acquire(timeout=5)
+    assert model.engine.entered.acquire(timeout=60)
     waits = model.put("b" * 40)
     with pytest.raises(Overloaded, match="bulk lane") as caught:
         model.put("c" * 40)
     assert caught.value.retry_after >= 1
     assert model.figure("refused_total") == 1
     model.engine.gate.release(2)
-    waits.result(5)
+    waits.result(60)
     model.engine.gate.release()
-    model.put("d" * 40).result(5)
+    model.put("d" * 40).result(60)
 
 
 def test_a_long_call_runs_in_parts_and_what_fails_of_it_ends_it() -> None:
     model = Model(run=6)
     whole = model.put("a", "b", "c", "d", "e")  # two tokens each, about
     model.engine.gate.release(2)
-    assert whole.result(5).vectors[:, 0].tolist() == [1] * 5
+    assert whole.result(60).vectors[:, 0].tolist() == [1] * 5
     assert model.engine.runs == [["a", "b", "c"], ["d", "e"]]
     model.engine.poison = "b"
     broken = model.put("a", "b", "c", "d", "e")
     model.engine.gate.release(2)
     with pytest.raises(RuntimeError):
-        broken.result(5)
+        broken.result(60)
     model.engine.gate.release(2)
-    model.put("f").result(5)
+    model.put("f").result(60)
     assert ["d", "e"] not in model.engine.runs[3:]
 
 
 def test_a_call_has_vectors_of_one_space_though_the_model_is_loaded_anew_within_it() -> None:
     model = Model(run=6)
     whole = model.put("a", "b", "c", "d")
-    assert model.engine.entered.acquire(timeout=5)
+    assert model.engine.entered.acquire(timeout=60)
     model.fingerprint = "two"
     model.engine.gate.release(4)
-    made = whole.result(5)
+    made = whole.result(60)
     assert made.info.fingerprint == "two"
     assert len(made.vectors) == 4
 
@@ -172,14 +172,14 @@ def test_parts_that_run_side_by_side_come_back_in_their_order() -> None:
     model = Model(run=6, threads=2)
     whole = model.put("a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg")
     model.engine.gate.release(10)
-    assert whole.result(5).vectors[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert whole.result(5).tokens == 7
+    assert whole.result(60).vectors[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert whole.result(60).tokens == 7
     model.fingerprint = "another"
     again = [model.put(*"abcdefgh") for _ in range(5)]
     model.engine.gate.release(100)
     for number, future in enumerate(again):
         model.fingerprint = f"space {number}"
-        assert len(future.result(5).vectors) == 8
+        assert len(future.result(60).vectors) == 8
 
 
 def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(
@@ -189,12 +189,12 @@ def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(
     others = set(threading.enumerate())
     model = Model()
     model.engine.gate.release(2)
-    model.put("a").result(5)
+    model.put("a").result(60)
     deadline = time.monotonic() + 5
     while set(threading.enumerate()) - others:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    model.put("b").result(5)
+    model.put("b").result(60)
 
 
 def test_a_model_has_one_pair_of_lanes_and_is_not_kept_by_them() -> None:
@@ -209,7 +209,7 @@ def test_a_model_has_one_pair_of_lanes_and_is_not_kept_by_them() -> None:
 
 
 def test_embedders_that_are_awaited_together_run_together() -> None:
-    embedder = Embedder("fake:name=together,encode_seconds=0.05,dimension=4", pool=Pool())
+    embedder = Embedder("fake:name=together,encode_seconds=0.5,dimension=4", pool=Pool())
 
     async def ask() -> list[Any]:
         await embedder.aencode("first")
@@ -217,7 +217,7 @@ def test_embedders_that_are_awaited_together_run_together() -> None:
 
     began = time.perf_counter()
     vectors = asyncio.run(ask())
-    assert time.perf_counter() - began < 0.6  # one after the other they would take a second
+    assert time.perf_counter() - began < 6  # one after the other they would take 10 s
     for number, vector in enumerate(vectors):
         assert np.array_equal(vector, embedder.encode(f"text {number}"))
     told = asyncio.run(embedder.aembed(["two words", "and three words"]))
@@ -258,7 +258,7 @@ def test_without_any_time_who_is_ready_answers_all_the_same() -> None:
 
 def test_misses_of_a_cache_run_together_too() -> None:
     embedder = Embedder(
-        "fake:name=cached-together,encode_seconds=0.05", cache="memory:1MB", pool=Pool()
+        "fake:name=cached-together,encode_seconds=0.5", cache="memory:1MB", pool=Pool()
     )
 
     async def ask() -> list[Any]:
@@ -267,7 +267,7 @@ def test_misses_of_a_cache_run_together_too() -> None:
 
     began = time.perf_counter()
     asyncio.run(ask())
-    assert time.perf_counter() - began < 0.45
+    assert time.perf_counter() - began < 4.5
     assert fake_control("cached-together").embedded["text 3"] == 1
 
 

@@ -14,7 +14,7 @@ def test_it_counts_from_the_last_touch() -> None:
         clock.touch()
         time.sleep(0.08)
     assert not called.is_set()
-    assert called.wait(5)
+    assert called.wait(60)
     assert time.monotonic() - began >= 0.4
 
 
@@ -29,5 +29,5 @@ def test_a_model_is_given_back_keep_alive_after_its_last_use_and_loaded_again_on
         time.sleep(0.005)
     assert closed == ["model"]
     assert instance.status().reason == "not used for 0.1 s"
-    assert instance.wait(5)
+    assert instance.wait(60)
     assert instance.status().loads == 2

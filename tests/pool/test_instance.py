@@ -57,7 +57,7 @@ class Loader:
         self.most_running = max(self.most_running, self.running)
         try:
             report("session", 0.5)
-            assert self.gate.wait(30)
+            assert self.gate.wait(60)
             if self.error is not None:
                 raise self.error
             self.made.append(Model())
@@ -122,7 +122,7 @@ def test_a_waiter_that_gives_up_stops_nothing(instance: Instance[Model], loader:
     assert (caught.value.state, caught.value.stage) == ("loading", "session")
     assert caught.value.expected is None
     loader.gate.set()
-    assert instance.wait(10)
+    assert instance.wait(60)
     assert len(loader.made) == 1
 
 
@@ -308,7 +308,7 @@ class InstanceMachine(RuleBasedStateMachine):
         """What the child of a fork does, in the parent's place, once nothing runs there."""
         self.quiet()
         for waiter in self.waiters:
-            waiter.join(5)
+            waiter.join(60)
         self.quiet()
         left = self.instance.peek()
         self.instance.forget()
@@ -381,7 +381,7 @@ class InstanceMachine(RuleBasedStateMachine):
             stack.close()
         self.loader.gate.set()
         for waiter in self.waiters:
-            waiter.join(10)
+            waiter.join(60)
             assert not waiter.is_alive(), "a lost waiter"
         assert len(self.answers) == len(self.waiters)
         backoff_module.FIRST_BACKOFF = 0.5

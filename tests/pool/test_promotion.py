@@ -36,7 +36,7 @@ class Loader:
 
     def __call__(self, stage: Stage, report: Progress, beside: object) -> Model:
         if stage != "fast_start":
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if stage in self.fail:
             raise RuntimeError(f"no {stage} here")
         self.made.append(Model(stage))

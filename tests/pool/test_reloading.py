@@ -35,7 +35,7 @@ class Loader:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
             if self.error:
                 raise self.error
             self.made.append(Model(len(self.made)))

@@ -26,7 +26,7 @@ class Gate:
 
     def __call__(self, stage: Stage, report: Progress, beside: object) -> str:
         self.loads += 1
-        assert self.open.wait(20)
+        assert self.open.wait(60)
         return "model"
 
 
@@ -86,7 +86,7 @@ def test_loops_in_several_threads_share_one_instance(instance: Instance[str], ga
         thread.start()
     gate.open.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert gate.loads == 1
 
@@ -100,7 +100,7 @@ def test_a_loop_that_closed_while_it_waited_harms_nobody(
 
     asyncio.run(give_up())
     gate.open.set()
-    assert instance.wait(20)
+    assert instance.wait(60)
 
 
 def test_a_failure_is_raised() -> None:

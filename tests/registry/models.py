@@ -45,5 +45,5 @@ gates: dict[str, threading.Event] = {}
 
 def gated(name: str) -> Sum:
     """A model that is loaded when its gate is opened."""
-    assert gates.setdefault(name, threading.Event()).wait(20)
+    assert gates.setdefault(name, threading.Event()).wait(60)
     return Sum(0.0)

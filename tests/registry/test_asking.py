@@ -159,7 +159,7 @@ def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
         time.sleep(0.05)
         assert unloading.is_alive()
         assert model.predict([1]) == [1]
-    unloading.join(5)
+    unloading.join(60)
     assert not registry.is_loaded("m")
 
 

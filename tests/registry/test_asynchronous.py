@@ -21,7 +21,7 @@ def registry(**models: dict[str, Any]) -> ModelRegistry:
 
 
 def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
-    held = registry(minilm={"source": "fake:encode_seconds=0.05,name=counted"})
+    held = registry(minilm={"source": "fake:encode_seconds=0.5,name=counted"})
 
     async def ask() -> list[Any]:
         await held.apredict("minilm", "first")
@@ -30,7 +30,7 @@ def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
 
     began = time.perf_counter()
     answers = asyncio.run(ask())
-    assert time.perf_counter() - began < 0.6
+    assert time.perf_counter() - began < 6
     assert {answer.model for answer in answers} == {"minilm"}
     assert answers[0].output.shape == (8,)
     [version] = held.entry("minilm").serving

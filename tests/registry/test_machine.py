@@ -196,7 +196,7 @@ class RegistryMachine(RuleBasedStateMachine):
         for stack, _, _ in self.uses:
             stack.close()
         for thread in self.threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive(), "a lost waiter"
         SHOP[0].failing.clear()
         for name in ("a", "b"):

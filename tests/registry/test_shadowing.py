@@ -52,7 +52,7 @@ def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    monkeypatch.setattr("registry.versions.two", lambda: lambda number: gate.wait(10))
+    monkeypatch.setattr("registry.versions.two", lambda: lambda number: gate.wait(60))
     registry = shadowed(make, "registry.versions:two")
     began = time.monotonic()
     for number in range(shadowing.MOST_WAITING + 20):

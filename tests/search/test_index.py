@@ -75,7 +75,7 @@ class Slow(Embedder):
         real = self._instance._load
 
         def load(stage: Any, report: Any, beside: Any) -> Any:
-            assert self.released.wait(20)
+            assert self.released.wait(60)
             return real(stage, report, beside)
 
         self._instance = Instance("slow", load, lambda model: model.close())

@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _search(service: FakeService, body: dict[str, Any]) -> dict[str, Any]:
     if body["timeout"] is None:
-        service.hybrid.wait(30)
+        service.hybrid.wait(60)
     hybrid = service.hybrid.is_set()
     hits = [
         {
