@@ -28,6 +28,7 @@ from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
 from hotstart.types import EmbedOutput, ModelInfo
 from redis_server import RedisServer
+from support.waiting import wait_until
 
 CARD = ModelInfo(3, None, {}, None, "space")
 SPACE = VectorSpace("m", None, "space", "fake", "", "", None)
@@ -93,13 +94,6 @@ def ask(cache: EmbeddingCache, model: Model, *texts: str, timeout: float | None 
             continue
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_vectors_come_in_the_order_asked_for(cache: EmbeddingCache, model: Model) -> None:
     model.go.set()
     ask(cache, model, "b")
@@ -126,7 +120,7 @@ def test_an_error_is_told_to_all_who_wait_and_kept_for_nobody(
     model.fails = RuntimeError("no")
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, cache, model, "a", "b") for _ in range(8)]
-        until(lambda: cache.info().joined >= 14)
+        wait_until(lambda: cache.info().joined >= 14)
         model.go.set()
         assert {str(one.exception(60)) for one in asked} == {"no"}
     model.fails = None
@@ -143,7 +137,7 @@ def test_who_gives_up_leaves_the_work_to_the_others(
         first = pool.submit(ask, cache, impatient, "a")
         impatient.begun.acquire(timeout=60)
         second = pool.submit(ask, cache, model, "a")
-        until(lambda: cache.info().joined == 1)
+        wait_until(lambda: cache.info().joined == 1)
         impatient.go.set()
         model.go.set()
         assert first.exception(60) is gives_up
@@ -272,7 +266,7 @@ def test_a_failed_load_is_not_kept() -> None:
     embedder = fake("failing", EmbeddingCache("memory:1MB"), fail_loads=1)
     with pytest.raises(LoadFailed):
         embedder.encode("a")
-    until(lambda: _has_answered(embedder))
+    wait_until(lambda: _has_answered(embedder))
 
 
 def _has_answered(embedder: Embedder) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from hotstart import ModelRegistry
 from hotstart.engines.fake import fake_control
 from hotstart.integrations.ray_serve import ModelSlot, ModelSlots
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.integrations
 
@@ -21,13 +22,6 @@ def registry(request: pytest.FixtureRequest) -> Iterator[ModelRegistry]:
     models = {"a": {"source": f"fake:name={request.node.name}"}}
     with ModelRegistry.from_config({"models": models}) as made:
         yield made
-
-
-def until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def slot(registry: ModelRegistry, leases: ModelSlots) -> ModelSlot:
@@ -41,7 +35,7 @@ def test_a_slot_that_ends_has_its_model_unloaded_once(registry: ModelRegistry) -
     lease = slot(registry, leases)
     assert leases.held() == ["a"]
     lease.__del__()  # as Ray does
-    until(lambda: not registry.is_loaded("a"))
+    wait_until(lambda: not registry.is_loaded("a"))
     leases.add("a")
     del lease  # as the interpreter does later
     assert leases.held() == ["a"]
@@ -56,7 +50,7 @@ def test_a_call_in_flight_keeps_the_model_of_a_slot_that_ended(registry: ModelRe
     time.sleep(0.05)
     assert registry.is_loaded("a")
     leases.end("a")
-    until(lambda: not registry.is_loaded("a"))
+    wait_until(lambda: not registry.is_loaded("a"))
 
 
 def test_a_model_that_came_back_is_not_unloaded(
@@ -89,4 +83,4 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
         ended.join(60)
         assert not ended.is_alive()
         fake_control(f"{request.node.name}-slow").release()
-        until(lambda: hanging.entries()["slow"].status == "unloaded")
+        wait_until(lambda: hanging.entries()["slow"].status == "unloaded")

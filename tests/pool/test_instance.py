@@ -6,7 +6,7 @@ import contextlib
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -21,6 +21,7 @@ from hotstart.pool import load as backoff_module
 from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
+from support.waiting import wait_until
 
 STAGES: tuple[Stage, ...] = ("fast_start", "full")
 
@@ -87,13 +88,6 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff_module, "FIRST_BACKOFF", 0.0)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_many_waiters_one_load(instance: Instance[Model], loader: Loader) -> None:
     loader.gate.clear()
     answers: list[Model] = []
@@ -135,7 +129,7 @@ def test_timeout_zero_starts_the_load_and_does_not_wait(
     assert time.monotonic() - began < 1
     assert instance.state == "loading"
     loader.gate.set()
-    eventually(lambda: instance.state == "ready")
+    wait_until(lambda: instance.state == "ready")
     assert instance.wait(0)
 
 
@@ -168,7 +162,7 @@ def test_a_failure_is_told_to_every_waiter_with_its_cause(
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
-    eventually(lambda: instance.state == "loading")
+    wait_until(lambda: instance.state == "loading")
     loader.gate.set()
     for thread in threads:
         thread.join()
@@ -215,7 +209,7 @@ def test_unload_waits_for_calls_in_flight_and_calls_meanwhile_load_again(
         first = stack.enter_context(instance.lease())
         unloading = threading.Thread(target=instance.unload)
         unloading.start()
-        eventually(lambda: instance.state == "unloading")
+        wait_until(lambda: instance.state == "unloading")
         assert not first.closed
         later: list[bool] = []
         asking = threading.Thread(target=lambda: later.append(instance.wait()))
@@ -399,6 +393,6 @@ TestInstanceMachine = InstanceMachine.TestCase
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> Iterator[None]:
     yield
-    eventually(
+    wait_until(
         lambda: not [t for t in threading.enumerate() if t.name.startswith("hotstart-load-m")]
     )

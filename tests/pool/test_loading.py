@@ -22,16 +22,10 @@ from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 from hotstart.system import MemoryLeft
+from support.waiting import wait_until
 
 TEXTS = ["how are models evicted?", "the cat sat on the mat", "", "Привет, мир"]
 TINY = FAMILIES / "bert-mean-normalize" / "model"
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +66,7 @@ def test_when_a_strategy_starts(strategy: str, state: str) -> None:
 def test_progressive_is_promoted_beside_its_work() -> None:
     embedder = Embedder(strategy="progressive", pool=Pool())
     before = embedder.encode(TEXTS)
-    eventually(lambda: embedder.status().stage == "full")
+    wait_until(lambda: embedder.status().stage == "full")
     assert list(embedder.status().stages) == ["fast_start", "full"]
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
 
@@ -81,7 +75,7 @@ def test_the_throughput_engine_is_taken_when_it_is_asked_for() -> None:
     embedder = Embedder(strategy="progressive", pool=Pool())
     before = embedder.encode(TEXTS)
     embedder.promote("throughput")
-    eventually(lambda: embedder.status().stage == "throughput", 60)
+    wait_until(lambda: embedder.status().stage == "throughput", 60)
     assert embedder.engine == "openvino"
     assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
 
@@ -92,7 +86,7 @@ def test_from_throughput_one_may_go_back(engine: str) -> None:
     before = embedder.encode(TEXTS)
     for stage in ("throughput", "full"):
         embedder.promote(stage)
-        eventually(lambda stage=stage: embedder.status().stage == stage, 60)  # type: ignore[misc]
+        wait_until(lambda stage=stage: embedder.status().stage == stage, 60)  # type: ignore[misc]
     assert embedder.engine == engine
     assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
 
@@ -123,7 +117,7 @@ def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path
     shutil.copy(FAMILIES / "bert-cls-mean" / "model" / "model.safetensors", folder / "new")
     os.replace(folder / "new", folder / "model.safetensors")
     embedder.promote("fast_start")
-    eventually(lambda: embedder.status().stage == "fast_start")
+    wait_until(lambda: embedder.status().stage == "fast_start")
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
 
 
@@ -154,7 +148,7 @@ def test_a_fake_model_fails_and_loads_as_it_is_told() -> None:
     assert embedder.dimension == 6
     with pytest.raises(LoadFailed):
         embedder.encode("a")
-    eventually(lambda: embedder.error is not None)
+    wait_until(lambda: embedder.error is not None)
     time.sleep(0.6)  # the back-off
     assert embedder.encode(["a", "b"]).shape == (2, 6)
     assert embedder.error is None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
 from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
+from support.waiting import wait_until
 
 STAGES: tuple[Stage, ...] = ("fast_start", "full", "throughput")
 
@@ -54,13 +53,6 @@ def instance(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> Instance[Model]
     return Instance("m", loader, Model.close, STAGES)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def test_first_light_answers_while_the_next_stage_is_loaded(
     instance: Instance[Model], loader: Loader
 ) -> None:
@@ -69,7 +61,7 @@ def test_first_light_answers_while_the_next_stage_is_loaded(
         assert model.stage == "fast_start"
     assert instance.state == "ready"
     loader.gate.set()
-    eventually(lambda: instance.status().stage == "full")
+    wait_until(lambda: instance.status().stage == "full")
     assert loader.made[0].closed
     assert list(instance.status().stages) == ["fast_start", "full"]
 
@@ -80,25 +72,25 @@ def test_a_call_keeps_the_model_it_began_with_and_the_old_is_closed_after_it(
     loader.gate.clear()
     with instance.lease() as old:
         loader.gate.set()
-        eventually(lambda: instance.status().stage == "full")
+        wait_until(lambda: instance.status().stage == "full")
         assert not old.closed
         with instance.lease() as new:
             assert new.stage == "full"
-    eventually(lambda: old.closed)
+    wait_until(lambda: old.closed)
 
 
 def test_bulk_work_brings_the_throughput_stage(instance: Instance[Model], loader: Loader) -> None:
     instance.wait()
-    eventually(lambda: instance.status().stage == "full" and not instance.busy)
+    wait_until(lambda: instance.status().stage == "full" and not instance.busy)
     with instance.lease(texts=10_000):
         pass
-    eventually(lambda: instance.status().stage == "throughput")
-    eventually(lambda: [m.closed for m in loader.made] == [True, True, False])
+    wait_until(lambda: instance.status().stage == "throughput")
+    wait_until(lambda: [m.closed for m in loader.made] == [True, True, False])
 
 
 def test_it_can_be_asked_for(instance: Instance[Model]) -> None:
     instance.promote("throughput")
-    eventually(lambda: instance.status().stage == "throughput")
+    wait_until(lambda: instance.status().stage == "throughput")
 
 
 def test_a_promotion_that_fails_leaves_what_serves_and_says_why(
@@ -106,14 +98,14 @@ def test_a_promotion_that_fails_leaves_what_serves_and_says_why(
 ) -> None:
     loader.fail = {"full"}
     instance.wait()
-    eventually(lambda: "full" in instance.status().refused)
+    wait_until(lambda: "full" in instance.status().refused)
     with instance.lease() as model:
         assert model.stage == "fast_start"
     assert instance.status().refused == {"full": "no full here"}
     assert len(loader.made) == 1  # it is not tried at every call
     loader.fail = set()
     instance.promote("full")
-    eventually(lambda: instance.status().stage == "full")
+    wait_until(lambda: instance.status().stage == "full")
     assert instance.status().refused == {}
 
 
@@ -122,11 +114,11 @@ def test_unloading_while_it_is_promoted_closes_both(
 ) -> None:
     loader.gate.clear()
     instance.wait()
-    eventually(lambda: instance.busy)
+    wait_until(lambda: instance.busy)
     instance.unload()
     assert loader.made[0].closed
     loader.gate.set()
-    eventually(lambda: len(loader.made) == 2 and loader.made[1].closed)
+    wait_until(lambda: len(loader.made) == 2 and loader.made[1].closed)
     assert instance.state == "unloaded"
 
 
@@ -166,4 +158,4 @@ def test_ten_thousand_calls_while_it_is_promoted_again_and_again(
     finally:
         threading.excepthook = hook
     assert failures == []
-    eventually(lambda: sum(not model.closed for model in list(loader.made)) == 1)
+    wait_until(lambda: sum(not model.closed for model in list(loader.made)) == 1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
 from hotstart.errors import LoadFailed, LoadTimeout
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
+from support.waiting import wait_until
 
 
 class Model:
@@ -52,13 +51,6 @@ def loader() -> Loader:
 @pytest.fixture
 def instance(loader: Loader) -> Instance[Model]:
     return Instance("m", loader, Model.close)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_the_new_one_serves_and_the_old_one_is_closed(
@@ -117,7 +109,7 @@ def test_a_reload_that_hangs_ends_at_the_time_limit_and_what_comes_of_it_is_clos
         instance.reload()
     assert instance.peek() is loader.made[0]
     loader.gate.set()
-    eventually(lambda: len(loader.made) == 2 and loader.made[1].closed)
+    wait_until(lambda: len(loader.made) == 2 and loader.made[1].closed)
 
 
 def test_a_call_in_flight_keeps_the_one_it_began_with(
@@ -128,7 +120,7 @@ def test_a_call_in_flight_keeps_the_one_it_began_with(
         assert not before.closed
         with instance.lease(0) as after:
             assert after is loader.made[1]
-    eventually(lambda: before.closed)
+    wait_until(lambda: before.closed)
 
 
 def test_it_answers_while_the_new_one_loads_and_is_not_unloaded_as_idle(
@@ -138,7 +130,7 @@ def test_it_answers_while_the_new_one_loads_and_is_not_unloaded_as_idle(
     loader.gate.clear()
     reloading = threading.Thread(target=instance.reload)
     reloading.start()
-    eventually(lambda: loader.running == 1)
+    wait_until(lambda: loader.running == 1)
     with instance.lease(0) as model:
         assert model is loader.made[0]
     assert not instance.unload_if_idle("memory")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,7 @@ import pytest
 from hotstart import ModelRegistry
 from hotstart.errors import MissingExtra
 from hotstart.registry.watch import Watch
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from support.waiting import wait_until
 
 
 def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
@@ -30,7 +23,7 @@ def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
     beside = tmp_path / "beside"
     beside.write_text("2")
     os.replace(beside, file)
-    eventually(lambda: str(file) in told)
+    wait_until(lambda: str(file) in told)
     watch.close()
     told.clear()
     file.write_text("3")
@@ -47,7 +40,7 @@ def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
     time.sleep(0.2)
     (tmp_path / "a" / "m").touch()
     (tmp_path / "b" / "m").touch()
-    eventually(lambda: str(tmp_path / "b" / "m") in told)
+    wait_until(lambda: str(tmp_path / "b" / "m") in told)
     assert str(tmp_path / "a" / "m") not in told
     watch.close()
 
@@ -85,10 +78,10 @@ def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
         registry.watch()
         time.sleep(0.2)
         save(2.0)
-        eventually(lambda: registry.predict("m", [[0.0]]).output == [2.0])
+        wait_until(lambda: registry.predict("m", [[0.0]]).output == [2.0])
         (tmp_path / "m.skops").write_bytes(b"half a file")
-        eventually(lambda: registry.entries()["m"].last_error is not None)
+        wait_until(lambda: registry.entries()["m"].last_error is not None)
         assert registry.predict("m", [[0.0]]).output == [2.0]
         assert "serves on as it was" in caplog.text
         save(3.0)
-        eventually(lambda: registry.predict("m", [[0.0]]).output == [3.0])
+        wait_until(lambda: registry.predict("m", [[0.0]]).output == [3.0])
