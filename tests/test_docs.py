@@ -10,8 +10,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from golden import ROOT
 from hotstart.cli.parser import build_parser
+from support.golden import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")

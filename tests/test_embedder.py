@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import DATA, FAMILIES, cosines
 from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, InvalidText, ModelNotFound, NotReady
 from hotstart.pool.loader import load_model
 from hotstart.pool.pool import Pool
+from support.golden import DATA, FAMILIES, cosines
 
 GOLDEN = DATA / "golden"
 ENTRIES = json.loads((GOLDEN / "texts.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from golden import ROOT
+from support.golden import ROOT
 
 SOURCE = ROOT / "src" / "hotstart"
 GLOSSARY = ROOT / "docs" / "glossary.md"

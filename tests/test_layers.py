@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from golden import ROOT
+from support.golden import ROOT
 
 SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from golden import RERANKERS, reranker_pairs
 from hotstart import Embedder, Reranker
 from hotstart.config import Settings
 from hotstart.errors import (
@@ -24,6 +23,7 @@ from hotstart.errors import (
 from hotstart.models.artifacts import list_artifacts
 from hotstart.pool.loader import load_model
 from hotstart.pool.pool import Pool
+from support.golden import RERANKERS, reranker_pairs
 
 NAMES = sorted(folder.name for folder in RERANKERS.iterdir() if folder.is_dir())
 PAIRS = reranker_pairs()

@@ -7,7 +7,7 @@ import pytest
 
 from hotstart.cache import open_store
 from hotstart.cache.store import ByteStore
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")

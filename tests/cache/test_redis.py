@@ -12,7 +12,7 @@ import pytest
 
 from hotstart.cache import open_cache, open_store
 from hotstart.cache.codec import encode
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 VECTOR = np.arange(4, dtype=np.float32)
 KEY = b"k" * 20

@@ -13,10 +13,10 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from golden import FAMILIES, RERANKERS, cosines
 from hotstart import Embedder
 from hotstart.cli import main
 from hotstart.config import Settings
+from support.golden import FAMILIES, RERANKERS, cosines
 from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")

@@ -19,11 +19,11 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from golden import ROOT
 from hotstart._lazy import require
 from hotstart.cli.parser import build_parser
 from hotstart.registry.config import RegistryConfig, read_config
 from hotstart.server.config import read_server
+from support.golden import ROOT
 
 tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
 

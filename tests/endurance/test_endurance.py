@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import cosines
 from hotstart import Embedder
+from support.golden import cosines
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.opening import OPENERS
-from golden import family_texts
 from hotstart.engines import ENGINES, Engine
+from support.engines import OPENERS
+from support.golden import family_texts
 
 TEXTS = family_texts()
 

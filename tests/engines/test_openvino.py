@@ -11,14 +11,14 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from engines.opening import openvino, prepared, skip_without_openvino
-from golden import FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
 from hotstart import Reranker
 from hotstart.engines import open_engine
 from hotstart.engines.graph import Batch
 from hotstart.engines.openvino import inference_precision
 from hotstart.files import exclusive
 from hotstart.pool.pool import Pool
+from support.engines import openvino, prepared, skip_without_openvino
+from support.golden import FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
 TEXTS = family_texts()

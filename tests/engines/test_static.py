@@ -11,9 +11,9 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from engines.opening import STATIC
 from hotstart.engines.static import StaticEngine
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from support.engines import STATIC
 
 NAMES = sorted(folder.name for folder in STATIC.iterdir() if folder.is_dir())
 

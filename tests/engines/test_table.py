@@ -6,9 +6,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from engines.opening import STATIC, prepared
 from hotstart.engines import ENGINES, engine_class, open_engine
 from hotstart.errors import InvalidInput, MissingExtra
+from support.engines import STATIC, prepared
 
 
 def test_naming_engines_imports_none(python: Callable[..., CompletedProcess[str]]) -> None:

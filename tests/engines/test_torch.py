@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import FAMILIES, cosines, family_texts
 from hotstart.engines.torch import TorchEngine
+from support.golden import FAMILIES, cosines, family_texts
 
 pytestmark = [
     pytest.mark.parity,

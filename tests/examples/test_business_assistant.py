@@ -14,7 +14,7 @@ import pytest
 from examples.business_assistant import make_data, verify
 from examples.business_assistant.assistant import Assistant
 
-from golden import ROOT
+from support.golden import ROOT
 
 pytestmark = [  # Prophet's own use of pandas
     pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning"),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from golden import FAMILIES
 from hotstart.engines.fake import forget_fake_control
 from integrations.asking import Fake
+from support.golden import FAMILIES
 
 WITH_FRAMEWORKS = {
-    *("test_chroma.py", "test_haystack.py", "test_langchain.py", "test_llamaindex.py"),
+    *("test_chroma.py", "test_haystack.py", "test_langchain.py", "test_llama_index.py"),
     *("test_pipecat.py", "test_ray_serve.py", "test_ray_serve_slots.py"),
 }
 

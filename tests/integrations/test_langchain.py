@@ -26,7 +26,7 @@ from hotstart.cache import open_store
 from hotstart.errors import InvalidInput
 from hotstart.integrations.langchain import HotstartByteStore, HotstartEmbeddings
 from integrations.asking import FAKE, NEAR, Fake
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integrations
 

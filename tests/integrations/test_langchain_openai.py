@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
-from server_under_test import Served, served
+from support.server import Served, served
 
 pytestmark = pytest.mark.integrations
 

@@ -19,11 +19,11 @@ import pytest
 import ray
 from ray import serve
 
-from golden import ROOT
 from hotstart import Embedder
 from hotstart.errors import InvalidInput, LoadFailed, NotReady, UnknownModel
 from hotstart.integrations.ray_serve import ModelRaised, ReplicaStatus, application
-from redis_server import RedisServer
+from support.golden import ROOT
+from support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integrations
 

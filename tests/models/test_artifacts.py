@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged, ModelDamaged
 from hotstart.models.artifacts import find, list_artifacts, verify
 from hotstart.models.spec import ModelSpec, artifact_folder
 from hotstart.pool.loader import ensure
 from hotstart.preparation.prepare import prepare, remove
+from support.golden import FAMILIES
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 SPEC = ModelSpec(str(MODEL))

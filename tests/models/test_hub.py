@@ -12,11 +12,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from golden import FAMILIES
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
 from hotstart.models.hub import fetch, files_to_fetch
 from hotstart.models.spec import ModelSpec
+from support.golden import FAMILIES
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 COMMIT = "a" * 40

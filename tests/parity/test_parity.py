@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from golden import DATA, FAMILIES, cosines, family_texts
 from hotstart import Embedder
+from support.golden import DATA, FAMILIES, cosines, family_texts
 
 pytestmark = [
     pytest.mark.parity,

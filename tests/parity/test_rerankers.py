@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from golden import RERANKERS, reranker_pairs
 from hotstart import Reranker
+from support.golden import RERANKERS, reranker_pairs
 
 pytestmark = [
     pytest.mark.parity,

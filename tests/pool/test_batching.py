@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import RERANKERS
 from hotstart import Embedder, Reranker
 from hotstart.encoding import EncodeRequest
 from hotstart.engines.fake import fake_control
@@ -27,6 +26,7 @@ from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
 from hotstart.types import EmbedOutput, EngineOutput, ModelInfo
+from support.golden import RERANKERS
 
 
 class Slow:

@@ -1,7 +1,7 @@
-"""The fixtures of `server_under_test`."""
+"""The fixtures of `support.server`."""
 
 from __future__ import annotations
 
-from server_under_test import serve, served
+from support.server import serve, served
 
 __all__ = ["serve", "served"]

@@ -152,7 +152,7 @@ def test_a_registry_has_one_service_which_goes_with_it() -> None:
 
 def test_a_request_goes_on_the_trace_of_who_asked() -> None:
     pytest.importorskip("opentelemetry.sdk", reason="in the dev extra")
-    from traced import exported
+    from support.tracing import exported
 
     exporter = exported()
     held = registry(fake={"source": "fake:name=traced-over-http"})

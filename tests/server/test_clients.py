@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from hotstart import Embedder
-from server_under_test import Served
+from support.server import Served
 
 
 @pytest.fixture

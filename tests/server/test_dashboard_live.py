@@ -19,7 +19,7 @@ from server.test_dashboard import (
     opened,
     state,
 )
-from server_under_test import Serve
+from support.server import Serve
 
 __all__ = ["browser", "open_page"]
 

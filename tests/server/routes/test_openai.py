@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
-from server_under_test import Served
+from support.server import Served
 
 
 def embed(served: Served, **body: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder, Reranker
-from server_under_test import RERANKER, Serve, Served
+from support.server import RERANKER, Serve, Served
 
 
 def test_vectors_come_as_a_list_of_lists_of_length_one_unless_asked_otherwise(

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from golden import FAMILIES
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import check_source, foresee, info_without_loading, prepare_artifact
 from hotstart.pool.pool import Pool
+from support.golden import FAMILIES
 
 FOLDER = str(FAMILIES / "bert-prompts" / "model")
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import FAMILIES
 from hotstart import Embedder
 from hotstart.cache.embedding_cache import EmbeddingCache
 from hotstart.engines.fake import fake_control, forget_fake_control
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
+from support.golden import FAMILIES
 
 NAME = "recall"
 

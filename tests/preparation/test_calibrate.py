@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from golden import DATA, FAMILIES, cosines, family_texts
 from hotstart.config import Settings
 from hotstart.engines import open_engine
 from hotstart.errors import InvalidInput
@@ -24,6 +23,7 @@ from hotstart.preparation.calibrate import PROBES, SAME_SPACE, greatest
 from hotstart.preparation.calibrate import cosines as probe_cosines
 from hotstart.preparation.prepare import prepare, remove
 from hotstart.types import PreparedModel
+from support.golden import DATA, FAMILIES, cosines, family_texts
 
 DEFAULT = ModelSpec("all-MiniLM-L6-v2", precision="int8")
 TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from golden import FAMILIES
 from hotstart.errors import ModelDamaged
 from hotstart.safetensors import read_header
+from support.golden import FAMILIES
 
 WHOLE = (FAMILIES / "bert-cls" / "model" / "model.safetensors").read_bytes()
 

@@ -11,12 +11,12 @@ import httpx
 import pytest
 import uvicorn
 
-from golden import RERANKERS
 from hotstart import ModelRegistry
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 from hotstart.server.app import create_app
 from hotstart.server.config import ServerConfig
+from support.golden import RERANKERS
 
 RERANKER = str(RERANKERS / "bert" / "model")
 MODELS: dict[str, Any] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from golden import FAMILIES, cosines, family_texts
 from hotstart import Embedder
 from hotstart.errors import UnsupportedModel
+from support.golden import FAMILIES, cosines, family_texts
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
 TEXTS = family_texts()

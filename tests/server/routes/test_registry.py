@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from hotstart.engines.fake import fake_control
-from server_under_test import Serve, Served
+from support.server import Serve, Served
 
 ADMIN = {"authorization": "Bearer admin"}
 

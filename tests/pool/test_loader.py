@@ -14,7 +14,6 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from golden import DATA, FAMILIES, cosines
 from hotstart import Embedder, LoadingStrategy
 from hotstart.config import Settings
 from hotstart.errors import ArtifactMissing, InsufficientMemory, InvalidInput, LoadFailed
@@ -22,6 +21,7 @@ from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 from hotstart.system import MemoryLeft
+from support.golden import DATA, FAMILIES, cosines
 from support.waiting import wait_until
 
 TEXTS = ["how are models evicted?", "the cat sat on the mat", "", "Привет, мир"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hotstart.server.auth import Access, RequestFacts, access_of, area_of, brought_key, refusal
 from hotstart.server.config import ServerConfig
-from server_under_test import Serve
+from support.server import Serve
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 BOTH = access_of(ServerConfig(api_key="user", admin_key="admin"))

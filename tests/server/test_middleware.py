@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hotstart.server import middleware as gate
-from server_under_test import Serve, Served
+from support.server import Serve, Served
 
 JSON = {"content-type": "application/json"}
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from engines.remote.stand_in import StandIn
-from golden import DATA, FAMILIES
 from hotstart.config import read_settings
 from hotstart.engines import Engine, engine_class, open_engine
 from hotstart.engines.fake import FakeSettings
@@ -19,6 +18,7 @@ from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
 from hotstart.types import PreparedModel, Stage
+from support.golden import DATA, FAMILIES
 
 STATIC = DATA / "static"
 

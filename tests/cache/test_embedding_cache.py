@@ -27,12 +27,12 @@ from hotstart.engines.fake import fake_control
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
 from hotstart.types import EmbedOutput, ModelInfo
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 from support.waiting import wait_until
 
 CARD = ModelInfo(3, None, {}, None, "space")
 SPACE = VectorSpace("m", None, "space", "fake", "", "", None)
-WORKER = Path(__file__).parent / "data" / "ask_in_a_process.py"
+WORKER = Path(__file__).parents[1] / "data" / "ask_in_a_process.py"
 
 
 class Model:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from golden import FAMILIES
 from hotstart.cli.profile import run
 from hotstart.config import Settings
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, ModelNotFound
@@ -21,6 +20,7 @@ from hotstart.profiling.profiler import Subject, profile
 from hotstart.profiling.render import chart, page
 from hotstart.profiling.report import Report
 from hotstart.profiling.stages import Task, start
+from support.golden import FAMILIES
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
 EXPECTED = {"interpreter", "import hotstart", "import numpy", "import onnxruntime", "metadata"}

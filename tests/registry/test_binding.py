@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from golden import RERANKERS
 from hotstart import Embedder, Reranker
 from hotstart.errors import CheckFailed, InvalidInput
 from hotstart.pool.pool import Pool
 from registry.conftest import Make, custom
+from support.golden import RERANKERS
 
 RERANKER = str(RERANKERS / "bert" / "model")
 PAIRS = [["what is it?", "it is a cat"], ["what is it?", "the sea"]]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
 from hotstart.models.locate import locate
 from hotstart.models.spec import KNOWN, ModelSpec, repository_of
+from support.golden import FAMILIES
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 COMMIT = "0" * 40

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import FAMILIES
 from hotstart.config import Settings
 from hotstart.models.description import describe
 from hotstart.models.spec import ModelSpec
@@ -20,6 +19,7 @@ from hotstart.preparation.calibrate import PROBES, greatest
 from hotstart.preparation.graph.weights import LINEAR_BLOCK, smoothing
 from hotstart.preparation.variant import write_observed, write_variant
 from hotstart.types import PreparedModel
+from support.golden import FAMILIES
 
 TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
 LAYER = "encoder.layer.0."

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden import FAMILIES
 from hotstart.cache.codec import VectorSpace
 from hotstart.models.description import describe
 from hotstart.preparation.variant import fingerprint
+from support.golden import FAMILIES
 
 SPACE = VectorSpace("model", "main", "f" * 32, "graph", "query", "query: ", 256)
 CHANGES: dict[str, Any] = {

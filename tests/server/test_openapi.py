@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server_under_test import MODELS, Serve, Served
+from support.server import MODELS, Serve, Served
 
 TESTS = Path(__file__).parent.parent
 CHECKS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server_under_test import Served
+from support.server import Served
 
 
 def test_the_page_and_its_files_come_from_the_package(served: Served) -> None:

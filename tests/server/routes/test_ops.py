@@ -10,7 +10,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotstart.engines.fake import fake_control
-from server_under_test import Serve, Served
+from support.server import Serve, Served
 
 
 def test_probes_tell_by_their_status(serve: Serve) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from golden import FAMILIES, RERANKERS
 from hotstart import Reranker
 from hotstart.config import Settings
 from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
@@ -19,6 +18,7 @@ from hotstart.models.spec import ModelSpec, artifact_folder, repository_of
 from hotstart.pool.loader import ensure
 from hotstart.pool.pool import Pool
 from hotstart.preparation.prepare import remove
+from support.golden import FAMILIES, RERANKERS
 
 IDENTITY = "torch.nn.modules.linear.Identity"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hotstart import Embedder, SearchIndex
 from hotstart.engines.fake import fake_control
-from server_under_test import Serve, Served
+from support.server import Serve, Served
 
 
 def test_the_answer_is_lexical_until_the_model_is_there(serve: Serve, tmp_path: Path) -> None:
