@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
-from hotstart.embedder import Embedder
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
 from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
-from hotstart.registry.binding import Opened, open_made, open_version
+from hotstart.registry.binding import Served, bind_factory, bind_version
 from hotstart.registry.config import (
     ModelConfig,
     RegistryConfig,
@@ -160,9 +159,8 @@ class ModelRegistry:
                     *(version.memory, labels),
                 )
                 yield from version.metrics.read(labels, version.uses)
-                if isinstance(version.model, Embedder):  # it counts the hits of its cache
-                    for figure in version.model.metrics():
-                        yield figure._replace(labels={**labels, **figure.labels})
+                for figure in version.loaded.metrics() if version.loaded else ():
+                    yield figure._replace(labels={**labels, **figure.labels})
 
     # Models that the program makes ---------------------------------------------------------
 
@@ -270,11 +268,11 @@ class ModelRegistry:
             InvalidInput: the model is of another kind.
         """
         record = self._record(name)
-        opened = record.choose(None).opened()
-        if opened.async_ask is None:
+        handle = record.choose(None).served().handle
+        if handle is None:
             expected = "an embedding model or a reranker"
             raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
-        return opened.give(None)
+        return handle
 
     def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
@@ -293,7 +291,7 @@ class ModelRegistry:
         """
         record, deadline = self._record(name), Deadline(timeout)
         chosen = self._choose(record, record.choose(key), deadline)
-        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
+        return self._answer(record, chosen, inputs, chosen.version.predict(inputs, deadline.left))
 
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
@@ -301,7 +299,7 @@ class ModelRegistry:
         """Do what `predict` does without holding up the event loop."""
         record, deadline = self._record(name), Deadline(timeout)
         chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.aask(inputs, deadline.left)
+        output = await chosen.version.apredict(inputs, deadline.left)
         return self._answer(record, chosen, inputs, output)
 
     async def acall(
@@ -336,7 +334,7 @@ class ModelRegistry:
         """
         from hotstart.pool.aio import is_ready_within
 
-        return await is_ready_within(self._record(name).choose(None).opened().instance, timeout)
+        return await is_ready_within(self._record(name).choose(None).instance, timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
@@ -526,8 +524,8 @@ class ModelRegistry:
 
     def _configured(self, config: ModelConfig, label: str) -> Version:
         key = (config.name, label, next(self._serial), id(self))
-        open_ = functools.partial(open_version, config, label, self._pool, key)
-        return Version(config.name, label, open_, self._changed, self._stepped)
+        bind = functools.partial(bind_version, config, label, self._pool, key)
+        return Version(config.name, label, bind, self._changed, self._stepped)
 
     def _made(
         self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
@@ -535,11 +533,11 @@ class ModelRegistry:
         check_name(name)
         key = (name, label, next(self._serial), id(self))
 
-        def open_() -> Opened:
-            return open_made(name, kind, make, self._pool, key, pinned=pinned)
+        def bind() -> Served:
+            return bind_factory(name, kind, make, self._pool, key, pinned=pinned)
 
-        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
-        version.opened()  # what cannot be is refused here
+        version = Version(name, label, bind, self._changed, self._stepped, held=pinned)
+        version.served()  # an unknown kind is refused here
         return version
 
     def _serve(self, name: str, kind: str, version: Version) -> None:
@@ -554,7 +552,7 @@ class ModelRegistry:
         """Have `record` hold `version`; what it takes the place of ends when its calls do."""
         replaced = record.add(version)
         if replaced is not None:
-            key = replaced.opened().key
+            key = replaced.served().binding.key
             threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
 
     def _changed(self, version: Version) -> None:
@@ -617,7 +615,7 @@ class ModelRegistry:
             if record.fallback in self._records:
                 self._records[record.fallback].choose(None).start()
             with suppress(HotstartError):  # `_choose` says what is to be done about it
-                await until_ready(version.opened().instance, deadline.left)
+                await until_ready(version.instance, deadline.left)
         if version.model is not None:
             return self._choose(record, version, deadline)
         return await in_thread(self._choose, record, version, deadline, waits=True)
@@ -686,7 +684,7 @@ async def _settle(version: Version, timeout: float | None) -> None:
     from hotstart.pool.aio import until_ready
 
     try:
-        await until_ready(version.opened().instance, timeout)
+        await until_ready(version.instance, timeout)
     except HotstartError:
         return  # its entry says so
 

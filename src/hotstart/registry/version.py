@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from hotstart.concurrency import Deadline, ForkLock
+from hotstart.concurrency import ForkLock
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
-from hotstart.registry.binding import Opened
+from hotstart.pool.instance import Instance
+from hotstart.registry.binding import Served
 from hotstart.telemetry import Counters, Histogram, Metric
 from hotstart.types import State
 
@@ -116,7 +117,7 @@ class Version:
         count_use: to be called with each use that is no call.
 
     Args:
-        open_: gives its instance, and how that is used.
+        bind: returns the version bound to its instance; called once.
         changed: called with each change, under the instance's lock.
         stepped: called with each step of a load and the fraction done, by the thread that loads.
         held: whether the program holds the model itself, so that there is never a wait for it.
@@ -126,7 +127,7 @@ class Version:
         self,
         name: str,
         label: str,
-        open_: Callable[[], Opened],
+        bind: Callable[[], Served],
         changed: Callable[[Version], None],
         stepped: Callable[[Version, str, float], None],
         *,
@@ -137,10 +138,10 @@ class Version:
         self.account = VersionStatus()
         self._uses = Uses()
         self.count_use = self._uses.count
-        self._open, self._changed, self._stepped = open_, changed, stepped
-        self._opening = threading.Lock()
+        self._bind, self._changed, self._stepped = bind, changed, stepped
+        self._binding = threading.Lock()
         self._loads = 0
-        self._opened: Opened | None = None
+        self._served: Served | None = None
 
     @functools.cached_property
     def metrics(self) -> VersionFigures:
@@ -155,27 +156,38 @@ class Version:
     @property
     def memory(self) -> int:
         """About how many bytes it takes, 0 while it is not loaded."""
-        opened = self._opened
-        return opened.size() if opened and self.model is not None else 0
+        loaded = self.loaded
+        return 0 if loaded is None else loaded.binding.size
 
-    def opened(self) -> Opened:
-        """Return its instance and how it is used, made now if need be; this loads nothing.
+    @property
+    def loaded(self) -> Served | None:
+        """The version as it is served; None while it is not in memory."""
+        return None if self.model is None else self._served
+
+    @property
+    def instance(self) -> Instance[Any]:
+        """The instance in the pool. Raises as `served`."""
+        return self.served().binding.instance
+
+    def served(self) -> Served:
+        """Return the version bound to its instance, binding it on the first call. Loads nothing.
 
         Raises:
-            HotstartError: it cannot be, as with a kind that there is not.
+            HotstartError: it cannot be bound, for example because its kind is unknown.
         """
-        if self._opened is None:
-            with self._opening:
-                if self._opened is None:
-                    opened = self._open_it()
-                    opened.instance.listen_states(functools.partial(self._hear, opened))
-                    opened.instance.listen(functools.partial(self._stepped, self))
-                    self._opened = opened
-        return self._opened
+        if self._served is None:
+            with self._binding:
+                if self._served is None:
+                    served = self._bound()
+                    instance = served.binding.instance
+                    instance.listen_states(functools.partial(self._hear, served))
+                    instance.listen(functools.partial(self._stepped, self))
+                    self._served = served
+        return self._served
 
-    def _open_it(self) -> Opened:
+    def _bound(self) -> Served:
         try:
-            return self._open()
+            return self._bind()
         except HotstartError:
             raise
         except Exception as error:  # of another package's kind
@@ -183,13 +195,13 @@ class Version:
 
     def touch(self) -> None:
         """Note a use that is no call, which keeps it from being the first to be unloaded."""
-        if self._opened is not None:
-            self._opened.instance.touch()
+        if self._served is not None:
+            self._served.binding.instance.touch()
 
     def start(self) -> None:
         """Have it loaded; return at once. What prevents that is kept as its error."""
         try:
-            self.opened().instance.start()
+            self.instance.start()
         except HotstartError as error:
             self._note(VersionStatus("failed", error.facts, error=error))
 
@@ -200,32 +212,30 @@ class Version:
             NotReady: not within `timeout` seconds.
             HotstartError: the load failed.
         """
-        opened = self.opened()
-        with opened.instance.lease(None if self._held else timeout, texts=0) as loaded:
-            return opened.give(loaded)
+        served = self.served()
+        limit = None if self._held else timeout
+        with served.binding.instance.lease(limit, texts=0) as loaded:
+            return served.model(loaded)
 
     @contextmanager
     def use(self, timeout: float | None = None) -> Iterator[Any]:
         """Yield what callers get; it is not unloaded within. Raises as `wait`."""
-        opened = self.opened()
-        with opened.instance.lease(timeout, texts=0) as loaded:
+        served = self.served()
+        with served.binding.instance.lease(timeout, texts=0) as loaded:
             self.count_use()
-            yield opened.give(loaded)
+            yield served.model(loaded)
 
-    def ask(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Return its answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
-        deadline = Deadline(timeout)
-        with self._counted(), self.use(timeout) as model:
-            return self.opened().ask(model, inputs, deadline.left)
+    def predict(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Return the answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
+        with self._counted():
+            self.count_use()
+            return self.served().predict(inputs, timeout)
 
-    async def aask(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Do what `ask` does without holding up the event loop."""
-        from hotstart.pool.aio import in_thread  # who awaits has asyncio
-
-        ask = self.opened().async_ask
-        if ask is None:
-            return await in_thread(self.ask, inputs, timeout, waits=True)
-        return await self.call(functools.partial(_turned, ask, inputs), timeout)
+    async def apredict(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Do what `predict` does without blocking the event loop."""
+        with self._counted():
+            self.count_use()
+            return await self.served().apredict(inputs, timeout)
 
     async def call(
         self, call: Callable[[Any, float | None], Awaitable[T]], timeout: float | None = None
@@ -234,10 +244,9 @@ class Version:
 
         The model is one of hotstart's own, which waits for its load itself.
         """
-        opened = self.opened()
         with self._counted():
             self.count_use()
-            return await call(opened.give(None), timeout)
+            return await call(self.served().handle, timeout)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -252,13 +261,13 @@ class Version:
             self.metrics.latency.observe(time.perf_counter() - began)
 
     def repeat(self, inputs: Any) -> Any:
-        """Do what `ask` does as a shadow: counted apart; NotReady where it would have to wait."""
+        """Do what `predict` does as a shadow, counted apart. NotReady unless it is loaded."""
         began = time.perf_counter()
         self.metrics.tally.add("shadowed")
         try:
-            opened = self.opened()
-            with opened.instance.lease(0.0, texts=0) as loaded:
-                return opened.ask(opened.give(loaded), inputs, None)
+            served = self.served()
+            with served.binding.instance.lease(0.0, texts=0):
+                return served.predict(inputs, None)
         except BaseException:
             self.metrics.tally.add("shadow errors")
             raise
@@ -272,25 +281,25 @@ class Version:
             HotstartError: that failed; what served serves on.
         """
         try:
-            self.opened().instance.reload()
+            self.instance.reload()
         except HotstartError as error:
             self._note(self.account._replace(error=error))
             raise
 
     def keep_alive(self, seconds: float | None) -> None:
         """Have it unloaded so long after the end of its last use; None: never for want of use."""
-        self.opened().instance.keep_alive(seconds)
+        self.instance.keep_alive(seconds)
 
     def unload(self) -> None:
         """Give its memory back once the calls in flight end."""
-        if self._opened is not None:
-            self._opened.instance.unload()
+        if self._served is not None:
+            self._served.binding.instance.unload()
 
-    def _hear(self, opened: Opened, state: State, reason: str) -> None:
+    def _hear(self, served: Served, state: State, reason: str) -> None:
         """Note a change, under the instance's lock: what callers get changes with it."""
-        instance, before = opened.instance, self.account
+        instance, before = served.binding.instance, self.account
         held = instance.peek()
-        self.model = None if held is None else opened.give(held)
+        self.model = None if held is None else served.model(held)
         if state == "failed":
             account = before._replace(error=instance.failure)
         elif state == "ready" and (loads := instance.status().loads) != self._loads:
@@ -304,12 +313,3 @@ class Version:
     def _note(self, account: VersionStatus) -> None:
         self.account = account
         self._changed(self)
-
-
-def _turned(
-    ask: Callable[[Any, Any, float | None], Awaitable[T]],
-    inputs: Any,
-    model: Any,
-    timeout: float | None,
-) -> Awaitable[T]:
-    return ask(model, inputs, timeout)

@@ -16,12 +16,12 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as MetricFamily
 
 from hotstart._version import __version__
-from hotstart.embedder import Embedder
 from hotstart.errors import HotstartError
 from hotstart.system import memory_left, resident_memory
 from hotstart.telemetry import HistogramSnapshot, Metric
 
 if TYPE_CHECKING:
+    from hotstart.cached_encoder import CacheInfo
     from hotstart.registry.model import RegisteredModelInfo
     from hotstart.registry.version import Version
     from hotstart.server.service import Service
@@ -132,8 +132,8 @@ def _of_service(service: Service) -> dict[str, Any]:
 
 
 def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
-    loaded: Any = next((v.model for v in entry.serving if v.label == entry.version), None)
-    metrics = list(loaded.metrics()) if isinstance(loaded, Embedder) else []
+    loaded = next((v.loaded for v in entry.serving if v.label == entry.version), None)
+    metrics = list(loaded.metrics()) if loaded else []
     moment = entry.loaded_at
     return {
         "name": entry.name,
@@ -141,8 +141,8 @@ def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
         "status": entry.status,
         "reason": entry.reason,
         "version": entry.version,
-        "engine": getattr(loaded, "engine", None) if metrics else None,
-        "dimension": loaded.dimension if isinstance(loaded, Embedder) else None,
+        "engine": loaded.engine if loaded else None,
+        "dimension": loaded.dimension if loaded else None,
         "fallback": entry.fallback,
         "shadow": entry.shadow,
         "can_rollback": entry.can_roll_back,
@@ -154,7 +154,7 @@ def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
         "timeline": service.timeline.of(entry.name),
         "versions": [_of_version(entry, version) for version in entry.serving],
         "lanes": _lanes(metrics),
-        "cache": _cache(loaded),
+        "cache": _cache(loaded.cache_info() if loaded else None),
     }
 
 
@@ -192,9 +192,14 @@ def _lanes(metrics: Iterable[Metric]) -> list[dict[str, Any]]:
     ]
 
 
-def _cache(model: Any) -> dict[str, int] | None:
-    if not getattr(model, "has_cache", False):
+def _cache(info: CacheInfo | None) -> dict[str, int] | None:
+    if info is None:
         return None
-    told = model.cache_info()
-    names = ("hits", "misses", "entries", "bytes", "prefetch_hits", "prefetch_wasted")
-    return {name: getattr(told, name) for name in names}
+    return {
+        "hits": info.hits,
+        "misses": info.misses,
+        "entries": info.entries,
+        "bytes": info.bytes,
+        "prefetch_hits": info.prefetch_hits,
+        "prefetch_wasted": info.prefetch_wasted,
+    }
