@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from golden import RERANKERS
 from hotstart import ModelRegistry
 from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, UnknownModel
@@ -38,23 +39,41 @@ def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
     assert version.metrics.latency.read().total == 21
 
 
-def test_what_is_called_with_the_model_is_counted_and_its_fallback_answers() -> None:
+def test_aembed_returns_vectors_with_their_model_and_raises_what_the_load_raises() -> None:
     held = registry(
         broken={"source": "fake:fail_loads=99,name=broken", "kind": "embedding"},
         ready={"source": "fake:name=ready"},
     )
-
-    async def dimension(model: Any, timeout: float | None) -> int:
-        return len(await model.aencode("text", timeout=timeout))
-
-    answer = asyncio.run(held.acall("ready", dimension, timeout=5))
-    assert (answer.output, answer.model, answer.version, answer.reason) == (8, "ready", "1", None)
+    prediction = asyncio.run(held.aembed("ready", ["text"], {"truncate_dim": 4}, timeout=5))
+    assert prediction.output.vectors.shape == (1, 4)
+    assert (prediction.model, prediction.version, prediction.reason) == ("ready", "1", None)
+    [version] = held.entry("ready").serving
+    assert version.metrics.tally["calls"] == 1 == version.uses
     with pytest.raises(Exception, match="set to fail"):
-        asyncio.run(held.acall("broken", dimension))
+        asyncio.run(held.aembed("broken", ["text"]))
     with pytest.raises(UnknownModel):
-        asyncio.run(held.acall("none", dimension))
+        asyncio.run(held.aembed("none", ["text"]))
     with pytest.raises(UnknownModel):
         held.entry("none")
+
+
+def test_arank_orders_documents_by_score() -> None:
+    held = registry(rank={"kind": "reranker", "source": str(RERANKERS / "bert" / "model")})
+    documents = ["it is a cat", "the sea", "what"]
+    prediction = asyncio.run(held.arank("rank", "what is it?", documents, {"top_k": 2}))
+    scores = held.predict("rank", [["what is it?", text] for text in documents]).output
+    assert [entry["corpus_id"] for entry in prediction.output] == list((-scores).argsort()[:2])
+    assert prediction.model == "rank"
+
+
+def test_aembed_and_arank_refuse_models_of_other_kinds() -> None:
+    held = registry(minilm={"source": "fake:name=no-reranker"})
+    held.set_model("double", lambda number: number * 2)
+    for name in ("double", "minilm"):
+        with pytest.raises(InvalidInput, match="reranker"):
+            asyncio.run(held.arank(name, "query", ["text"]))
+    with pytest.raises(InvalidInput, match="embedding model"):
+        asyncio.run(held.aembed("double", ["text"]))
 
 
 def test_an_object_is_asked_by_a_thread() -> None:

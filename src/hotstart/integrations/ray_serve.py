@@ -13,14 +13,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import brought_by
-from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE
-from hotstart.errors import HotstartError, InvalidInput
-from hotstart.pool.aio import in_background, in_thread
+from hotstart.errors import HotstartError
+from hotstart.pool.aio import in_background
 from hotstart.registry.registry import ModelRegistry, Prediction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from hotstart.encoding import EncodeOptions
 
 
 class Lease:
@@ -117,7 +121,7 @@ def application(
     min_replicas: int = 1,
     max_replicas: int = 4,
     models_per_replica: int = 3,
-    is_ready_within: float = 0.0,
+    ready_within: float = 0.0,
     autoscaling: Mapping[str, Any] = AUTOSCALING,
     **options: Any,
 ) -> Any:
@@ -145,7 +149,7 @@ def application(
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
     said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
     deployment = serve.deployment(_with_slots(models_per_replica), **said)
-    return deployment.bind(sent, models_per_replica, is_ready_within)
+    return deployment.bind(sent, models_per_replica, ready_within)
 
 
 class RegistryReplica:
@@ -154,15 +158,15 @@ class RegistryReplica:
     get_model: Callable[[str], Awaitable[Lease]]
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, config: str | Mapping[str, Any], first: int, is_ready_within: float
+        self, config: str | Mapping[str, Any], first: int, ready_within: float
     ) -> None:
         self._registry = ModelRegistry.from_config(config)
         self._leases = Leases(self._registry)
         names = list(self._registry.entries())[:first]
         for name in names:
             await self.get_model(name)
-        if is_ready_within:
-            await self._registry.aload_selected(names, is_ready_within)
+        if ready_within:
+            await self._registry.aload_selected(names, ready_within)
         _of_this_process[:] = [self]
 
     async def predict(
@@ -179,16 +183,14 @@ class RegistryReplica:
         *,
         key: str | None = None,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[EncodeOptions],
     ) -> Any:
         """Return the vectors that the embedding `model` makes of `texts`. Options as `encode`."""
         async with self.holding(model):
-            deadline = Deadline(timeout)
-            ask = partial(self._registry.get_model, model, key=key, timeout=timeout)
-            embedder = await in_thread(ask, waits=True)
-            if not hasattr(embedder, "aencode"):
-                raise InvalidInput("model", got=model, expected="an embedding model")
-            return await embedder.aencode(texts, timeout=deadline.left, **options)
+            prediction = await self._registry.aembed(
+                model, texts, options, key=key, timeout=timeout
+            )
+            return prediction.output.vectors
 
     async def status(self) -> ReplicaStatus:
         """Return how the replica that is asked is, whichever Ray chooses."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import CheckFailed
+from hotstart.errors import CheckFailed, InvalidInput
 from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
@@ -25,13 +25,15 @@ from hotstart.pool.pool import Pool
 from hotstart.registry.config import Check, ModelConfig
 from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
-from hotstart.types import EmbedOutput, ModelInfo, Progress, Stage
+from hotstart.types import EmbeddingResult, EmbedOutput, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
     from hotstart.cached_encoder import CacheInfo
     from hotstart.embedder import Embedder
+    from hotstart.encoding import EncodeOptions
     from hotstart.pool.loader import LoadedModel
     from hotstart.reranker import Reranker
+    from hotstart.scoring import RankOptions
     from hotstart.telemetry import Metric
 
 ENTIRELY = math.inf
@@ -192,6 +194,28 @@ class Served(ABC):
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
         """Do what `predict` does without blocking the event loop."""
 
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts` with their provenance.
+
+        Raises:
+            InvalidInput: this is no embedding model.
+            HotstartError: as `Embedder.aembed`.
+        """
+        raise InvalidInput("model", got="a model without vectors", expected="an embedding model")
+
+    async def arank(
+        self, query: str, documents: Sequence[str], options: RankOptions, timeout: float | None
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first.
+
+        Raises:
+            InvalidInput: this is no reranker.
+            HotstartError: as `Reranker.arank`.
+        """
+        raise InvalidInput("model", got="a model that ranks nothing", expected="a reranker")
+
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics that the model itself keeps."""
         return iter(())
@@ -237,6 +261,12 @@ class ServedEmbedder(Served):
         """Return the vectors of `inputs` as `Embedder.aencode` does."""
         return await self.handle.aencode(inputs, timeout=timeout)
 
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts` with their provenance."""
+        return await self.handle.aembed(texts, timeout=timeout, **options)
+
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics of the model's queues and cache."""
         return self.handle.metrics()
@@ -281,6 +311,12 @@ class ServedReranker(Served):
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
         """Return the scores of `inputs` as `Reranker.apredict` does."""
         return await self.handle.apredict(inputs, timeout=timeout)
+
+    async def arank(
+        self, query: str, documents: Sequence[str], options: RankOptions, timeout: float | None
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first."""
+        return await self.handle.arank(query, documents, timeout=timeout, **options)
 
 
 class ServedObject(Served):

@@ -15,9 +15,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
@@ -41,6 +41,10 @@ from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
 from hotstart.telemetry import Metric
 
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,8 +65,19 @@ class Prediction(NamedTuple):
 
 
 class _Chosen(NamedTuple):
+    """The version that answers a call, and why a fallback does."""
+
     version: Version
     reason: str | None
+
+    def prediction(self, output: Any) -> Prediction:
+        """Return `output` with the version that made it."""
+        return Prediction(
+            output=output,
+            model=self.version.name,
+            version=self.version.label,
+            reason=self.reason,
+        )
 
 
 class ModelRegistry:
@@ -302,29 +317,65 @@ class ModelRegistry:
         output = await chosen.version.apredict(inputs, deadline.left)
         return self._answer(record, chosen, inputs, output)
 
-    async def acall(
+    async def aembed(
         self,
         name: str,
-        call: Callable[[Any, float | None], Awaitable[Any]],
+        texts: Sequence[str],
+        options: EncodeOptions | None = None,
         *,
         key: str | None = None,
         timeout: float | None = None,
     ) -> Prediction:
-        """Return what `call` does with a model, counted and timed as `predict` is.
+        """Embed `texts`; the output of the prediction is an `EmbeddingResult`.
+
+        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
 
         Args:
-            name: of an embedding model or a reranker.
-            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
+            name: of an embedding model.
+            texts: one text, or a sequence of texts.
+            options: keyword options of `Embedder.encode`.
             key: of the request, by which the same version always answers.
-            timeout: seconds to wait for the model, and for `call`.
+            timeout: seconds for the load and the computation together.
 
         Raises:
-            HotstartError: as `get_model`, and as `call`.
+            InvalidInput: the model is no embedding model, or a text or an option is refused.
+            HotstartError: as `get_model`, and as `Embedder.aembed`.
         """
         record, deadline = self._record(name), Deadline(timeout)
         chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.call(call, deadline.left)
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+        result = await chosen.version.aembed(texts, options or {}, deadline.left)
+        return chosen.prediction(result)
+
+    async def arank(
+        self,
+        name: str,
+        query: str,
+        documents: Sequence[str],
+        options: RankOptions | None = None,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Rank `documents` for `query`; the output of the prediction is as `Reranker.rank`.
+
+        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
+
+        Args:
+            name: of a reranker.
+            query: what the documents are ranked for.
+            documents: texts.
+            options: keyword options of `Reranker.rank`.
+            key: of the request, by which the same version always answers.
+            timeout: seconds for the load and the computation together.
+
+        Raises:
+            InvalidInput: the model is no reranker, or a text or an option is refused.
+            HotstartError: as `get_model`, and as `Reranker.arank`.
+        """
+        record, deadline = self._record(name), Deadline(timeout)
+        chosen = await self._achoose(record, record.choose(key), deadline)
+        ranking = await chosen.version.arank(query, documents, options or {}, deadline.left)
+        return chosen.prediction(ranking)
 
     async def ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
@@ -602,7 +653,7 @@ class ModelRegistry:
             assert record.shadow is not None
             self._shadows.send(record.shadow, inputs, output)
         self._pool.room.look()
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+        return chosen.prediction(output)
 
     async def _achoose(
         self, record: RegisteredModel, version: Version, deadline: Deadline

@@ -6,17 +6,21 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hotstart.concurrency import ForkLock
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
 from hotstart.pool.instance import Instance
 from hotstart.registry.binding import Served
 from hotstart.telemetry import Counters, Histogram, Metric
-from hotstart.types import State
+from hotstart.types import EmbeddingResult, State
+
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
 
 DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
 """Upper bounds of the buckets of answers' differences; beyond them lies a different label too."""
@@ -78,8 +82,6 @@ class Uses:
         with self._reading:
             return self.count() - self._reads()
 
-
-T = TypeVar("T")
 
 EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
 
@@ -237,16 +239,25 @@ class Version:
             self.count_use()
             return await self.served().apredict(inputs, timeout)
 
-    async def call(
-        self, call: Callable[[Any, float | None], Awaitable[T]], timeout: float | None = None
-    ) -> T:
-        """Return what `call` does, given the model and the seconds left; counted and timed.
-
-        The model is one of hotstart's own, which waits for its load itself.
-        """
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None = None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts`, counted and timed. Raises as `Served.aembed`."""
         with self._counted():
             self.count_use()
-            return await call(self.served().handle, timeout)
+            return await self.served().aembed(texts, options, timeout)
+
+    async def arank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        options: RankOptions,
+        timeout: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return `documents` ranked, counted and timed. Raises as `Served.arank`."""
+        with self._counted():
+            self.count_use()
+            return await self.served().arank(query, documents, options, timeout)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

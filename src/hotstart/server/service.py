@@ -7,20 +7,23 @@ import contextlib
 import signal
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.registry.config import check_name
-from hotstart.registry.registry import ModelRegistry, Prediction
+from hotstart.registry.registry import ModelRegistry
 from hotstart.server.config import ServerConfig, read_server
 from hotstart.server.events import Events, Timeline
 from hotstart.telemetry import Counters, Histogram, Metric
+from hotstart.types import EmbeddingResult
 
 if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
     from hotstart.registry.model import RegisteredModelInfo
+    from hotstart.scoring import RankOptions
     from hotstart.search.index import SearchIndex
     from hotstart.server.schemas import Body
 
@@ -228,13 +231,25 @@ class Service:
             kept = None if body.keep_alive < 0 else body.keep_alive
             self.registry.keep_alive(name, kept)
 
-    async def call(
-        self, name: str, body: Body, call: Callable[[Any, float | None], Awaitable[Any]]
-    ) -> Prediction:
-        """Return what `call` does with an embedding model or a reranker, within the time that the
-        request and the server allow."""
+    async def embed(
+        self, name: str, body: Body, texts: Sequence[str], options: EncodeOptions
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts`, within the time that request and server allow."""
         self.keep(name, body)
-        return await self.registry.acall(name, call, timeout=self.limit(body.timeout))
+        limit = self.limit(body.timeout)
+        prediction = await self.registry.aembed(name, texts, options, timeout=limit)
+        result: EmbeddingResult = prediction.output
+        return result
+
+    async def rank(
+        self, name: str, body: Body, query: str, documents: Sequence[str], options: RankOptions
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first, in the allowed time."""
+        self.keep(name, body)
+        limit = self.limit(body.timeout)
+        prediction = await self.registry.arank(name, query, documents, options, timeout=limit)
+        ranking: list[dict[str, Any]] = prediction.output
+        return ranking
 
     def check_texts(self, texts: list[str], where: str) -> None:
         """Raise InvalidInput for more or longer texts than are taken."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
@@ -17,23 +15,9 @@ from hotstart.server.responses import (
 )
 from hotstart.server.routes import Group, Route
 from hotstart.server.schemas import EmbeddingsBody, RankBody
-from hotstart.types import EmbeddingResult
 
-
-async def embedded(
-    texts: Sequence[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> EmbeddingResult:
-    """Return the vectors of `texts` with their provenance, by an `Embedder`."""
-    result: EmbeddingResult = await model.aembed(texts, timeout=timeout, **options)
-    return result
-
-
-async def ranked(
-    query: str, texts: Sequence[str], options: dict[str, Any], model: Any, timeout: float | None
-) -> list[dict[str, Any]]:
-    """Return the places and scores of `texts`, best first, by a `Reranker`."""
-    found: list[dict[str, Any]] = await model.arank(query, texts, timeout=timeout, **options)
-    return found
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
 
 
 class OpenAI(Group):
@@ -70,12 +54,15 @@ class OpenAI(Group):
         texts = listed(body.input)
         self.service.check_texts(texts, "input")
         name = self.service.entry(body.model, "embedding").name
-        options = {} if body.dimensions is None else {"truncate_dim": body.dimensions}
-        told = await self.service.call(name, body, partial(embedded, texts, options))
-        made = told.output
-        tokens = estimated(texts) if made.tokens is None else made.tokens
-        answer = (made.vectors, body.encoding_format, body.model, tokens)
-        return raw_response(await openai_embeddings(*answer))
+        options: EncodeOptions = {}
+        if body.dimensions is not None:
+            options["truncate_dim"] = body.dimensions
+        result = await self.service.embed(name, body, texts, options)
+        tokens = estimated(texts) if result.tokens is None else result.tokens
+        content = await openai_embeddings(
+            result.vectors, body.encoding_format, model=body.model, tokens=tokens
+        )
+        return raw_response(content)
 
     async def rerank(self, body: RankBody) -> Response:
         """Answer with the documents' places and scores, best first."""
@@ -83,16 +70,17 @@ class OpenAI(Group):
         self.service.check_texts(texts, "documents")
         self.service.check_texts([body.query], "query")
         name = self.service.entry(body.model, "reranker").name
-        rank = partial(ranked, body.query, texts, {"top_k": body.top_n})
-        told = await self.service.call(name, body, rank)
-        results = [
-            {"index": place, "relevance_score": each["score"]}
-            | ({"document": {"text": texts[place]}} if body.return_documents else {})
-            for each in told.output
-            for place in [each["corpus_id"]]
-        ]
-        used = {"total_tokens": estimated(texts) + len(texts) * estimated([body.query])}
-        return json_response({"model": body.model, "results": results, "usage": used})
+        ranking = await self.service.rank(name, body, body.query, texts, {"top_k": body.top_n})
+        results: list[dict[str, Any]] = []
+        for entry in ranking:
+            position = entry["corpus_id"]
+            result: dict[str, Any] = {"index": position, "relevance_score": entry["score"]}
+            if body.return_documents:
+                result["document"] = {"text": texts[position]}
+            results.append(result)
+        tokens = estimated(texts) + len(texts) * estimated([body.query])
+        usage = {"total_tokens": tokens}
+        return json_response({"model": body.model, "results": results, "usage": usage})
 
     async def models(self) -> Response:
         """List what can be asked here."""

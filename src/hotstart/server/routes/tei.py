@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
 from hotstart._version import __version__
 from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
 from hotstart.server.routes import Group, Route
-from hotstart.server.routes.openai import embedded, ranked
 from hotstart.server.schemas import EmbedBody, RerankBody
+
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
 
 
 class TextEmbeddingsInference(Group):
@@ -39,27 +42,29 @@ class TextEmbeddingsInference(Group):
         texts = listed(body.inputs)
         self.service.check_texts(texts, "inputs")
         name = self.service.entry(body.model, "embedding").name
-        given = {"prompt_name": body.prompt_name, "truncate_dim": body.dimensions}
-        options = {name: value for name, value in given.items() if value is not None}
-        options["normalize_embeddings"] = body.normalize
-        told = await self.service.call(name, body, partial(embedded, texts, options))
-        return raw_response(await plain_embeddings(told.output.vectors))
+        options: EncodeOptions = {"normalize_embeddings": body.normalize}
+        if body.prompt_name is not None:
+            options["prompt_name"] = body.prompt_name
+        if body.dimensions is not None:
+            options["truncate_dim"] = body.dimensions
+        result = await self.service.embed(name, body, texts, options)
+        return raw_response(await plain_embeddings(result.vectors))
 
     async def rerank(self, body: RerankBody) -> Response:
         """Answer with the texts' places and scores, best first."""
         self.service.check_texts(body.texts, "texts")
         self.service.check_texts([body.query], "query")
         name = self.service.entry(body.model, "reranker").name
-        options = {"activation": "identity" if body.raw_scores else None}
-        rank = partial(ranked, body.query, body.texts, options)
-        told = await self.service.call(name, body, rank)
-        return json_response(
-            [
-                {"index": each["corpus_id"], "score": each["score"]}
-                | ({"text": body.texts[each["corpus_id"]]} if body.return_text else {})
-                for each in told.output
-            ]
-        )
+        options: RankOptions = {"activation": "identity" if body.raw_scores else None}
+        ranking = await self.service.rank(name, body, body.query, body.texts, options)
+        results: list[dict[str, Any]] = []
+        for entry in ranking:
+            position = entry["corpus_id"]
+            result: dict[str, Any] = {"index": position, "score": entry["score"]}
+            if body.return_text:
+                result["text"] = body.texts[position]
+            results.append(result)
+        return json_response(results)
 
     async def info(self) -> Response:
         """Tell of the model that `/embed` asks, and of the server's limits."""
