@@ -147,8 +147,8 @@ def test_figures_tell_model_and_version(make: Make) -> None:
 def test_ten_thousand_entries_are_listed_within_10_ms() -> None:
     registry = ModelRegistry(pool=Pool())
     registry.set_model("m", object())
-    record = registry._records["m"]
-    registry._records |= {f"m{n}": record for n in range(10_000)}
+    model = registry._models["m"]
+    registry._models |= {f"m{n}": model for n in range(10_000)}
     times = []
     for _ in range(5):
         began = time.perf_counter()

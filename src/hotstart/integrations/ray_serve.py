@@ -19,7 +19,8 @@ from hotstart._lazy import brought_by
 from hotstart.config import CONFIG_FILE
 from hotstart.errors import HotstartError
 from hotstart.pool.aio import in_background
-from hotstart.registry.registry import ModelRegistry, Prediction
+from hotstart.registry.model import Prediction
+from hotstart.registry.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -1,8 +1,8 @@
 """Many models by name, each with the readiness that embeddings have. Read this file first.
 
-One class, and so one file: every method is short and acts on the records of the registry.
+One class, and so one file: every method is short and acts on the registered models.
 
-name ──▶ record: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
+name ──▶ model: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
          (routing, fallback, shadow)                    (load, reload, unload, memory)
 """
 
@@ -16,12 +16,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
-from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
+from hotstart.errors import HotstartError, InvalidInput, MissingExtra, UnknownModel
 from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
 from hotstart.registry.binding import Served, bind_factory, bind_version
@@ -35,7 +35,7 @@ from hotstart.registry.config import (
     with_fallbacks,
 )
 from hotstart.registry.events import Change, Changes, Step
-from hotstart.registry.model import RegisteredModel, RegisteredModelInfo
+from hotstart.registry.model import Choice, Prediction, RegisteredModel, RegisteredModelInfo
 from hotstart.registry.shadow import Shadows
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
@@ -46,38 +46,6 @@ if TYPE_CHECKING:
     from hotstart.scoring import RankOptions
 
 logger = logging.getLogger(__name__)
-
-
-class Prediction(NamedTuple):
-    """An answer, and whose it is.
-
-    Attributes:
-        output: what the model answered, as its kind says.
-        model: the name of the model that answered: the one asked, or its fallback.
-        version: of it.
-        reason: why the fallback answered; None where the model itself did.
-    """
-
-    output: Any
-    model: str
-    version: str
-    reason: str | None
-
-
-class _Chosen(NamedTuple):
-    """The version that answers a call, and why a fallback does."""
-
-    version: Version
-    reason: str | None
-
-    def prediction(self, output: Any) -> Prediction:
-        """Return `output` with the version that made it."""
-        return Prediction(
-            output=output,
-            model=self.version.name,
-            version=self.version.label,
-            reason=self.reason,
-        )
 
 
 class ModelRegistry:
@@ -95,8 +63,8 @@ class ModelRegistry:
     def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
         self._config = config or RegistryConfig()
         self._pool = pool or _pool_for(self._config)
-        self._records: dict[str, RegisteredModel] = {}
-        self._lock = threading.RLock()  # held by who adds a record; to look one up needs none
+        self._models: dict[str, RegisteredModel] = {}
+        self._lock = threading.RLock()  # held by writers of _models; readers need no lock
         self._changes = Changes()
         self._serial = itertools.count()
         if hasattr(os, "register_at_fork"):
@@ -104,8 +72,9 @@ class ModelRegistry:
         self._shadows = Shadows()
         self._watch: Watch | None = None
         self._shortage: MemoryPressureMonitor | None = None
-        for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
-            self._configure(model)
+        configs = with_fallbacks({**self._config.models, **discovered(self._config)})
+        for model_config in configs.values():
+            self._configure(model_config)
 
     @classmethod
     def from_config(
@@ -127,16 +96,16 @@ class ModelRegistry:
 
     def entries(self) -> dict[str, RegisteredModelInfo]:
         """Return what is known of each model at this moment, by name."""
-        return {name: record.entry for name, record in list(self._records.items())}
+        return {name: model.entry for name, model in list(self._models.items())}
 
     def entry(self, name: str) -> RegisteredModelInfo:
         """Return what is known of the model `name` at this moment. UnknownModel where there is
         none."""
-        return self._record(name).entry
+        return self._model(name).entry
 
     def is_loaded(self, name: str) -> bool:
         """Return whether the model answers at once. UnknownModel where there is none."""
-        return self._record(name).entry.status == "ready"
+        return self._model(name).entry.status == "ready"
 
     @property
     def loaded_models(self) -> list[str]:
@@ -166,8 +135,8 @@ class ModelRegistry:
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what is counted of each version, and what the models count themselves."""
-        for name, record in list(self._records.items()):
-            for version in record.versions:
+        for name, model in list(self._models.items()):
+            for version in model.versions:
                 labels = {"model": name, "version": version.label}
                 yield Metric(
                     *("hotstart_model_memory_bytes", "gauge", "Memory it takes, about"),
@@ -205,12 +174,12 @@ class ModelRegistry:
         Raises:
             HotstartError: the factory failed, its error chained.
         """
-        if name not in self._records:
+        if name not in self._models:
             with self._lock:
-                if name not in self._records:
+                if name not in self._models:
                     made = self._made(name, model_type, "1.0.0", factory, pinned=False)
                     self._serve(name, model_type, made)
-        version = self._records[name].choose(None)
+        version = self._models[name].choose(None)
         model = version.wait()
         version.count_use()
         return model
@@ -223,14 +192,14 @@ class ModelRegistry:
         Raises:
             UnknownModel: there is no such model in the configuration.
         """
-        record = self._record(name)
+        model = self._model(name)
         with self._lock:
-            config = record.config
+            config = model.config
             if config is None:
-                raise UnknownModel(name, known=[n for n, r in self._records.items() if r.config])
+                raise UnknownModel(name, known=[n for n, m in self._models.items() if m.config])
             added = {**config.versions, version: VersionConfig(source, sha256)}
-            record.config = config._replace(versions=added)
-            self._add(record, self._configured(record.config, version))
+            model.config = config._replace(versions=added)
+            self._add(model, self._configured(model.config, version))
 
     # Ask a model ---------------------------------------------------------------------------
 
@@ -252,27 +221,27 @@ class ModelRegistry:
             NotReady: neither it nor a fallback was ready in time.
             HotstartError: its load failed, for the reason it states.
         """
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        version = record.sole or record.choose(key)
-        model = version.model
+        model = self._models.get(name)
         if model is None:
-            version = self._choose(record, version, Deadline(timeout)).version
-            model = version.wait(0.0)
+            raise UnknownModel(name, known=list(self._models))
+        version = model.sole or model.choose(key)
+        loaded = version.model
+        if loaded is None:
+            version = model.choose_ready(version, Deadline(timeout)).version
+            loaded = version.wait(0.0)
         version.count_use()
         version.touch()
-        return model
+        return loaded
 
     @contextmanager
     def use(
         self, name: str, *, key: str | None = None, timeout: float | None = None
     ) -> Iterator[Any]:
         """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
-        record, deadline = self._record(name), Deadline(timeout)
-        version = self._choose(record, record.choose(key), deadline).version
-        with version.use(deadline.left) as model:
-            yield model
+        model, deadline = self._model(name), Deadline(timeout)
+        version = model.choose_ready(model.choose(key), deadline).version
+        with version.use(deadline.left) as loaded:
+            yield loaded
         self._pool.room.look()
 
     def face(self, name: str) -> Any:
@@ -282,11 +251,11 @@ class ModelRegistry:
             UnknownModel: there is none of that name.
             InvalidInput: the model is of another kind.
         """
-        record = self._record(name)
-        handle = record.choose(None).served().handle
+        model = self._model(name)
+        handle = model.choose(None).served().handle
         if handle is None:
             expected = "an embedding model or a reranker"
-            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
+            raise InvalidInput("model", got=f"{name}, of kind {model.kind}", expected=expected)
         return handle
 
     def predict(
@@ -304,18 +273,19 @@ class ModelRegistry:
             InvalidInput: it cannot be asked that.
             HotstartError: as `get_model`.
         """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = self._choose(record, record.choose(key), deadline)
-        return self._answer(record, chosen, inputs, chosen.version.predict(inputs, deadline.left))
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = model.choose_ready(model.choose(key), deadline)
+        output = choice.version.predict(inputs, deadline.left)
+        return self._answer(model, choice, inputs, output)
 
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
         """Do what `predict` does without holding up the event loop."""
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.apredict(inputs, deadline.left)
-        return self._answer(record, chosen, inputs, output)
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        output = await choice.version.apredict(inputs, deadline.left)
+        return self._answer(model, choice, inputs, output)
 
     async def aembed(
         self,
@@ -341,10 +311,10 @@ class ModelRegistry:
             InvalidInput: the model is no embedding model, or a text or an option is refused.
             HotstartError: as `get_model`, and as `Embedder.aembed`.
         """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        result = await chosen.version.aembed(texts, options or {}, deadline.left)
-        return chosen.prediction(result)
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        result = await choice.version.aembed(texts, options or {}, deadline.left)
+        return choice.prediction(result)
 
     async def arank(
         self,
@@ -372,10 +342,10 @@ class ModelRegistry:
             InvalidInput: the model is no reranker, or a text or an option is refused.
             HotstartError: as `get_model`, and as `Reranker.arank`.
         """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        ranking = await chosen.version.arank(query, documents, options or {}, deadline.left)
-        return chosen.prediction(ranking)
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        ranking = await choice.version.arank(query, documents, options or {}, deadline.left)
+        return choice.prediction(ranking)
 
     async def ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
@@ -385,7 +355,7 @@ class ModelRegistry:
         """
         from hotstart.pool.aio import is_ready_within
 
-        return await is_ready_within(self._record(name).choose(None).instance, timeout)
+        return await is_ready_within(self._model(name).choose(None).instance, timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
@@ -395,11 +365,11 @@ class ModelRegistry:
         Each can be used as soon as its own load is done. What fails is told, not raised: in the
         entries, with reason and remedy.
         """
-        return await self.aload_selected(self._records, timeout)
+        return await self.aload_selected(self._models, timeout)
 
     def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
         """Do what `load_all` does where there is no event loop."""
-        return self.load_selected(self._records, timeout)
+        return self.load_selected(self._models, timeout)
 
     async def aload_selected(
         self, names: Iterable[str], timeout: float | None = None
@@ -435,20 +405,18 @@ class ModelRegistry:
             name: of the model, whose every version that requests are led to is meant.
             seconds: 0 for at once; None for never for want of use.
         """
-        for version in self._record(name).wanted:
-            version.keep_alive(seconds)
+        self._model(name).keep_alive(seconds)
 
     def unload(self, name: str) -> None:
         """Give a model's memory back, of all its versions, once the calls in flight have ended.
 
         A later call has it loaded again.
         """
-        for version in self._record(name).versions:
-            version.unload()
+        self._model(name).unload()
 
     def unload_all(self) -> None:
         """Give the memory of all models back."""
-        for name in list(self._records):
+        for name in list(self._models):
             self.unload(name)
 
     def reload(self, name: str, version: str | None = None) -> None:
@@ -461,9 +429,7 @@ class ModelRegistry:
         Raises:
             HotstartError: the new one could not be loaded, or failed its check. The old one serves.
         """
-        record = self._record(name)
-        for chosen in record.wanted if version is None else [record.version(version)]:
-            chosen.reload()
+        self._model(name).reload(version)
 
     def reload_all(self) -> dict[str, RegisteredModelInfo]:
         """Load every model that is loaded anew; what fails is told in the entries, not raised."""
@@ -484,9 +450,7 @@ class ModelRegistry:
             InvalidInput: a weight below 0, or none above it.
             HotstartError: one of them could not be loaded in time; requests go where they went.
         """
-        record = self._record(name)
-        self._make_ready(record, weights, timeout)
-        record.set_route(weights)
+        self._model(name).set_route(weights, timeout)
 
     def rollback(self, name: str, *, timeout: float | None = None) -> RegisteredModelInfo:
         """Lead requests as they were before the last change of the route, and say how that is.
@@ -495,22 +459,11 @@ class ModelRegistry:
             InvalidInput: there was no other before.
             HotstartError: as `set_route`.
         """
-        record = self._record(name)
-        previous = record.previous
-        if previous is None:
-            expected = "a model whose route was changed: nothing served before this one"
-            raise InvalidInput("the model to roll back", got=name, expected=expected)
-        self._make_ready(record, previous, timeout)
-        record.go_back()
-        return record.entry
+        return self._model(name).rollback(timeout)
 
     def set_shadow(self, name: str, version: str | None) -> None:
         """Have the calls of a model repeated on `version` of it; on none with None."""
-        record = self._record(name)
-        record.shadow = None if version is None else record.version(version)
-        record.compose()
-        if record.shadow is not None:
-            record.shadow.start()
+        self._model(name).set_shadow(version)
 
     # Watch files and memory ----------------------------------------------------------------
 
@@ -556,22 +509,22 @@ class ModelRegistry:
         entries = self.entries().items()
         return {name: str(e.last_error) for name, e in entries if e.status == status}
 
-    def _record(self, name: str) -> RegisteredModel:
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        return record
+    def _model(self, name: str) -> RegisteredModel:
+        model = self._models.get(name)
+        if model is None:
+            raise UnknownModel(name, known=list(self._models))
+        return model
 
     def _configure(self, config: ModelConfig) -> None:
         """Hold the versions of `config`; nothing is loaded."""
         with self._lock:
-            record = RegisteredModel(config.name, config.kind, config)
-            record.fallback = None if config.kind == "embedding" else config.fallback
+            model = RegisteredModel(config.name, config.kind, self._models, config)
+            model.fallback = None if config.kind == "embedding" else config.fallback
             for label in config.versions:
-                record.add(self._configured(config, label))
-            record.shadow = record.version(config.shadow) if config.shadow else None
-            record.set_route(config.weights)
-            self._records[config.name] = record
+                model.add(self._configured(config, label))
+            model.shadow = model.version(config.shadow) if config.shadow else None
+            model.lead(config.weights)
+            self._models[config.name] = model
 
     def _configured(self, config: ModelConfig, label: str) -> Version:
         key = (config.name, label, next(self._serial), id(self))
@@ -593,27 +546,27 @@ class ModelRegistry:
 
     def _serve(self, name: str, kind: str, version: Version) -> None:
         with self._lock:
-            record = self._records.get(name) or RegisteredModel(name, kind)
-            self._add(record, version)
-            record.set_route({version.label: 1.0})
-            self._records[name] = record
+            model = self._models.get(name) or RegisteredModel(name, kind, self._models)
+            self._add(model, version)
+            model.lead({version.label: 1.0})
+            self._models[name] = model
             self._changed(version)
 
-    def _add(self, record: RegisteredModel, version: Version) -> None:
-        """Have `record` hold `version`; what it takes the place of ends when its calls do."""
-        replaced = record.add(version)
+    def _add(self, model: RegisteredModel, version: Version) -> None:
+        """Have `model` hold `version`; what it takes the place of ends when its calls do."""
+        replaced = model.add(version)
         if replaced is not None:
             key = replaced.served().binding.key
             threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
 
     def _changed(self, version: Version) -> None:
         """Tell anew what is known of a version's model. Called under its instance's lock."""
-        record = self._records.get(version.name)
-        if record is not None:
-            record.compose()
+        model = self._models.get(version.name)
+        if model is not None:
+            model.compose()
             account = version.account
             told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, record.entry, time.time()))
+            self._changes.note(Change(*told, model.entry, time.time()))
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
         self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
@@ -626,74 +579,25 @@ class ModelRegistry:
         self.watch_memory()
         if self._config.watch:
             self._watch_if_installed()
-        records = [self._record(name) for name in names]
-        spares = [self._record(r.fallback) for r in records if r.fallback]
-        wanted = dict.fromkeys(version for r in [*records, *spares] for version in r.wanted)
+        models = [self._model(name) for name in names]
+        spares = [self._model(model.fallback) for model in models if model.fallback]
+        wanted = dict.fromkeys(v for model in [*models, *spares] for v in model.wanted)
         for version in wanted:
             version.start()
         return list(wanted)
 
-    def _make_ready(
-        self, record: RegisteredModel, weights: Mapping[str, float], timeout: float | None
-    ) -> None:
-        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-            expected = "weights not below 0, one of them above"
-            raise InvalidInput("the route", got=dict(weights), expected=expected)
-        deadline = Deadline(timeout)
-        for version in [record.version(label) for label, weight in weights.items() if weight]:
-            version.wait(deadline.left)
-
     def _entries_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
-        return {name: self._records[name].entry for name in names}
+        return {name: self._models[name].entry for name in names}
 
     def _answer(
-        self, record: RegisteredModel, chosen: _Chosen, inputs: Any, output: Any
+        self, model: RegisteredModel, choice: Choice, inputs: Any, output: Any
     ) -> Prediction:
-        if record.shadow not in {None, chosen.version} and chosen.reason is None:
-            assert record.shadow is not None
-            self._shadows.send(record.shadow, inputs, output)
+        """Return the prediction, its call sent to the shadow, if there is one."""
+        shadow = model.shadow_of(choice)
+        if shadow is not None:
+            self._shadows.send(shadow, inputs, output)
         self._pool.room.look()
-        return chosen.prediction(output)
-
-    async def _achoose(
-        self, record: RegisteredModel, version: Version, deadline: Deadline
-    ) -> _Chosen:
-        """What `_choose` does. Loads are awaited; a thread waits only for a fallback that loads
-        too, so that a slow model's callers leave the threads to the others'."""
-        from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
-
-        if version.model is None:
-            if record.fallback in self._records:
-                self._records[record.fallback].choose(None).start()
-            with suppress(HotstartError):  # `_choose` says what is to be done about it
-                await until_ready(version.instance, deadline.left)
-        if version.model is not None:
-            return self._choose(record, version, deadline)
-        return await in_thread(self._choose, record, version, deadline, waits=True)
-
-    def _choose(self, record: RegisteredModel, version: Version, deadline: Deadline) -> _Chosen:
-        """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""
-        if version.model is not None:  # whoever uses it leases it: one lease is enough
-            version.metrics.tally.add("hits")
-            return _Chosen(version, None)
-        version.metrics.tally.add("misses")
-        spare = self._records.get(record.fallback) if record.fallback else None
-        if spare is None:
-            version.wait(deadline.left)
-            return _Chosen(version, None)
-        second = spare.choose(None)
-        second.start()
-        try:
-            version.wait(deadline.left)
-            return _Chosen(version, None)
-        except HotstartError as error:
-            try:
-                given = self._choose(spare, second, deadline)
-            except HotstartError as also:
-                still_loading = isinstance(also, NotReady) and not isinstance(error, NotReady)
-                raise (also if still_loading else error) from None
-            version.metrics.tally.add("fallbacks")
-            return given._replace(reason=given.reason or error.facts)
+        return choice.prediction(output)
 
     def _watch_if_installed(self) -> None:
         """What is only configured is no reason to have no models."""
@@ -706,10 +610,9 @@ class ModelRegistry:
     def _files(self) -> dict[str, list[Version]]:
         """The files that versions are loaded from, and whose they are."""
         files: dict[str, list[Version]] = {}
-        for record in list(self._records.values()):
-            for label, (source, _) in (record.config.versions if record.config else {}).items():
-                if os.path.isabs(source):
-                    files.setdefault(source, []).append(record.version(label))
+        for model in list(self._models.values()):
+            for path, version in model.files():
+                files.setdefault(path, []).append(version)
         return files
 
     def _reload_changed(self, paths: set[str]) -> None:
