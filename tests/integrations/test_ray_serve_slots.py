@@ -89,4 +89,4 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
         ended.join(5)
         assert not ended.is_alive()
         fake_control(f"{request.node.name}-slow").release()
-        until(lambda: hanging.entries()["slow"].status == "unloaded")
+        until(lambda: hanging.models()["slow"].status == "unloaded")

@@ -19,7 +19,7 @@ def test_a_loaded_model_is_got_at_once_and_counted(make: Make) -> None:
     registry = make(m=custom(bias=1))
     registry.load_all()
     assert registry.get_model("m") is registry.get_model("m")
-    assert registry.entries()["m"].uses == 2
+    assert registry.models()["m"].uses == 2
 
 
 def test_one_that_is_not_says_how_far_it_is_and_is_loaded_from_then_on(make: Make) -> None:
@@ -38,7 +38,7 @@ def test_no_such_model(make: Make) -> None:
     for ask in (registry.get_model, registry.unload, registry.reload, registry.is_loaded):
         with pytest.raises(UnknownModel, match="No model is called 'n'"):
             ask("n")
-    with pytest.raises(UnknownModel), registry.use("n"):
+    with pytest.raises(UnknownModel), registry.lease("n"):
         pass
 
 
@@ -56,7 +56,7 @@ def test_the_fallback_answers_while_the_model_loads_and_says_so(make: Make) -> N
     assert answer.reason is not None
     assert "loading" in answer.reason
     assert registry.get_model("m").first == 100
-    with registry.use("m", timeout=0.0) as model:
+    with registry.lease("m", timeout=0.0) as model:
         assert model.first == 100
     gates["slow"].set()
     assert asyncio.run(registry.ready("m"))
@@ -153,7 +153,7 @@ def test_an_embedding_model_may_have_a_cache_whose_hits_are_among_the_figures(ma
 
 def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
     registry = make(m=custom())
-    with registry.use("m") as model:
+    with registry.lease("m") as model:
         unloading = threading.Thread(target=registry.unload, args=("m",))
         unloading.start()
         time.sleep(0.05)

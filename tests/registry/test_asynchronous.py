@@ -34,7 +34,7 @@ def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
     assert time.perf_counter() - began < 0.6
     assert {answer.model for answer in answers} == {"minilm"}
     assert answers[0].output.shape == (8,)
-    [version] = held.entry("minilm").serving
+    [version] = held.info("minilm").serving
     assert version.metrics.tally["calls"] == 21 == version.uses
     assert version.metrics.latency.read().total == 21
 
@@ -47,14 +47,14 @@ def test_aembed_returns_vectors_with_their_model_and_raises_what_the_load_raises
     prediction = asyncio.run(held.aembed("ready", ["text"], {"truncate_dim": 4}, timeout=5))
     assert prediction.output.vectors.shape == (1, 4)
     assert (prediction.model, prediction.version, prediction.reason) == ("ready", "1", None)
-    [version] = held.entry("ready").serving
+    [version] = held.info("ready").serving
     assert version.metrics.tally["calls"] == 1 == version.uses
     with pytest.raises(Exception, match="set to fail"):
         asyncio.run(held.aembed("broken", ["text"]))
     with pytest.raises(UnknownModel):
         asyncio.run(held.aembed("none", ["text"]))
     with pytest.raises(UnknownModel):
-        held.entry("none")
+        held.info("none")
 
 
 def test_arank_orders_documents_by_score() -> None:
@@ -142,9 +142,9 @@ def test_a_model_is_kept_as_long_as_was_said_last() -> None:
 
 def test_an_entry_says_whether_there_is_a_way_back() -> None:
     held = registry(two={"versions": {"a": "fake:name=a", "b": "fake:name=b"}, "version": "a"})
-    assert not held.entry("two").can_roll_back
+    assert not held.info("two").can_roll_back
     held.set_route("two", {"b": 1})
-    assert held.entry("two").can_roll_back
+    assert held.info("two").can_roll_back
     assert not held.rollback("two").can_roll_back
     with pytest.raises(InvalidInput):
         held.rollback("two")

@@ -91,7 +91,7 @@ def test_unloaded_models_are_loaded_again_when_they_are_asked_for(make: Make) ->
     registry.load_all()
     registry.unload_all()
     assert registry.loaded_models == []
-    assert registry.entries()["a"].reason == "unload was asked for"
+    assert registry.models()["a"].reason == "unload was asked for"
     assert registry.predict("a", [1]).output == [2]
     registry.load("b")
     assert asyncio.run(registry.ready("b"))
@@ -107,7 +107,7 @@ def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
     file.write_text("no number")
     with pytest.raises(LoadFailed, match="no number"):
         registry.reload("m")
-    entry = registry.entries()["m"]
+    entry = registry.models()["m"]
     assert entry.status == "ready"
     assert "could not convert" in str(entry.last_error)
     assert "serves on" in entry.reason
@@ -115,7 +115,7 @@ def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
     file.write_text("2")
     registry.reload("m")
     assert registry.predict("m", [1]).output == [3]
-    assert registry.entries()["m"].last_error is None
+    assert registry.models()["m"].last_error is None
 
 
 def test_all_that_is_loaded_is_reloaded(make: Make, tmp_path: Any) -> None:
@@ -141,7 +141,7 @@ def test_requests_are_led_to_another_version_once_that_is_loaded(make: Make) -> 
     assert registry.predict("m", 0).output == 1
     registry.set_route("m", {"two": 1.0})
     assert registry.predict("m", 0).output == 2
-    assert registry.entries()["m"].version == "two"
+    assert registry.models()["m"].version == "two"
     assert registry.rollback("m").version == "one"
     assert registry.predict("m", 0) == (1, "m", "one", None)
     with pytest.raises(InvalidInput, match="nothing served before"):
@@ -160,7 +160,7 @@ def test_a_route_to_what_cannot_be_loaded_is_not_taken(make: Make) -> None:
     with pytest.raises(LoadFailed, match="it is broken"):
         registry.set_route("m", {"one": 50, "broken": 50})
     assert registry.predict("m", 0).version == "one"
-    assert registry.entries()["m"].route == {"one": 1.0}
+    assert registry.models()["m"].route == {"one": 1.0}
 
 
 @pytest.mark.parametrize("weights", [{}, {"one": 0}, {"one": -1, "two": 2}])

@@ -23,7 +23,7 @@ from registry.conftest import Make, custom
 
 def test_making_one_loads_nothing_and_touches_nothing(make: Make) -> None:
     registry = make(m=custom(seconds=60), n={"kind": "sklearn", "source": "/nowhere.skops"})
-    assert {entry.status for entry in registry.entries().values()} == {"unloaded"}
+    assert {entry.status for entry in registry.models().values()} == {"unloaded"}
     assert registry.loaded_models == []
 
 
@@ -103,8 +103,8 @@ def test_the_longest_unused_make_way_within_the_budget(tmp_path: Path) -> None:
         registry.get_model("a")  # b is now the longest unused
         assert registry.get_model("c", timeout=10) is not None
         assert registry.loaded_models == ["a", "c"]
-        assert registry.entries()["b"].reason == "c needed the memory"
-        assert 40e6 <= registry.entries()["c"].memory < 75e6
+        assert registry.models()["b"].reason == "c needed the memory"
+        assert 40e6 <= registry.models()["c"].memory < 75e6
         assert registry.get_model("b", timeout=10) is not None  # on demand, in the caller's time
         assert registry.loaded_models == ["b", "c"]
 
@@ -115,7 +115,7 @@ def test_what_is_pinned_or_in_use_never_goes(tmp_path: Path) -> None:
     with bounded(100, **models) as registry:
         registry.get_model("a", timeout=10)
         with (
-            registry.use("b", timeout=10),
+            registry.lease("b", timeout=10),
             pytest.raises(InsufficientMemory, match="the budget of its registry leaves"),
         ):
             registry.get_model("c", timeout=10)
@@ -129,7 +129,7 @@ def test_a_shortage_unloads_one_at_a_time(tmp_path: Path, make: Make) -> None:
     registry.get_model("a")
     assert registry._pool.room.relieve(1, "memory is short") == 1
     assert registry.loaded_models == ["a"]
-    assert registry.entries()["b"].reason == "memory is short"
+    assert registry.models()["b"].reason == "memory is short"
     with pytest.raises(ModelNotReady):
         registry.get_model("b")
     assert registry.get_model("b", timeout=10) is not None
@@ -195,7 +195,7 @@ def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
         try:
             fine = registry.predict("m", [1], timeout=10).output == [2]
             fine = fine and registry.get_model("mine") == {"a": 1}
-            fine = fine and registry.entries()["session"].status == "unloaded"
+            fine = fine and registry.models()["session"].status == "unloaded"
             fine = fine and registry.predict("session", asked, timeout=10).output["y"][0] == 2.0
             os._exit(0 if fine else 1)
         except BaseException:  # noqa: BLE001 - whatever it is, the parent is to hear of it

@@ -17,8 +17,8 @@ def test_an_object_of_the_program_serves_at_once(make: Make) -> None:
     registry, model = make(), object()
     registry.set_model("mine", model)
     assert registry.get_model("mine") is model
-    entry = registry.entries()["mine"]
-    assert (entry.model_type, entry.status, entry.version) == ("custom", "ready", "1.0.0")
+    entry = registry.models()["mine"]
+    assert (entry.kind, entry.status, entry.version) == ("custom", "ready", "1.0.0")
     assert entry.uses == 1
     assert entry.loaded_at is not None
     assert registry.is_loaded("mine")
@@ -29,7 +29,7 @@ def test_a_new_version_serves_and_the_old_one_can_be_gone_back_to(make: Make) ->
     registry.set_model("mine", "old", version="1.0.0")
     registry.set_model("mine", "new", version="1.1.0")
     assert registry.get_model("mine") == "new"
-    assert registry.entries()["mine"].versions == ("1.0.0", "1.1.0")
+    assert registry.models()["mine"].versions == ("1.0.0", "1.1.0")
     registry.rollback("mine")
     assert registry.get_model("mine") == "old"
 
@@ -39,13 +39,13 @@ def test_the_same_version_again_takes_its_place(make: Make) -> None:
     registry.set_model("mine", "old")
     registry.set_model("mine", "new")
     assert registry.get_model("mine") == "new"
-    assert registry.entries()["mine"].versions == ("1.0.0",)
+    assert registry.models()["mine"].versions == ("1.0.0",)
 
 
 def test_an_object_replaced_while_it_is_used_is_used_to_the_end(make: Make) -> None:
     registry = make()
     registry.set_model("mine", "old")
-    with registry.use("mine") as model:
+    with registry.lease("mine") as model:
         registry.set_model("mine", "new")
         assert model == "old"
         assert registry.get_model("mine") == "new"
@@ -56,7 +56,7 @@ def test_what_cannot_be_is_refused(make: Make, name: str, kind: str) -> None:
     registry = make()
     with pytest.raises(InvalidInput):
         registry.set_model(name, object(), kind)
-    assert registry.entries() == {}
+    assert registry.models() == {}
 
 
 def test_a_factory_is_called_once_however_many_ask(make: Make) -> None:
@@ -77,7 +77,7 @@ def test_a_factory_is_called_once_however_many_ask(make: Make) -> None:
         thread.join()
     assert len(calls) == 1
     assert len(set(map(id, got))) == 1
-    assert registry.entries()["scaler"].uses == 20
+    assert registry.models()["scaler"].uses == 20
 
 
 def test_a_factory_that_fails_is_told_and_called_again(make: Make, no_backoff: None) -> None:
@@ -152,7 +152,7 @@ def test_ten_thousand_entries_are_listed_within_10_ms() -> None:
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        listed = [(name, entry.status, entry.version) for name, entry in registry.entries().items()]
+        listed = [(name, entry.status, entry.version) for name, entry in registry.models().items()]
         times.append(time.perf_counter() - began)
     assert len(listed) == 10_001
     assert min(times) < 0.010

@@ -87,7 +87,7 @@ def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
         save(2.0)
         eventually(lambda: registry.predict("m", [[0.0]]).output == [2.0])
         (tmp_path / "m.skops").write_bytes(b"half a file")
-        eventually(lambda: registry.entries()["m"].last_error is not None)
+        eventually(lambda: registry.models()["m"].last_error is not None)
         assert registry.predict("m", [[0.0]]).output == [2.0]
         assert "serves on as it was" in caplog.text
         save(3.0)

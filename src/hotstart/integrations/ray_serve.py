@@ -163,7 +163,7 @@ class RegistryReplica:
     ) -> None:
         self._registry = ModelRegistry.from_config(config)
         self._leases = Leases(self._registry)
-        names = list(self._registry.entries())[:first]
+        names = list(self._registry.models())[:first]
         for name in names:
             await self.get_model(name)
         if ready_within:
@@ -195,11 +195,11 @@ class RegistryReplica:
 
     async def status(self) -> ReplicaStatus:
         """Return how the replica that is asked is, whichever Ray chooses."""
-        entries = self._registry.entries()
+        infos = self._registry.models()
         return ReplicaStatus(
             os.getpid(),
-            {name: entry.status for name, entry in entries.items()},
-            {name: entry.reason for name, entry in entries.items()},
+            {name: info.status for name, info in infos.items()},
+            {name: info.reason for name, info in infos.items()},
             self._leases.held(),
         )
 
@@ -209,9 +209,9 @@ class RegistryReplica:
         What is loading, or not asked for yet, may still answer; and a replica of which some models
         answer is worth more than its replacement, which has to load them all anew.
         """
-        entries = list(self._registry.entries().values())
-        if entries and all(entry.status in _CANNOT_ANSWER for entry in entries):
-            raise next(entry.last_error.again() for entry in entries if entry.last_error)
+        infos = list(self._registry.models().values())
+        if infos and all(info.status in _CANNOT_ANSWER for info in infos):
+            raise next(info.last_error.again() for info in infos if info.last_error)
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
@@ -243,7 +243,7 @@ class RegistryReplica:
 
     def known(self, name: str) -> bool:
         """Return whether there is a model of that name."""
-        return name in self._registry.entries()
+        return name in self._registry.models()
 
     def http(self) -> Any:
         """Return the registry's routes as an ASGI application."""

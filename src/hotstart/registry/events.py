@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hotstart.registry.model import RegisteredModelInfo
-from hotstart.registry.version import EntryStatus
+from hotstart.registry.version import ModelStatus
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +22,15 @@ class Change(NamedTuple):
         version: of it that changed.
         status: what that version is now.
         reason: why.
-        entry: the model as a whole.
+        info: the model as a whole.
         at: when, in seconds since the epoch.
     """
 
     name: str
     version: str
-    status: EntryStatus
+    status: ModelStatus
     reason: str
-    entry: RegisteredModelInfo
+    info: RegisteredModelInfo
     at: float
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from hotstart.concurrency import Deadline, ForkLock
 from hotstart.errors import HotstartError, InvalidInput, NotReady, UnknownVersion
 from hotstart.registry.config import ModelConfig
-from hotstart.registry.version import EntryStatus, Version
+from hotstart.registry.version import ModelStatus, Version
 
 
 def draw(cumulative: Sequence[float], share: float) -> int:
@@ -57,7 +57,7 @@ class RegisteredModelInfo(NamedTuple):
 
     Attributes:
         name: in the registry.
-        model_type: its kind.
+        kind: its kind.
         status: of the version that serves; `skipped` where an optional dependency is missing.
         reason: why, for a person to read.
         loaded_at: when what serves was loaded, in UTC; None before.
@@ -74,8 +74,8 @@ class RegisteredModelInfo(NamedTuple):
     """
 
     name: str
-    model_type: str
-    status: EntryStatus
+    kind: str
+    status: ModelStatus
     reason: str
     loaded_at: datetime | None
     load_duration: float | None
@@ -136,7 +136,7 @@ class RegisteredModel:
 
     Attributes:
         sole: the version that answers every request; None where the route has several.
-        entry: the status of the model as a whole.
+        info: the status of the model as a whole.
         shadow: the version on which calls are repeated, if any.
         fallback: name of the model that answers where this one is not ready.
         config: the model's configuration; None for a model that the program made.
@@ -148,7 +148,7 @@ class RegisteredModel:
         config: see Attributes.
     """
 
-    entry: RegisteredModelInfo
+    info: RegisteredModelInfo
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ class RegisteredModel:
             raise InvalidInput("the model to roll back", got=self.name, expected=expected)
         self._make_ready(self._before[-1], timeout)
         self._apply(self._before.pop())
-        return self.entry
+        return self.info
 
     def set_shadow(self, label: str | None) -> None:
         """Repeat calls on the version `label`; on none for None."""
@@ -333,16 +333,16 @@ class RegisteredModel:
     # Status --------------------------------------------------------------------------------
 
     def compose(self) -> None:
-        """Compose `entry` anew, if the model has a route yet."""
+        """Compose `info` anew, if the model has a route yet."""
         with self._lock:
             if not self._route:
                 return
             leading = max(self._route, key=lambda label: self._route[label])
             version = self._versions[leading]
             account = version.account
-            self.entry = RegisteredModelInfo(
+            self.info = RegisteredModelInfo(
                 name=self.name,
-                model_type=self.kind,
+                kind=self.kind,
                 status=account.status,
                 reason=account.reason,
                 loaded_at=account.loaded_at,

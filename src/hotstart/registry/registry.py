@@ -94,23 +94,23 @@ class ModelRegistry:
 
     # What is known -------------------------------------------------------------------------
 
-    def entries(self) -> dict[str, RegisteredModelInfo]:
+    def models(self) -> dict[str, RegisteredModelInfo]:
         """Return what is known of each model at this moment, by name."""
-        return {name: model.entry for name, model in list(self._models.items())}
+        return {name: model.info for name, model in list(self._models.items())}
 
-    def entry(self, name: str) -> RegisteredModelInfo:
+    def info(self, name: str) -> RegisteredModelInfo:
         """Return what is known of the model `name` at this moment. UnknownModel where there is
         none."""
-        return self._model(name).entry
+        return self._model(name).info
 
     def is_loaded(self, name: str) -> bool:
         """Return whether the model answers at once. UnknownModel where there is none."""
-        return self._model(name).entry.status == "ready"
+        return self._model(name).info.status == "ready"
 
     @property
     def loaded_models(self) -> list[str]:
         """The names of the models that answer at once."""
-        return [name for name, entry in self.entries().items() if entry.status == "ready"]
+        return [name for name, info in self.models().items() if info.status == "ready"]
 
     @property
     def failed_models(self) -> dict[str, str]:
@@ -149,7 +149,7 @@ class ModelRegistry:
     # Models that the program makes ---------------------------------------------------------
 
     def set_model(
-        self, name: str, model: Any, model_type: str = "custom", version: str = "1.0.0"
+        self, name: str, model: Any, kind: str = "custom", version: str = "1.0.0"
     ) -> None:
         """Hold `model`, an object made by the program, as `version` of `name`, and let it serve.
 
@@ -159,13 +159,11 @@ class ModelRegistry:
         Raises:
             InvalidInput: the name, or the type, cannot be one.
         """
-        made = self._made(name, model_type, version, lambda: model, pinned=True)
+        made = self._made(name, kind, version, lambda: model, pinned=True)
         made.wait()
-        self._serve(name, model_type, made)
+        self._serve(name, kind, made)
 
-    def get_or_create(
-        self, name: str, factory: Callable[[], Any], model_type: str = "custom"
-    ) -> Any:
+    def get_or_create(self, name: str, factory: Callable[[], Any], kind: str = "custom") -> Any:
         """Return the model `name`; where there is none, what `factory` makes, kept from now on.
 
         However many ask at once, the factory is called once; after a failure, again by the next who
@@ -177,8 +175,8 @@ class ModelRegistry:
         if name not in self._models:
             with self._lock:
                 if name not in self._models:
-                    made = self._made(name, model_type, "1.0.0", factory, pinned=False)
-                    self._serve(name, model_type, made)
+                    made = self._made(name, kind, "1.0.0", factory, pinned=False)
+                    self._serve(name, kind, made)
         version = self._models[name].choose(None)
         model = version.wait()
         version.count_use()
@@ -208,7 +206,7 @@ class ModelRegistry:
 
         A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
         its fallback is given, if it has one that is. What is returned stays good as long as the
-        caller keeps it, though the registry load another or unload it meanwhile; `use` counts the
+        caller keeps it, though the registry load another or unload it meanwhile; `lease` counts the
         caller in.
 
         Args:
@@ -234,17 +232,17 @@ class ModelRegistry:
         return loaded
 
     @contextmanager
-    def use(
+    def lease(
         self, name: str, *, key: str | None = None, timeout: float | None = None
     ) -> Iterator[Any]:
         """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
         model, deadline = self._model(name), Deadline(timeout)
         version = model.choose_ready(model.choose(key), deadline).version
-        with version.use(deadline.left) as loaded:
+        with version.lease(deadline.left) as loaded:
             yield loaded
         self._pool.room.look()
 
-    def face(self, name: str) -> Any:
+    def handle(self, name: str) -> Any:
         """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
 
         Raises:
@@ -363,7 +361,7 @@ class ModelRegistry:
         """Load every model side by side; return what became of each when the last has ended.
 
         Each can be used as soon as its own load is done. What fails is told, not raised: in the
-        entries, with reason and remedy.
+        answer, with reason and remedy.
         """
         return await self.aload_selected(self._models, timeout)
 
@@ -380,7 +378,7 @@ class ModelRegistry:
         names = list(names)
         started = self._start(names)
         await asyncio.gather(*(_settle(version, timeout) for version in started))
-        return self._entries_of(names)
+        return self._infos_of(names)
 
     def load_selected(
         self, names: Iterable[str], timeout: float | None = None
@@ -392,7 +390,7 @@ class ModelRegistry:
                 version.wait(deadline.left)
             except HotstartError:
                 continue
-        return self._entries_of(names)
+        return self._infos_of(names)
 
     def load(self, name: str) -> None:
         """Begin to load the model `name`; return at once."""
@@ -432,13 +430,13 @@ class ModelRegistry:
         self._model(name).reload(version)
 
     def reload_all(self) -> dict[str, RegisteredModelInfo]:
-        """Load every model that is loaded anew; what fails is told in the entries, not raised."""
+        """Reload every loaded model. Failures are in `last_error`, not raised."""
         for name in self.loaded_models:
             try:
                 self.reload(name)
             except HotstartError:
                 continue
-        return self.entries()
+        return self.models()
 
     def set_route(
         self, name: str, weights: Mapping[str, float], *, timeout: float | None = None
@@ -506,8 +504,8 @@ class ModelRegistry:
     # Private -------------------------------------------------------------------------------
 
     def _told(self, status: str) -> dict[str, str]:
-        entries = self.entries().items()
-        return {name: str(e.last_error) for name, e in entries if e.status == status}
+        infos = self.models().items()
+        return {name: str(info.last_error) for name, info in infos if info.status == status}
 
     def _model(self, name: str) -> RegisteredModel:
         model = self._models.get(name)
@@ -566,7 +564,7 @@ class ModelRegistry:
             model.compose()
             account = version.account
             told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, model.entry, time.time()))
+            self._changes.note(Change(*told, model.info, time.time()))
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
         self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
@@ -586,8 +584,8 @@ class ModelRegistry:
             version.start()
         return list(wanted)
 
-    def _entries_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
-        return {name: self._models[name].entry for name in names}
+    def _infos_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
+        return {name: self._models[name].info for name in names}
 
     def _answer(
         self, model: RegisteredModel, choice: Choice, inputs: Any, output: Any
@@ -640,7 +638,7 @@ async def _settle(version: Version, timeout: float | None) -> None:
     try:
         await until_ready(version.instance, timeout)
     except HotstartError:
-        return  # its entry says so
+        return  # `last_error` holds it
 
 
 def _reload(version: Version) -> None:

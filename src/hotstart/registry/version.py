@@ -83,7 +83,7 @@ class Uses:
             return self.count() - self._reads()
 
 
-EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
+ModelStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
 
 
 class VersionStatus(NamedTuple):
@@ -104,7 +104,7 @@ class VersionStatus(NamedTuple):
     error: HotstartError | None = None
 
     @property
-    def status(self) -> EntryStatus:
+    def status(self) -> ModelStatus:
         """The state, or `skipped` where an optional dependency is missing."""
         missing = self.state == "failed" and isinstance(self.error, MissingExtra)
         return "skipped" if missing else self.state
@@ -220,7 +220,7 @@ class Version:
             return served.model(loaded)
 
     @contextmanager
-    def use(self, timeout: float | None = None) -> Iterator[Any]:
+    def lease(self, timeout: float | None = None) -> Iterator[Any]:
         """Yield what callers get; it is not unloaded within. Raises as `wait`."""
         served = self.served()
         with served.binding.instance.lease(timeout, texts=0) as loaded:

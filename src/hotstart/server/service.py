@@ -179,11 +179,11 @@ class Service:
         self.events.open()
         self.draining.open()
         if self.config.index_model is not None:
-            self.entry(self.config.index_model, "embedding")
+            self.info(self.config.index_model, "embedding")
         chosen = self.config.models
-        names = list(self.registry.entries()) if chosen is None else list(chosen)
+        names = list(self.registry.models()) if chosen is None else list(chosen)
         for name in names:
-            self.registry.entry(name)
+            self.registry.info(name)
         self._loading = asyncio.create_task(self._load(names))
 
     async def close(self) -> None:
@@ -200,7 +200,7 @@ class Service:
 
     # Models -------------------------------------------------------------------------------------
 
-    def entry(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
+    def info(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
         """Return what is known of a model; without a name of the first of that kind.
 
         Raises:
@@ -208,17 +208,17 @@ class Service:
             UnknownModel: there is none of that name.
         """
         if name is None:
-            entries = self.registry.entries().values()
-            found = next((entry for entry in entries if entry.model_type == kind), None)
+            infos = self.registry.models().values()
+            found = next((info for info in infos if info.kind == kind), None)
             if found is None:
                 raise InvalidInput("model", got=name, expected=f"a {kind} model in the registry")
             return found
         check_name(name)
-        entry = self.registry.entry(name)
-        if kind is not None and entry.model_type != kind:
-            got = f"{name}, which is of the kind {entry.model_type}"
+        info = self.registry.info(name)
+        if kind is not None and info.kind != kind:
+            got = f"{name}, which is of the kind {info.kind}"
             raise InvalidInput("model", got=got, expected=f"a model of the kind {kind}")
-        return entry
+        return info
 
     def limit(self, timeout: float | None) -> float:
         """Return the seconds a request may take that asks for `timeout`."""
@@ -279,17 +279,17 @@ class Service:
     def keep_searching(self, body: Body) -> None:
         """Have the model that searches kept as long as a request says, if there is one."""
         if body.keep_alive is not None:
-            self.keep(self.entry(self.config.index_model, "embedding").name, body)
+            self.keep(self.info(self.config.index_model, "embedding").name, body)
 
     def _embedder(self) -> Any:
         """The model that searches; None where there is none, so that answers are lexical."""
         try:
-            name = self.entry(self.config.index_model, "embedding").name
+            name = self.info(self.config.index_model, "embedding").name
         except InvalidInput:
             if self.config.index_model is not None:
                 raise
             return None
-        return self.registry.face(name)
+        return self.registry.handle(name)
 
     # What is told -------------------------------------------------------------------------------
 
@@ -298,12 +298,12 @@ class Service:
         """`healthy`, `degraded`, `loading` or `down`; `draining` at the end."""
         if self.draining.begun:
             return "draining"
-        return overall([entry.status for entry in self.registry.entries().values()])
+        return overall([info.status for info in self.registry.models().values()])
 
     @property
     def is_ready(self) -> bool:
         """Whether anything can be answered at this moment."""
-        statuses = [entry.status for entry in self.registry.entries().values()]
+        statuses = [info.status for info in self.registry.models().values()]
         answers = not statuses or "ready" in statuses or self._rests(statuses)
         return answers and not self.draining.begun
 

@@ -91,21 +91,20 @@ def overview(service: Service) -> dict[str, Any]:
     """Return what is seen of the service and of each model; docs/server.md tells the fields."""
     return {
         "service": _of_service(service),
-        "models": [_of_model(service, entry) for entry in service.registry.entries().values()],
+        "models": [_of_model(service, info) for info in service.registry.models().values()],
     }
 
 
 def health(service: Service) -> dict[str, Any]:
     """Return how many models are in which state, and why."""
-    entries = service.registry.entries()
-    statuses = [entry.status for entry in entries.values()]
+    infos = service.registry.models()
+    statuses = [info.status for info in infos.values()]
     counted = ("ready", "loading", "failed", "skipped", "unloaded")
     return {
         "status": service.status,
         **{status: statuses.count(status) for status in counted},  # type: ignore[arg-type]
         "models": {
-            name: {"status": entry.status, "reason": entry.reason}
-            for name, entry in entries.items()
+            name: {"status": info.status, "reason": info.reason} for name, info in infos.items()
         },
     }
 
@@ -131,41 +130,41 @@ def _of_service(service: Service) -> dict[str, Any]:
     }
 
 
-def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
-    loaded = next((v.loaded for v in entry.serving if v.label == entry.version), None)
+def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
+    loaded = next((v.loaded for v in info.serving if v.label == info.version), None)
     metrics = list(loaded.metrics()) if loaded else []
-    moment = entry.loaded_at
+    moment = info.loaded_at
     return {
-        "name": entry.name,
-        "kind": entry.model_type,
-        "status": entry.status,
-        "reason": entry.reason,
-        "version": entry.version,
+        "name": info.name,
+        "kind": info.kind,
+        "status": info.status,
+        "reason": info.reason,
+        "version": info.version,
         "engine": loaded.engine if loaded else None,
         "dimension": loaded.dimension if loaded else None,
-        "fallback": entry.fallback,
-        "shadow": entry.shadow,
-        "can_rollback": entry.can_roll_back,
+        "fallback": info.fallback,
+        "shadow": info.shadow,
+        "can_rollback": info.can_roll_back,
         "loaded_at": None if moment is None else moment.timestamp(),
-        "load_seconds": entry.load_duration,
-        "uses": entry.uses,
-        "memory": entry.memory,
-        "error": _of_error(entry.last_error),
-        "timeline": service.timeline.of(entry.name),
-        "versions": [_of_version(entry, version) for version in entry.serving],
+        "load_seconds": info.load_duration,
+        "uses": info.uses,
+        "memory": info.memory,
+        "error": _of_error(info.last_error),
+        "timeline": service.timeline.of(info.name),
+        "versions": [_of_version(info, version) for version in info.serving],
         "lanes": _lanes(metrics),
         "cache": _cache(loaded.cache_info() if loaded else None),
     }
 
 
-def _of_version(entry: RegisteredModelInfo, version: Version) -> dict[str, Any]:
+def _of_version(info: RegisteredModelInfo, version: Version) -> dict[str, Any]:
     seen = version.metrics.latency.read()
-    total = sum(entry.route.values()) or 1.0
+    total = sum(info.route.values()) or 1.0
     return {
         "version": version.label,
         "status": version.account.status,
         "reason": version.account.reason,
-        "share": entry.route.get(version.label, 0.0) / total,
+        "share": info.route.get(version.label, 0.0) / total,
         "uses": version.uses,
         "calls": version.metrics.tally["calls"],
         "errors": version.metrics.tally["errors"],

@@ -40,7 +40,7 @@ def test_everything_is_told_of_each_model(served: Served) -> None:
     assert told["service"]["status"] == "healthy"
     assert told["service"]["keys"] == {"api": False, "admin": True}
     models = {model["name"]: model for model in told["models"]}
-    assert models.keys() == served.registry.entries().keys()
+    assert models.keys() == served.registry.models().keys()
     minilm = models["minilm"]
     assert (minilm["status"], minilm["engine"], minilm["dimension"]) == ("ready", "onnx", 384)
     assert minilm["versions"][0]["calls"] >= 1
@@ -104,7 +104,7 @@ def test_the_route_goes_back(serve: Serve) -> None:
     served = serve({"two": {**versions, "version": "a"}}, admin_key="admin")
     served.registry.set_route("two", {"b": 1})
     assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 200
-    assert served.registry.entry("two").version == "a"
+    assert served.registry.info("two").version == "a"
     assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 400
 
 

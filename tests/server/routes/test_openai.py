@@ -88,7 +88,7 @@ def test_tokens_of_vectors_that_a_cache_had_are_estimated(served: Served) -> Non
 def test_what_cannot_be_asked_is_refused_in_openai_s_shape(
     served: Served, body: dict[str, Any], status: int, said: str
 ) -> None:
-    before = len(served.registry.entries())
+    before = len(served.registry.models())
     content = __import__("json").dumps({"model": "minilm", **body})
     answer = served.client.post(
         "/v1/embeddings", content=content, headers={"content-type": "application/json"}
@@ -97,7 +97,7 @@ def test_what_cannot_be_asked_is_refused_in_openai_s_shape(
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert said in error["message"]
-    assert len(served.registry.entries()) == before
+    assert len(served.registry.models()) == before
 
 
 def test_a_body_that_is_no_json_is_refused(served: Served) -> None:

@@ -53,7 +53,7 @@ class OpenAI(Group):
         """Answer with the vector of each text, in their order."""
         texts = listed(body.input)
         self.service.check_texts(texts, "input")
-        name = self.service.entry(body.model, "embedding").name
+        name = self.service.info(body.model, "embedding").name
         options: EncodeOptions = {}
         if body.dimensions is not None:
             options["truncate_dim"] = body.dimensions
@@ -69,7 +69,7 @@ class OpenAI(Group):
         texts = [each if isinstance(each, str) else each.text for each in body.documents]
         self.service.check_texts(texts, "documents")
         self.service.check_texts([body.query], "query")
-        name = self.service.entry(body.model, "reranker").name
+        name = self.service.info(body.model, "reranker").name
         ranking = await self.service.rank(name, body, body.query, texts, {"top_k": body.top_n})
         results: list[dict[str, Any]] = []
         for entry in ranking:
@@ -84,13 +84,15 @@ class OpenAI(Group):
 
     async def models(self) -> Response:
         """List what can be asked here."""
-        entries = self.service.registry.entries().values()
-        asked = [entry for entry in entries if entry.model_type in {"embedding", "reranker"}]
-        return json_response({"object": "list", "data": [self._told(e.name) for e in asked]})
+        infos = self.service.registry.models().values()
+        answering = [info for info in infos if info.kind in {"embedding", "reranker"}]
+        return json_response(
+            {"object": "list", "data": [self._told(info.name) for info in answering]}
+        )
 
     async def model(self, name: str) -> Response:
         """Tell of one model."""
-        return json_response(self._told(self.service.entry(name).name))
+        return json_response(self._told(self.service.info(name).name))
 
     def _told(self, name: str) -> dict[str, Any]:
         created = int(self.service.started)

@@ -67,7 +67,7 @@ class Models(Group):
         registry = self.service.registry
         return json_response(
             {
-                "models": list(registry.entries()),
+                "models": list(registry.models()),
                 "loaded": registry.loaded_models,
                 "failed": registry.failed_models,
                 "skipped": registry.skipped_models,
@@ -77,7 +77,7 @@ class Models(Group):
     async def predict(self, name: str, body: PredictBody) -> Response:
         """Ask a model of any kind; its fallback answers where it is not ready in time."""
         service = self.service
-        service.entry(name)
+        service.info(name)
         service.keep(name, body)
         told = await service.registry.apredict(
             name, body.inputs, key=body.key, timeout=service.limit(body.timeout)
@@ -94,7 +94,7 @@ class Models(Group):
         registry = self.service.registry
         names = registry.loaded_models if body.models is None else body.models
         for name in names:
-            self.service.entry(name)
+            self.service.info(name)
         errors: dict[str, str] = {}
         for name in names:
             try:
@@ -105,7 +105,7 @@ class Models(Group):
 
     async def load(self, name: str, body: LoadBody) -> Response:
         """Begin to load a model; with a `timeout`, wait for it that long."""
-        self.service.entry(name)
+        self.service.info(name)
         self.service.keep(name, body)
         self.service.registry.load(name)
         if body.timeout:
@@ -114,13 +114,13 @@ class Models(Group):
 
     async def unload(self, name: str, body: NoBody) -> Response:
         """Give a model's memory back once the calls in flight have ended."""
-        self.service.entry(name)
+        self.service.info(name)
         await in_thread(self.service.registry.unload, name, waits=True)
         return self._states([name])
 
     async def rollback(self, name: str, body: NoBody) -> Response:
         """Lead requests as they were led before the last change of the route."""
-        self.service.entry(name)
+        self.service.info(name)
         limit = self.service.limit(None)
 
         def roll_back() -> object:

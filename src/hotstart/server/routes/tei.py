@@ -41,7 +41,7 @@ class TextEmbeddingsInference(Group):
         """Answer with the vector of each text, in their order."""
         texts = listed(body.inputs)
         self.service.check_texts(texts, "inputs")
-        name = self.service.entry(body.model, "embedding").name
+        name = self.service.info(body.model, "embedding").name
         options: EncodeOptions = {"normalize_embeddings": body.normalize}
         if body.prompt_name is not None:
             options["prompt_name"] = body.prompt_name
@@ -54,7 +54,7 @@ class TextEmbeddingsInference(Group):
         """Answer with the texts' places and scores, best first."""
         self.service.check_texts(body.texts, "texts")
         self.service.check_texts([body.query], "query")
-        name = self.service.entry(body.model, "reranker").name
+        name = self.service.info(body.model, "reranker").name
         options: RankOptions = {"activation": "identity" if body.raw_scores else None}
         ranking = await self.service.rank(name, body, body.query, body.texts, options)
         results: list[dict[str, Any]] = []
@@ -69,11 +69,11 @@ class TextEmbeddingsInference(Group):
     async def info(self) -> Response:
         """Tell of the model that `/embed` asks, and of the server's limits."""
         config = self.service.config
-        entry = self.service.entry(None, "embedding")
-        model = self.service.registry.face(entry.name)
+        info = self.service.info(None, "embedding")
+        model = self.service.registry.handle(info.name)
         return json_response(
             {
-                "model_id": entry.name,
+                "model_id": info.name,
                 "model_sha": None,
                 "model_dtype": "float32",
                 "model_type": {"embedding": {"pooling": "model"}},
