@@ -139,8 +139,11 @@ class ModelRegistry:
             for version in model.versions:
                 labels = {"model": name, "version": version.label}
                 yield Metric(
-                    *("hotstart_model_memory_bytes", "gauge", "Memory it takes, about"),
-                    *(version.memory, labels),
+                    name="hotstart_model_memory_bytes",
+                    kind="gauge",
+                    help="Approximate memory of the version",
+                    value=version.memory,
+                    labels=labels,
                 )
                 yield from version.metrics.read(labels, version.uses)
                 for figure in version.loaded.metrics() if version.loaded else ():
@@ -563,8 +566,15 @@ class ModelRegistry:
         if model is not None:
             model.compose()
             account = version.account
-            told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(Change(*told, model.info, time.time()))
+            change = Change(
+                name=version.name,
+                version=version.label,
+                status=account.status,
+                reason=account.reason,
+                info=model.info,
+                at=time.time(),
+            )
+            self._changes.note(change)
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
         self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))

@@ -79,7 +79,7 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
     try:
         return await handle(_JsonRequest(request.scope, request.receive))
     except RequestValidationError as error:
-        return problem(own, 400, *_told(error))
+        return _invalid(own, error)
     except HotstartError as error:
         return problem_of(own, error)
     except Exception as error:
@@ -87,14 +87,15 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
         return unforeseen(own, error)
 
 
-def _told(error: RequestValidationError) -> tuple[str, str]:
-    """The facts of what is first wrong with a request, and the remedy."""
+def _invalid(path: str, error: RequestValidationError) -> Response:
+    """Return the answer that names the first fault of a request."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-    said = str(first["msg"]).removeprefix("Value error, ")
+    message = str(first["msg"]).removeprefix("Value error, ")
     more = len(error.errors()) - 1
     also = f" (and {more} more)" if more else ""
-    return f"{where}: {said}{also}", "See /openapi.json for what is taken"
+    facts = f"{where}: {message}{also}"
+    return problem(path, 400, facts, "See /openapi.json for what is taken")
 
 
 GROUPS: tuple[type[Group], ...] = (

@@ -93,15 +93,17 @@ class Gate:
 def refused(scope: Scope, access: Access, path: str) -> Response | None:
     """Return what is said to a request for `path` that may not be asked; None where it may."""
     headers = _headers(scope)
-    asked = RequestFacts(
-        scope["method"],
-        path,
-        _text(headers.get(b"host")),
-        _text(headers.get(b"origin")),
-        brought_key(headers.items()),
+    facts = RequestFacts(
+        method=scope["method"],
+        path=path,
+        host=_text(headers.get(b"host")),
+        origin=_text(headers.get(b"origin")),
+        key=brought_key(headers.items()),
     )
-    why = refusal(asked, access)
-    return None if why is None else problem(path, *why)
+    why = refusal(facts, access)
+    if why is None:
+        return None
+    return problem(path, why.status, why.facts, why.remedy)
 
 
 class _TooLarge(Exception):

@@ -72,7 +72,7 @@ def errors_of(route: Route) -> dict[int | str, dict[str, Any]]:
         told[status]["headers"] = {
             "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}
         }
-    told[200] = {"description": route.summary, "content": _content(route.answers)}
+    told[200] = {"description": route.summary, "content": _content(route.example)}
     return told
 
 

@@ -124,12 +124,18 @@ class RequestFigures:
         for route, histogram in list(self._latency.items()):
             for status, number in self._tallies[route].items():
                 yield Metric(
-                    *("hotstart_http_requests_total", "counter", "Requests that were answered"),
-                    *(number, {"route": route, "status": status}),
+                    name="hotstart_http_requests_total",
+                    kind="counter",
+                    help="Requests answered",
+                    value=number,
+                    labels={"route": route, "status": status},
                 )
             yield Metric(
-                *("hotstart_http_request_seconds", "histogram", "Time to answer a request"),
-                *(histogram.read(), {"route": route}),
+                name="hotstart_http_request_seconds",
+                kind="histogram",
+                help="Time to answer a request",
+                value=histogram.read(),
+                labels={"route": route},
             )
 
     def summary(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""OpenAI's routes, and the rerank route that Jina and Cohere have beside them."""
+"""The routes of OpenAI's API, and the rerank route of Jina's and Cohere's."""
 
 from __future__ import annotations
 
@@ -20,37 +20,33 @@ if TYPE_CHECKING:
     from hotstart.encoding import EncodeOptions
 
 
+_EMBEDDINGS = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.1, -0.2]}],
+    "model": "all-MiniLM-L6-v2",
+    "usage": {"prompt_tokens": 4, "total_tokens": 4},
+}
+_RANKING = {"model": "ranker", "results": [{"index": 1, "relevance_score": 0.9}]}
+_MODEL = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 0, "owned_by": "hotstart"}
+_MODELS = {"object": "list", "data": [_MODEL]}
+
+
 class OpenAI(Group):
-    """`/v1`, as the OpenAI client and those who speak like it ask."""
+    """`/v1`, for the OpenAI client and clients of the same protocol."""
 
     tag = "OpenAI"
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        model = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 0, "owned_by": "hotstart"}
         return (
-            Route(
-                *("/v1/embeddings", self.embeddings, "POST", "Embed texts"),
-                {
-                    "object": "list",
-                    "data": [{"object": "embedding", "index": 0, "embedding": [0.1, -0.2]}],
-                    "model": "all-MiniLM-L6-v2",
-                    "usage": {"prompt_tokens": 4, "total_tokens": 4},
-                },
-            ),
-            Route(
-                *("/v1/rerank", self.rerank, "POST", "Order documents by how well they answer"),
-                {"model": "ranker", "results": [{"index": 1, "relevance_score": 0.9}]},
-            ),
-            Route(
-                *("/v1/models", self.models, "GET", "List the models"),
-                {"object": "list", "data": [model]},
-            ),
-            Route("/v1/models/{name}", self.model, "GET", "Tell of one model", model),
+            Route.post("/v1/embeddings", self.embeddings, "Embed texts", _EMBEDDINGS),
+            Route.post("/v1/rerank", self.rerank, "Rank documents by relevance", _RANKING),
+            Route.get("/v1/models", self.models, "List the models", _MODELS),
+            Route.get("/v1/models/{name}", self.model, "Get one model", _MODEL),
         )
 
     async def embeddings(self, body: EmbeddingsBody) -> Response:
-        """Answer with the vector of each text, in their order."""
+        """Return the vector of each text, in the order of the texts."""
         texts = listed(body.input)
         self.service.check_texts(texts, "input")
         name = self.service.info(body.model, "embedding").name
@@ -65,7 +61,7 @@ class OpenAI(Group):
         return raw_response(content)
 
     async def rerank(self, body: RankBody) -> Response:
-        """Answer with the documents' places and scores, best first."""
+        """Return the positions and scores of the documents, best first."""
         texts = [each if isinstance(each, str) else each.text for each in body.documents]
         self.service.check_texts(texts, "documents")
         self.service.check_texts([body.query], "query")
@@ -83,17 +79,17 @@ class OpenAI(Group):
         return json_response({"model": body.model, "results": results, "usage": usage})
 
     async def models(self) -> Response:
-        """List what can be asked here."""
+        """List the embedding models and rerankers."""
         infos = self.service.registry.models().values()
         answering = [info for info in infos if info.kind in {"embedding", "reranker"}]
         return json_response(
-            {"object": "list", "data": [self._told(info.name) for info in answering]}
+            {"object": "list", "data": [self._described(info.name) for info in answering]}
         )
 
     async def model(self, name: str) -> Response:
-        """Tell of one model."""
-        return json_response(self._told(self.service.info(name).name))
+        """Return one model."""
+        return json_response(self._described(self.service.info(name).name))
 
-    def _told(self, name: str) -> dict[str, Any]:
+    def _described(self, name: str) -> dict[str, Any]:
         created = int(self.service.started)
         return {"id": name, "object": "model", "created": created, "owned_by": "hotstart"}

@@ -16,29 +16,27 @@ if TYPE_CHECKING:
     from hotstart.scoring import RankOptions
 
 
+_VECTORS = [[0.1, -0.2], [0.3, 0.4]]
+_RANKING = [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.1}]
+_INFO = {"model_id": "all-MiniLM-L6-v2", "max_input_length": 256, "version": "0.1.0"}
+
+
 class TextEmbeddingsInference(Group):
-    """`/embed`, `/rerank` and `/info`; of several models the first, or the one that is named."""
+    """`/embed`, `/rerank` and `/info`, for the named model or the first of its kind."""
 
     tag = "text-embeddings-inference"
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        vectors = [[0.1, -0.2], [0.3, 0.4]]
         return (
-            Route("/embed", self.embed, "POST", "Embed texts", vectors),
-            Route("/", self.embed, "POST", "Embed texts", vectors),
-            Route(
-                *("/rerank", self.rerank, "POST", "Order texts by how well they answer"),
-                [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.1}],
-            ),
-            Route(
-                *("/info", self.info, "GET", "Tell of the model that /embed asks"),
-                {"model_id": "all-MiniLM-L6-v2", "max_input_length": 256, "version": "0.1.0"},
-            ),
+            Route.post("/embed", self.embed, "Embed texts", _VECTORS),
+            Route.post("/", self.embed, "Embed texts", _VECTORS),
+            Route.post("/rerank", self.rerank, "Rank texts by relevance", _RANKING),
+            Route.get("/info", self.info, "Get the model that /embed uses", _INFO),
         )
 
     async def embed(self, body: EmbedBody) -> Response:
-        """Answer with the vector of each text, in their order."""
+        """Return the vector of each text, in the order of the texts."""
         texts = listed(body.inputs)
         self.service.check_texts(texts, "inputs")
         name = self.service.info(body.model, "embedding").name
@@ -51,7 +49,7 @@ class TextEmbeddingsInference(Group):
         return raw_response(await plain_embeddings(result.vectors))
 
     async def rerank(self, body: RerankBody) -> Response:
-        """Answer with the texts' places and scores, best first."""
+        """Return the positions and scores of the texts, best first."""
         self.service.check_texts(body.texts, "texts")
         self.service.check_texts([body.query], "query")
         name = self.service.info(body.model, "reranker").name
@@ -67,7 +65,7 @@ class TextEmbeddingsInference(Group):
         return json_response(results)
 
     async def info(self) -> Response:
-        """Tell of the model that `/embed` asks, and of the server's limits."""
+        """Return the model that `/embed` uses, and the limits of the server."""
         config = self.service.config
         info = self.service.info(None, "embedding")
         model = self.service.registry.handle(info.name)
