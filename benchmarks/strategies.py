@@ -87,7 +87,7 @@ import json
 start = time.perf_counter()
 {load}
 made = time.perf_counter()
-model.load()
+model.start_loading()
 called = time.perf_counter()
 model.wait()
 until_stage(model, "full")
@@ -167,7 +167,7 @@ def loop_program(peer: Peer) -> str:
         steps = [f"await asyncio.to_thread(lambda: {_construction(peer.name)})"]
     else:
         imports = peer.imports
-        steps = [peer.load, "await model.ready()", 'model.promote("full")', _UNTIL_FULL]
+        steps = [peer.load, "await model.await_ready()", 'model.promote("full")', _UNTIL_FULL]
     return _LOOP.format(imports=imports, loading="\n    ".join(steps), tick=TICK, noted=NOTED)
 
 

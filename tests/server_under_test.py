@@ -97,7 +97,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         started.append(served)
         return served
 
-    monkeypatch.setattr("hotstart.server.service.Draining.on_signals", lambda self: None)
+    monkeypatch.setattr("hotstart.server.service.GracefulShutdown.on_signals", lambda self: None)
     yield start
     for served in started:
         served.close()
@@ -107,7 +107,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 def served() -> Iterator[Served]:
     """A server of one model of each kind, for those who only ask it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hotstart.server.service.Draining.on_signals", lambda self: None)
+        patch.setattr("hotstart.server.service.GracefulShutdown.on_signals", lambda self: None)
         registry = ModelRegistry(read_config({"models": MODELS}), pool=Pool())
         config = ServerConfig(admin_key="admin", max_texts=100, max_characters=1000)
         made = Served(registry, config)

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hotstart.concurrency import Circuit
+from hotstart.concurrency import CircuitBreaker
 
 THRESHOLD, COOLDOWN, LONGEST = 3, 2.0, 9.0
 
@@ -28,21 +28,21 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def circuit(clock: Clock) -> Circuit:
-    return Circuit(THRESHOLD, COOLDOWN, LONGEST, clock)
+def circuit(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(THRESHOLD, COOLDOWN, LONGEST, clock)
 
 
-def state(circuit: Circuit) -> str:
+def state(circuit: CircuitBreaker) -> str:
     return circuit.state
 
 
-def break_it(circuit: Circuit) -> None:
+def break_it(circuit: CircuitBreaker) -> None:
     for _ in range(THRESHOLD):
         assert circuit.allows()
         circuit.failed()
 
 
-def test_failures_in_a_row_open_it_and_a_success_between_does_not(circuit: Circuit) -> None:
+def test_failures_in_a_row_open_it_and_a_success_between_does_not(circuit: CircuitBreaker) -> None:
     for _ in range(10):
         for _ in range(THRESHOLD - 1):
             circuit.failed()
@@ -54,7 +54,7 @@ def test_failures_in_a_row_open_it_and_a_success_between_does_not(circuit: Circu
     assert circuit.retry_in() == COOLDOWN
 
 
-def test_after_the_cool_down_one_trial_decides(circuit: Circuit, clock: Clock) -> None:
+def test_after_the_cool_down_one_trial_decides(circuit: CircuitBreaker, clock: Clock) -> None:
     break_it(circuit)
     clock.now += COOLDOWN
     assert state(circuit) == "half-open"
@@ -66,7 +66,7 @@ def test_after_the_cool_down_one_trial_decides(circuit: Circuit, clock: Clock) -
 
 
 def test_each_trial_that_fails_doubles_the_cool_down_up_to_a_bound(
-    circuit: Circuit, clock: Clock
+    circuit: CircuitBreaker, clock: Clock
 ) -> None:
     break_it(circuit)
     found = []
@@ -84,7 +84,7 @@ def test_each_trial_that_fails_doubles_the_cool_down_up_to_a_bound(
 
 
 def test_a_trial_that_nobody_tells_the_end_of_ends_by_itself(
-    circuit: Circuit, clock: Clock
+    circuit: CircuitBreaker, clock: Clock
 ) -> None:
     break_it(circuit)
     clock.now += COOLDOWN
@@ -94,7 +94,7 @@ def test_a_trial_that_nobody_tells_the_end_of_ends_by_itself(
     assert circuit.allows()
 
 
-def test_of_many_threads_one_gets_the_trial(circuit: Circuit, clock: Clock) -> None:
+def test_of_many_threads_one_gets_the_trial(circuit: CircuitBreaker, clock: Clock) -> None:
     break_it(circuit)
     clock.now += COOLDOWN
     barrier = threading.Barrier(16)
@@ -118,7 +118,7 @@ class Breaker(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.circuit = Circuit(THRESHOLD, COOLDOWN, LONGEST, self.clock)
+        self.circuit = CircuitBreaker(THRESHOLD, COOLDOWN, LONGEST, self.clock)
         self.in_a_row = 0
 
     @rule(seconds=st.floats(0, 12))

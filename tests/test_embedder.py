@@ -158,7 +158,7 @@ def test_facts_need_no_load() -> None:
 
 
 def test_the_catalog_tells_the_truth(embedder: Embedder) -> None:
-    embedder.wait()
+    embedder.wait_ready()
     with embedder._instance.lease() as model:
         assert model.artifact is not None
         facts = model.artifact.metadata
@@ -200,9 +200,9 @@ def test_fifty_threads_that_call_first_cause_one_load() -> None:
 
 def test_load_wait_unload_and_load_again() -> None:
     embedder = Embedder(pool=Pool())
-    embedder.load()
+    embedder.start_loading()
     assert embedder.state in {"loading", "ready"}
-    assert embedder.wait(60)
+    assert embedder.wait_ready(60)
     assert embedder.status().state == "ready"
     assert embedder.engine == "onnx"
     embedder.unload()
@@ -243,9 +243,9 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
         embedder.encode("a", timeout=0.05)
     assert isinstance(caught.value, TimeoutError)
     assert 0.05 <= caught.value.elapsed < 10
-    assert not embedder.wait(0)
+    assert not embedder.wait_ready(0)
     held.set()
-    assert embedder.wait(60)  # the load went on
+    assert embedder.wait_ready(60)  # the load went on
 
 
 def test_retrained_weights_are_seen(fresh: Settings, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
-from hotstart.cache.codec import Space
-from hotstart.cache.embedding_cache import Abandoned, EmbeddingCache, Lookup, OtherSpace
+from hotstart.cache.codec import VectorSpace
+from hotstart.cache.embedding_cache import Abandoned, EmbeddingCache, Lookup, SpaceChanged
 from hotstart.concurrency import Deadline
 from hotstart.engines.fake import fake_control
 from hotstart.errors import LoadFailed, StillComputing
@@ -30,7 +30,7 @@ from hotstart.types import EmbedOutput, ModelInfo
 from redis_server import RedisServer
 
 CARD = ModelInfo(3, None, {}, None, "space")
-SPACE = Space("m", None, "space", "fake", "", "", None)
+SPACE = VectorSpace("m", None, "space", "fake", "", "", None)
 WORKER = Path(__file__).parent / "data" / "ask_in_a_process.py"
 
 
@@ -87,7 +87,7 @@ def ask(cache: EmbeddingCache, model: Model, *texts: str, timeout: float | None 
             raise StillComputing(len(texts), after=timeout)
         try:
             return lookup.vectors()
-        except OtherSpace:
+        except SpaceChanged:
             raise
         except Abandoned:
             continue
@@ -168,9 +168,9 @@ def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
 ) -> None:
     other = ModelInfo(3, None, {}, None, "another space")
     lookup = cache.begin(["a"], SPACE)
-    with pytest.raises(OtherSpace):
+    with pytest.raises(SpaceChanged):
         fulfil(cache, lookup, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other))
-    with pytest.raises(OtherSpace):
+    with pytest.raises(SpaceChanged):
         lookup.vectors()
     assert cache.info().kept.entries == 0
 

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hotstart.cache.prefetch import MOST_WAITING, Ask, Prefetcher, PrefetchInfo
+from hotstart.cache.prefetch import MOST_WAITING, Prefetcher, PrefetchInfo, PrefetchRequest
 from hotstart.telemetry import HistogramSnapshot
 
 
@@ -27,8 +27,8 @@ class Stage:
         self.go = threading.Semaphore(0)
 
     def prefetch(self, text: str, supersedes: str | None = None, namespace: str = "") -> None:
-        stale = None if supersedes is None else Ask(supersedes, "")
-        self.prefetcher.prefetch(Ask(text, ""), self.fetch(text), namespace, stale)
+        stale = None if supersedes is None else PrefetchRequest(supersedes, "")
+        self.prefetcher.prefetch(PrefetchRequest(text, ""), self.fetch(text), namespace, stale)
 
     def fetch(self, text: str) -> Callable[[], None]:
         def run() -> None:
@@ -39,10 +39,10 @@ class Stage:
         return run
 
     def ready(self, text: str) -> Any:
-        return self.prefetcher.ready(Ask(text, ""))
+        return self.prefetcher.ready(PrefetchRequest(text, ""))
 
     def asked(self, text: str) -> None:
-        self.prefetcher.asked(Ask(text, ""))
+        self.prefetcher.asked(PrefetchRequest(text, ""))
 
     def until_running(self) -> None:
         assert self.begun.acquire(timeout=20)
@@ -127,13 +127,13 @@ def test_a_failure_is_told_to_who_waits_and_counted() -> None:
         assert going.wait(20)
         raise RuntimeError("no vector")
 
-    prefetcher.prefetch(Ask("text", ""), fail)
-    end = prefetcher.ready(Ask("text", ""))
+    prefetcher.prefetch(PrefetchRequest("text", ""), fail)
+    end = prefetcher.ready(PrefetchRequest("text", ""))
     going.set()
     assert end is not None
     assert isinstance(end.exception(20), RuntimeError)
     assert prefetcher.info().failed == 1
-    assert prefetcher.ready(Ask("text", "")) is None
+    assert prefetcher.ready(PrefetchRequest("text", "")) is None
 
 
 def test_a_question_counts_one_prefetch_once() -> None:
@@ -168,7 +168,7 @@ def test_a_forked_child_begins_anew() -> None:
     child = os.fork()
     if not child:
         fetched = threading.Event()
-        stage.prefetcher.prefetch(Ask("in the child", ""), fetched.set)
+        stage.prefetcher.prefetch(PrefetchRequest("in the child", ""), fetched.set)
         os._exit(0 if fetched.wait(10) and stage.prefetcher.info().asked == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     stage.finish("in the parent")

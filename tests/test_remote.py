@@ -95,7 +95,7 @@ def test_the_loop_is_free_and_many_wait_at_once(server: StandIn) -> None:
 def test_the_timeout_is_kept(server: StandIn) -> None:
     server.answer = silent(20)
     for remote in (embedder(server, cache=None), embedder(server)):
-        remote.wait()
+        remote.wait_ready()
         began = time.monotonic()
         with pytest.raises(RemoteTimeout):
             remote.encode("a", timeout=0.3)

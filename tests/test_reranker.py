@@ -145,7 +145,7 @@ def test_an_address_names_no_reranker() -> None:
 @pytest.mark.parametrize("strategy", ["lazy", "background", "progressive", "quantized", "eager"])
 def test_every_strategy_serves(strategy: str) -> None:
     model = Reranker(folder("bert"), strategy=strategy, pool=Pool())
-    assert model.wait(60)
+    assert model.wait_ready(60)
     np.testing.assert_allclose(model.predict(PAIRS), golden("bert", "scores"), atol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_it_is_promoted_after_enough_pairs() -> None:
 def test_cached_names_the_command_that_prepares_it(fresh: Settings) -> None:
     model = Reranker(folder("bert"), strategy="cached", pool=Pool())
     with pytest.raises(ArtifactMissing, match=r"hotstart models prepare .* --kind reranker"):
-        model.wait()
+        model.wait_ready()
 
 
 def test_one_folder_as_reranker_and_as_embedder(fresh: Settings) -> None:
@@ -189,7 +189,7 @@ def test_not_ready_in_time_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(NotReady, match="is loading"):
         model.rank("a", ["b"], timeout=0.05)
     held.set()
-    assert model.wait(60)  # the load went on
+    assert model.wait_ready(60)  # the load went on
 
 
 def test_apredict_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

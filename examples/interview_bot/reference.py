@@ -36,7 +36,7 @@ class TextEmbedder(Protocol):
     def fingerprint(self) -> str:
         """Identity of the vector space."""
 
-    async def ready(self, timeout: float | None = None) -> bool:
+    async def await_ready(self, timeout: float | None = None) -> bool:
         """Wait for the model."""
 
     async def aencode_document(self, inputs: Any, *, normalize_embeddings: bool = False) -> Any:
@@ -128,7 +128,7 @@ class ReferenceIndex:
         return await collection.nearest(vector.tolist(), limit)
 
     async def _prepare(self) -> Collection:
-        await self._embedder.ready()
+        await self._embedder.await_ready()
         # A property that may touch the disk, and so stays out of the event loop.
         fingerprint = await asyncio.to_thread(lambda: self._embedder.fingerprint)
         name = collection_name(fingerprint, self._points)

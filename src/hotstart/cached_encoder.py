@@ -1,4 +1,4 @@
-"""A model behind a cache: vectors found, awaited or computed; and prefetched."""
+"""A model behind a cache and a prefetcher."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotstart.cache.codec import Space
+from hotstart.cache.codec import VectorSpace
 from hotstart.cache.embedding_cache import Abandoned, EmbeddingCache, Lookup
-from hotstart.cache.prefetch import Ask, Prefetcher, PrefetchInfo
+from hotstart.cache.prefetch import Prefetcher, PrefetchInfo, PrefetchRequest
 from hotstart.concurrency import Deadline
 from hotstart.encoding import EncodeRequest
 from hotstart.engines import entry_of
@@ -28,7 +28,8 @@ _THREADS_THAT_COMPUTE = 1
 
 
 class CacheInfo(NamedTuple):
-    """What the cache was good for. `hits` and `misses` are of every embedder that shares it.
+    """Hits, misses and contents of a cache. `hits` and `misses` are of every embedder that shares
+    it.
 
     Attributes:
         hits: vectors found near or far, or being computed for somebody else already.
@@ -160,7 +161,7 @@ class CachedEncoder:
         """Tell the prefetcher which texts are used: it counts the prefetches that paid."""
         prompt = request.prompt(info)
         for text in request.inputs:
-            self._prefetcher.asked(Ask(text, prompt))
+            self._prefetcher.asked(PrefetchRequest(text, prompt))
 
     def _fulfil(self, request: EncodeRequest, lookup: Lookup, timeout: float | None) -> None:
         """Compute the vectors that `lookup` must supply, in this thread."""
@@ -180,9 +181,9 @@ class CachedEncoder:
                 part = request.part(texts, lookup.space.prompt)
                 work.put(self._model.submit(part).result())
 
-    def _space(self, request: EncodeRequest, info: ModelInfo) -> Space:
+    def _space(self, request: EncodeRequest, info: ModelInfo) -> VectorSpace:
         request.check(info)
-        return Space(
+        return VectorSpace(
             source=self._spec.source,
             revision=self._spec.revision,
             fingerprint=info.fingerprint,
@@ -192,7 +193,7 @@ class CachedEncoder:
             dimensions=None,
         )
 
-    def _ask(self, request: EncodeRequest) -> Ask:
+    def _ask(self, request: EncodeRequest) -> PrefetchRequest:
         """The prompt is empty where the model is not known without waiting."""
         info = self._model.known_info()
-        return Ask(request.inputs[0], request.prompt(info) if info else "")
+        return PrefetchRequest(request.inputs[0], request.prompt(info) if info else "")

@@ -1,4 +1,4 @@
-"""What threads share, across a fork: nobody is in the midst of a change at that moment.
+"""Fork-safe locks, deadlines and the circuit breaker.
 
 A forked child has the memory of all its parent's threads and runs but one of them. A lock that
 another one held is held for ever there, and what it guards is half done.
@@ -15,17 +15,17 @@ from typing import Literal, Protocol
 
 
 class Settling(Protocol):
-    """Guards something that threads change."""
+    """Guards a change that a fork must not interrupt."""
 
     def settle(self) -> None:
         """Return when nobody is in the midst of a change, and let nobody begin one."""
 
     def resume(self) -> None:
-        """Let them go on; called in the parent and in the child, by the thread that forked."""
+        """Resume after a fork, in the parent and in the child, in the thread that forked."""
 
 
 class ForkLock:
-    """A lock that is never held by another thread in a forked child.
+    """A lock that no other thread holds in a forked child.
 
     What runs under it takes no other lock of this kind: whoever forks takes all of them.
     """
@@ -39,7 +39,7 @@ class ForkLock:
         self._lock.acquire()
 
     def resume(self) -> None:
-        """Let go of it."""
+        """Resume after a fork, in the parent and in the child, in the thread that forked."""
         self._lock.release()
 
     def __enter__(self) -> None:
@@ -55,7 +55,7 @@ _settled: list[Settling] = []
 
 
 def settle_at_fork(thing: Settling) -> None:
-    """Have `thing` settled before each fork of this process, as long as it lives."""
+    """Settle `thing` before each fork of this process, as long as `thing` lives."""
     with _registering:
         _living.add(thing)
 
@@ -78,7 +78,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Deadline:
-    """The end of `timeout` seconds that begin now; None never ends."""
+    """The end of `timeout` seconds that start now; None never ends."""
 
     def __init__(self, timeout: float | None) -> None:
         self.seconds = timeout
@@ -98,8 +98,8 @@ class Deadline:
 CircuitState = Literal["closed", "open", "half-open"]
 
 
-class Circuit:
-    """Whether to try at all. Safe from any thread; waits for nothing.
+class CircuitBreaker:
+    """Decides whether a failing service may be tried. Safe from any thread; waits for nothing.
 
     Args:
         threshold: failures in a row that open it.

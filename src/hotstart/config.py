@@ -1,4 +1,4 @@
-"""What the environment decides; the only file that reads it, and only when asked."""
+"""Settings from the environment and hotstart.toml; the only file that reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG_FILE = "hotstart.toml"
 
 
 class Settings(NamedTuple):
-    """What the environment decides.
+    """The settings of the environment.
 
     Attributes:
         cache_dir: prepared artifacts; HOTSTART_CACHE_DIR, else the platform's cache folder.
@@ -31,7 +31,7 @@ class Settings(NamedTuple):
 
 
 class RemoteAccess(NamedTuple):
-    """What a protocol's service needs: the secret, never printed, and where it is, if not told."""
+    """URL and key of a remote service."""
 
     key: str | None
     url: str | None
@@ -41,7 +41,7 @@ class RemoteAccess(NamedTuple):
 
 
 class ServerKeys(NamedTuple):
-    """The secrets of a server; never printed."""
+    """The keys of a server; never printed."""
 
     api_key: str | None
     admin_key: str | None
@@ -51,7 +51,7 @@ class ServerKeys(NamedTuple):
 
 
 class ModelsFolder(NamedTuple):
-    """Where the models of a registry lie.
+    """The folder of a registry's models.
 
     Attributes:
         folder: MODEL_CACHE_DIR, absolute; None where it is not set.
@@ -63,7 +63,7 @@ class ModelsFolder(NamedTuple):
 
 
 def refuse_telemetry() -> None:
-    """Have ONNX Runtime send nothing; for the moment before it is imported.
+    """Disable the telemetry of ONNX Runtime while it is imported.
 
     Its telemetry also runs a thread, for which a forked child would wait at its end for ever.
     """
@@ -140,7 +140,7 @@ def _strategy(content: Mapping[str, Any]) -> str | None:
 
 
 def _here() -> dict[str, Any]:
-    """What ./hotstart.toml says, nothing where there is none."""
+    """Return the content of ./hotstart.toml, empty if there is none."""
     return read_file(CONFIG_FILE) if os.path.isfile(CONFIG_FILE) else {}
 
 
@@ -176,7 +176,8 @@ def bytes_of(text: str) -> int:
 
 
 class Table:
-    """The table called `where`. Each method returns None, or what is empty, for an absent key.
+    """A TOML table; each read checks type and range. Each method returns None, or what is empty,
+    for an absent key.
 
     Every method raises InvalidInput for a value that is not what it takes.
     """

@@ -143,7 +143,7 @@ class Embedder(LoadableModel):
 
     @property
     def fallback(self) -> Embedder | None:
-        """What `answer` may fall back on, in a space of its own."""
+        """The fallback of `embed`; its vectors belong to another space."""
         return self._fallback
 
     # Vectors --------------------------------------------------------------------------------
@@ -291,13 +291,13 @@ class Embedder(LoadableModel):
     async def aencode_query(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_query` does without holding up the event loop."""
+        """Do what `encode_query` does without blocking the event loop."""
         return await self.aencode(inputs, **_with_prompt_name("query", options))
 
     async def aencode_document(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_document` does without holding up the event loop."""
+        """Do what `encode_document` does without blocking the event loop."""
         return await self.aencode(inputs, **_with_prompt_name("document", options))
 
     def encode_query(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
@@ -351,7 +351,7 @@ class Embedder(LoadableModel):
         supersedes: str | None = None,
         prompt_name: str | None = None,
     ) -> None:
-        """Have the vector of `text` made behind other work, and kept; return at once.
+        """Compute and cache the vector of `text` in the background; return at once.
 
         A text that is on its way already is not fetched twice. The newest goes first; where more
         than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is begun.
@@ -380,7 +380,7 @@ class Embedder(LoadableModel):
 
     @property
     def has_cache(self) -> bool:
-        """Whether vectors are kept."""
+        """Whether vectors are cached."""
         return self._cached is not None
 
     def cache_info(self) -> CacheInfo:
@@ -432,7 +432,7 @@ class Embedder(LoadableModel):
     def _start_fallback(self, accept_fallback: bool) -> Embedder | None:
         if not accept_fallback or self._fallback is None:
             return None
-        self._fallback.load()
+        self._fallback.start_loading()
         return self._fallback
 
     def _result(self, request: EncodeRequest, output: EmbedOutput) -> EmbeddingResult:
@@ -463,7 +463,7 @@ def preload_embeddings(model: str = DEFAULT_MODEL, *, strategy: str = "progressi
 
     The first call, of this or of `get_embedding_provider`, decides model and strategy.
     """
-    _get(model, strategy).load()
+    _get(model, strategy).start_loading()
 
 
 def get_embedding_provider(timeout: float | None = None) -> Embedder | None:
@@ -473,7 +473,7 @@ def get_embedding_provider(timeout: float | None = None) -> Embedder | None:
     """
     embedder = _get(DEFAULT_MODEL, "progressive")
     try:
-        return embedder if embedder.wait(timeout) else None
+        return embedder if embedder.wait_ready(timeout) else None
     except HotstartError:
         return None
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         truncate_dim: int | None
 
 
-class Fault(NamedTuple):
-    """Why something is no text, and what to do about it."""
+class TextFault(NamedTuple):
+    """Why an input is not a text, and the remedy."""
 
     reason: str
     remedy: str
@@ -61,16 +61,16 @@ def check_pairs(inputs: Sequence[Any]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _fault(text: object) -> Fault | None:
-    """What is wrong with `text`, None where it can be embedded."""
+def _fault(text: object) -> TextFault | None:
+    """Return why `text` cannot be embedded; None if it can."""
     if not isinstance(text, str):
-        return Fault(f"it is {type(text).__name__}, not str", "Pass strings")
+        return TextFault(f"it is {type(text).__name__}, not str", "Pass strings")
     if text.isascii():
         return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return Fault(
+        return TextFault(
             f"character {error.start} is a lone surrogate, which is no Unicode text",
             "Decode the text anew, or encode it with errors='replace'",
         )
@@ -87,7 +87,7 @@ _CALIBRATED = {"int8", "uint8"}
 
 
 class OutputFormat(NamedTuple):
-    """What becomes of an engine's vectors: cut to `truncate_dim`, normalised, then quantised."""
+    """The form of the result: precision, normalisation, dimensions."""
 
     precision: Precision = "float32"
     normalize: bool = False

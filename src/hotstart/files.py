@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, synced, renamed into place."""
+"""Atomic files and folders, and locks between processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def remove_file(path: str) -> None:
 
 
 def sync(path: str) -> None:
-    """Have the content of file `path`, or the names in folder `path`, reach the disk."""
+    """Flush the content of file `path`, or the names in folder `path`, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's sessions; the only file that imports it."""
+"""Sessions of ONNX Runtime; the only file that imports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bars and spinners on the terminal, for those who ask; the only file that imports rich."""
+"""Progress bars and spinners on the terminal; the only file that imports rich."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class Reranker(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[ScoreOptions],
     ) -> Any:
-        """Do what `predict` does without holding up the event loop: neither load nor computation.
+        """Do what `predict` does without blocking the event loop, by load or by computation.
 
         Being cancelled harms nobody else who asks.
         """
@@ -197,7 +197,7 @@ class Reranker(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[RankOptions],
     ) -> list[dict[str, Any]]:
-        """Do what `rank` does without holding up the event loop."""
+        """Do what `rank` does without blocking the event loop."""
         request = RankRequest(query, documents, **options)
         return request.result(await self._arun(request, timeout))
 

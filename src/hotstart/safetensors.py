@@ -1,4 +1,4 @@
-"""The header of a safetensors file: where each tensor lies.
+"""Read the header of a safetensors file, and convert its dtypes.
 
 Format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes
 (https://github.com/huggingface/safetensors#format). The tensors themselves are never read here.
@@ -24,7 +24,7 @@ ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "U8":
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor in file `path`: `length` bytes of `dtype` in shape `shape`, from `offset` on."""
+    """One tensor in the file `path`: dtype, shape, offset, length."""
 
     path: str
     dtype: str

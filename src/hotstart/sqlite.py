@@ -1,4 +1,4 @@
-"""Changes to a SQLite file that are made as one, or not at all."""
+"""Transactions of a SQLite file: all changes, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and what follows for loading a model."""
+"""Cores, memory and CPU features that this process may use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
 class MemoryLeft(NamedTuple):
-    """The bytes this process can still have, and which limit says so."""
+    """The bytes that this process can still use, and the limit that says so."""
 
     bytes: int
     limit: str
 
 
 class ResourceProfile(NamedTuple):
-    """What was found, and what is recommended.
+    """The resources of this machine, and the recommended strategy.
 
     Attributes:
         cores: by affinity and cgroup quota.
@@ -80,7 +80,7 @@ def recommend(
 
 
 class _MemoryFiles(NamedTuple):
-    """How a version of cgroups names what it tells of memory."""
+    """The memory files of one version of cgroups."""
 
     controller: str
     limit: str
@@ -156,7 +156,7 @@ def resident_memory() -> int:
 
 
 def return_freed_memory() -> None:
-    """Have the C library give the memory that was freed back to the machine, where it can.
+    """Return freed memory to the system, where the C library can.
 
     glibc keeps freed pages in its arenas; a model that was unloaded would still be counted.
     """
@@ -166,7 +166,7 @@ def return_freed_memory() -> None:
 
 
 def yield_processor() -> None:
-    """Have this thread, and those that it starts, give way to others, as nice(1) does.
+    """Lower the priority of this thread and of those it starts, as nice(1) does.
 
     Linux alone has a niceness for each thread (setpriority(2)); elsewhere nothing is changed.
     """
@@ -175,7 +175,7 @@ def yield_processor() -> None:
 
 
 def keep_for_ever(thing: object) -> None:
-    """Have `thing` outlive the interpreter: never freed, not even at its end."""
+    """Keep `thing` alive beyond the interpreter: it is never freed."""
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

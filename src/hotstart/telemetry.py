@@ -1,4 +1,4 @@
-"""Figures: what is counted and timed, in the one shape that a server exposes.
+"""Metrics and spans.
 
 Each object that counts has `metrics()`, which yields a `Metric` for each current number.
 Names and units are those Prometheus asks for: `hotstart_..._total`, seconds, bytes.
@@ -25,7 +25,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class HistogramSnapshot(NamedTuple):
-    """What a histogram has seen.
+    """The buckets, sum and count of a histogram at one moment.
 
     Attributes:
         bounds: upper bound of each bucket; one more, without a bound, follows.
@@ -39,7 +39,7 @@ class HistogramSnapshot(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many were observed."""
+        """The number of observations."""
         return self.counts[-1]
 
     def quantile(self, share: float) -> float | None:
@@ -55,7 +55,7 @@ class HistogramSnapshot(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """One number, or one distribution, with its name and its meaning."""
+    """One number or histogram, with name, kind, help and labels."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -65,7 +65,7 @@ class Metric(NamedTuple):
 
 
 class Histogram:
-    """Counts observations by size. Safe from any thread."""
+    """Counts observations in buckets. Safe from any thread."""
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = tuple(bounds)
@@ -111,7 +111,7 @@ _LIBRARY = "opentelemetry.trace"
 
 @contextmanager
 def span(name: str, **attributes: str | int | None) -> Iterator[None]:
-    """Have the block be a span called `hotstart.NAME`; what it raises is recorded in it."""
+    """Record the block as a span called `hotstart.NAME`, with its exception."""
     if not _is_on():
         yield
         return
@@ -128,7 +128,7 @@ def here() -> Any:
 
 
 def past(name: str, began: int, ended: int, within: Any, **attributes: str | int | None) -> Any:
-    """Have what is over be a span within the context `within`; return the context of that span.
+    """Record a span that has ended, within the context `within`; return its context.
 
     Args:
         name: of the span, `hotstart.NAME`.
@@ -149,7 +149,7 @@ def past(name: str, began: int, ended: int, within: Any, **attributes: str | int
 
 @contextmanager
 def continued(headers: Mapping[str, str]) -> Iterator[None]:
-    """Have the spans of the block go on the trace that the `headers` of a request tell of."""
+    """Continue the trace of the request `headers` in the block."""
     if not _is_on():
         yield
         return
@@ -162,7 +162,7 @@ def continued(headers: Mapping[str, str]) -> Iterator[None]:
 
 
 def _is_on() -> bool:
-    """Whether the program has a tracer provider; to have the library is not to trace."""
+    """Return whether the program has a tracer provider."""
     trace: Any = sys.modules.get(_LIBRARY)
     if trace is None:
         return False

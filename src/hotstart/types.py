@@ -19,7 +19,7 @@ Stage = Literal["fast_start", "full", "throughput"]
 
 
 class LoadingStrategy(str, Enum):
-    """The names of the strategies, for those who prefer them to strings."""
+    """The names of the loading strategies."""
 
     LAZY = "lazy"
     BACKGROUND = "background"
@@ -47,7 +47,7 @@ TextOrPair = str | tuple[str, str]
 
 
 class Classifier(NamedTuple):
-    """What a reranker's outputs are.
+    """The outputs of a reranker.
 
     Attributes:
         labels: what each of them stands for.
@@ -184,7 +184,7 @@ class GraphFiles(NamedTuple):
 
 
 class PreparedModel(NamedTuple):
-    """What an engine needs to know of a prepared model; `models` makes it, `engines` read it.
+    """What an engine needs to know of an artifact.
 
     Attributes:
         folder: the artifact's folder; file names are relative to it.

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden import FAMILIES
-from hotstart.cache.codec import Space
+from hotstart.cache.codec import VectorSpace
 from hotstart.models.description import describe
 from hotstart.preparation.variant import fingerprint
 
-SPACE = Space("model", "main", "f" * 32, "graph", "query", "query: ", 256)
+SPACE = VectorSpace("model", "main", "f" * 32, "graph", "query", "query: ", 256)
 CHANGES: dict[str, Any] = {
     "source": "other",
     "revision": None,
@@ -26,7 +26,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("field", Space._fields)
+@pytest.mark.parametrize("field", VectorSpace._fields)
 def test_changing_any_field_changes_every_key(field: str) -> None:
     changed = SPACE._replace(**{field: CHANGES[field]})
     assert not {*SPACE.keys(["a", ""])} & {*changed.keys(["a", ""])}

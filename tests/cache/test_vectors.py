@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from cache.conftest import Opener, Place
 from hotstart.cache import open_cache
-from hotstart.cache.tiered import MemoryTier, VectorCache
+from hotstart.cache.tiered import MemoryTier, TieredCache
 from hotstart.telemetry import Metric
 
 KEY, OTHER = b"k" * 20, b"o" * 20
 VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)
 
 
-def numbers(cache: VectorCache) -> dict[tuple[str, str], float]:
+def numbers(cache: TieredCache) -> dict[tuple[str, str], float]:
     """The figures by name and tier."""
     found: dict[tuple[str, str], float] = {}
     for figure in cache.metrics():
@@ -62,7 +62,7 @@ def test_float16_halves_what_is_kept_far_and_rounds_it(place: Place) -> None:
 
 def test_a_damaged_value_is_counted_and_overwritten(place: Place, opener: Opener) -> None:
     far = opener()
-    cache = VectorCache(MemoryTier(1), far)
+    cache = TieredCache(MemoryTier(1), far)
     far.set_many({KEY: b"no vector"})
     assert cache.get_many([KEY]) == {}
     cache.put_many({KEY: VECTOR})

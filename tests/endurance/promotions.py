@@ -47,7 +47,7 @@ def work() -> None:
     done.set()
 
 
-embedder.wait()
+embedder.wait_ready()
 worker = threading.Thread(target=work)
 worker.start()
 promotions = 0

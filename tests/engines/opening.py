@@ -14,7 +14,7 @@ from golden import DATA, FAMILIES
 from hotstart.config import read_settings
 from hotstart.engines import Engine, engine_class, open_engine
 from hotstart.engines.fake import FakeSettings
-from hotstart.engines.remote.address import Address
+from hotstart.engines.remote.address import RemoteAddress
 from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
@@ -45,7 +45,7 @@ def openvino(family: str, stage: Stage = "full", cache: Path | None = None) -> E
 def remote() -> Engine:
     """Another machine, played by a server of this process that ends with the engine."""
     server = StandIn()
-    engine = RemoteEngine(Address("openai", "m", server.url))
+    engine = RemoteEngine(RemoteAddress("openai", "m", server.url))
     weakref.finalize(engine, server.stop)
     return engine
 

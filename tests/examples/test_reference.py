@@ -46,7 +46,7 @@ class WordEmbedder:
         self.error = error
         self.documents = 0
 
-    async def ready(self, timeout: float | None = None) -> bool:
+    async def await_ready(self, timeout: float | None = None) -> bool:
         await self.is_ready.wait()
         return True
 

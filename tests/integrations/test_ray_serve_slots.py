@@ -11,7 +11,7 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.engines.fake import fake_control
-from hotstart.integrations.ray_serve import Lease, Leases
+from hotstart.integrations.ray_serve import ModelSlot, ModelSlots
 
 pytestmark = pytest.mark.integrations
 
@@ -30,14 +30,14 @@ def until(found: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def slot(registry: ModelRegistry, leases: Leases) -> Lease:
+def slot(registry: ModelRegistry, leases: ModelSlots) -> ModelSlot:
     registry.load_all()
     leases.add("a")
-    return Lease(partial(leases.end, "a"))
+    return ModelSlot(partial(leases.end, "a"))
 
 
 def test_a_slot_that_ends_has_its_model_unloaded_once(registry: ModelRegistry) -> None:
-    leases = Leases(registry)
+    leases = ModelSlots(registry)
     lease = slot(registry, leases)
     assert leases.held() == ["a"]
     lease.__del__()  # as Ray does
@@ -48,7 +48,7 @@ def test_a_slot_that_ends_has_its_model_unloaded_once(registry: ModelRegistry) -
 
 
 def test_a_call_in_flight_keeps_the_model_of_a_slot_that_ended(registry: ModelRegistry) -> None:
-    leases = Leases(registry)
+    leases = ModelSlots(registry)
     lease = slot(registry, leases)
     leases.add("a")
     lease.__del__()
@@ -68,7 +68,7 @@ def test_a_model_that_came_back_is_not_unloaded(
         waiting.append(partial(call, *arguments))
 
     monkeypatch.setattr("hotstart.integrations.ray_serve.in_background", later)
-    leases = Leases(registry)
+    leases = ModelSlots(registry)
     slot(registry, leases).__del__()
     second = slot(registry, leases)
     waiting.pop()()
@@ -81,8 +81,8 @@ def test_a_model_that_came_back_is_not_unloaded(
 def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.FixtureRequest) -> None:
     slow = f"fake:name={request.node.name}-slow,hang_load=true"
     with ModelRegistry.from_config({"models": {"slow": {"source": slow}}}) as hanging:
-        leases = Leases(hanging)
-        hanging.load("slow")
+        leases = ModelSlots(hanging)
+        hanging.start_loading("slow")
         leases.add("slow")
         ended = threading.Thread(target=leases.end, args=("slow",))
         ended.start()

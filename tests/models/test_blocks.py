@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hotstart.errors import ModelDamaged
 from hotstart.preparation.graph import weights as blocks
-from hotstart.preparation.graph.weights import BlockFile, Blocks, quantize_rows
+from hotstart.preparation.graph.weights import BlockFile, QuantizedBlocks, quantize_rows
 from hotstart.safetensors import Tensor
 
 
@@ -36,7 +36,7 @@ def array_of(tensor: Tensor) -> NDArray[np.float32]:
     return np.frombuffer(raw, dtype).reshape(tensor.shape).astype(np.float32)
 
 
-def widened(placed: Blocks, width: int) -> NDArray[np.float32]:
+def widened(placed: QuantizedBlocks, width: int) -> NDArray[np.float32]:
     levels, scales, zeros = (array_of(part) for part in placed)
     values: NDArray[np.float32] = (levels - zeros[..., None]) * scales[..., None]
     return values.reshape(len(values), -1)[:, :width]

@@ -16,7 +16,7 @@ from hotstart.config import Settings
 from hotstart.engines import open_engine
 from hotstart.errors import InvalidInput
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
-from hotstart.models.metadata import Measured
+from hotstart.models.metadata import Measurements
 from hotstart.models.spec import ModelSpec, artifact_folder
 from hotstart.pool.loader import ensure
 from hotstart.preparation import calibrate
@@ -42,10 +42,10 @@ def embed(prepared: PreparedModel, texts: list[str], engine: str = "onnx") -> ND
         opened.close()
 
 
-def measure(prepared: PreparedModel, float32: PreparedModel) -> Measured:
+def measure(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
     """Measure cosines in this process; figures of the machine are constants."""
     found = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
-    return Measured(1, 0.1, 2.0, float(found.min()), float(found.mean()))
+    return Measurements(1, 0.1, 2.0, float(found.min()), float(found.mean()))
 
 
 def ranges(observed: PreparedModel) -> dict[str, NDArray[np.float32]]:
@@ -59,8 +59,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "measure", measure)
 
 
-def far(prepared: PreparedModel, float32: PreparedModel) -> Measured:
-    return Measured(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
+def far(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
+    return Measurements(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -105,7 +105,7 @@ def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
     artifact = ensure(DEFAULT, fresh)
     found = find(DEFAULT, fresh)
     assert found == artifact
-    assert isinstance(artifact.metadata.measured, Measured)
+    assert isinstance(artifact.metadata.measured, Measurements)
     assert SAME_SPACE <= artifact.metadata.measured.cosine_min < 1
     content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
     assert content["measured"]["text_ms"] == 2.0
@@ -139,9 +139,9 @@ def test_the_float32_form_it_is_measured_against_is_the_model_itself(
 ) -> None:
     seen = []
 
-    def look(prepared: PreparedModel, float32: PreparedModel) -> Measured:
+    def look(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
         seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
-        return Measured(1, 0.1, 2.0, 0.5, 0.6)
+        return Measurements(1, 0.1, 2.0, 0.5, 0.6)
 
     monkeypatch.setattr(calibrate, "measure", look)
     prepare(TINY, fresh)
@@ -154,7 +154,7 @@ def test_the_float32_form_it_is_measured_against_is_the_model_itself(
 def test_a_measure_that_fails_leaves_nothing_behind(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(prepared: PreparedModel, float32: PreparedModel) -> Measured:
+    def fail(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
         raise MemoryError
 
     monkeypatch.setattr(calibrate, "measure", fail)

@@ -22,7 +22,7 @@ from hotstart.encoding import EncodeRequest
 from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, Overloaded, StillComputing
 from hotstart.pool import batching
-from hotstart.pool.batching import Lane, PendingCall, Queue, lanes_of
+from hotstart.pool.batching import Lane, LaneQueue, PendingCall, lanes_of
 from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
@@ -65,7 +65,7 @@ class Model:
         self.engine = Slow()
         self.fingerprint = "one"
         lane = Lane("bulk", float("inf"), float("inf"), run=run, room=room, threads=threads)
-        self.queue = Queue("slow", lane, self.lease)
+        self.queue = LaneQueue("slow", lane, self.lease)
 
     @contextmanager
     def lease(self, timeout: float | None, texts: int) -> Any:
@@ -250,7 +250,7 @@ def test_without_any_time_who_is_ready_answers_all_the_same() -> None:
     async def ask() -> None:
         with pytest.raises(NotReady):
             await embedder.aencode("too early", timeout=0)
-        await embedder.ready()
+        await embedder.await_ready()
         assert (await embedder.aencode("in time", timeout=0)).shape == (8,)
 
     asyncio.run(ask())

@@ -28,7 +28,12 @@ print("parent", embedder.encode("text").shape, flush=True)
 
 @pytest.mark.parametrize(
     "before",
-    ["", "embedder.wait()", "embedder.wait(); embedder.encode('text')", "embedder.load()"],
+    [
+        "",
+        "embedder.wait_ready()",
+        "embedder.wait_ready(); embedder.encode('text')",
+        "embedder.start_loading()",
+    ],
     ids=["loading", "ready", "used", "asked"],
 )
 @pytest.mark.filterwarnings("ignore")

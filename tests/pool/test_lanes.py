@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.pool.batching import LANES, Share, estimated_tokens, lane_for, next_run
+from hotstart.pool.batching import LANES, RunShare, estimated_tokens, lane_for, next_run
 
 calls = st.lists(st.integers(1, 600), min_size=1, max_size=40).flatmap(
     lambda tokens: st.tuples(st.just(tokens), st.integers(0, len(tokens) - 1))
@@ -27,9 +27,14 @@ def test_a_text_is_weighed_by_its_length_as_far_as_a_model_reads() -> None:
 
 
 def test_calls_run_in_the_order_they_came_until_the_budget_is_full() -> None:
-    assert next_run([([10, 10], 0), ([10], 0), ([10], 0)], 30) == [Share(0, 0, 2), Share(1, 0, 1)]
-    assert next_run([([10, 10, 10], 1), ([1], 0)], 10) == [Share(0, 1, 2)]
-    assert next_run([([500], 0), ([1], 0)], 100) == [Share(0, 0, 1)]  # a single text may exceed it
+    assert next_run([([10, 10], 0), ([10], 0), ([10], 0)], 30) == [
+        RunShare(0, 0, 2),
+        RunShare(1, 0, 1),
+    ]
+    assert next_run([([10, 10, 10], 1), ([1], 0)], 10) == [RunShare(0, 1, 2)]
+    assert next_run([([500], 0), ([1], 0)], 100) == [
+        RunShare(0, 0, 1)
+    ]  # a single text may exceed it
     assert next_run([], 100) == []
 
 

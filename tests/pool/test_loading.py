@@ -66,7 +66,7 @@ def test_when_a_strategy_starts(strategy: str, state: str) -> None:
     took = time.monotonic() - began
     assert embedder.state == state
     assert took >= 0.3 if strategy == "eager" else took < 0.2
-    assert embedder.wait(10)
+    assert embedder.wait_ready(10)
 
 
 def test_progressive_is_promoted_beside_its_work() -> None:

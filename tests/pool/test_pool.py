@@ -23,5 +23,5 @@ def test_there_is_one_pool_for_a_process() -> None:
 def test_a_process_that_ends_while_a_model_loads_ends_well(
     python: Callable[..., CompletedProcess[str]],
 ) -> None:
-    done = python("-c", "from hotstart import Embedder; Embedder().load()")
+    done = python("-c", "from hotstart import Embedder; Embedder().start_loading()")
     assert (done.returncode, done.stderr) == (0, "")

@@ -127,8 +127,8 @@ def test_a_thousand_concurrent_aencode_on_a_cold_embedder() -> None:
 def test_ready_is_true_or_false_and_the_roles_have_their_prompts() -> None:
     async def main() -> None:
         embedder = Embedder(pool=Pool(), strategy="background")
-        assert await embedder.ready(0) in {True, False}
-        assert await embedder.ready(60)
+        assert await embedder.await_ready(0) in {True, False}
+        assert await embedder.await_ready(60)
         assert embedder.get_if_ready() is embedder
         query = await embedder.aencode_query("a", timeout=3.0, normalize_embeddings=True)
         document = await embedder.aencode_document(["a"])

@@ -59,7 +59,7 @@ def test_the_fallback_answers_while_the_model_loads_and_says_so(make: Make) -> N
     with registry.lease("m", timeout=0.0) as model:
         assert model.first == 100
     gates["slow"].set()
-    assert asyncio.run(registry.ready("m"))
+    assert asyncio.run(registry.await_ready("m"))
     assert registry.predict("m", [1]) == ([1], "m", "1", None)
 
 

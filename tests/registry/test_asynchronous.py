@@ -14,7 +14,7 @@ from hotstart.engines.fake import fake_control
 from hotstart.errors import InvalidInput, NotReady, UnknownModel
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
-from hotstart.registry.events import Change, Step
+from hotstart.registry.events import LoadStep, StateChange
 
 
 def registry(**models: dict[str, Any]) -> ModelRegistry:
@@ -114,13 +114,13 @@ def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
     held.on_progress(heard.append)
     held.load_all()
     held.close()
-    steps = [event for event in heard if isinstance(event, Step)]
+    steps = [event for event in heard if isinstance(event, LoadStep)]
     assert [(step.name, step.version) for step in steps] == [("minilm", "1")] * len(steps)
     assert steps
     assert all(0 <= step.fraction <= 1 for step in steps)
-    states = [event.status for event in heard if isinstance(event, Change)]
+    states = [event.status for event in heard if isinstance(event, StateChange)]
     assert states[:3] == ["unloaded", "loading", "ready"]
-    assert isinstance(heard[1], Change)
+    assert isinstance(heard[1], StateChange)
     assert heard.index(steps[0]) == 2
     assert [event.at for event in heard] == sorted(event.at for event in heard)
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from hotstart.registry.events import Change, Changes
+from hotstart.registry.events import ChangeEvents, StateChange
 
 
-def change(name: str) -> Change:
+def change(name: str) -> StateChange:
     entry: Any = None
-    return Change(name, "1", "ready", "", entry, 0.0)
+    return StateChange(name, "1", "ready", "", entry, 0.0)
 
 
 def test_changes_come_in_order_by_one_thread_of_their_own() -> None:
-    changes, heard = Changes(), list[tuple[str, str]]()
-    changes.listen(Change, lambda c: heard.append((c.name, threading.current_thread().name)))
+    changes, heard = ChangeEvents(), list[tuple[str, str]]()
+    changes.listen(StateChange, lambda c: heard.append((c.name, threading.current_thread().name)))
     for number in range(100):
         changes.note(change(str(number)))
     changes.close()
@@ -23,13 +23,13 @@ def test_changes_come_in_order_by_one_thread_of_their_own() -> None:
 
 
 def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    changes, heard = Changes(), list[str]()
+    changes, heard = ChangeEvents(), list[str]()
 
-    def fail(_: Change) -> None:
+    def fail(_: StateChange) -> None:
         raise RuntimeError("mine")
 
-    changes.listen(Change, fail)
-    changes.listen(Change, lambda c: heard.append(c.name))
+    changes.listen(StateChange, fail)
+    changes.listen(StateChange, lambda c: heard.append(c.name))
     changes.note(change("a"))
     changes.note(change("b"))
     changes.close()
@@ -39,10 +39,10 @@ def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
 
 def test_without_a_listener_there_is_no_thread_and_nothing_is_kept() -> None:
     others = set(threading.enumerate())
-    changes, heard = Changes(), list[str]()
+    changes, heard = ChangeEvents(), list[str]()
     changes.note(change("early"))
     assert set(threading.enumerate()) <= others
-    changes.listen(Change, lambda c: heard.append(c.name))
+    changes.listen(StateChange, lambda c: heard.append(c.name))
     changes.note(change("later"))
     changes.close()
     assert heard == ["later"]

@@ -8,7 +8,7 @@ import pytest
 
 from hotstart.errors import CheckFailed
 from hotstart.registry.binding import check_answers, check_vectors
-from hotstart.registry.config import Check
+from hotstart.registry.config import ModelCheck
 from hotstart.types import ModelInfo
 
 
@@ -17,19 +17,21 @@ def double(inputs: Any) -> Any:
 
 
 def test_right_answers_pass() -> None:
-    check_answers("m", double, [Check([1, 2], [2, 4]), Check([1], [2.05], 0.1), Check([3])])
+    check_answers(
+        "m", double, [ModelCheck([1, 2], [2, 4]), ModelCheck([1], [2.05], 0.1), ModelCheck([3])]
+    )
 
 
 @pytest.mark.parametrize(
     ("check", "told"),
     [
-        (Check([1], [3]), r"answered \[2\], not \[3\] \(apart by 1, tolerated is 1e-06\)"),
-        (Check([1], [2, 2]), "apart entirely"),
-        (Check([float("nan")]), "not finite"),
-        (Check(["a", None]), "it raised TypeError"),
+        (ModelCheck([1], [3]), r"answered \[2\], not \[3\] \(apart by 1, tolerated is 1e-06\)"),
+        (ModelCheck([1], [2, 2]), "apart entirely"),
+        (ModelCheck([float("nan")]), "not finite"),
+        (ModelCheck(["a", None]), "it raised TypeError"),
     ],
 )
-def test_wrong_ones_are_told_with_question_and_reason(check: Check, told: str) -> None:
+def test_wrong_ones_are_told_with_question_and_reason(check: ModelCheck, told: str) -> None:
     with pytest.raises(CheckFailed, match=told):
         check_answers("m", double, [check])
 
@@ -39,10 +41,12 @@ def vectors(texts: Sequence[Any]) -> Any:
 
 
 def test_vectors_are_finite_and_as_long_as_the_model_says() -> None:
-    check_vectors("m", vectors, ModelInfo(4, None, {}, None, "f"), [Check("x", [1.0] * 4)])
+    check_vectors("m", vectors, ModelInfo(4, None, {}, None, "f"), [ModelCheck("x", [1.0] * 4)])
     with pytest.raises(CheckFailed, match="has 4 dimensions, not 8"):
         check_vectors("m", vectors, ModelInfo(8, None, {}, None, "f"), [])
     with pytest.raises(CheckFailed, match="not finite"):
         check_vectors("m", lambda t: vectors(t) * np.nan, ModelInfo(4, None, {}, None, "f"), [])
     with pytest.raises(CheckFailed, match="asked 'x'"):
-        check_vectors("m", vectors, ModelInfo(None, None, {}, None, "f"), [Check("x", [0.0] * 4)])
+        check_vectors(
+            "m", vectors, ModelInfo(None, None, {}, None, "f"), [ModelCheck("x", [0.0] * 4)]
+        )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput
 from hotstart.registry.config import (
-    Check,
+    ModelCheck,
     ModelConfig,
     RegistryConfig,
     VersionConfig,
@@ -48,7 +48,7 @@ def test_a_file_as_the_documentation_shows_it() -> None:
     assert default.weights == {"1": 1.0}
     assert churn.versions["v2"] == VersionConfig("/home/models/churn-2.skops")
     assert churn.weights == {"v1": 90, "v2": 10}
-    assert churn.check == (Check([[0.0]], [0], 0.1),)
+    assert churn.check == (ModelCheck([[0.0]], [0], 0.1),)
 
 
 def test_without_a_route_the_named_version_serves_else_the_highest() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from hotstart.registry.version import Uses, VersionFigures
+from hotstart.registry.version import Uses, VersionMetrics
 from hotstart.telemetry import HistogramSnapshot
 
 
@@ -24,7 +24,7 @@ def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
 
 
 def test_every_figure_has_a_name_of_its_own_and_a_help() -> None:
-    metrics = VersionFigures()
+    metrics = VersionMetrics()
     metrics.tally.add("calls", 3)
     metrics.latency.observe(0.2)
     read = {figure.name: figure for figure in metrics.read({"model": "m"}, uses=7)}

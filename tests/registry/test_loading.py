@@ -33,7 +33,7 @@ def test_ten_models_load_side_by_side_and_the_slowest_alone_decides(make: Make) 
 
     async def main() -> dict[str, Any]:
         loading = asyncio.ensure_future(registry.aload_all())
-        assert await registry.ready("quick0", timeout=1.0)  # before the slow ones are
+        assert await registry.await_ready("quick0", timeout=1.0)  # before the slow ones are
         assert registry.get_model("quick0").predict([1]) == [1]
         assert not loading.done()
         return await loading
@@ -93,8 +93,8 @@ def test_unloaded_models_are_loaded_again_when_they_are_asked_for(make: Make) ->
     assert registry.loaded_models == []
     assert registry.models()["a"].reason == "unload was asked for"
     assert registry.predict("a", [1]).output == [2]
-    registry.load("b")
-    assert asyncio.run(registry.ready("b"))
+    registry.start_loading("b")
+    assert asyncio.run(registry.await_ready("b"))
 
 
 def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(

@@ -114,7 +114,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def load(self, name: str) -> None:
-        self.registry.load(name)
+        self.registry.start_loading(name)
 
     @rule(name=NAMES, version=st.one_of(st.none(), VERSIONS))
     def reload(self, name: str, version: str | None) -> None:

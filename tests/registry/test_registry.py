@@ -97,7 +97,7 @@ def large(tmp_path: Path, name: str, megabytes: int = 40, **more: Any) -> dict[s
 def test_the_longest_unused_make_way_within_the_budget(tmp_path: Path) -> None:
     models = {name: large(tmp_path, name) for name in "abc"}
     with bounded(110, **models) as registry:
-        registry.load("a")
+        registry.start_loading("a")
         registry.get_model("a", timeout=10)
         registry.get_model("b", timeout=10)
         registry.get_model("a")  # b is now the longest unused

@@ -9,7 +9,7 @@ import pytest
 from hotstart import ModelRegistry
 from hotstart.errors import InvalidInput, LoadFailed, UnknownModel
 from hotstart.pool.pool import Pool
-from hotstart.registry.events import Change
+from hotstart.registry.events import StateChange
 from registry.conftest import Make, custom
 
 
@@ -115,7 +115,7 @@ def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> N
     answers: list[Any] = []
     asked = threading.Event()
 
-    def hear(change: Change) -> None:
+    def hear(change: StateChange) -> None:
         told.append((change.name, change.status))
         if change.status == "ready":
             answers.append(registry.get_model(change.name).predict([1]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hotstart.search.chunking import Chunk
-from hotstart.search.lexical import Lexical
+from hotstart.search.lexical import LexicalIndex
 from hotstart.search.store import Store, StoredDocument
 
 WORDS = ["alpha", "beta", "gamma", "delta"]
@@ -23,7 +23,7 @@ class Agreement(RuleBasedStateMachine):
         super().__init__()
         self.home = tempfile.mkdtemp()
         self.store = Store(self.home + "/index.db")
-        self.lexical = Lexical(self.home + "/lexical")
+        self.lexical = LexicalIndex(self.home + "/lexical")
         self.model: dict[str, list[str]] = {}
         self.synced = False
 
@@ -56,12 +56,12 @@ class Agreement(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.lexical = Lexical(self.home + "/lexical")
+        self.lexical = LexicalIndex(self.home + "/lexical")
 
     @rule()
     def lose_the_lexical_index(self) -> None:
         shutil.rmtree(self.home + "/lexical", ignore_errors=True)
-        self.lexical = Lexical(self.home + "/lexical")
+        self.lexical = LexicalIndex(self.home + "/lexical")
         self.synced = False
 
     @rule()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotstart.search.documents import LARGEST, PassedOver, find_documents, read_document
+from hotstart.search.documents import LARGEST, SkippedFile, find_documents, read_document
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_searched_is_passed_over_for_a_reason(plant: Plant) -> No
     assert passed_over == {"too large": 1, "name is not Unicode": 1}
     assert read_document(os.path.join(root, "ok.txt")).text == "grüß"
     for name in contents:
-        with pytest.raises(PassedOver, match="binary"):
+        with pytest.raises(SkippedFile, match="binary"):
             read_document(os.path.join(root, name))
     with pytest.raises(FileNotFoundError):
         read_document(os.path.join(root, "gone"))
@@ -106,7 +106,7 @@ def test_what_cannot_be_searched_is_passed_over_for_a_reason(plant: Plant) -> No
 
 def test_a_file_that_outgrew_its_listing_is_too_large(plant: Plant) -> None:
     root = plant({"a.txt": "x" * (LARGEST + 1)})
-    with pytest.raises(PassedOver, match="too large"):
+    with pytest.raises(SkippedFile, match="too large"):
         read_document(os.path.join(root, "a.txt"))
 
 
@@ -127,7 +127,7 @@ def test_what_may_not_be_read_is_counted() -> None:
             os.seteuid(65534)  # root may read anything
         try:
             assert "a.txt" in [f.path for f in find_documents(root, passed_over)]
-            with pytest.raises(PassedOver, match="unreadable"):
+            with pytest.raises(SkippedFile, match="unreadable"):
                 read_document(os.path.join(root, "a.txt"))
         finally:
             os.seteuid(user)

@@ -11,7 +11,7 @@ from hotstart import Embedder
 from hotstart.errors import IndexBusy, IndexDamaged, InvalidInput, ModelNotFound
 from hotstart.files import exclusive
 from hotstart.search import SearchIndex, UpdateReport
-from hotstart.search.store import State, Store
+from hotstart.search.store import Store, StoreState
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -46,7 +46,7 @@ def counts(report: UpdateReport) -> tuple[int, int, int, int, int]:
     return report.added, report.changed, report.removed, report.unchanged, report.embedded
 
 
-def state(root: str) -> State:
+def state(root: str) -> StoreState:
     with Store(os.path.join(root, ".hotstart", "index.db")) as store:
         return store.state()
 

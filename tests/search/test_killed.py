@@ -17,13 +17,13 @@ import pytest
 from hotstart import Embedder
 from hotstart.errors import IndexMissing
 from hotstart.search import SearchIndex
-from hotstart.search.lexical import Lexical
+from hotstart.search.lexical import LexicalIndex
 from hotstart.search.store import Store
 
 Plant = Callable[[Mapping[str, str]], str]
 
 UPDATE = (
-    "import sys; from hotstart import Embedder, SearchIndex; e = Embedder(); e.wait();"
+    "import sys; from hotstart import Embedder, SearchIndex; e = Embedder(); e.wait_ready();"
     "import hotstart.search.indexing, hotstart.files, filelock, pathspec, tantivy;"
     "print('begins', flush=True); print(SearchIndex(sys.argv[1], e).update().seconds, flush=True)"
 )
@@ -49,7 +49,7 @@ def start(root: str) -> subprocess.Popen[str]:
 def content(root: str, embedder: Embedder) -> tuple[list[tuple[str, str, int]], int]:
     home = os.path.join(root, ".hotstart")
     with Store(os.path.join(home, "index.db")) as store:
-        assert Lexical(os.path.join(home, "lexical")).agrees(store)
+        assert LexicalIndex(os.path.join(home, "lexical")).agrees(store)
         chunks = sorted((p.path, p.text, p.start_line) for p in store.chunks_after(0))
         return chunks, store.count_vectors(embedder.fingerprint)
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotstart.search.chunking import Chunk
-from hotstart.search.lexical import Lexical, LexicalDamaged
+from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
 from hotstart.search.store import Store, StoredDocument
 
 
@@ -25,20 +25,20 @@ def folder(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def lexical(store: Store, folder: str) -> Lexical:
+def lexical(store: Store, folder: str) -> LexicalIndex:
     put(store, "guide.md", "Running models in a pool.", heading="Guide > Install")
     put(store, "src/names.js", "function getModelName() {}", "snake_case_name = 1")
     put(store, "c.txt", "nothing of the kind", "kind kind kind")
-    lexical = Lexical(folder)
+    lexical = LexicalIndex(folder)
     lexical.sync(store)
     return lexical
 
 
-def ids(lexical: Lexical, query: str, limit: int = 9) -> list[int]:
+def ids(lexical: LexicalIndex, query: str, limit: int = 9) -> list[int]:
     return [identifier for identifier, _ in lexical.search(query, limit)]
 
 
-def test_chunks_are_found_by_their_words(lexical: Lexical) -> None:
+def test_chunks_are_found_by_their_words(lexical: LexicalIndex) -> None:
     assert ids(lexical, "run model")[0] == 1  # stemmed
     assert ids(lexical, "RUNNING") == [1]
     assert ids(lexical, "install") == [1]  # by heading
@@ -51,21 +51,21 @@ def test_chunks_are_found_by_their_words(lexical: Lexical) -> None:
     assert ids(lexical, "absent") == []
 
 
-def test_the_stamp_is_no_hit(store: Store, lexical: Lexical) -> None:
+def test_the_stamp_is_no_hit(store: Store, lexical: LexicalIndex) -> None:
     identity = store.state().identity
     assert ids(lexical, f"0 {identity} 1:{identity}") == [3]  # its own "1"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=st.one_of(st.text(), st.text(alphabet='ab:"()[]{}^~*+-!\\/<>= ANDORTIN', max_size=30)))
-def test_no_query_is_syntax(lexical: Lexical, query: str) -> None:
+def test_no_query_is_syntax(lexical: LexicalIndex, query: str) -> None:
     lexical.search(query, 5)
 
 
 def test_what_changed_is_brought_up_to_date_without_a_rebuild(
-    store: Store, lexical: Lexical, folder: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, lexical: LexicalIndex, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Lexical, "rebuild", None)
+    monkeypatch.setattr(LexicalIndex, "rebuild", None)
     put(store, "c.txt", "kind kind kind", "fresh words")
     with store.transaction():
         store.remove("guide.md")
@@ -73,16 +73,18 @@ def test_what_changed_is_brought_up_to_date_without_a_rebuild(
     assert not lexical.agrees(store)
     lexical.sync(store)
     assert lexical.agrees(store)
-    assert Lexical(folder).agrees(store)
+    assert LexicalIndex(folder).agrees(store)
     assert (ids(lexical, "fresh"), ids(lexical, "pool"), ids(lexical, "nothing")) == ([6], [], [])
     assert set(ids(lexical, "labels")) == {2, 3}
     assert len(ids(lexical, "labels")) == 2
 
 
-def test_an_index_that_agrees_is_not_touched(store: Store, lexical: Lexical, folder: str) -> None:
+def test_an_index_that_agrees_is_not_touched(
+    store: Store, lexical: LexicalIndex, folder: str
+) -> None:
     before = sorted((e.name, e.stat().st_mtime_ns) for e in os.scandir(folder))
     lexical.sync(store)
-    Lexical(folder).sync(store)
+    LexicalIndex(folder).sync(store)
     assert sorted((e.name, e.stat().st_mtime_ns) for e in os.scandir(folder)) == before
 
 
@@ -93,7 +95,7 @@ def spoil_names(folder: str) -> list[str]:
 @pytest.mark.parametrize("how", ["remove", "truncate", "overwrite"])
 @pytest.mark.parametrize("which", range(7))
 def test_a_damaged_index_is_made_anew(
-    store: Store, lexical: Lexical, folder: str, how: str, which: int
+    store: Store, lexical: LexicalIndex, folder: str, how: str, which: int
 ) -> None:
     path = os.path.join(folder, spoil_names(folder)[which])
     size = os.path.getsize(path)
@@ -102,11 +104,11 @@ def test_a_damaged_index_is_made_anew(
     else:
         with open(path, "r+b") as file:
             file.truncate(size // 2) if how == "truncate" else file.write(b"\xee" * size)
-    fresh = Lexical(folder)
+    fresh = LexicalIndex(folder)
     fresh.sync(store)
     try:
         found = ids(fresh, "running kind")
-    except LexicalDamaged:  # it opened, and failed in the search: now it is distrusted
+    except LexicalIndexDamaged:  # it opened, and failed in the search: now it is distrusted
         fresh.sync(store)
         found = ids(fresh, "running kind")
     assert sorted(found) == [1, 4, 5]
@@ -114,7 +116,7 @@ def test_a_damaged_index_is_made_anew(
 
 
 def test_an_index_of_another_store_or_time_is_made_anew(
-    store: Store, lexical: Lexical, folder: str, tmp_path: Path
+    store: Store, lexical: LexicalIndex, folder: str, tmp_path: Path
 ) -> None:
     with Store(str(tmp_path / "other.db")) as other:
         for n in range(3):  # as many generations and, at the end, as many chunks
@@ -129,7 +131,7 @@ def test_an_index_of_another_store_or_time_is_made_anew(
 
 
 def test_an_index_newer_than_its_store_is_made_anew(
-    store: Store, lexical: Lexical, tmp_path: Path
+    store: Store, lexical: LexicalIndex, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.db"
     store._database.run("VACUUM INTO ?", str(copy))
@@ -146,28 +148,28 @@ def test_an_index_newer_than_its_store_is_made_anew(
 
 
 def test_another_format_or_count_is_made_anew(
-    store: Store, lexical: Lexical, folder: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, lexical: LexicalIndex, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hotstart.search.lexical._FORMAT", 2)
-    assert not Lexical(folder).agrees(store)
+    assert not LexicalIndex(folder).agrees(store)
     monkeypatch.undo()
     store._database.run("DELETE FROM chunks WHERE id = 5")  # behind the back of the generation
-    assert not Lexical(folder).agrees(store)
+    assert not LexicalIndex(folder).agrees(store)
     lexical.sync(store)
     assert ids(lexical, "kind") == [4]
 
 
 def test_a_rebuild_leaves_nothing_of_an_earlier_one(
-    store: Store, lexical: Lexical, folder: str
+    store: Store, lexical: LexicalIndex, folder: str
 ) -> None:
     home = os.path.dirname(folder)
     os.mkdir(os.path.join(home, ".lexical.1-killed"))
     shutil.rmtree(folder)
-    lexical = Lexical(folder)
+    lexical = LexicalIndex(folder)
     lexical.sync(store)
     assert [n for n in os.listdir(home) if "lexical" in n] == ["lexical"]
     assert ids(lexical, "running") == [1]
 
 
 def test_an_index_that_is_not_there_finds_nothing(tmp_path: Path) -> None:
-    assert Lexical(str(tmp_path / "none")).search("word", 5) == []
+    assert LexicalIndex(str(tmp_path / "none")).search("word", 5) == []

@@ -8,18 +8,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.registry.events import Change, Step
+from hotstart.registry.events import LoadStep, StateChange
 from hotstart.server.events import Timeline
 
 ENTRY: Any = None
 
 
-def change(status: Any, at: float, name: str = "m") -> Change:
-    return Change(name, "1", status, "", ENTRY, at)
+def change(status: Any, at: float, name: str = "m") -> StateChange:
+    return StateChange(name, "1", status, "", ENTRY, at)
 
 
-def step(stage: str, at: float, name: str = "m") -> Step:
-    return Step(name, "1", stage, 0.5, at)
+def step(stage: str, at: float, name: str = "m") -> LoadStep:
+    return LoadStep(name, "1", stage, 0.5, at)
 
 
 def test_a_load_is_told_stage_by_stage() -> None:

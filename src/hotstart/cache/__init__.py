@@ -1,4 +1,4 @@
-"""Where vectors are kept. The table holds import strings: naming a store costs nothing."""
+"""Open an embedding cache or a byte store by its URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from hotstart.cache.codec import StoredPrecision
-from hotstart.cache.tiered import MemoryTier, VectorCache
+from hotstart.cache.tiered import MemoryTier, TieredCache
 from hotstart.config import bytes_of
 from hotstart.errors import InvalidInput
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CacheAddress(NamedTuple):
-    """A place for vectors.
+    """A parsed cache URL.
 
     Attributes:
         scheme: what keeps them; `memory` keeps them in this process alone.
@@ -71,7 +71,7 @@ class CacheAddress(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How an option is read from its text, and what it has to be."""
+    """How an option is parsed, and what it must be."""
 
     read: Callable[[str], Any]
     expected: str
@@ -120,7 +120,7 @@ STORES = {
 }
 
 
-def open_cache(url: str) -> VectorCache:
+def open_cache(url: str) -> TieredCache:
     """Return the cache at `url`: memory, over a store that processes share if it names one.
 
     Raises:
@@ -129,7 +129,7 @@ def open_cache(url: str) -> VectorCache:
     """
     address = CacheAddress.parse(url)
     far = _open(address) if address.scheme in STORES else None
-    return VectorCache(MemoryTier(address.near), far, address.precision)
+    return TieredCache(MemoryTier(address.near), far, address.precision)
 
 
 def open_store(url: str) -> ByteStore:

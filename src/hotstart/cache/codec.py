@@ -1,4 +1,4 @@
-"""A vector as bytes, for other processes and other machines to read.
+"""Cache keys, and vectors as bytes that any process and machine can read.
 
     "hv" | format 1 byte | type 1 byte | dimension 4 bytes | CRC-32 4 bytes | little-endian floats
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _DIGEST_BYTES = 20
 
 
-class Space(NamedTuple):
-    """What decides a vector beside its text. Vectors of different spaces never share a key.
+class VectorSpace(NamedTuple):
+    """Everything but the text that decides a vector. Vectors of different spaces never share a key.
 
     Attributes:
         source: the model as it was named.
@@ -55,7 +55,7 @@ class Space(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _hasher(space: Space) -> hashlib.blake2b:
+def _hasher(space: VectorSpace) -> hashlib.blake2b:
     """A hash that has seen `space`; JSON ends where the text begins, whatever either says."""
     return hashlib.blake2b(json.dumps(space).encode(), digest_size=_DIGEST_BYTES)
 

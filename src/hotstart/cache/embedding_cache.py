@@ -1,4 +1,4 @@
-"""Vectors kept by text: each is computed once, however many threads, tasks and processes ask.
+"""The embedding cache: each vector is computed once (single-flight).
 
     begin ──▶ near? found                                    (never waits)
           └─▶ under way in this process? awaited
@@ -19,8 +19,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.cache import open_cache
-from hotstart.cache.codec import Space
-from hotstart.cache.tiered import KeptInfo, VectorCache
+from hotstart.cache.codec import VectorSpace
+from hotstart.cache.tiered import TieredCache, TieredInfo
 from hotstart.concurrency import Deadline
 from hotstart.errors import StillComputing
 from hotstart.telemetry import Counters, Metric, span
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 class Abandoned(Exception):
-    """Whoever computed a vector gave up for a reason of their own; others may take it over."""
+    """The caller that computed a vector gave up; others may take over."""
 
 
 class SingleFlight:
-    """Work under way, by key. Safe from any thread."""
+    """Computations under way, by key. Safe from any thread."""
 
     def __init__(self) -> None:
         self.forget()
@@ -96,7 +96,7 @@ class Lookup:
         mine: texts by key that the caller must supply with `fulfil`.
     """
 
-    def __init__(self, space: Space, keys: list[bytes], found: dict[bytes, Any]) -> None:
+    def __init__(self, space: VectorSpace, keys: list[bytes], found: dict[bytes, Any]) -> None:
         self.space = space
         self.keys = keys
         self.found = found
@@ -118,7 +118,7 @@ class Lookup:
 
 
 class CacheCounters(NamedTuple):
-    """How many vectors that were asked for came from where, and what is kept.
+    """Where the vectors that were asked for came from, and what is stored.
 
     Attributes:
         near: this process's memory.
@@ -132,15 +132,15 @@ class CacheCounters(NamedTuple):
     far: int
     joined: int
     computed: int
-    kept: KeptInfo
+    kept: TieredInfo
 
 
-class OtherSpace(Abandoned):
-    """The model that computed is not the one that was asked for: it was loaded anew meanwhile."""
+class SpaceChanged(Abandoned):
+    """The model that computed has another vector space than the one asked for."""
 
 
 class EmbeddingCache:
-    """Remembers vectors near, and far where `url` names a place. Safe from any thread.
+    """Caches vectors in memory, and in the store that `url` names. Safe from any thread.
 
     Args:
         url: `memory:64MB`, `sqlite:FILE` or `redis://HOST:PORT/0`; see `hotstart.cache`.
@@ -158,7 +158,7 @@ class EmbeddingCache:
         cache = _by_url.get(url)
         return cache if cache is not None else _by_url.setdefault(url, cls(url))
 
-    def begin(self, texts: Sequence[str], space: Space) -> Lookup:
+    def begin(self, texts: Sequence[str], space: VectorSpace) -> Lookup:
         """Look near, and join what is under way. Never waits: for the event loop too."""
         keys = space.keys(texts)
         lookup = Lookup(space, keys, self._kept.near(keys))
@@ -196,7 +196,7 @@ class EmbeddingCache:
             raise
         work.fail(Abandoned())  # nothing is left unless the caller left the loop early
 
-    def has(self, texts: Sequence[str], space: Space) -> bool:
+    def has(self, texts: Sequence[str], space: VectorSpace) -> bool:
         """Return whether all of `texts` are kept near. Never waits."""
         keys = space.keys(texts)
         return self._kept.near(keys).keys() >= set(keys)
@@ -220,11 +220,11 @@ class EmbeddingCache:
 
 
 class Work:
-    """Texts to compute, under leases of the far store. See `EmbeddingCache.fulfil`."""
+    """The texts to compute, under leases of the far store. See `EmbeddingCache.fulfil`."""
 
     def __init__(
         self,
-        kept: VectorCache,
+        kept: TieredCache,
         flights: SingleFlight,
         counters: Counters,
         lookup: Lookup,
@@ -256,7 +256,7 @@ class Work:
             OtherSpace: the model that computed them is another than the one asked for.
         """
         if output.info.fingerprint != self._space.fingerprint:
-            raise OtherSpace
+            raise SpaceChanged
         vectors = dict(zip(self._computing, output.vectors, strict=True))
         self._kept.put_many(vectors)
         self._resolve(vectors)

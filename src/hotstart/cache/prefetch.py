@@ -1,4 +1,4 @@
-"""Vectors made ahead of the question: behind other work, the newest first, the stale dropped."""
+"""Compute vectors ahead of their use, the newest text first."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _MOST_REMEMBERED = 4096  # fetched and not asked for yet; the oldest beyond them
 _IDLE_SECONDS = 5.0  # after which a thread without work ends
 
 
-class Ask(NamedTuple):
-    """What is fetched: a text, and the prompt put before it as far as it is known."""
+class PrefetchRequest(NamedTuple):
+    """A text to prefetch, with its prompt."""
 
     text: str
     prompt: str
 
 
 class PrefetchInfo(NamedTuple):
-    """What became of the texts that were asked for ahead.
+    """What became of the prefetched texts.
 
     Attributes:
         asked: those that were neither on their way nor waiting to be asked for.
@@ -62,7 +62,7 @@ class PrefetchInfo(NamedTuple):
 
 
 class _Job:
-    def __init__(self, ask: Ask, fetch: Fetch, namespace: str) -> None:
+    def __init__(self, ask: PrefetchRequest, fetch: Fetch, namespace: str) -> None:
         self.ask = ask
         self.fetch = fetch
         self.namespace = namespace
@@ -73,7 +73,7 @@ class _Job:
 
 
 class Prefetcher:
-    """Fetches texts in up to `threads` threads of its own. Safe from any thread."""
+    """Fetches texts in up to `threads` threads. Safe from any thread."""
 
     def __init__(self, threads: int) -> None:
         self._most_threads = threads
@@ -83,17 +83,21 @@ class Prefetcher:
     def forget(self) -> None:
         """Begin anew, as a forked child must: the threads stayed in the parent."""
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[Ask, _Job] = OrderedDict()
-        self._running: dict[Ask, _Job] = {}
-        self._unused: OrderedDict[Ask, str] = OrderedDict()
+        self._waiting: OrderedDict[PrefetchRequest, _Job] = OrderedDict()
+        self._running: dict[PrefetchRequest, _Job] = {}
+        self._unused: OrderedDict[PrefetchRequest, str] = OrderedDict()
         self._threads = 0
         self._counts: Counter[tuple[str, str]] = Counter()
         self._ready_after = Histogram()
 
     def prefetch(
-        self, ask: Ask, fetch: Fetch, namespace: str = "", supersedes: Ask | None = None
+        self,
+        ask: PrefetchRequest,
+        fetch: Fetch,
+        namespace: str = "",
+        supersedes: PrefetchRequest | None = None,
     ) -> None:
-        """Have `ask` fetched by `fetch`; return at once.
+        """Call `fetch` for `ask` behind other work; return at once.
 
         What it `supersedes` is dropped if it still waits.
         """
@@ -108,7 +112,7 @@ class Prefetcher:
                 self._drop(next(iter(self._waiting)), "dropped")
             self._have_thread()
 
-    def asked(self, ask: Ask) -> None:
+    def asked(self, ask: PrefetchRequest) -> None:
         """Note that the question itself came: what was fetched for it was of use."""
         with self._changed:
             if ask in self._unused:
@@ -119,7 +123,7 @@ class Prefetcher:
             elif ask in self._waiting:
                 self._drop(ask, "late")
 
-    def ready(self, ask: Ask) -> Future[None] | None:
+    def ready(self, ask: PrefetchRequest) -> Future[None] | None:
         """Return what ends when `ask` was fetched, None where that is not under way."""
         with self._changed:
             job = self._waiting.get(ask) or self._running.get(ask)
@@ -195,7 +199,7 @@ class Prefetcher:
             if len(self._unused) > _MOST_REMEMBERED:
                 self._count("wasted", self._unused.popitem(last=False)[1])
 
-    def _supersede(self, ask: Ask) -> None:
+    def _supersede(self, ask: PrefetchRequest) -> None:
         if ask in self._waiting:
             self._drop(ask, "superseded")
         elif ask in self._running:  # it is not stopped: what it finds is of use to who asks for it
@@ -203,7 +207,7 @@ class Prefetcher:
         elif ask in self._unused:
             self._count("wasted", self._unused.pop(ask))
 
-    def _drop(self, ask: Ask, outcome: str) -> None:
+    def _drop(self, ask: PrefetchRequest, outcome: str) -> None:
         job = self._waiting.pop(ask)
         self._count(outcome, job.namespace)
         job.ready.cancel()

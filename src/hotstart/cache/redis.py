@@ -1,4 +1,4 @@
-"""Bytes in Redis, shared by processes and machines: one round trip for a batch."""
+"""A byte store in Redis: one round trip for any number of keys."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from hotstart._lazy import require
 from hotstart.cache import CacheAddress
-from hotstart.cache.store import Faults, StoreInfo
-from hotstart.concurrency import Circuit
+from hotstart.cache.store import FailureLog, StoreInfo
+from hotstart.concurrency import CircuitBreaker
 from hotstart.errors import InvalidInput
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ end
 
 
 class RedisStore:
-    """The store that `address` names; nothing is connected before the first call.
+    """A byte store in Redis; it connects at the first call.
 
     A Redis that is down or restarts costs one attempt a cool-down. Meanwhile, and where it is full,
     nothing is found or kept; `errors` counts it, and the log tells once that it went and came back.
@@ -60,8 +60,8 @@ class RedisStore:
         self._leases = f"{address.namespace}:l:".encode()
         self._milliseconds = None if address.ttl is None else max(1, round(1e3 * address.ttl))
         self._nonce = os.urandom(8).hex()
-        self._faults = Faults(address.safe)
-        self._circuit = Circuit(threshold=1, cooldown=0.25, longest=5.0)
+        self._faults = FailureLog(address.safe)
+        self._circuit = CircuitBreaker(threshold=1, cooldown=0.25, longest=5.0)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return what is there under each of `keys`; a key of another type has nothing."""
@@ -165,7 +165,7 @@ class RedisStore:
             raise InvalidInput("cache", got=address.safe, expected=expected) from None
 
     def _owner(self) -> str:
-        """Whose a lease is: a forked child is another one."""
+        """Return the owner of this process's leases; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _shortest_lease(self, names: Sequence[bytes]) -> float:

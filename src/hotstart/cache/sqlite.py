@@ -1,4 +1,4 @@
-"""Bytes in one SQLite file, shared by threads and processes, the least recently used given up."""
+"""A byte store in one SQLite file, shared by processes; evicts the least recently used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from hotstart.cache import CacheAddress
-from hotstart.cache.store import Faults, StoreInfo
+from hotstart.cache.store import FailureLog, StoreInfo
 from hotstart.concurrency import settle_at_fork
 from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
@@ -40,7 +40,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 class ForeignFile(sqlite3.DatabaseError):
-    """A database of another program, or of a newer layout: not ours to write to."""
+    """A database of another program, or of a newer layout."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -79,7 +79,7 @@ _DAMAGED = ("malformed", "not a database")  # SQLITE_CORRUPT, SQLITE_NOTADB; cod
 
 
 class Connections:
-    """Lends connections to the database at `path`, laid out as it has to be."""
+    """A pool of connections to the database at `path`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -135,7 +135,7 @@ class Connections:
             connection.close()
 
     def settle(self) -> None:
-        """Have no connection before a fork: SQLite in the child would take its locks for its own.
+        """Close all connections before a fork: a child must not inherit SQLite's locks.
 
         See "How To Corrupt An SQLite Database File", 2.6, in SQLite's documentation.
         """
@@ -198,7 +198,7 @@ _LONGEST_LOOK = 0.05  # seconds between two looks at another process's lease
 
 
 class SqliteStore:
-    """The store in the file that `address` names, made where it is not there.
+    """A byte store in the SQLite file of `address`.
 
     A file that is damaged is set aside and begun anew: it holds nothing that cannot be had again.
 
@@ -209,7 +209,7 @@ class SqliteStore:
     def __init__(self, address: CacheAddress) -> None:
         path = os.path.abspath(os.path.expanduser(address.place.partition(":")[2]))
         self._connections = Connections(path)
-        self._faults = Faults(path)
+        self._faults = FailureLog(path)
         self._most_bytes = address.max_bytes
         self._nonce = os.urandom(8).hex()
         self._touched: deque[bytes] = deque()
@@ -280,7 +280,7 @@ class SqliteStore:
         self._connections.close()
 
     def _owner(self) -> str:
-        """Whose a lease is: a forked child is another one."""
+        """Return the owner of this process's leases; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _read(self, keys: Sequence[bytes], connection: sqlite3.Connection) -> dict[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""What a place for bytes promises, and the leases by which processes share one computation."""
+"""The protocol of a byte store, its leases, and its failure log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hotstart.concurrency import ForkLock
 
 
 class StoreInfo(NamedTuple):
-    """What a store holds, and how it fared.
+    """What a store holds, its evictions and errors.
 
     Attributes:
         entries: values kept; 0 where the store shares its place with others and cannot tell.
@@ -26,7 +26,7 @@ class StoreInfo(NamedTuple):
 
 
 class ByteStore(Protocol):
-    """Keeps bytes by key. Safe from any thread; may be shared by processes.
+    """Stores bytes by key. Safe from any thread; may be shared by processes.
 
     It never raises for a failure of its own: what cannot be read is not there, what cannot be
     written is not kept, and `errors` counts it.
@@ -61,14 +61,14 @@ class ByteStore(Protocol):
         """Return the counts of this moment."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 logger = logging.getLogger("hotstart.cache")
 
 
-class Faults:
-    """The failures of the store at `place`, which must hold no password. Safe from any thread."""
+class FailureLog:
+    """Logs the first and the last failure of the store at `place`. Safe from any thread."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -78,7 +78,7 @@ class Faults:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of failures."""
         return self._count
 
     def add(self, number: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Vectors by key: near, in this process's memory, over a far store that processes share."""
+"""Vectors by key: a memory tier over a far store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTRY_BYTES = 250
 
 
 class MemoryTier:
-    """Keeps vectors, read-only, up to `most_bytes`. Safe from any thread; never waits."""
+    """An LRU cache of read-only vectors, up to `most_bytes`. Safe from any thread; never waits."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -66,8 +66,8 @@ class MemoryTier:
             self._bytes -= vector.nbytes + ENTRY_BYTES
 
 
-class KeptInfo(NamedTuple):
-    """What is kept, and how the keeping fared.
+class TieredInfo(NamedTuple):
+    """Entries, bytes, evictions and errors of a tiered cache.
 
     Attributes:
         entries: vectors kept, near or far, whichever are more.
@@ -84,8 +84,10 @@ class KeptInfo(NamedTuple):
     errors: int
 
 
-class VectorCache:
-    """Looks near, then far; what is found far is near from then on. Safe from any thread."""
+class TieredCache:
+    """Looks in memory, then in the far store; what is found far is kept in memory. Safe from any
+    thread.
+    """
 
     def __init__(
         self,
@@ -139,10 +141,10 @@ class VectorCache:
         if self._far is not None:
             self._far.wait(keys, seconds)
 
-    def info(self) -> KeptInfo:
+    def info(self) -> TieredInfo:
         """Return the counts of this moment."""
         near, far = self._near.info(), self._far.info() if self._far else StoreInfo(0, 0, 0, 0)
-        return KeptInfo(
+        return TieredInfo(
             entries=max(near.entries, far.entries),
             bytes=max(near.bytes, far.bytes),
             evicted=near.evicted + far.evicted,
@@ -165,7 +167,7 @@ class VectorCache:
         yield Metric("hotstart_cache_damaged_total", "counter", what, self._tally["damaged"])
 
     def close(self) -> None:
-        """Let go of files and connections; what is kept far stays."""
+        """Close files and connections; stored vectors stay."""
         if self._far is not None:
             self._far.close()
 

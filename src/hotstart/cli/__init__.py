@@ -1,4 +1,4 @@
-"""The command line: argv → one call → print.
+"""The command line: argv to one call to output.
 
 Exit status: 0 done, 1 failed, 2 misused. An error is one line; `--debug` shows its traceback.
 """

@@ -1,4 +1,4 @@
-"""`hotstart embed`: texts to vectors on standard output, or in a file."""
+"""`hotstart embed`: write the vectors of texts to standard output or a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         "truncate_dim": arguments.truncate_dim,
     }
     with spinner(f"Loading {arguments.model}"):
-        embedder.wait()
+        embedder.wait_ready()
     if arguments.npy:
         _write_npy(arguments.npy, embedder.encode(list(texts), **options))
         return 0

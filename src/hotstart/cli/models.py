@@ -1,4 +1,4 @@
-"""`hotstart models`: what is on this machine, and preparing it."""
+"""`hotstart models`: list, show, pull, prepare, verify and remove models."""
 
 from __future__ import annotations
 

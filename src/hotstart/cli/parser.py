@@ -1,4 +1,4 @@
-"""What can be typed. Each command names its function as a string; nothing is imported to parse."""
+"""The argument parser. It imports no command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hotstart profile`: where the time goes on the way to the first vector."""
+"""`hotstart profile`: report where the time to the first vector goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hotstart search`: the best chunks for a question, and how they were found."""
+"""`hotstart index` and `hotstart search`: index a folder and search it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _words(text: str) -> set[str]:
 
 
 def _summary(answer: Answer) -> str:
-    """How long the answer took, in which mode, and with which engine."""
+    """Return the line that names time, mode and engine of an answer."""
     count = f"{len(answer.hits)} result{'' if len(answer.hits) == 1 else 's'}"
     parts = [f"{count} in {answer.seconds:.3f} s", f"mode {answer.mode}"]
     parts.append(f"engine {answer.engine} ({answer.model})" if answer.model else "no engine")

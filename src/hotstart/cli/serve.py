@@ -1,4 +1,4 @@
-"""`hotstart serve`: the models over HTTP."""
+"""`hotstart serve`: serve models over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How embedding models run. The table holds import strings: naming an engine costs nothing."""
+"""The table of engines and the protocol that each engine follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine without a model, for tests of what waits for models: deterministic, slow at will."""
+"""A deterministic engine without a model, for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFIX = "fake:"
 
 
 class FakeSettings(NamedTuple):
-    """What a `FakeEngine` does.
+    """The behaviour of a `FakeEngine`.
 
     Attributes:
         name: engines of one name share a `FakeControl`: the count of their loads, and its release.
@@ -67,7 +67,7 @@ class FakeSettings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How a value is read from its text, and what it has to be."""
+    """How a setting is parsed, and what it must be."""
 
     read: Callable[[str], Any]
     expected: str
@@ -108,7 +108,7 @@ def _read(key: str, value: str) -> Any:
 
 
 class FakeControl:
-    """What the fake engines of one name have in common, in this process.
+    """What the fake engines of one name share: load count and release.
 
     Attributes:
         loads: constructions begun.
@@ -124,7 +124,7 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Let constructors that hang go on, those to come too."""
+        """Release hanging constructors, later ones too."""
         self._released.set()
 
     def note(self, texts: Sequence[str]) -> None:
@@ -165,7 +165,7 @@ def forget_fake_control(name: str = "fake") -> None:
 
 
 class FakeEngine:
-    """Vectors from a hash of the text; see `hotstart.engines.Engine` for what it promises.
+    """Vectors from a hash of the text.
 
     A text's vector has length 1 and depends on the text and the dimension alone: the same in
     every process and on every machine. Vectors of different texts are unrelated.
@@ -202,7 +202,7 @@ class FakeEngine:
         return ()
 
     def close(self) -> None:
-        """Let no call follow."""
+        """Refuse later calls."""
         self._settings = None
 
 

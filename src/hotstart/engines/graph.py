@@ -1,4 +1,4 @@
-"""What every engine that runs an artifact's graph shares: tokenise, batch, feed, put in order."""
+"""What engines of an ONNX graph share: tokenize, batch, pad, run, restore the order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_tokenizer(path: str) -> Any:
 
 
 class Tokens(NamedTuple):
-    """One input's token ids, special tokens included, cut to the model's limit.
+    """The token ids of one input, special tokens included, cut to the model's limit.
 
     Attributes:
         segments: which text of a pair each belongs to, 0 or 1; None for a text alone.
@@ -68,7 +68,7 @@ class Batch(NamedTuple):
 
 
 class Tokenizer:
-    """An artifact's tokenizer: limit and normalisation were settled at preparation.
+    """The tokenizer of an artifact.
 
     Safe from any thread, and so one serves every engine of an artifact.
     """
@@ -118,7 +118,7 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
 
 
 class GraphEngine:
-    """Texts to vectors around `run`, which an engine supplies.
+    """The base of engines that run an ONNX graph.
 
     `run` takes batches and yields the vectors of each, in their order. It may draw several batches
     before it yields, to have them computed side by side, and it is called from several threads at
@@ -212,7 +212,7 @@ _BULK = 4096  # characters: about what questions that came together are run in
 
 
 class DualEngine:
-    """See `hotstart.engines.Engine` for what it promises.
+    """Two engines of one artifact: one for questions, one for bulk work.
 
     Args:
         question: runs what is little work. Closed with this.

@@ -1,4 +1,4 @@
-"""The default engine: ONNX Runtime over the prepared graph and its memory-mapped weights."""
+"""The default engine: ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OnnxEngine(GraphEngine):
-    """Runs a prepared model on the CPU; see `hotstart.engines.Engine` for what it promises.
+    """Runs a prepared model with ONNX Runtime on the CPU.
 
     At the stage `first light` the weights are used as they lie in the mapped file: the session
     opens in 8 ms instead of 46, and one short text takes 4.4 ms instead of 3.5. At `full` they are

@@ -1,4 +1,4 @@
-"""The throughput engine: OpenVINO over the very graph that ONNX Runtime runs.
+"""The engine for bulk work: OpenVINO over the graph that ONNX Runtime reads.
 
 OpenVINO's ONNX reader knows the fused `com.microsoft` operators that `models/graph` writes, and it
 reads the weights where they lie. What it compiles is kept on disk and found again by its content.
@@ -31,7 +31,7 @@ _BF16_UNITS = {"amx_bf16", "avx512_bf16"}
 
 
 class OpenVinoEngine(GraphEngine):
-    """Runs a prepared model on the CPU; see `hotstart.engines.Engine` for what it promises.
+    """Runs a prepared model with OpenVINO on the CPU.
 
     At the stage `first light` one batch has all `threads`. At every other stage as many batches as
     OpenVINO finds best are computed side by side, on fewer threads each, so that many cores are
@@ -71,7 +71,7 @@ class OpenVinoEngine(GraphEngine):
 
 
 def _yielding(opened: Callable[[], Run]) -> Callable[[], Run]:
-    """Have what `opened` starts yield the processor: a thread's niceness is that of its starter."""
+    """Return `opened` with its threads at lower priority; threads inherit niceness."""
 
     def open_() -> Run:
         yield_processor()
@@ -194,6 +194,6 @@ def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
 
 
 def _replace(parameter: Any, value: Any) -> None:
-    """Have all that reads `parameter` read `value`."""
+    """Connect all readers of `parameter` to `value`."""
     for reader in parameter.output(0).get_target_inputs():
         reader.replace_source_output(value)

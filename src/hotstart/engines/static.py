@@ -1,4 +1,4 @@
-"""Static embeddings (model2vec): a row of a table for each token, and their mean.
+"""The engine of static embeddings (model2vec): the mean of token vectors.
 
 Reads the folder itself and answers what `model2vec.StaticModel` answers: importing that package
 takes 160 ms, the 60 of NumPy included, and copies the table, which is mapped here.
@@ -27,7 +27,7 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 
 
 class _Layout(NamedTuple):
-    """Where a folder keeps its parts: as model2vec or as sentence-transformers saved it."""
+    """The file layout of a folder: of model2vec or of sentence-transformers."""
 
     config: str
     part: str
@@ -51,7 +51,7 @@ _LAYOUTS = (
 
 
 class StaticEngine:
-    """Runs a model2vec folder; see `hotstart.engines.Engine` for what it promises.
+    """Runs a static embedding model (model2vec).
 
     Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
     vector. `batch_size` changes nothing: every text is averaged on its own.
@@ -136,7 +136,7 @@ class _Words:
         return [[id for id in each.ids if id != self._unknown] for each in encodings]
 
     def _cut(self, text: str) -> str:
-        """What model2vec gives to the tokenizer: as many characters as tokens of median length."""
+        """Cut texts as model2vec does: to as many characters as tokens of median length."""
         limit = self._max_length
         if limit is None or len(text) <= limit:  # the median is 1 at least
             return text

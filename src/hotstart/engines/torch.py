@@ -1,4 +1,4 @@
-"""The engine for CUDA, MPS and architectures without a graph: sentence-transformers, and torch."""
+"""The torch engine: sentence-transformers, for CUDA, MPS and other architectures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH_SIZE = 32  # sentence-transformers' own
 
 
 class TorchEngine:
-    """Runs a model folder; see `hotstart.engines.Engine` for what it promises.
+    """Runs a model folder with sentence-transformers.
 
     The weights are taken as float32, whatever they are stored as. Calls from several threads take
     turns: the tokenizers of transformers fail when two threads use one of them.

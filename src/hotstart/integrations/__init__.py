@@ -1,4 +1,4 @@
-"""Vectors as the plain lists that frameworks take, made without holding up the event loop."""
+"""What the framework adapters share: serializable options, vectors as lists."""
 
 from __future__ import annotations
 

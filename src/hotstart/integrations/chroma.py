@@ -1,4 +1,4 @@
-"""Chroma's `EmbeddingFunction` over an embedder."""
+"""Chroma's `EmbeddingFunction`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hotstart.errors import InvalidInput
 from hotstart.integrations import check_written, public_name, written
 
 with brought_by("chroma", "chromadb"):
-    from chromadb.api.types import Documents, EmbeddingFunction, Space
+    from chromadb.api.types import Documents, EmbeddingFunction, VectorSpace
     from chromadb.utils.embedding_functions import register_embedding_function
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _DECISIVE = ("model", "revision", "precision", "truncate_dim")
 
 @register_embedding_function
 class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
-    """An embedding model for Chroma. Making one loads nothing; any thread may use it.
+    """An embedding function for Chroma. Making one loads nothing; any thread may use it.
 
     A collection keeps its configuration, without `cache` and permissions; whoever opens the
     collection after importing this module embeds with the same model.
@@ -77,10 +77,10 @@ class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
             if old != new:
                 raise InvalidInput(name, got=new, expected=f"{old!r}, as the collection has it")
 
-    def default_space(self) -> Space:
+    def default_space(self) -> VectorSpace:
         """Return `cosine`: the models' own measure, whether or not vectors have length 1."""
         return "cosine"
 
-    def supported_spaces(self) -> list[Space]:
+    def supported_spaces(self) -> list[VectorSpace]:
         """Return every space that Chroma knows."""
         return ["cosine", "l2", "ip"]

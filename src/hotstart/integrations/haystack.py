@@ -1,4 +1,4 @@
-"""Haystack's text embedder and document embedder over an embedder."""
+"""Haystack's text embedder and document embedder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ with brought_by("haystack", "haystack"):
 
 
 class _Component:
-    """What both have. Haystack makes another class of each, so that neither can say `super()`."""
+    """The base of both components. Haystack recreates each class, so neither can call
+    `super()`.
+    """
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class _Component:
 
     def warm_up(self) -> None:
         """Begin to load the model and return at once."""
-        self.embedder.load()
+        self.embedder.start_loading()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as a pipeline writes it down."""
@@ -73,13 +75,13 @@ class HotstartTextEmbedder(_Component):
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
-        """Do what `run` does without holding up the event loop."""
+        """Do what `run` does without blocking the event loop."""
         return {"embedding": await query_vector(self.embedder, self._around(text))}
 
 
 @component
 class HotstartDocumentEmbedder(_Component):
-    """Embeds documents in a Haystack pipeline: the counterpart of `HotstartTextEmbedder`.
+    """Embeds documents in a Haystack pipeline.
 
     Args, beside those:
         meta_fields_to_embed: fields of a document's `meta` whose values go before its content.
@@ -106,7 +108,7 @@ class HotstartDocumentEmbedder(_Component):
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Do what `run` does without holding up the event loop."""
+        """Do what `run` does without blocking the event loop."""
         texts = [self._text(document) for document in documents]
         return _embedded(documents, await document_vectors(self.embedder, texts))
 

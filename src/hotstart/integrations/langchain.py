@@ -1,4 +1,4 @@
-"""LangChain's `Embeddings` over an embedder, and its byte store over hotstart's cache stores."""
+"""LangChain's `Embeddings` and `ByteStore`."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class HotstartEmbeddings(Embeddings):
         return self.embedder.embed_query(text)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do what `embed_documents` does without holding up the event loop."""
+        """Do what `embed_documents` does without blocking the event loop."""
         return await document_vectors(self.embedder, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Do what `embed_query` does without holding up the event loop."""
+        """Do what `embed_query` does without blocking the event loop."""
         return await query_vector(self.embedder, text)
 
 
 class HotstartByteStore(BaseStore[str, bytes]):
-    """Bytes by key in a SQLite file or in Redis, for `CacheBackedEmbeddings` and its like.
+    """Stores bytes by key in SQLite or Redis.
 
     A place for what can be had again: the least recently used is given up where the place is full,
     what cannot be read is not there, and what cannot be written is not kept. Threads and processes

@@ -1,4 +1,4 @@
-"""LlamaIndex's `BaseEmbedding` over an embedder."""
+"""LlamaIndex's `BaseEmbedding`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class HotstartEmbedding(BaseEmbedding):
 
     @property
     def embedder(self) -> Embedder:
-        """What computes the vectors: to load it ahead, or to ask for its `fingerprint`."""
+        """The `Embedder`, to load it ahead or to read its `fingerprint`."""
         return self._embedder
 
     def to_payload(self) -> dict[str, Any]:

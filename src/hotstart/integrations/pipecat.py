@@ -1,4 +1,4 @@
-"""A Pipecat processor that prefetches the embedding of what a user is saying."""
+"""A Pipecat processor that prefetches the embedding of a user's speech."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTIAL = (InterimTranscriptionFrame, EagerTranscriptionFrame)
 
 
 class HotstartPrefetchProcessor(FrameProcessor):
-    """Stands behind the speech recogniser and passes every frame on, as it is and at once.
+    """Prefetches the embedding of a transcript, and passes every frame on.
 
     Each partial transcript is prefetched in the place of the one before it, the final one whatever
     else waits. Whoever then asks `embedder` for the text, as a retrieval further down, finds the

@@ -1,4 +1,4 @@
-"""The registry as a Ray Serve application: replicas that scale, each model where it is held.
+"""The registry as a Ray Serve application with model multiplexing.
 
 handle, HTTP ──▶ Ray: a replica that holds the model ──▶ lease: it stays meanwhile ──▶ registry
 """
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from hotstart.encoding import EncodeOptions
 
 
-class Lease:
-    """What one of Ray's slots holds of a model. Ray calls `__del__` when another takes the slot."""
+class ModelSlot:
+    """One of Ray's multiplexing slots, and the model in it. Ray calls `__del__` when another takes
+    the slot.
+    """
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end: Callable[[], None] | None = end
@@ -40,8 +42,8 @@ class Lease:
             end()
 
 
-class Leases:
-    """Who needs which model: slots, and calls in flight. What nobody needs any more is unloaded."""
+class ModelSlots:
+    """Which call and which slot needs which model. What nobody needs any more is unloaded."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
@@ -54,7 +56,7 @@ class Leases:
             self._count[name] += 1
 
     def end(self, name: str) -> None:
-        """Let go of the model; return at once. It is unloaded if nobody else has it."""
+        """End the use of the model; it is unloaded if nothing else uses it."""
         with self._lock:
             self._count -= Counter({name: 1})
             last = name not in self._count
@@ -154,15 +156,15 @@ def application(
 
 
 class RegistryReplica:
-    """A registry in a process of Ray's: what handles call, and what Ray asks of it."""
+    """A registry in a Ray Serve replica."""
 
-    get_model: Callable[[str], Awaitable[Lease]]
+    get_model: Callable[[str], Awaitable[ModelSlot]]
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self, config: str | Mapping[str, Any], first: int, ready_within: float
     ) -> None:
         self._registry = ModelRegistry.from_config(config)
-        self._leases = Leases(self._registry)
+        self._leases = ModelSlots(self._registry)
         names = list(self._registry.models())[:first]
         for name in names:
             await self.get_model(name)
@@ -215,7 +217,7 @@ class RegistryReplica:
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
-        """Have the model in one of Ray's slots, and keep it though its slot go to another.
+        """Pin the model for the block, even if Ray evicts it from its slot.
 
         Raises:
             UnknownModel: there is none of that name.
@@ -232,14 +234,14 @@ class RegistryReplica:
         finally:
             self._leases.end(name)
 
-    def lease(self, name: str) -> Lease:
+    def lease(self, name: str) -> ModelSlot:
         """Begin to load the model and return what Ray's slot holds of it; UnknownModel for none.
 
         It is not waited for here: Ray fills one slot at a time.
         """
-        self._registry.load(name)
+        self._registry.start_loading(name)
         self._leases.add(name)
-        return Lease(partial(self._leases.end, name))
+        return ModelSlot(partial(self._leases.end, name))
 
     def known(self, name: str) -> bool:
         """Return whether there is a model of that name."""
@@ -265,12 +267,12 @@ def _with_slots(number: int) -> type:
 
     class Registry(RegistryReplica):
         @serve.multiplexed(max_num_models_per_replica=number)
-        async def _slot(self, model_id: str) -> Lease:
+        async def _slot(self, model_id: str) -> ModelSlot:
             return self.lease(model_id)
 
-        async def get_model(self, model_id: str) -> Lease:
+        async def get_model(self, model_id: str) -> ModelSlot:
             self._registry.is_loaded(model_id)  # Ray empties a slot before it asks for the model
-            lease: Lease = await self._slot(model_id)
+            lease: ModelSlot = await self._slot(model_id)
             return lease
 
     made: type = serve.ingress(_http_side)(Registry)
@@ -296,7 +298,7 @@ def _http_side() -> Callable[..., Awaitable[None]]:
 
 
 def _can_be_sent(error: Exception) -> bool:
-    """Whether it comes through pickling, as all of hotstart's do."""
+    """Return whether `error` survives pickling, as every error of hotstart does."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # it was made here
     except Exception:  # noqa: BLE001  # whatever its class does

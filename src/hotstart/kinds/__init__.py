@@ -1,4 +1,4 @@
-"""The kinds of models besides those that embed and rank, which `hotstart.pool` loads itself."""
+"""The table of model kinds and the protocol that each kind follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ModelSource(NamedTuple):
-    """What a model is made from, as a program or its configuration names it.
+    """The source of a model, as a program or its configuration names it.
 
     Attributes:
         name: what the model is called, for messages.
@@ -33,7 +33,7 @@ class ModelSource(NamedTuple):
 
 
 class Kind(Protocol):
-    """A module, or any object, that loads models of one kind and asks them.
+    """A module, or any object, that loads and calls models of one kind.
 
     Both may be called by several threads at once, `load` for one model by one thread at a time.
     """
@@ -59,7 +59,7 @@ GROUP = "hotstart.kinds"
 
 
 class KindEntry(NamedTuple):
-    """A kind, by where it is.
+    """The location of a kind.
 
     Attributes:
         home: its module.

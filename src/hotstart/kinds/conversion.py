@@ -1,4 +1,4 @@
-"""What a model answers with, as what JSON can say."""
+"""Convert model outputs to JSON values, and rows to DataFrames."""
 
 from __future__ import annotations
 

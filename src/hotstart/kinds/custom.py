@@ -1,4 +1,4 @@
-"""Models that a function of the program makes."""
+"""The kind `custom`: models that a function of the program makes."""
 
 from __future__ import annotations
 

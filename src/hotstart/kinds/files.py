@@ -1,4 +1,4 @@
-"""The file that a model is made from: found, and the one that was named."""
+"""Model files: find, hash, measure; pickles only by their SHA-256."""
 
 from __future__ import annotations
 

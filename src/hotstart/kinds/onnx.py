@@ -1,4 +1,4 @@
-"""Any ONNX file, run on the CPU by ONNX Runtime."""
+"""The kind `onnx`: any ONNX file, run on the CPU."""
 
 from __future__ import annotations
 

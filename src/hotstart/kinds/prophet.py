@@ -1,4 +1,4 @@
-"""Prophet's forecasts, from the JSON that prophet.serialize writes."""
+"""The kind `prophet`: forecasts from the JSON of prophet.serialize."""
 
 from __future__ import annotations
 

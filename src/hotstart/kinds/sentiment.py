@@ -1,4 +1,4 @@
-"""What mood a text is in: a transformers pipeline, or TextBlob's lexicon."""
+"""The kind `sentiment`: a transformers pipeline, or TextBlob."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NUMBERED = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")
 
 
 class Sentiment(NamedTuple):
-    """The mood of a text.
+    """The sentiment of a text: label and score.
 
     Attributes:
         label: `positive`, `negative` or `neutral`; a model's own word, lower-case, where it is
@@ -39,14 +39,14 @@ class Sentiment(NamedTuple):
 
 
 class SentimentModel(Protocol):
-    """What either way of loading gives."""
+    """A loaded sentiment model of either library."""
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
         """Return the sentiment of each of `texts`, in their order."""
 
 
 class TextBlobModel:
-    """TextBlob's pattern analyser: English words with a polarity each. Nothing is downloaded.
+    """TextBlob's pattern analyzer. Nothing is downloaded.
 
     Of the mean polarity p, -1 to 1, the label is `positive` from 0.05 on, `negative` from -0.05
     down, with the score (1 + |p|) / 2, and between them `neutral`, with the score 1 - |p|.
@@ -64,7 +64,7 @@ class TextBlobModel:
 
 
 class PipelineModel:
-    """A text-classification pipeline of transformers; of a long text the beginning is read.
+    """A text-classification pipeline of transformers; a long text is cut.
 
     Calls from several threads take turns: its tokenizers fail when two threads use one of them.
     """

@@ -1,4 +1,4 @@
-"""scikit-learn's models: skops files, and pickles whose SHA-256 is named."""
+"""The kind `sklearn`: skops files, and pickles by their SHA-256."""
 
 from __future__ import annotations
 
@@ -170,5 +170,5 @@ def _array(rows: list[list[Any]]) -> Any:
 
 
 def _whole(rows: list[list[Any]]) -> bool:
-    """Whether all are integers, which some models tell from floats."""
+    """Return whether all values are integers, which some models distinguish from floats."""
     return all(type(entry) is int and abs(entry) < 1 << 63 for row in rows for entry in row)

@@ -1,1 +1,1 @@
-"""Models at rest: what they are called, where they lie, and how they are made ready to load."""
+"""Models on disk: names, location, description, artifacts."""

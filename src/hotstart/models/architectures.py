@@ -1,4 +1,4 @@
-"""The encoder families the graph builder knows. A family is data: names of tensors and settings.
+"""Encoder architectures, modules and classifier heads, as data.
 
 All four are the same post-norm transformer encoder (Vaswani et al. 2017, as BERT has it: Devlin
 et al. 2018); they differ in what their tensors are called, in how positions are counted, in
@@ -44,7 +44,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """`activation(x @ weight.T + bias)`, its tensors in `path`/model.safetensors."""
+    """A dense layer: `activation(x @ weight.T + bias)`, its tensors in `path`/model.safetensors."""
 
     path: str
     in_features: int
@@ -54,20 +54,20 @@ class DenseLayer:
 
     @property
     def name(self) -> str:
-        """What its tensors' names begin with."""
+        """The prefix of its tensor names."""
         return "linear"
 
 
 @dataclass(frozen=True)
 class ClassifierLayer:
-    """As a DenseLayer, its tensors among the encoder's: `name`.weight and `name`.bias."""
+    """A dense layer of a classifier head, its tensors among those of the encoder."""
 
     name: str
     activation: str
 
     @property
     def path(self) -> str:
-        """Where its tensors are: with the encoder's."""
+        """The folder of its tensors: that of the encoder."""
         return ""
 
     @property
@@ -128,7 +128,7 @@ def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
 
 @dataclass(frozen=True)
 class Family:
-    """How one family names its tensors (below `prefixes`) and its settings in config.json.
+    """How one architecture names its tensors and settings.
 
     Attributes:
         prefixes: what may stand before every tensor's name, as a model with a head saves it.

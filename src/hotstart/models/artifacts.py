@@ -1,4 +1,4 @@
-"""Artifacts: models prepared to be loaded at once, one folder each below the cache folder.
+"""Find, check and list artifacts: models prepared for a fast load.
 
     <cache_dir>/models/<model>/onnx-float32/
         metadata.json  model.onnx  model.safetensors  tokenizer.json  wordpiece.txt
@@ -42,7 +42,7 @@ class Artifact(NamedTuple):
 
     @property
     def prepared(self) -> PreparedModel:
-        """What an engine needs of it."""
+        """The artifact as engines open it."""
         return self.metadata.prepared(self.folder)
 
 
@@ -123,7 +123,7 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Whether an original file was changed since, as by training the model anew.
+    """Return whether an original file changed, as after training the model anew.
 
     Originals that are gone do not count: the artifact needs them no longer.
     """
@@ -138,7 +138,7 @@ def _is_stale(artifact: Artifact) -> bool:
 
 
 class ModelFacts(NamedTuple):
-    """What a caller may need to lay out its storage."""
+    """Dimension, token limit and labels of a model."""
 
     dimension: int
     max_seq_length: int

@@ -1,4 +1,4 @@
-"""A model folder as sentence-transformers and transformers lay it out, read without either.
+"""Read a model folder of sentence-transformers or transformers.
 
 Files read: config.json, modules.json, sentence_*_config.json, config_sentence_transformers.json,
 tokenizer_config.json, and the config.json of each module. Their weights are not opened here.
@@ -30,7 +30,7 @@ from hotstart.types import Classifier
 
 
 class ConfigFiles(NamedTuple):
-    """The settings files of one model; an absent one is an empty dict.
+    """The configuration files of one model; an absent file is an empty dict.
 
     Attributes:
         config: config.json.
@@ -90,7 +90,7 @@ _MODULES_WITHOUT_EFFECT = {"Dropout"}  # identity at inference
 
 
 class TaskHead(NamedTuple):
-    """What stands on the encoder, and what it has the encoder told; see Description."""
+    """The head on the encoder, and the inputs it needs."""
 
     poolings: tuple[str, ...]
     head: tuple[HeadStep, ...]

@@ -1,4 +1,4 @@
-"""Fetching a model from the Hugging Face hub: the only file that uses the network for a model.
+"""Download a model from the Hugging Face hub; the only file that does.
 
 Called only where the user asked for it (`pull`, `allow_download=True`). The commit is fixed first
 and everything fetched at that commit; huggingface_hub writes each file beside and renames it. The

@@ -1,4 +1,4 @@
-"""Where on this machine a model's files lie. Looks at the file system only, never at the network.
+"""Find the files of a model on this machine.
 
 The order: a folder named by its path, the Hugging Face cache, an installed package that carries
 the model. The first whole one is taken; one that is only partly there is passed over, and named in
@@ -18,8 +18,8 @@ from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_
 
 
 @dataclass(frozen=True)
-class Located:
-    """A folder that may hold a model: `origin` says which kind of place it is."""
+class ModelLocation:
+    """A folder that may hold a model."""
 
     folder: str
     origin: str
@@ -27,7 +27,7 @@ class Located:
     missing: tuple[str, ...]
 
 
-def locate(spec: ModelSpec, settings: Settings) -> Located:
+def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
     """Return where the whole model named by `spec` lies.
 
     Raises:
@@ -49,16 +49,16 @@ def locate(spec: ModelSpec, settings: Settings) -> Located:
     raise ModelNotFound(spec.source, looked=_places(spec, settings), on_hub=not spec.names_folder)
 
 
-def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
+def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     if spec.names_folder:
         if os.path.isdir(spec.folder):
-            yield Located(spec.folder, "folder", None, tuple(missing_files(spec.folder)))
+            yield ModelLocation(spec.folder, "folder", None, tuple(missing_files(spec.folder)))
         return
     yield from _in_hub_cache(spec, settings)
     yield from _in_package(spec)
 
 
-def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
+def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     folder = hub_folder(repository_of(spec.source, spec.kind), settings)
     for revision in _wanted_revisions(spec):
         commit = _read_ref(folder, revision)
@@ -67,7 +67,7 @@ def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[Located]:
             missing = missing_files(snapshot)
             if _modules_unknown(folder, commit):
                 missing = ["modules.json", *missing]
-            yield Located(snapshot, "hub cache", commit, tuple(missing))
+            yield ModelLocation(snapshot, "hub cache", commit, tuple(missing))
 
 
 def _wanted_revisions(spec: ModelSpec) -> list[str]:
@@ -87,7 +87,7 @@ def _read_ref(folder: str, revision: str) -> str:
 
 
 def _modules_unknown(folder: str, commit: str) -> bool:
-    """Whether it is not known if the repository has a modules.json.
+    """Return whether the repository may have a modules.json that is missing here.
 
     transformers never fetches it; guessing mean pooling for a model that says otherwise there
     would give wrong vectors. huggingface_hub marks files that it found to be absent.
@@ -98,7 +98,7 @@ def _modules_unknown(folder: str, commit: str) -> bool:
     )
 
 
-def _in_package(spec: ModelSpec) -> Iterator[Located]:
+def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     known = known_model(spec.source)
     if known is None or known.package is None or spec.revision not in {None, known.revision}:
         return
@@ -109,7 +109,7 @@ def _in_package(spec: ModelSpec) -> Iterator[Located]:
     for root in (found.submodule_search_locations or []) if found else []:
         folder = os.path.join(root, inner)
         origin = f"package {package}"
-        yield Located(folder, origin, known.revision, tuple(missing_files(folder)))
+        yield ModelLocation(folder, origin, known.revision, tuple(missing_files(folder)))
 
 
 def _places(spec: ModelSpec, settings: Settings) -> list[str]:

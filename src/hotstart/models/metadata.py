@@ -1,4 +1,4 @@
-"""An artifact's record of itself, `metadata.json`: what it holds, what it was made from and by."""
+"""The record of an artifact, `metadata.json`, and its integrity marks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE_NAME = "metadata.json"
 
 
 class FileRecord(NamedTuple):
-    """One file of an artifact: size, SHA-256, and the cheaper marks of `integrity.py`."""
+    """One file of an artifact: size, time, checksums."""
 
     bytes: int
     sha256: str
@@ -26,8 +26,8 @@ class FileRecord(NamedTuple):
     sample_crc32: int
 
 
-class Measured(NamedTuple):
-    """What an artifact of lower precision costs and gives, on the machine that prepared it.
+class Measurements(NamedTuple):
+    """Cost and accuracy of a quantized artifact, measured when it was prepared.
 
     Attributes:
         memory_bytes: resident memory that loading it and embedding a first text took.
@@ -45,7 +45,7 @@ class Measured(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """The facts of one artifact.
+    """The record of one artifact.
 
     Attributes:
         source: the model as it was named; `origin` says where its files were found.
@@ -79,7 +79,7 @@ class Metadata(NamedTuple):
     original_files: dict[str, tuple[int, int]]
     made_by: dict[str, str]
     made_at: str
-    measured: Measured | None = None
+    measured: Measurements | None = None
     same_space_as: str | None = None
     classifier: Classifier | None = None
     format: int = FORMAT
@@ -144,7 +144,7 @@ def _from_json(content: dict[str, Any]) -> Metadata:
         | {
             "graphs": GraphFiles(**content["graphs"]),
             "files": {name: FileRecord(**entry) for name, entry in content["files"].items()},
-            "measured": content["measured"] and Measured(**content["measured"]),
+            "measured": content["measured"] and Measurements(**content["measured"]),
             "classifier": classifier
             and Classifier(tuple(classifier["labels"]), classifier["activation"]),
             "original_files": {

@@ -1,4 +1,4 @@
-"""What the user named: the model to run and when to load it."""
+"""What the user names: model, revision, kind, engine, precision, strategy."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ModelSpec:
 
 
 class KnownModel(NamedTuple):
-    """A model whose facts are fixed by its pinned commit.
+    """A model of the catalogue, fixed by its commit.
 
     Attributes:
         repository: its name on the hub.

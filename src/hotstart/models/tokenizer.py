@@ -1,4 +1,4 @@
-"""The tokenizer of an artifact: the model's own, with every setting that a load would make.
+"""Write the tokenizer of an artifact with all its settings.
 
 Settings lie in three files, and transformers (version 5, `BertTokenizer`, `MPNetTokenizer`) lets
 tokenizer_config.json overrule the normaliser in tokenizer.json. All of it is settled here, once, so

@@ -1,1 +1,1 @@
-"""Readiness: the one place that starts and stops models."""
+"""Load, promote, unload and batch models: the only package that does."""

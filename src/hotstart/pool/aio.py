@@ -1,4 +1,4 @@
-"""The thin asyncio edge: waiting for a model, and running a call, without holding the loop up.
+"""The asyncio edge: wait for models and run calls without blocking the loop.
 
 Objects bound to an event loop are made where they are awaited, so any number of loops, and threads
 beside them, may use one instance.
@@ -70,7 +70,7 @@ async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False
 
 
 def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> None:
-    """Have a worker thread call `call`, which tells those who wait for it itself."""
+    """Run `call` in a worker thread; `call` reports its own outcome."""
     _workers(os.getpid(), waits).submit(contextvars.copy_context().run, call, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""Calls that arrive together run together, each model's in lanes with threads of their own.
+"""Dynamic batching: calls that arrive together run together, in two lanes.
 
 call ──submit──▶ lane ──next run (pure: lanes.py)──▶ the engine, once ──▶ each call its vectors
 
@@ -21,7 +21,7 @@ from hotstart.errors import Overloaded
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import LoadedModel
 from hotstart.telemetry import Counters, Histogram, Metric, here, past
-from hotstart.types import EmbedOutput, ModelRequest, TextOrPair
+from hotstart.types import EmbedOutput, ModelInfo, ModelRequest, TextOrPair
 
 _CHARACTERS = 4  # of a token, about, in English
 _SPECIAL = 2  # tokens put around a text
@@ -29,7 +29,7 @@ _LONGEST = 512  # tokens: most models cut a text there
 
 
 class Lane(NamedTuple):
-    """One queue of a model.
+    """The settings of one queue of a model.
 
     Attributes:
         name: what it is for.
@@ -57,8 +57,8 @@ LANES = (
 of a second: the engine packs it by length, and between two runs what nobody awaits is dropped."""
 
 
-class Share(NamedTuple):
-    """The texts `start` to `stop` of a queue's call number `call`, which run next."""
+class RunShare(NamedTuple):
+    """Texts [start, stop) of call number `call` in the next run."""
 
     call: int
     start: int
@@ -76,7 +76,7 @@ def lane_for(texts: int, tokens: int) -> Lane:
     return next(lane for lane in LANES if texts <= lane.most_texts and tokens <= lane.most_tokens)
 
 
-def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[Share]:
+def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[RunShare]:
     """Return what runs next: texts in the order they came, one at least, of `budget` tokens.
 
     Part of a call may run before the rest of it.
@@ -85,7 +85,7 @@ def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[Sh
         queue: of each call the tokens of its texts, about, and how many of them have run.
         budget: in tokens.
     """
-    shares: list[Share] = []
+    shares: list[RunShare] = []
     left = budget
     for number, (tokens, begun) in enumerate(queue):
         stop = begun
@@ -93,14 +93,14 @@ def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[Sh
             left -= tokens[stop]
             stop += 1
         if stop > begun:
-            shares.append(Share(number, begun, stop))
+            shares.append(RunShare(number, begun, stop))
         if stop < len(tokens):
             break
     return shares
 
 
-class Part(NamedTuple):
-    """The texts `start` to `stop` of a call, which run in its so-manyeth attempt."""
+class CallPart(NamedTuple):
+    """Texts [start, stop) of a pending call, and the attempt they belong to."""
 
     call: PendingCall
     start: int
@@ -109,7 +109,9 @@ class Part(NamedTuple):
 
 
 class PendingCall:
-    """A request that waits for its vectors, which `future` will hold. Cancelled, it is not run."""
+    """A request that waits for its vectors; `future` holds them. Cancelled, it is not run.
+    Cancelled, it is not run.
+    """
 
     def __init__(self, request: ModelRequest) -> None:
         self.future: Future[EmbedOutput] = Future()
@@ -121,8 +123,17 @@ class PendingCall:
         self.within = here()
         self.attempt = 0
         self._parts: dict[int, EmbedOutput] = {}
+        self._inputs: Sequence[TextOrPair] | None = None
+        self._inputs_of = ""
 
-    def take(self, part: Part, made: EmbedOutput) -> bool:
+    def model_inputs(self, info: ModelInfo) -> Sequence[TextOrPair]:
+        """Return the inputs as the model of `info` reads them, made once for all runs of it."""
+        if self._inputs is None or self._inputs_of != info.fingerprint:
+            self._inputs = self.request.model_inputs(info)
+            self._inputs_of = info.fingerprint
+        return self._inputs
+
+    def take(self, part: CallPart, made: EmbedOutput) -> bool:
         """Keep the vectors of a run, and tell them when they are all; one thread at a time.
 
         Returns false where they are of another space than those before: the model was loaded anew
@@ -141,7 +152,7 @@ class PendingCall:
         return True
 
     def fail(self, error: BaseException) -> None:
-        """Have whoever waits for it raise `error`."""
+        """Raise `error` where the future is awaited."""
         with suppress(InvalidStateError):  # nobody waits any more
             self.future.set_exception(error)
 
@@ -150,8 +161,9 @@ class PendingCall:
             self.future.set_result(made)
 
     def trace(self, began: int, entered: int, engine: str, texts: int) -> None:
-        """Have a run of it be spans of the caller's trace: it waited, ran with others, and there
-        was the engine. Moments are nanoseconds since the epoch."""
+        """Record a run as spans of the caller's trace: queue, batch, engine. Times are ns since
+        the epoch.
+        """
         if self.within is not None:
             ended = time.time_ns()
             past("queue", self.came, began, self.within)
@@ -166,8 +178,8 @@ _FIRST_RATE = 5000.0  # tokens a second, until a run has told
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
-class Queue:
-    """One lane of one model. Safe from any thread."""
+class LaneQueue:
+    """The pending calls of one lane of one model. Safe from any thread."""
 
     def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
         self._name, self._lane, self._lease = name, lane, lease
@@ -180,7 +192,7 @@ class Queue:
         self._tally, self._waits, self._sizes = Counters(), Histogram(), Histogram(_SIZES)
 
     def put(self, call: PendingCall) -> None:
-        """Have `call` run with what waits beside it.
+        """Queue `call`; it runs together with other waiting calls.
 
         Raises:
             Overloaded: too much waits already.
@@ -229,7 +241,7 @@ class Queue:
                 self._running -= _size(run)
                 self._rate += 0.2 * (weight / took - self._rate)
 
-    def _next(self) -> list[Part]:
+    def _next(self) -> list[CallPart]:
         """Wait for calls and return what runs next; nothing once nobody has asked for a while."""
         with self._changed:
             self._drop_unawaited()
@@ -250,13 +262,13 @@ class Queue:
             self._sizes.observe(size)
             return run
 
-    def _begin(self, number: int, start: int, stop: int) -> Part:
+    def _begin(self, number: int, start: int, stop: int) -> CallPart:
         call = self._calls[number]
         if start == 0:
             self._waits.observe((time.time_ns() - call.came) / 1e9)
         call.begun = stop
         self._waiting -= sum(call.tokens[start:stop])
-        return Part(call, start, stop, call.attempt)
+        return CallPart(call, start, stop, call.attempt)
 
     def _drop_unawaited(self) -> None:
         """Calls whose deadline is over, or whose caller has gone, are not computed in vain."""
@@ -269,7 +281,7 @@ class Queue:
     def _count_waiting(self) -> None:
         self._waiting = sum(sum(call.tokens[call.begun :]) for call in self._calls)
 
-    def _run(self, run: Sequence[Part]) -> None:
+    def _run(self, run: Sequence[CallPart]) -> None:
         """Run all at once; where that fails each on its own, so that one harms no other."""
         try:
             made = self._embed(run)
@@ -288,13 +300,13 @@ class Queue:
             if part.call.future.done():
                 self._tally.add("calls")
 
-    def _embed(self, run: Sequence[Part]) -> list[EmbedOutput]:
+    def _embed(self, run: Sequence[CallPart]) -> list[EmbedOutput]:
         """Run the parts as one batch; each part gets its rows and its tokens."""
         began = time.time_ns()
         with self._lease(None, _size(run)) as model:
             inputs: list[TextOrPair] = []
             for part in run:
-                inputs += part.call.request.model_inputs(model.info)[part.start : part.stop]
+                inputs += part.call.model_inputs(model.info)[part.start : part.stop]
             entered = time.time_ns()
             output = model.engine.embed(inputs)
         counts = output.token_counts
@@ -310,7 +322,7 @@ class Queue:
         ]
 
     def _put_back(self, call: PendingCall) -> None:
-        """Have all of it run again."""
+        """Queue the whole call again."""
         if call not in self._calls:
             self._calls.appendleft(call)
         self._count_waiting()
@@ -337,7 +349,7 @@ class Lanes:
             assert living is not None, "who waits for a model holds it"
             return living.lease(timeout, texts)
 
-        self._queues = {lane.name: Queue(instance.name, lane, lease) for lane in LANES}
+        self._queues = {lane.name: LaneQueue(instance.name, lane, lease) for lane in LANES}
 
     def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
         """Run the inputs of `request` with what waits beside them. Raises Overloaded."""
@@ -351,7 +363,7 @@ class Lanes:
             yield from queue.metrics()
 
 
-def _rows(run: Sequence[Part]) -> Iterator[slice]:
+def _rows(run: Sequence[CallPart]) -> Iterator[slice]:
     """Which rows of a run's vectors are of each part."""
     end = 0
     for part in run:
@@ -359,7 +371,7 @@ def _rows(run: Sequence[Part]) -> Iterator[slice]:
         yield slice(begin, end)
 
 
-def _size(run: Sequence[Part]) -> int:
+def _size(run: Sequence[CallPart]) -> int:
     return sum(part.stop - part.start for part in run)
 
 

@@ -1,4 +1,4 @@
-"""A model as its face needs it: what is known of it, and the vectors it makes."""
+"""A model as `Embedder` and `Reranker` use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hotstart.pool.loader import (
     info_without_loading,
     prepare_artifact,
 )
-from hotstart.pool.strategies import Choice, strategy_named
+from hotstart.pool.strategies import StrategyChoice, strategy_named
 from hotstart.progress import Advance
 from hotstart.telemetry import span
 from hotstart.types import (
@@ -46,7 +46,7 @@ WINDOW = 1024
 
 
 class ModelHandle:
-    """The model of `spec` in `instance`; it is loaded where nothing else tells what is asked.
+    """The model of `spec` in `instance`, as its users call it.
 
     Attributes:
         waits: whether calls wait for another machine: they run side by side, not together.
@@ -201,10 +201,12 @@ class ModelHandle:
 
 
 class LoadableModel:
-    """An instance as its user sees it. Making one begins the load where the strategy says so."""
+    """The base of `Embedder` and `Reranker`: load state, waiting, promotion, unload. Making one
+    begins the load where the strategy says so.
+    """
 
     def __init__(
-        self, instance: Instance[LoadedModel], choice: Choice, on_progress: Progress | None
+        self, instance: Instance[LoadedModel], choice: StrategyChoice, on_progress: Progress | None
     ) -> None:
         self._instance = instance
         self._choice = choice
@@ -249,7 +251,7 @@ class LoadableModel:
 
     @property
     def progress(self) -> LoadProgress:
-        """How far the load is."""
+        """The progress of the load."""
         status = self._instance.status()
         eta = None
         if status.elapsed is not None and status.load_time is not None:
@@ -260,11 +262,11 @@ class LoadableModel:
         """Return the state with its reason, each stage's time, and why this strategy."""
         return self._instance.status()._replace(strategy=self._choice.said)
 
-    def load(self) -> None:
+    def start_loading(self) -> None:
         """Start loading and return at once."""
         self._instance.start()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait_ready(self, timeout: float | None = None) -> bool:
         """Load if need be and return whether the model is ready within `timeout` seconds.
 
         Raises:
@@ -272,8 +274,8 @@ class LoadableModel:
         """
         return self._instance.wait(timeout)
 
-    async def ready(self, timeout: float | None = None) -> bool:
-        """Do what `wait` does without holding up the event loop."""
+    async def await_ready(self, timeout: float | None = None) -> bool:
+        """Do what `wait_ready` does without blocking the event loop."""
         from hotstart.pool.aio import is_ready_within  # who awaits has imported asyncio
 
         return await is_ready_within(self._instance, timeout)
@@ -283,7 +285,7 @@ class LoadableModel:
         return self if self._instance.peek() is not None else None
 
     def promote(self, stage: Stage) -> None:
-        """Have the model promoted to `stage` beside its work, as before bulk work; return at once.
+        """Promote the model to `stage` beside its work, as before bulk work; return at once.
 
         Where that cannot be done, what serves goes on serving, and `status().refused` says why.
         """

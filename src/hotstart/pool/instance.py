@@ -32,7 +32,7 @@ Hear = Callable[[State, str], None]
 
 
 class Listeners:
-    """Callbacks of one instance. A callback that fails harms neither the load nor the others."""
+    """The callbacks of one instance. A failing callback harms neither load nor others."""
 
     def __init__(self) -> None:
         self._progress: list[Progress] = []
@@ -40,15 +40,15 @@ class Listeners:
         self._states: list[Hear] = []
 
     def listen(self, on_progress: Progress) -> None:
-        """Have `on_progress` called with each step of each load, by the thread that loads."""
+        """Call `on_progress` with each step of each load, in the loading thread."""
         self._progress.append(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
-        """Have `hear` called with each state that is entered."""
+        """Call `hear` with each state that is entered, under the lock."""
         self._states.append(hear)
 
     def await_end(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called once, at the end of the load under way."""
+        """Call `callback` once, at the end of the load under way."""
         self._settled.append(callback)
 
     def tell(self, stage: str, fraction: float) -> None:
@@ -75,7 +75,7 @@ class Listeners:
 
 
 class KeepAliveTimer:
-    """Calls `unload_if_idle(why)` once `seconds` have passed since the last `touch`.
+    """Calls `unload_if_idle(why)` `seconds` after the last `touch`.
 
     One timer at a time, however often it is touched: a timer that finds a later touch is set
     again for what is left.
@@ -119,7 +119,7 @@ class KeepAliveTimer:
 
 
 class Status(NamedTuple):
-    """An account of one moment.
+    """The state of an instance at one moment.
 
     Attributes:
         reason: why it is in this state, for a person to read.
@@ -177,7 +177,7 @@ T = TypeVar("T")
 
 
 class Instance(Generic[T]):
-    """The model `name`, loaded by `load` and given back by `close`. Safe from any thread.
+    """One loaded model: loaded by `load`, freed by `close`. Safe from any thread.
 
     Args:
         load: loads each of `stages`; a promotion is given the model that serves meanwhile.
@@ -225,7 +225,7 @@ class Instance(Generic[T]):
             self._idle_clock.touch()
 
     def keep_alive(self, seconds: float | None) -> None:
-        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        """Unload `seconds` after the end of the last use; None for never."""
         if seconds == self._keep_alive:
             return
         with self._changed:
@@ -267,7 +267,7 @@ class Instance(Generic[T]):
 
     @property
     def in_use(self) -> int:
-        """How many calls are using the model at this moment."""
+        """The number of calls that use the model."""
         slot = self._serving.slot
         return slot.users if slot is not None else 0
 
@@ -278,7 +278,7 @@ class Instance(Generic[T]):
             return status_of(*told, self._load_time, self._loads)
 
     def start(self) -> None:
-        """Have the model loaded; return at once. Does nothing where it is loaded or loading."""
+        """Start the load unless the model is loaded or loading; return at once."""
         with self._changed:
             self._start_if_due()
 
@@ -296,7 +296,9 @@ class Instance(Generic[T]):
             return False
 
     def when_settled(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called, by whatever thread, at the end of the load under way, if any."""
+        """Call `callback` at the end of the load under way, from any thread; at once if none
+        is.
+        """
         with self._changed:
             if self._state in {"loading", "unloading"}:
                 self._hearers.await_end(callback)
@@ -326,17 +328,17 @@ class Instance(Generic[T]):
             self.touch()
 
     def listen(self, on_progress: Progress) -> None:
-        """Have `on_progress` called with stage and fraction, by the thread that loads."""
+        """Call `on_progress` with each step of each load, in the loading thread."""
         self._hearers.listen(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
-        """Have `hear` called with the state it is in, and each that it enters, under its lock."""
+        """Call `hear` with each state that is entered, under the lock."""
         with self._changed:
             self._hearers.listen_states(hear)
             hear(self._state, self._reason)
 
     def promote(self, stage: Stage) -> None:
-        """Have the model promoted to `stage` beside its work; return at once."""
+        """Promote the model to `stage` beside its work; return at once."""
         with self._changed:
             self._start_if_due()
             self._serving.promote(stage)
@@ -485,7 +487,7 @@ class Instance(Generic[T]):
                 self._enter("unloaded", self._reason)
 
     def _begin_reload(self) -> Slot[T] | None:
-        """What a reload will replace; None where there was nothing, and all was loaded anew."""
+        """Return the slot to replace; None if nothing was loaded, and the model is loaded now."""
         with self._changed:
             self._changed.wait_for(lambda: self._at_rest and not self._serving.promoter.running)
             if self._state != "ready":

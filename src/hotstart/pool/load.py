@@ -1,4 +1,4 @@
-"""One load in a thread of its own; it ends once: with a model, an error, or at its time limit."""
+"""One load in its own thread, its outcome, and the back-off after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 
 
 class Backoff:
-    """The failures of one instance.
+    """The failures of one instance, and when the next attempt is due.
 
     Attributes:
         failure: the last one.
@@ -48,7 +48,7 @@ class Backoff:
         self._in_row = 0
 
     def waive(self) -> None:
-        """Let the next load be tried at once: somebody mended the cause, or wants to see."""
+        """Allow the next load at once, without waiting for the back-off."""
         self._retry_at = 0.0
 
     def is_over(self, now: float) -> bool:
@@ -60,7 +60,7 @@ T = TypeVar("T")
 
 
 class LoadAttempt(Generic[T]):
-    """A load that was begun. `doing` and `fraction` tell how far it is."""
+    """One load in its own thread; it ends once. `doing` and `fraction` tell how far it is."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class LoadAttempt(Generic[T]):
             self._failed(LoadTimeout(self._name, stage=self.doing, after=self._timeout))
 
     def _end(self) -> bool:
-        """Whether this call is the one that ends the attempt."""
+        """Return whether this call ends the attempt."""
         with self._lock:
             first, self._over = not self._over, True
         if first and self._timer:

@@ -1,4 +1,4 @@
-"""From a spec to a model in memory: found by `models`, run by an engine of `engines`."""
+"""From a spec to a loaded model; what is known before the load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hotstart.models.artifacts import Artifact, ModelFacts, facts, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
 from hotstart.pool.promotion import Load
-from hotstart.pool.strategies import Choice, choose, strategy_named
+from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
 from hotstart.types import LoadingStrategy, ModelInfo, Progress, Stage
@@ -67,9 +67,9 @@ def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
 
 
 def _by_address(spec: ModelSpec) -> ModelInfo:
-    from hotstart.engines.remote.address import Address, known_dimension
+    from hotstart.engines.remote.address import RemoteAddress, known_dimension
 
-    address = Address.parse(spec.source)
+    address = RemoteAddress.parse(spec.source)
     address = address.at(remote_access(address.protocol).url)
     return ModelInfo(known_dimension(address), None, {}, None, f"remote-{address.identity}")
 
@@ -191,10 +191,10 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
 
 def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
     """Nothing is asked of the other machine yet: its first answer shows whether it is there."""
-    from hotstart.engines.remote.address import Address
+    from hotstart.engines.remote.address import RemoteAddress
 
     report(stage, 0.5)
-    address = Address.parse(spec.source)
+    address = RemoteAddress.parse(spec.source)
     access = remote_access(address.protocol)
     engine = engine_class(spec.engine)(address.at(access.url), access.key)
     return LoadedModel(engine, _foreseen(spec), None)
@@ -268,7 +268,7 @@ _OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
 
 
 class Limits(NamedTuple):
-    """How long a load may take and how long an unused model is kept, in seconds; None: no limit."""
+    """Time limits of a load and of an unused model, in seconds; None for no limit."""
 
     load_timeout: float | None = None
     keep_alive: float | None = None
@@ -282,7 +282,7 @@ def _unknown() -> int:
 
 
 class ModelFactory(NamedTuple):
-    """How a model is loaded and given back.
+    """How a model is loaded and freed.
 
     Attributes:
         name: for messages.
@@ -327,7 +327,7 @@ def spec_of(
     device: str | None = None,
     trust_remote_code: bool = False,
     allow_download: bool = False,
-) -> tuple[ModelSpec, Choice]:
+) -> tuple[ModelSpec, StrategyChoice]:
     """Return the spec of the model `source`, and the choice of its strategy. Looks nowhere.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Room in memory for what is to be loaded: idle models make way, within a budget and the machine.
+"""The memory budget: eviction policy, reservations, memory pressure.
 
 The policy stands in `pressure`; this carries it out, for one load at a time.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Resident(NamedTuple):
-    """A loaded model.
+    """A loaded model, as the eviction policy sees it.
 
     Attributes:
         key: what it is called in its pool.
@@ -59,7 +59,7 @@ BUDGET = "the budget of its registry"
 
 
 class MemoryBudget:
-    """What the models of one pool may take.
+    """The memory that the models of one pool may use.
 
     Args:
         residents: tells what is loaded.
@@ -150,7 +150,7 @@ TRIGGER = b"some 200000 2000000\0"
 
 
 class MemoryPressureMonitor(threading.Thread):
-    """Calls `relieve` whenever the kernel says that memory is short, until it is stopped."""
+    """Calls `relieve` when the kernel reports memory pressure."""
 
     def __init__(self, descriptor: int, relieve: Callable[[], object]) -> None:
         super().__init__(name="hotstart-shortage", daemon=True)

@@ -1,4 +1,4 @@
-"""The instances of a process: one for each model it uses, whatever kind of model it is."""
+"""The instances of a process, one for each model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class _Held(NamedTuple):
 
 
 class Pool:
-    """Hands out instances. Equal specs share one, and with it one load and one set of weights.
+    """The instances of a process. Equal specs share one instance. Equal specs share one, and with
+    it one load and one set of weights.
 
     Args:
         budget: bytes that its models may take; None for what the machine has.

@@ -1,4 +1,4 @@
-"""A better stage beside the one that serves, swapped in between two calls."""
+"""Load a better stage beside the serving one and swap it in between two calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRACE = 0.25
 
 
 class Slot(Generic[T]):
-    """A model loaded to one stage, how many seconds that took, and how many calls use it."""
+    """A model loaded to one stage, its load time, and the number of its calls."""
 
     def __init__(self, model: T, stage: Stage, seconds: float) -> None:
         self.model = model
@@ -31,7 +31,7 @@ class Slot(Generic[T]):
 
 
 class Promoter(Generic[T]):
-    """Promotes what an instance serves, one stage at a time. Its methods need the condition held.
+    """Promotes the serving slot, one stage at a time. Its methods need the condition held.
 
     Args:
         load: loads one stage.
@@ -60,16 +60,16 @@ class Promoter(Generic[T]):
         self.refused: dict[str, str] = {}
 
     def ask(self, stage: Stage) -> None:
-        """Have `stage` be the next, whatever the strategy says, even if it was refused before."""
+        """Make `stage` the next one, whatever the strategy says, even if it was refused."""
         self.refused.pop(stage, None)
         self._asked = stage
 
     def pause(self) -> None:
-        """Let none begin until `resume`; none may be running."""
+        """Start no promotion until `resume`; none may be running."""
         self.running = True
 
     def resume(self, slot: Slot[T] | None, texts: int) -> None:
-        """Let promotions go on from what serves now."""
+        """Continue promotions from the serving slot."""
         self.running = False
         if slot is not None:
             self.consider(slot, texts)
@@ -114,7 +114,7 @@ def _unheard(stage: str, fraction: float) -> None:
 
 
 class ActiveSlot(Generic[T]):
-    """The slot that new calls get, None while there is none.
+    """The slot that new calls get; None while nothing serves.
 
     Attributes:
         stage_times: seconds each stage took to load, in the order they were reached.
@@ -137,7 +137,7 @@ class ActiveSlot(Generic[T]):
         self._texts = 0
 
     def begin(self, slot: Slot[T]) -> None:
-        """Let `slot` serve, the first of a load."""
+        """Serve `slot`, the first of a load."""
         self.slot = slot
         self.stage_times = {slot.stage: slot.seconds}
         self.promoter.consider(slot, self._texts)
@@ -149,7 +149,7 @@ class ActiveSlot(Generic[T]):
         return self.slot
 
     def resume_promotions(self) -> None:
-        """Let promotions go on from what serves now."""
+        """Continue promotions from the serving slot."""
         self.promoter.resume(self.slot, self._texts)
         self._changed.notify_all()
 
@@ -168,13 +168,13 @@ class ActiveSlot(Generic[T]):
         self._changed.notify_all()
 
     def promote(self, stage: Stage) -> None:
-        """Have `stage` loaded next, now or when something serves."""
+        """Load `stage` next, now or as soon as something serves."""
         self.promoter.ask(stage)
         if self.slot is not None:
             self.promoter.consider(self.slot, self._texts)
 
     def end(self) -> Slot[T] | None:
-        """Let nothing serve; return what did, to be closed."""
+        """Stop serving; return the slot to close."""
         slot, self.slot = self.slot, None
         return slot
 
@@ -185,7 +185,7 @@ class ActiveSlot(Generic[T]):
         self._close(slot.model)
 
     def retire(self, slot: Slot[T]) -> None:
-        """Have `slot` closed: now, or by a thread of its own once the last call has ended."""
+        """Close `slot`: now, or in a thread once its last call has ended."""
         with self._changed:
             unused = slot.users == 0
         if unused:
@@ -196,7 +196,7 @@ class ActiveSlot(Generic[T]):
             ).start()
 
     def succeed(self, new: Slot[T]) -> None:
-        """Let `new`, loaded from the beginning, serve from the next call on."""
+        """Serve `new`, loaded from the beginning, from the next call on."""
         self.slot = new
         self.stage_times = {new.stage: new.seconds}
 

@@ -1,4 +1,4 @@
-"""When a model is loaded, and in which stages. A strategy is data; the pool acts on it."""
+"""Loading strategies as data: when a model loads, and in which stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Start = Literal["at first use", "at once", "in the constructor"]
 
 
 class Strategy(NamedTuple):
-    """When an embedder has its model loaded, and how far.
+    """When a model is loaded, and in which stages.
 
     Attributes:
         starts: what begins the load.
@@ -45,14 +45,14 @@ BULK_TEXTS = 512
 """Texts embedded before the throughput engine, seconds in the loading, pays for itself."""
 
 
-class Choice(NamedTuple):
-    """A strategy's name, and what is said of how it was chosen."""
+class StrategyChoice(NamedTuple):
+    """The name of a strategy, and why it was chosen."""
 
     name: str
     said: str
 
 
-def choose(given: str | None, configured: str | None) -> Choice:
+def choose(given: str | None, configured: str | None) -> StrategyChoice:
     """Return the strategy to use: what was given, else what is configured, else `lazy`.
 
     `auto` looks at the machine and says why it took what it took.
@@ -61,9 +61,9 @@ def choose(given: str | None, configured: str | None) -> Choice:
     name = name.value if isinstance(name, LoadingStrategy) else name
     if name == AUTO:
         profile = ResourceProfile.detect()
-        return Choice(profile.strategy, f"{profile.strategy} (auto: {profile.why})")
+        return StrategyChoice(profile.strategy, f"{profile.strategy} (auto: {profile.why})")
     strategy_named(name)
-    return Choice(name, name)
+    return StrategyChoice(name, name)
 
 
 def strategy_named(name: str) -> Strategy:

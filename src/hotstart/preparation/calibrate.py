@@ -1,4 +1,4 @@
-"""What an artifact costs and gives, measured in fresh processes when it is prepared.
+"""Measure a quantized artifact in fresh processes.
 
 In a process of its own, because memory that a library once took stays in the process that imported
 it. `python -m hotstart.preparation.calibrate` is that process; it speaks JSON.
@@ -23,9 +23,9 @@ import numpy as np
 from hotstart.engines import open_engine
 from hotstart.engines.graph import TOKENIZER, Tokenizer, feed, pad
 from hotstart.models.description import Description
-from hotstart.models.metadata import Measured, Metadata
+from hotstart.models.metadata import Measurements, Metadata
 from hotstart.ort import input_types, open_session, session_options
-from hotstart.preparation.variant import Written, write_observed, write_variant
+from hotstart.preparation.variant import WrittenFiles, write_observed, write_variant
 from hotstart.system import available_cores
 from hotstart.types import GraphFiles, PreparedModel
 
@@ -113,7 +113,7 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
 
 @contextmanager
 def _beside(
-    model: Description, folder: str, write: Callable[[Description, str], Written]
+    model: Description, folder: str, write: Callable[[Description, str], WrittenFiles]
 ) -> Iterator[PreparedModel]:
     """`model` as `write` has it, in `folder` and gone afterwards, or with it if killed."""
     reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
@@ -154,13 +154,13 @@ def ranges(observed: PreparedModel) -> Ranges:
         return dict(found)
 
 
-def measure(prepared: PreparedModel, reference: PreparedModel) -> Measured:
+def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
     """Measure `prepared`, and its cosines to `reference`, each in a fresh process."""
     with _asked("figures", prepared) as (metrics, path):
         vectors = np.load(path)
     with _asked("figures", reference) as (_, path):
         found = cosines(vectors, np.load(path))
-    return Measured(
+    return Measurements(
         memory_bytes=int(metrics["memory_bytes"]),
         load_seconds=metrics["load_seconds"],
         text_ms=metrics["text_ms"],
@@ -171,7 +171,7 @@ def measure(prepared: PreparedModel, reference: PreparedModel) -> Measured:
 
 @contextmanager
 def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """What a fresh process says of `prepared`, and the file of the arrays that it found."""
+    """Yield what a fresh process measures of `prepared`, and the file of its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "found")
         told = json.dumps(

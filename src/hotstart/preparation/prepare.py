@@ -1,4 +1,4 @@
-"""Building an artifact: from a model folder to graph, weights, tokenizer and record.
+"""Prepare an artifact under a lock; repair and remove it.
 
 Everything is written in a folder beside and renamed into place as the last step. The caller holds
 the artifact's lock.
@@ -20,7 +20,7 @@ from hotstart.errors import ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.description import Description, describe
-from hotstart.models.locate import Located, locate
+from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.metadata import FileRecord, Metadata, record_file, sha256, write_metadata
 from hotstart.models.spec import (
     KINDS,
@@ -33,7 +33,7 @@ from hotstart.models.spec import (
 from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
 from hotstart.preparation.variant import (
     SCHEMES,
-    Written,
+    WrittenFiles,
     check_precision,
     fingerprint,
     write_variant,
@@ -81,7 +81,7 @@ def build(
     return Artifact(folder, metadata)
 
 
-def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> Located:
+def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocation:
     try:
         return locate(spec, settings)
     except ModelError:
@@ -97,7 +97,7 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> Located:
 def _fill(
     staged: str,
     spec: ModelSpec,
-    located: Located,
+    located: ModelLocation,
     model: Description,
     report: Progress,
 ) -> Metadata:
@@ -129,9 +129,9 @@ def _fill(
 
 def _describe(
     spec: ModelSpec,
-    located: Located,
+    located: ModelLocation,
     model: Description,
-    written: Written,
+    written: WrittenFiles,
     records: dict[str, FileRecord],
     hashes: Mapping[str, str],
 ) -> Metadata:
@@ -193,7 +193,7 @@ def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, tuple
 
 
 def _expect_published(
-    spec: ModelSpec, located: Located, model: Description, hashes: Mapping[str, str]
+    spec: ModelSpec, located: ModelLocation, model: Description, hashes: Mapping[str, str]
 ) -> None:
     """Refuse weights that call themselves the catalog's pinned commit and are not."""
     known = known_model(spec.source)

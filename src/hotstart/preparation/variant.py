@@ -1,4 +1,4 @@
-"""The files of one variant of a model that an engine reads: graph, weights, tokenizer."""
+"""The files of one precision of a model, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from hotstart.models.description import Description
 from hotstart.models.tokenizer import write_tokenizer
 from hotstart.preparation.graph import write_graphs
 from hotstart.preparation.graph.builder import GraphBuilder
-from hotstart.preparation.graph.weights import SCHEME, Linked, Observed, Quantized, Weights
+from hotstart.preparation.graph.weights import (
+    SCHEME,
+    LinkedWeights,
+    ObservedWeights,
+    QuantizedWeights,
+    Weights,
+)
 from hotstart.preparation.weights import place_weights, read_weights
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor
 from hotstart.types import GraphFiles
@@ -54,8 +60,8 @@ SCHEMES = {"float32": "float32", "int8": SCHEME}
 """What a fingerprint says of each precision."""
 
 
-class Written(NamedTuple):
-    """A variant's graphs, and how many weights the model has."""
+class WrittenFiles(NamedTuple):
+    """The graphs of one precision, and the number of weights."""
 
     graphs: GraphFiles
     parameters: int
@@ -73,7 +79,7 @@ def check_precision(model: Description, precision: str) -> None:
 
 def write_variant(
     model: Description, folder: str, precision: str, ranges: Ranges | None = None
-) -> Written:
+) -> WrittenFiles:
     """Write all that an engine reads of `model` at `precision` into `folder`.
 
     Args:
@@ -87,19 +93,19 @@ def write_variant(
         ModelError: its weights cannot be read, or no graph can be built over them.
     """
     if precision == "int8":
-        eight_bits = partial(Quantized, folder=folder, ranges=ranges or {})
+        eight_bits = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
         return _write(model, folder, read_weights(model), eight_bits)
-    return _write(model, folder, place_weights(model, folder), Linked)
+    return _write(model, folder, place_weights(model, folder), LinkedWeights)
 
 
-def write_observed(model: Description, folder: str) -> Written:
+def write_observed(model: Description, folder: str) -> WrittenFiles:
     """Write `model` in float32 with further outputs: of each linear layer whose weights 8 bits can
     hold, the greatest absolute value of each input, under the layer's name.
 
     Raises:
         ModelError: as for `write_variant`.
     """
-    return _write(model, folder, place_weights(model, folder), Observed)
+    return _write(model, folder, place_weights(model, folder), ObservedWeights)
 
 
 def _write(
@@ -107,7 +113,7 @@ def _write(
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
-) -> Written:
+) -> WrittenFiles:
     graphs = write_graphs(model, folder, tensors, weights)
     write_tokenizer(
         model.folder,
@@ -116,7 +122,7 @@ def _write(
         lowercase=model.lowercase,
         max_seq_length=model.max_seq_length,
     )
-    return Written(graphs, _parameters(tensors))
+    return WrittenFiles(graphs, _parameters(tensors))
 
 
 def _parameters(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:

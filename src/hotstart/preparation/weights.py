@@ -1,4 +1,4 @@
-"""A model's weights in an artifact folder: linked where they can be, converted where not."""
+"""Link or convert the weights of a model into an artifact folder."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where the time goes on the way to the first vector, measured in fresh processes."""
+"""Measure where the time to the first vector goes."""

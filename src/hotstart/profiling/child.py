@@ -66,7 +66,7 @@ def _hotstart(
         model, strategy=strategy or None, on_progress=lambda stage, fraction: mark(stage)
     )
     found["constructor"] = time.monotonic() - began
-    embedder.wait()
+    embedder.wait_ready()
     mark("ready")
     embedder.encode(TEXT)
     mark("first vector")
@@ -105,7 +105,7 @@ def _tokenizer_time(embedder: Any) -> float | None:
 
     embedder.unload()
     threading.setprofile(watch)  # of the thread that loads
-    embedder.wait()
+    embedder.wait_ready()
     threading.setprofile(None)
     return times[1] - times[0] if len(times) > 1 else None
 

@@ -1,4 +1,4 @@
-"""The whole of it: processes in turn, their account, and what would make it faster."""
+"""Run measured processes and compose their report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PEER_RUNS = 3  # seconds each
 
 
 class Subject(NamedTuple):
-    """What to profile.
+    """The model and strategy to profile.
 
     Attributes:
         model: as `Embedder` takes it.

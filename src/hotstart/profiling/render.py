@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no font, no network."""
+"""Render a profile report as text and as one HTML file."""
 
 from __future__ import annotations
 

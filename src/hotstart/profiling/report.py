@@ -1,4 +1,4 @@
-"""What was found, as one value: what every way of showing it reads."""
+"""The profile report and its advice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class Advice(NamedTuple):
-    """What would make it faster.
+    """One piece of advice on a faster start, and what it saves.
 
     Attributes:
         finding: what is the case.
@@ -92,7 +92,7 @@ _LEAST_MS, _LEAST_SHARE = 3.0, 0.03  # a saving below either is noise
 
 
 class RunFacts(NamedTuple):
-    """What the rules look at; times in milliseconds.
+    """What the rules read; times in milliseconds.
 
     Attributes:
         loaded: the stages that were loaded, the first of them before the first vector.
@@ -124,14 +124,14 @@ class RunFacts(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What to run instead to see what a remedy saves; None: as it is."""
+    """A run that measures what a remedy saves; None if it cannot be tried."""
 
     strategy: str | None = None
     compiled: bool = False
 
 
 class Rule(NamedTuple):
-    """One piece of advice.
+    """One rule that gives advice.
 
     Attributes:
         applies: to these facts. A rule with a `trial` is asked before it, without stages.

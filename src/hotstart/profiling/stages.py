@@ -1,4 +1,4 @@
-"""From runs to stages: medians, and the imports told apart from the work they stand before."""
+"""From raw runs and import times to the stages of a start."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _REMEDY = "Run it again with hotstart --debug embed --model MODEL TEXT to see mo
 
 
 class Task(NamedTuple):
-    """What a process is to do.
+    """What a measured process does.
 
     Attributes:
         subject: `hotstart` or `sentence-transformers`.
@@ -101,7 +101,7 @@ class Task(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One process that ended well.
+    """The result of one measured process.
 
     Attributes:
         marks: seconds from its start, in the order they were passed; `first vector` is the last.
@@ -167,7 +167,7 @@ Kind = Literal["interpreter", "import", "load", "inference"]
 
 
 class StageTime(NamedTuple):
-    """One stretch of the way to the first vector, in milliseconds."""
+    """One stage of the way to the first vector, in milliseconds."""
 
     name: str
     kind: Kind

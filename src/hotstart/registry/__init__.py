@@ -1,1 +1,1 @@
-"""Many models by name: configured, versioned, routed, reloaded, checked, and kept within memory."""
+"""Many models by name: configuration, versions, routing, reload."""

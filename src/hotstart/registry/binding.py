@@ -22,7 +22,7 @@ from hotstart.kinds.files import bytes_on_disk
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
-from hotstart.registry.config import Check, ModelConfig
+from hotstart.registry.config import ModelCheck, ModelConfig
 from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
 from hotstart.types import EmbeddingResult, EmbedOutput, ModelInfo, Progress, Stage
@@ -86,13 +86,13 @@ def _is_number(value: Any) -> bool:
 
 
 Embed = Callable[[Sequence[Any]], Any]
-CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[Check]], None]
+CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[ModelCheck]], None]
 """Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
 
 _PROBE = "hotstart"  # what an embedding model is asked in any case
 
 
-def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check]) -> None:
+def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCheck]) -> None:
     """Ask each of `checks`; the first one also warms the model up.
 
     Raises:
@@ -110,9 +110,10 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[Check])
             raise CheckFailed(name, question=check.input, reason=fault)
 
 
-def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
-    """Have a probe embedded, whose vector must be finite and as long as the model says; then as
-    `check_answers`."""
+def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
+    """Embed a probe: the vector must be finite and of the model's dimension. Then run the
+    checks.
+    """
     vector = embed([_PROBE])[0]
     if not is_finite(vector):
         raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
@@ -122,8 +123,8 @@ def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Che
     check_answers(name, lambda text: embed([text])[0], checks)
 
 
-def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Check]) -> None:
-    """Have a pair scored, whose logits must be finite; then as `check_answers`, of scores."""
+def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
+    """Score a probe: the logits must be finite. Then run the checks on scores."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
@@ -134,7 +135,7 @@ def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Chec
     check_answers(name, score, checks)
 
 
-def _fault(answer: Any, check: Check) -> str | None:
+def _fault(answer: Any, check: ModelCheck) -> str | None:
     if check.output is None:
         return None if is_finite(answer) else "an answer has numbers that are not finite"
     apart = difference(answer, check.output)

@@ -1,4 +1,4 @@
-"""A registry as a file says it: tables of hotstart.toml, checked key by key.
+"""The registry tables of hotstart.toml, checked key by key; model discovery.
 
 [registry]
 memory = "2GB"
@@ -30,7 +30,7 @@ _PROPHETS = re.compile(rb'"__(?:fb)?prophet_version"\s*:')
 
 
 class DiscoveredFile(NamedTuple):
-    """A model file.
+    """A model file found in a models folder.
 
     Attributes:
         kind: a name of KINDS.
@@ -119,7 +119,7 @@ def _ordered(found: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
 
 
 def _order(version: str | None) -> tuple[int, ...]:
-    """What decides which version is newer: its numbers, zeros at the end left off."""
+    """Return the sort key of a version: its numbers without trailing zeros."""
     if version is None:
         return ()
     matched = _VERSION.fullmatch(version)
@@ -142,8 +142,8 @@ ONLY_VERSION = "1"
 """What the version of a model is called that names none."""
 
 
-class Check(NamedTuple):
-    """A question whose answer is known: a model that answers otherwise never serves.
+class ModelCheck(NamedTuple):
+    """A question with its expected answer, asked before a model serves.
 
     Attributes:
         input: what the model is asked.
@@ -157,14 +157,14 @@ class Check(NamedTuple):
 
 
 class VersionConfig(NamedTuple):
-    """One version: where it is loaded from, and the SHA-256 of that file where one is named."""
+    """Source and hash of one version."""
 
     source: str
     sha256: str | None = None
 
 
 class ModelConfig(NamedTuple):
-    """One model, as `[models.NAME]` says it; docs/registry.md tells each key."""
+    """The table `[models.NAME]`; docs/registry.md explains each key."""
 
     name: str
     kind: str = "embedding"
@@ -173,7 +173,7 @@ class ModelConfig(NamedTuple):
     route: Mapping[str, float] = _NONE
     shadow: str | None = None
     fallback: str | None = None
-    check: Sequence[Check] = ()
+    check: Sequence[ModelCheck] = ()
     strategy: str | None = None
     engine: str | None = None
     precision: str | None = None
@@ -194,7 +194,7 @@ class ModelConfig(NamedTuple):
 
 
 class RegistryConfig(NamedTuple):
-    """What `[registry]` and `[models.*]` say.
+    """The tables `[registry]` and `[models.*]`.
 
     Attributes:
         memory: bytes that all models may take; None for what the machine has.
@@ -348,13 +348,13 @@ def _source(sources: Table, label: str, home: str) -> str:
     return path if is_path or os.path.exists(path) else source
 
 
-def _check(table: Table) -> Check:
-    table.refuse_others(Check._fields)
+def _check(table: Table) -> ModelCheck:
+    table.refuse_others(ModelCheck._fields)
     if "input" not in table.content:
         raise InvalidInput(table.where, got=sorted(table.content), expected="an input to ask")
     tolerance = table.number("tolerance")
     given = {} if tolerance is None else {"tolerance": tolerance}
-    return Check(table.content["input"], table.content.get("output"), **given)
+    return ModelCheck(table.content["input"], table.content.get("output"), **given)
 
 
 def _expect_known(where: str, named: Iterable[str | None], known: Iterable[str]) -> None:

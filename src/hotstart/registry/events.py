@@ -1,4 +1,4 @@
-"""Changes of state and steps of loads, told in order by a thread of their own."""
+"""State changes and load steps, delivered in order by one thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hotstart.registry.version import ModelStatus
 logger = logging.getLogger(__name__)
 
 
-class Change(NamedTuple):
-    """What a model became.
+class StateChange(NamedTuple):
+    """A state that a model entered.
 
     Attributes:
         name: of the model.
@@ -34,8 +34,8 @@ class Change(NamedTuple):
     at: float
 
 
-class Step(NamedTuple):
-    """What a load is doing.
+class LoadStep(NamedTuple):
+    """A step of a load.
 
     Attributes:
         name: of the model.
@@ -52,11 +52,11 @@ class Step(NamedTuple):
     at: float
 
 
-Event = Change | Step
+Event = StateChange | LoadStep
 
 
-class Changes:
-    """Hands on events. The thread begins with the first who listens.
+class ChangeEvents:
+    """Delivers events to listeners in one thread. The thread begins with the first who listens.
 
     A callback may call the registry, and may take its time: changes wait for it, models do not.
     """
@@ -68,7 +68,7 @@ class Changes:
         self._lock = threading.Lock()
 
     def listen(self, what: type[Event], callback: Callable[[Any], object]) -> None:
-        """Have `callback` called with each event of that type from now on."""
+        """Call `callback` with each later event of that type."""
         with self._lock:
             self._callbacks.setdefault(what, []).append(callback)
             if self._thread is None:

@@ -53,7 +53,7 @@ def _uniform(*parts: str) -> float:
 
 
 class RegisteredModelInfo(NamedTuple):
-    """A model as it is at one moment; `uses` and `memory` are those of the moment they are read.
+    """A registered model at one moment.
 
     Attributes:
         name: in the registry.
@@ -90,7 +90,7 @@ class RegisteredModelInfo(NamedTuple):
 
     @property
     def uses(self) -> int:
-        """How often it was handed out or asked, over all versions."""
+        """The number of uses, over all versions."""
         return sum(version.uses for version in self.serving)
 
     @property
@@ -115,7 +115,7 @@ class Prediction(NamedTuple):
     reason: str | None
 
 
-class Choice(NamedTuple):
+class ChosenVersion(NamedTuple):
     """The version that answers a call, and why it is a fallback's."""
 
     version: Version
@@ -220,7 +220,7 @@ class RegisteredModel:
         drawn, cumulative = self._drawn
         return drawn[draw(cumulative, random.random())]
 
-    def choose_ready(self, version: Version, deadline: Deadline) -> Choice:
+    def choose_ready(self, version: Version, deadline: Deadline) -> ChosenVersion:
         """Return `version` once it is ready, else the fallback, which loads meanwhile.
 
         Raises:
@@ -228,17 +228,17 @@ class RegisteredModel:
         """
         if version.model is not None:  # the caller leases it: one lease is enough
             version.metrics.tally.add("hits")
-            return Choice(version, None)
+            return ChosenVersion(version, None)
         version.metrics.tally.add("misses")
         spare = self.spare
         if spare is None:
             version.wait(deadline.left)
-            return Choice(version, None)
+            return ChosenVersion(version, None)
         second = spare.choose(None)
         second.start()
         try:
             version.wait(deadline.left)
-            return Choice(version, None)
+            return ChosenVersion(version, None)
         except HotstartError as error:
             try:
                 choice = spare.choose_ready(second, deadline)
@@ -249,7 +249,7 @@ class RegisteredModel:
             version.metrics.tally.add("fallbacks")
             return choice._replace(reason=choice.reason or error.facts)
 
-    async def achoose_ready(self, version: Version, deadline: Deadline) -> Choice:
+    async def achoose_ready(self, version: Version, deadline: Deadline) -> ChosenVersion:
         """Do what `choose_ready` does without blocking the event loop.
 
         The load is awaited on the event loop. A worker thread waits only while the fallback loads
@@ -267,7 +267,7 @@ class RegisteredModel:
             return self.choose_ready(version, deadline)
         return await in_thread(self.choose_ready, version, deadline, waits=True)
 
-    def shadow_of(self, choice: Choice) -> Version | None:
+    def shadow_of(self, choice: ChosenVersion) -> Version | None:
         """Return the version that repeats a call which `choice` answered; None for no version."""
         if choice.reason is not None or self.shadow is choice.version:
             return None

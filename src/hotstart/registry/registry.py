@@ -34,9 +34,9 @@ from hotstart.registry.config import (
     read_config,
     with_fallbacks,
 )
-from hotstart.registry.events import Change, Changes, Step
-from hotstart.registry.model import Choice, Prediction, RegisteredModel, RegisteredModelInfo
-from hotstart.registry.shadow import Shadows
+from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
+from hotstart.registry.model import ChosenVersion, Prediction, RegisteredModel, RegisteredModelInfo
+from hotstart.registry.shadow import ShadowTraffic
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
 from hotstart.telemetry import Metric
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """Models by name: loaded side by side, versioned, routed, reloaded, and kept within memory.
+    """Models by name: loaded side by side, versioned, routed, reloaded, kept within memory.
 
     Making one loads nothing; any thread may call its methods. Its models live in a pool: that of
     the process, which embedders of the same models share, or one of its own where `memory` or
@@ -65,11 +65,11 @@ class ModelRegistry:
         self._pool = pool or _pool_for(self._config)
         self._models: dict[str, RegisteredModel] = {}
         self._lock = threading.RLock()  # held by writers of _models; readers need no lock
-        self._changes = Changes()
+        self._changes = ChangeEvents()
         self._serial = itertools.count()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
-        self._shadows = Shadows()
+        self._shadows = ShadowTraffic()
         self._watch: Watch | None = None
         self._shortage: MemoryPressureMonitor | None = None
         configs = with_fallbacks({**self._config.models, **discovered(self._config)})
@@ -122,16 +122,16 @@ class ModelRegistry:
         """Which model was skipped for want of an optional dependency, and how to install it."""
         return self._told("skipped")
 
-    def on_change(self, callback: Callable[[Change], object]) -> None:
-        """Have `callback` called with each change of a model's state, in order.
+    def on_change(self, callback: Callable[[StateChange], object]) -> None:
+        """Call `callback` with each change of a model's state, in order.
 
         A thread of its own calls it, so that it may ask the registry whatever it likes.
         """
-        self._changes.listen(Change, callback)
+        self._changes.listen(StateChange, callback)
 
-    def on_progress(self, callback: Callable[[Step], object]) -> None:
-        """Have `callback` called with each step of each load, in order with `on_change`'s."""
-        self._changes.listen(Step, callback)
+    def on_progress(self, callback: Callable[[LoadStep], object]) -> None:
+        """Call `callback` with each step of each load, in order with state changes."""
+        self._changes.listen(LoadStep, callback)
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what is counted of each version, and what the models count themselves."""
@@ -348,7 +348,7 @@ class ModelRegistry:
         ranking = await choice.version.arank(query, documents, options or {}, deadline.left)
         return choice.prediction(ranking)
 
-    async def ready(self, name: str, timeout: float | None = None) -> bool:
+    async def await_ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
 
         Raises:
@@ -357,6 +357,10 @@ class ModelRegistry:
         from hotstart.pool.aio import is_ready_within
 
         return await is_ready_within(self._model(name).choose(None).instance, timeout)
+
+    def wait_ready(self, name: str, timeout: float | None = None) -> bool:
+        """Return whether the model is ready within `timeout` seconds, loading it if need be."""
+        return self._model(name).choose(None).instance.wait(timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
@@ -375,7 +379,7 @@ class ModelRegistry:
     async def aload_selected(
         self, names: Iterable[str], timeout: float | None = None
     ) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_all` does for the models `names`, their fallbacks and shadows."""
+        """Load the models `names`, their fallbacks and shadows, as `aload_all` does."""
         import asyncio
 
         names = list(names)
@@ -386,7 +390,7 @@ class ModelRegistry:
     def load_selected(
         self, names: Iterable[str], timeout: float | None = None
     ) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_selected` does where there is no event loop."""
+        """Load the models `names` and wait; see `aload_selected`."""
         names, deadline = list(names), Deadline(timeout)
         for version in self._start(names):
             try:
@@ -395,12 +399,12 @@ class ModelRegistry:
                 continue
         return self._infos_of(names)
 
-    def load(self, name: str) -> None:
+    def start_loading(self, name: str) -> None:
         """Begin to load the model `name`; return at once."""
         self._start([name])
 
     def keep_alive(self, name: str, seconds: float | None) -> None:
-        """Have a model unloaded `seconds` after the end of its last use from now on.
+        """Unload a model `seconds` after the end of its last use from now on.
 
         Args:
             name: of the model, whose every version that requests are led to is meant.
@@ -566,7 +570,7 @@ class ModelRegistry:
         if model is not None:
             model.compose()
             account = version.account
-            change = Change(
+            change = StateChange(
                 name=version.name,
                 version=version.label,
                 status=account.status,
@@ -577,7 +581,7 @@ class ModelRegistry:
             self._changes.note(change)
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
-        self._changes.note(Step(version.name, version.label, stage, fraction, time.time()))
+        self._changes.note(LoadStep(version.name, version.label, stage, fraction, time.time()))
 
     def _start(self, names: Iterable[str]) -> list[Version]:
         """Begin to load what requests for `names` may need; return it.
@@ -598,7 +602,7 @@ class ModelRegistry:
         return {name: self._models[name].info for name in names}
 
     def _answer(
-        self, model: RegisteredModel, choice: Choice, inputs: Any, output: Any
+        self, model: RegisteredModel, choice: ChosenVersion, inputs: Any, output: Any
     ) -> Prediction:
         """Return the prediction, its call sent to the shadow, if there is one."""
         shadow = model.shadow_of(choice)
@@ -608,7 +612,7 @@ class ModelRegistry:
         return choice.prediction(output)
 
     def _watch_if_installed(self) -> None:
-        """What is only configured is no reason to have no models."""
+        """Watch files if watchfiles is installed; a missing extra is logged once."""
         try:
             self.watch()
         except MissingExtra as error:

@@ -1,4 +1,4 @@
-"""Shadow traffic: a call is repeated on another version, after its answer and beside it.
+"""Shadow traffic: repeat calls on another version and compare the answers.
 
 One thread repeats, and few calls wait for it: what is too much is dropped and counted, so that a
 shadow neither delays an answer nor gathers memory.
@@ -22,16 +22,16 @@ MOST_WAITING = 64
 _IDLE = 5.0  # seconds without work after which the thread ends
 
 
-class Repetition(NamedTuple):
-    """A call to be repeated on `version`: what was asked, and what was answered."""
+class ShadowCall(NamedTuple):
+    """A call to repeat on `version`, and the answer to compare with."""
 
     version: Version
     inputs: Any
     answer: Any
 
 
-class Shadows:
-    """Repeats calls. Safe from any thread; a forked child begins with none."""
+class ShadowTraffic:
+    """Repeats calls on shadow versions in one thread."""
 
     def __init__(self) -> None:
         self._begin_anew()
@@ -39,15 +39,15 @@ class Shadows:
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._waiting: Queue[Repetition] = Queue(MOST_WAITING)
+        self._waiting: Queue[ShadowCall] = Queue(MOST_WAITING)
         self._running = False
 
     def send(self, version: Version, inputs: Any, answer: Any) -> None:
-        """Have a call repeated on `version`; return at once."""
+        """Repeat a call on `version` in the background; return at once."""
         if self._process != os.getpid():
             self._begin_anew()
         try:
-            self._waiting.put_nowait(Repetition(version, inputs, answer))
+            self._waiting.put_nowait(ShadowCall(version, inputs, answer))
         except Full:
             version.metrics.tally.add("shadow dropped")
             return
@@ -76,7 +76,7 @@ class Shadows:
                 self._waiting.task_done()
 
 
-def _compare(repetition: Repetition) -> None:
+def _compare(repetition: ShadowCall) -> None:
     version, inputs, answer = repetition
     try:
         repeated = version.repeat(inputs)

@@ -1,4 +1,4 @@
-"""One version of a model: its instance in the pool, what callers get, and what is counted of it."""
+"""One version of a registered model: its instance, calls and metrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNTERS = {
 }
 
 
-class VersionFigures:
+class VersionMetrics:
     """Counts and times of one version. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class VersionFigures:
 
 
 class Uses:
-    """How often something was used.
+    """A counter of uses that many threads increment.
 
     `count()` costs 0.05 µs and loses none among threads: it is one step of C. To read is to count
     too, which `_reads` takes off again.
@@ -78,7 +78,7 @@ class Uses:
 
     @property
     def number(self) -> int:
-        """How often `count` was called."""
+        """The number of calls of `count`."""
         with self._reading:
             return self.count() - self._reads()
 
@@ -111,7 +111,7 @@ class VersionStatus(NamedTuple):
 
 
 class Version:
-    """The version `label` of the model `name`. Its instance is made when it is first needed.
+    """One version of the model `name`. Its instance is made when it is first needed.
 
     Attributes:
         model: what callers get at this moment; None while it is not in memory.
@@ -146,13 +146,13 @@ class Version:
         self._served: Served | None = None
 
     @functools.cached_property
-    def metrics(self) -> VersionFigures:
-        """What is counted of its calls and loads."""
-        return VersionFigures()
+    def metrics(self) -> VersionMetrics:
+        """Counts and times of its calls and loads."""
+        return VersionMetrics()
 
     @property
     def uses(self) -> int:
-        """How often it was handed out."""
+        """The number of uses."""
         return self._uses.number
 
     @property
@@ -201,7 +201,7 @@ class Version:
             self._served.binding.instance.touch()
 
     def start(self) -> None:
-        """Have it loaded; return at once. What prevents that is kept as its error."""
+        """Start the load; return at once. An error is kept as the version's error."""
         try:
             self.instance.start()
         except HotstartError as error:

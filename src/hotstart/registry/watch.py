@@ -1,4 +1,4 @@
-"""Files that are watched, so that a model is loaded anew when its file changes.
+"""Watch model files and reload what changed.
 
 The only file that imports `watchfiles`.
 """
@@ -16,7 +16,7 @@ _SETTLING = 100
 
 
 class Watch:
-    """Calls `changed` with the paths that changed, until it is closed.
+    """Calls `changed` with the changed paths until it is closed.
 
     Args:
         changed: called by the watching thread; it must not take long.

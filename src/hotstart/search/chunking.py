@@ -1,4 +1,4 @@
-"""A text into chunks: pieces small enough to embed, cut where the text itself has a seam."""
+"""Split a text into chunks along its structure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Definitions(NamedTuple):
-    """The definitions of a language.
+    """The patterns of definitions in one language.
 
     Attributes:
         pattern: matches a line that opens a definition; its first group with a text is the name.
@@ -246,7 +246,7 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a text: its lines `start_line` to `end_line`, counted from 1, under `heading`.
+    """A piece of a text, small enough to embed.
 
     Of a line that is longer than a chunk may be, `text` is a piece.
     """

@@ -1,4 +1,4 @@
-"""The files below a folder that can be searched: found, judged and read."""
+"""Find and read the files of a folder; .gitignore rules."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hotstart._lazy import require
 
 logger = logging.getLogger(__name__)
 
-Rules = tuple["RulesOfFolder", ...]
+Rules = tuple["GitignoreRules", ...]
 """The rules that have a say in a folder, the outermost first."""
 
 
 @dataclass(frozen=True)
-class RulesOfFolder:
-    """The patterns of the .gitignore in `folder`, an absolute path.
+class GitignoreRules:
+    """The patterns of the .gitignore in `folder`.
 
     The two differ where a negated pattern such as `!*/` is meant for folders alone.
     """
@@ -84,11 +84,11 @@ def _folders_above(root: str) -> list[str]:
     return above
 
 
-def _compile(folder: str, lines: Sequence[str]) -> RulesOfFolder:
+def _compile(folder: str, lines: Sequence[str]) -> GitignoreRules:
     """The patterns in `lines`; those that are none are left out, as git does."""
     pathspec = require("pathspec", extra="search")
     lines = [line for line in lines if _is_pattern(pathspec, line)]
-    return RulesOfFolder(
+    return GitignoreRules(
         folder,
         for_files=pathspec.GitIgnoreSpec.from_lines(lines),
         for_folders=pathspec.PathSpec.from_lines("gitignore", lines),
@@ -112,7 +112,7 @@ Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
 
 
 class FoundFile(NamedTuple):
-    """A file, by its path relative to the folder that was walked, with forward slashes."""
+    """A file found in a folder, by its relative path."""
 
     path: str
     size: int
@@ -120,15 +120,15 @@ class FoundFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a file holds, and the digest of its bytes."""
+class FileContent:
+    """The text of a file, and the digest of its bytes."""
 
     text: str
     sha256: str
 
 
-class PassedOver(Exception):
-    """A file cannot be searched, because of `reason`."""
+class SkippedFile(Exception):
+    """A file that is not indexed, with the reason."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
@@ -161,7 +161,7 @@ def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
         waiting.extend((path, rules) for path in reversed(inner))
 
 
-def read_document(path: str) -> Content:
+def read_document(path: str) -> FileContent:
     """Return what the file `path` holds.
 
     Raises:
@@ -172,20 +172,20 @@ def read_document(path: str) -> Content:
         with open(path, "rb") as file:
             data = file.read(_PROBE)
             if b"\0" in data:
-                raise PassedOver("binary")
+                raise SkippedFile("binary")
             data += file.read(LARGEST + 1 - len(data))
     except FileNotFoundError:
         raise
     except OSError as error:
         logger.info("%s is passed over: %s", path, error.strerror)
-        raise PassedOver("unreadable") from error
+        raise SkippedFile("unreadable") from error
     if len(data) > LARGEST:
-        raise PassedOver("too large")
+        raise SkippedFile("too large")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise PassedOver("binary") from None
-    return Content(text, hashlib.sha256(data).hexdigest())
+        raise SkippedFile("binary") from None
+    return FileContent(text, hashlib.sha256(data).hexdigest())
 
 
 def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:

@@ -1,4 +1,4 @@
-"""An index of the files below a folder: brought up to date by one call, asked by another."""
+"""`SearchIndex`: update and search an index of a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.errors import IndexBusy, IndexMissing, InvalidInput
-from hotstart.search.lexical import Lexical, LexicalDamaged
+from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hit:
-    """One chunk that answers.
+    """One chunk that answers a query.
 
     Attributes:
         path: the file, relative to the indexed folder, with forward slashes.
@@ -106,7 +106,7 @@ class SearchIndex:
         self._home = os.path.join(self._path, HOME)
         self._database = os.path.join(self._home, _DATABASE)
         self._embedder = embedder
-        self._lexical = Lexical(os.path.join(self._home, "lexical"))
+        self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
         self._semantic = Semantic(embedder)
 
     def __repr__(self) -> str:
@@ -205,12 +205,12 @@ class SearchIndex:
         behind = None if self._lexical.agrees(store) else self._mend(store)
         try:
             return self._lexical.search(query, depth), behind
-        except LexicalDamaged:
+        except LexicalIndexDamaged:
             behind = self._mend(store)
             return ([] if behind else self._lexical.search(query, depth)), behind
 
     def _mend(self, store: Store) -> str | None:
-        """Have the lexical index agree with the store; return why that is not possible now."""
+        """Bring the lexical index up to date; return why that is impossible now."""
         from hotstart.files import exclusive
 
         with exclusive(self._lock, wait=False) as held:

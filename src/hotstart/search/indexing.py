@@ -1,4 +1,4 @@
-"""Bringing an index up to date: what changed is read, cut, stored and embedded, and nothing else.
+"""Update an index: read, chunk, store and embed what changed.
 
 Three phases, each in small commits: documents into the store, the lexical index after it, vectors
 for the chunks that lack one. Killed at any moment, the next update goes on from the last commit.
@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.search.chunking import chunk
-from hotstart.search.documents import Content, FoundFile, PassedOver, find_documents, read_document
+from hotstart.search.documents import (
+    FileContent,
+    FoundFile,
+    SkippedFile,
+    find_documents,
+    read_document,
+)
 from hotstart.search.store import Store, StoredDocument
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
-    from hotstart.search.lexical import Lexical
+    from hotstart.search.lexical import LexicalIndex
     from hotstart.search.store import Passage
 
 logger = logging.getLogger(__name__)
@@ -34,7 +40,7 @@ _VECTORS_A_COMMIT = 256
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """What an update did.
+    """What an update of an index did.
 
     Attributes:
         added: documents that were not there before, under that path.
@@ -60,7 +66,7 @@ class UpdateReport:
 def update_index(
     root: str,
     store: Store,
-    lexical: Lexical,
+    lexical: LexicalIndex,
     embedder: Embedder | None,
     on_progress: OnProgress | None = None,
 ) -> UpdateReport:
@@ -143,11 +149,11 @@ class _Scan:
         self._store.put(file.path, document, chunk(file.path, content.text))
         self.counts["changed" if known else "added"] += 1
 
-    def _read(self, file: FoundFile) -> Content | None:
-        """What `file` holds; None where it cannot be searched, or is gone by now."""
+    def _read(self, file: FoundFile) -> FileContent | None:
+        """Return the content of `file`; None if it is gone or cannot be searched."""
         try:
             return read_document(os.path.join(self._root, file.path))
-        except PassedOver as verdict:
+        except SkippedFile as verdict:
             self.passed_over[verdict.reason] += 1
         except FileNotFoundError:
             logger.info("%s went while it was being indexed", file.path)

@@ -1,4 +1,4 @@
-"""The words of the chunks, in a tantivy index beside the store: derived, and remade at any doubt.
+"""Lexical ranking: a tantivy index derived from the store.
 
 The index holds, as document 0, the stamp of the store it agrees with. The stamp is committed with
 the documents, so it is never newer or older than they are.
@@ -57,8 +57,8 @@ _HEAP = 50_000_000  # bytes of the writer's buffer
 _REPORT = 256  # chunks between two reports of progress
 
 
-class Lexical:
-    """The lexical index in `folder`. Opened when first used; safe from any thread."""
+class LexicalIndex:
+    """A tantivy index in `folder`. Opened when first used; safe from any thread."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -144,7 +144,7 @@ class Lexical:
         except BaseException as error:
             self._distrusted = True
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise LexicalDamaged(str(error)) from error
+                raise LexicalIndexDamaged(str(error)) from error
             raise
 
     def _open(self) -> Any:
@@ -192,8 +192,8 @@ class Lexical:
         report(total, total)
 
 
-class LexicalDamaged(Exception):
-    """The lexical index turned out to be unreadable in the middle of a search."""
+class LexicalIndexDamaged(Exception):
+    """The lexical index became unreadable during a search."""
 
 
 def _schema(tantivy: Any) -> Any:

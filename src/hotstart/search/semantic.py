@@ -1,4 +1,4 @@
-"""The meaning of a query: its vector, if the model gives it in time, and the nearest chunks."""
+"""Semantic ranking: the vector of the query and the nearest chunks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hotstart.embedder import Embedder
-    from hotstart.search.store import State, Store
+    from hotstart.search.store import Store, StoreState
 
 
 class Vectors:
-    """The vectors of `store` that have `fingerprint`, as they are at this moment.
+    """The vectors of `store` that have `fingerprint`.
 
     Others are never looked at. They were stored with length 1, so the product is the cosine. A
     vector of another length than the first is damage, and is left out.
@@ -74,7 +74,7 @@ class Nearest(NamedTuple):
 
 
 class Semantic:
-    """Ranks chunks by their nearness to a query. Safe from any thread.
+    """Ranks chunks by the cosine to a query. Safe from any thread.
 
     The vectors are kept between searches, and loaded again when the store has others.
     """
@@ -82,12 +82,12 @@ class Semantic:
     def __init__(self, embedder: Embedder | None) -> None:
         self._embedder = embedder
         self._lock = threading.Lock()
-        self._loaded: tuple[tuple[State, str], Vectors] | None = None
+        self._loaded: tuple[tuple[StoreState, str], Vectors] | None = None
 
     def start(self) -> None:
-        """Have the model loaded in the background, if there is one."""
+        """Start loading the model in the background, if there is one."""
         if self._embedder:
-            self._embedder.load()
+            self._embedder.start_loading()
 
     def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
         """Return the `limit` chunks nearest to `query`; none, with the reason, where the model does

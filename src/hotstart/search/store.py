@@ -1,4 +1,4 @@
-"""The truth of an index: one SQLite file with the documents, their chunks and the vectors.
+"""The SQLite store of an index: documents, chunks, vectors.
 
 Whatever else an index has is derived from this file and can be made again. Every change is a
 transaction, so a writer that is killed leaves the state before it or the state after it.
@@ -111,7 +111,8 @@ _PAGE = 1000  # rows fetched at a time
 
 
 class Database:
-    """The database at `path`, made or migrated where need be. Used by the thread that opened it.
+    """A connection to the database at `path`, created and migrated if need be. Used by the thread
+    that opened it.
 
     Any method may raise IndexDamaged, and IndexBusy where another process holds a transaction
     for seconds.
@@ -132,7 +133,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
@@ -196,7 +197,7 @@ _PASSAGES = (
 )
 
 
-class State(NamedTuple):
+class StoreState(NamedTuple):
     """What tells one content of a store from another.
 
     `identity` is drawn when the file is made; `generation` rises with each committed change of
@@ -209,7 +210,7 @@ class State(NamedTuple):
 
 
 class StoredDocument(NamedTuple):
-    """A file as it was when it was read: its stamps and the digest of its bytes."""
+    """A file as it was when it was read."""
 
     size: int
     mtime_ns: int
@@ -217,7 +218,7 @@ class StoredDocument(NamedTuple):
 
 
 class Passage(NamedTuple):
-    """A chunk, and the file it is of."""
+    """A chunk and its file."""
 
     id: int
     path: str
@@ -228,7 +229,7 @@ class Passage(NamedTuple):
 
 
 class Store:
-    """The store at `path`, made where it is not there. A context manager.
+    """The store at `path`, created if it is absent. A context manager.
 
     Raises:
         IndexDamaged: from any method: the file is not ours, or cannot be read or written.
@@ -247,10 +248,10 @@ class Store:
 
     # What is there --------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> StoreState:
         """Return the state of this moment."""
         sql = "SELECT identity, generation, vectors_generation FROM meta"
-        return State(*self._database.run(sql)[0])
+        return StoreState(*self._database.run(sql)[0])
 
     def documents(self) -> dict[str, StoredDocument]:
         """Return every document by its path."""
@@ -286,7 +287,7 @@ class Store:
             yield
 
     def put(self, path: str, document: StoredDocument, chunks: Sequence[Chunk]) -> None:
-        """Have `path` consist of `chunks`. Those it had already keep their ids and vectors."""
+        """Replace the chunks of `path`. Unchanged chunks keep their ids and vectors."""
         document_id = self._database.number(
             "INSERT INTO documents (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
@@ -314,7 +315,7 @@ class Store:
         self._database.run(sql, document.size, document.mtime_ns, path)
 
     def rename(self, path: str, new: str) -> None:
-        """Have the document `path` be called `new`; its chunks keep their ids and vectors."""
+        """Rename the document `path` to `new`; its chunks keep their ids and vectors."""
         of_document = "document_id = (SELECT id FROM documents WHERE path = ?)"
         sql = f"UPDATE chunks SET generation = ? WHERE {of_document}"
         self._database.run(sql, self._next_generation(), path)

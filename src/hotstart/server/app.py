@@ -1,4 +1,4 @@
-"""The application: groups of routes over one service, behind one gate. Read this file first.
+"""The FastAPI application: route groups over one service.
 
 In a program of one's own the same routes are had with
 
@@ -26,7 +26,7 @@ from hotstart.errors import HotstartError
 from hotstart.registry.registry import ModelRegistry
 from hotstart.server.auth import Access, access_of
 from hotstart.server.config import ServerConfig
-from hotstart.server.middleware import Gate, refused
+from hotstart.server.middleware import AccessMiddleware, refused
 from hotstart.server.openapi import documented, errors_of
 from hotstart.server.responses import problem, problem_of, unforeseen
 from hotstart.server.routes import Group, Route
@@ -43,7 +43,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AnsweringRoute(APIRoute):
-    """A route whose errors never reach the application around it.
+    """A FastAPI route that turns every error into a problem response.
 
     Its name is its own path, without what a prefix or a mount puts before it: by that one it is
     decided who may ask, and how errors are told.
@@ -127,7 +127,7 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
     app.state.service = service
-    app.add_middleware(Gate, access_of(config), config.max_body, service.draining)
+    app.add_middleware(AccessMiddleware, access_of(config), config.max_body, service.draining)
     return app
 
 
@@ -173,7 +173,7 @@ def _living(service: Service) -> Lifespan:
 
 
 def _alone(service: Service) -> Lifespan:
-    """The same for a process that is all the server's: its signals drain it first."""
+    """Return the lifespan of a process that only serves: its signals drain it first."""
     living = _living(service)
 
     @asynccontextmanager

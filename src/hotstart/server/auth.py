@@ -1,4 +1,4 @@
-"""Who may ask what: a table of areas, and one pure decision on each request.
+"""Access control: one pure decision over a table of areas.
 
 What no row names is the administrator's, by whatever method: a route that somebody adds is shut
 until it is put here.
@@ -32,7 +32,7 @@ _COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in A
 
 
 class RequestFacts(NamedTuple):
-    """What of a request decides whether it is answered; None for a header that it lacks.
+    """What decides whether a request is answered; None for an absent header.
 
     The path is that of the request, or the route's own, where names in braces stand for any.
     """
@@ -45,7 +45,7 @@ class RequestFacts(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered.
+    """The reason why a request is refused.
 
     Attributes:
         status: of HTTP.
@@ -59,7 +59,7 @@ class Refusal(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Who may ask.
+    """The access rules of a server.
 
     Attributes:
         api_key: SHA-256 of the key that users bring; None: none is asked for.

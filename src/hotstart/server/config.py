@@ -1,4 +1,4 @@
-"""What `[server]` of hotstart.toml says, checked key by key, and what may not be served."""
+"""The `[server]` table of hotstart.toml, checked key by key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True, repr=False)
 class ServerConfig:
-    """How the models are served.
+    """The table `[server]`.
 
     Attributes:
         host: address to listen on.

@@ -1,4 +1,4 @@
-"""Server-sent events: what happens, told to every page that listens, and the overview with it."""
+"""Server-sent events and the timeline of loads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from hotstart.registry.events import Change, Step
+from hotstart.registry.events import LoadStep, StateChange
 
 
 class LoadStage(NamedTuple):
-    """A stage of a load, in seconds since the load began; `end` is None while it goes on."""
+    """A stage of a load, in seconds since the load began; `end` is None while it runs."""
 
     version: str
     stage: str
@@ -22,13 +22,13 @@ class LoadStage(NamedTuple):
 
 
 class Timeline:
-    """Listens to a registry. One thread tells it of events, any thread may read."""
+    """Records the loads of a registry. One thread tells it of events, any thread may read."""
 
     def __init__(self) -> None:
         self._began: dict[tuple[str, str], float] = {}
         self._stages: dict[tuple[str, str], tuple[LoadStage, ...]] = {}
 
-    def step(self, step: Step) -> float:
+    def step(self, step: LoadStep) -> float:
         """Note a step of a load; return how many seconds after its beginning that is."""
         key = (step.name, step.version)
         at = step.at - self._began.setdefault(key, step.at)
@@ -37,7 +37,7 @@ class Timeline:
             self._stages[key] = (*_ended(stages, at), LoadStage(step.version, step.stage, at, None))
         return at
 
-    def change(self, change: Change) -> None:
+    def change(self, change: StateChange) -> None:
         """Note that a load began, or ended."""
         key = (change.name, change.version)
         if change.status == "loading":
@@ -80,7 +80,9 @@ _END = b""
 
 
 class Events:
-    """Tells events to whoever listens. `tell` may be called by any thread, the rest in the loop."""
+    """Sends server-sent events to every listener. `tell` may be called by any thread, the rest in
+    the loop.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,7 +99,7 @@ class Events:
         self._send(_END)
 
     def tell(self, event: str, data: Any) -> None:
-        """Have all who listen hear of it."""
+        """Send to every listener."""
         loop = self._loop
         if loop is not None and not loop.is_closed() and self._hearers:
             loop.call_soon_threadsafe(self._send, told(event, data))

@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask, how large a request may be, how long it may take."""
+"""The middleware before every route: access, request size, shutdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hotstart.server.auth import Access, RequestFacts, brought_key, refusal
 from hotstart.server.responses import problem
-from hotstart.server.service import Draining
+from hotstart.server.service import GracefulShutdown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +24,8 @@ _SAFE = {
 """Headers of every answer that does not set them itself."""
 
 
-class Gate:
-    """Lets a request through to `app`, or answers it.
+class AccessMiddleware:
+    """ASGI middleware that passes an allowed request to `app` and answers any other.
 
     Args:
         app: what is behind it.
@@ -34,7 +34,9 @@ class Gate:
         draining: says when the server is about to end, so that connections are not kept.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, max_body: int, draining: Draining) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, max_body: int, draining: GracefulShutdown
+    ) -> None:
         self._app, self._access, self._max_body = app, access, max_body
         self._draining = draining
 
@@ -74,7 +76,7 @@ class Gate:
         return again
 
     def _unfit(self, scope: Scope) -> Response | None:
-        """What is said to a request that is too large by its own word, or not JSON."""
+        """Return the refusal of a request that is too large or not JSON; None otherwise."""
         headers, path = _headers(scope), scope["path"]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
@@ -125,7 +127,7 @@ async def _read(receive: Receive, most: int) -> bytes:
 class _Answer:
     """An answer as it goes out, with the headers that every one has."""
 
-    def __init__(self, send: Send, draining: Draining) -> None:
+    def __init__(self, send: Send, draining: GracefulShutdown) -> None:
         self._send, self._draining = send, draining
 
     async def send(self, message: MutableMapping[str, Any]) -> None:

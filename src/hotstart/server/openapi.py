@@ -1,4 +1,4 @@
-"""The OpenAPI document: what each route answers with, in the good case and in the others."""
+"""The OpenAPI document: schemas and errors of each route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as bytes: vectors as numbers or as base64, without a copy that need not be."""
+"""Responses: JSON, vectors, problem details (RFC 9457)."""
 
 from __future__ import annotations
 

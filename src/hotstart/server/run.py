@@ -1,4 +1,4 @@
-"""`hotstart serve`: uvicorn over the application, in one process or in several."""
+"""Run the application with uvicorn, in one process or several."""
 
 from __future__ import annotations
 

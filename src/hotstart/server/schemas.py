@@ -1,4 +1,4 @@
-"""What requests say, as pydantic checks it and the OpenAPI document tells it.
+"""Request bodies, checked by pydantic.
 
 A request names registered models; there is no field for a path, an address, a revision, or an
 option of a loader, and a field that is not known is refused.
@@ -38,7 +38,7 @@ ModelName = Annotated[
 
 
 class Body(BaseModel):
-    """What every request that may load a model can say.
+    """What every request body that may load a model has.
 
     Attributes:
         timeout: seconds to wait for the answer, at most what the server allows.
@@ -96,7 +96,7 @@ class RerankBody(Body):
 
 
 class Document(BaseModel):
-    """A document with its text under a name."""
+    """A document of a rerank request: its text by name."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -104,7 +104,7 @@ class Document(BaseModel):
 
 
 class RankBody(Body):
-    """The request of `/v1/rerank`, as Jina and Cohere have it."""
+    """The request of `/v1/rerank`."""
 
     model: ModelName
     query: str = Field(examples=["which is it?"])
@@ -114,7 +114,7 @@ class RankBody(Body):
 
 
 class PredictBody(Body):
-    """A question to any model."""
+    """The request of a prediction."""
 
     inputs: Any = Field(description="As the model's kind takes it.", examples=["a text"])
     key: str | None = Field(
@@ -123,7 +123,7 @@ class PredictBody(Body):
 
 
 class SearchBody(Body):
-    """A question to the index."""
+    """The request of a search."""
 
     query: str = Field(min_length=1, examples=["how are models evicted?"])
     top_k: int = Field(10, ge=1, le=1000)
@@ -133,17 +133,17 @@ class SearchBody(Body):
 
 
 class LoadBody(Body):
-    """How long to wait for a load; left out, it is only begun."""
+    """The request of a load; without `timeout` the load is only started."""
 
 
 class NoBody(BaseModel):
-    """Nothing to say."""
+    """An empty request body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ReloadBody(BaseModel):
-    """Which models are loaded anew; left out, all that are loaded."""
+    """The models to reload; empty for all loaded ones."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

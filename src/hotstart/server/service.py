@@ -1,4 +1,4 @@
-"""What the routes share: the registry, how it is served, and what was seen of it."""
+"""What the routes share: registry, limits, request metrics, graceful shutdown."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ _LONGEST = 3.0  # seconds that new requests are taken though they go on coming
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Draining:
-    """Between the signal and the end of listening requests are still answered, and each answer
-    says that its connection closes: a client that keeps connections would else send its next
-    request into one that is being closed, and get no answer.
+class GracefulShutdown:
+    """Answers accepted requests between the signal and the end.
 
     Attributes:
         begun: whether the end has begun.
@@ -49,12 +47,12 @@ class Draining:
         self._hearers: list[Callable[[], None]] = []
 
     def listen(self, begins: Callable[[], None]) -> None:
-        """Have `begins` called, in the event loop, when the end begins."""
+        """Call `begins` in the event loop when shutdown begins."""
         self._hearers.append(begins)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Have the block count as a request."""
+        """Count the block as a request."""
         self._under_way += 1
         try:
             yield
@@ -74,7 +72,7 @@ class Draining:
                 begins()
 
     def on_signals(self) -> None:
-        """Have the signals that end the process drain it first, then do what they did before.
+        """Drain on the signals that end the process, then do what they did before.
 
         A second signal does that at once.
         """
@@ -104,7 +102,7 @@ class Draining:
         loop.call_later(_QUIET, look)
 
 
-class RequestFigures:
+class RequestMetrics:
     """Counts and times of each route. Safe from any thread."""
 
     def __init__(self) -> None:
@@ -156,7 +154,7 @@ class RequestFigures:
 
 
 class Service:
-    """A registry that is served.
+    """What the routes share: a registry and how it is served.
 
     Attributes:
         started: when, in seconds since the epoch.
@@ -166,7 +164,11 @@ class Service:
     def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
         self.registry, self.config = registry, config
         self.started, self.has_begun = time.time(), False
-        self.metrics, self.timeline, self.draining = RequestFigures(), Timeline(), Draining()
+        self.metrics, self.timeline, self.draining = (
+            RequestMetrics(),
+            Timeline(),
+            GracefulShutdown(),
+        )
         self.events = Events()
         self.draining.listen(self.events.close)
         self._index: SearchIndex | None = None
@@ -232,7 +234,7 @@ class Service:
         return longest if timeout is None else min(timeout, longest)
 
     def keep(self, name: str, body: Body) -> None:
-        """Have a model kept as long as a request says, if it says so."""
+        """Set the keep-alive of a model as the request says."""
         if body.keep_alive is not None:
             kept = None if body.keep_alive < 0 else body.keep_alive
             self.registry.keep_alive(name, kept)
@@ -283,7 +285,7 @@ class Service:
         return self._index
 
     def keep_searching(self, body: Body) -> None:
-        """Have the model that searches kept as long as a request says, if there is one."""
+        """Set the keep-alive of the search model as the request says."""
         if body.keep_alive is not None:
             self.keep(self.info(self.config.index_model, "embedding").name, body)
 
@@ -314,7 +316,7 @@ class Service:
         return answers and not self.draining.begun
 
     def _rests(self, statuses: Sequence[str]) -> bool:
-        """Whether models are only unloaded, and are loaded by whoever asks."""
+        """Whether models are merely unloaded and load on request."""
         return self.has_begun and "unloaded" in statuses
 
     def _changed(self, change: Any) -> None:

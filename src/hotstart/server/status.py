@@ -1,4 +1,4 @@
-"""Everything there is to see of a service at one moment, as one document."""
+"""The status document and the Prometheus text of a service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def exposition(metrics: Iterable[Metric]) -> bytes:
 
 
 class _Collected:
-    """What a collector is to prometheus_client: something that gives families."""
+    """A collector for prometheus_client."""
 
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics

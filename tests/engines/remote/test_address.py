@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotstart import Embedder
-from hotstart.engines.remote.address import Address
+from hotstart.engines.remote.address import RemoteAddress
 from hotstart.errors import InvalidInput
 
 
@@ -21,7 +21,7 @@ from hotstart.errors import InvalidInput
     ],
 )
 def test_what_is_written_is_read(source: str, expected: tuple[str, ...]) -> None:
-    assert Address.parse(source) == expected
+    assert RemoteAddress.parse(source) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,20 +40,20 @@ def test_what_is_written_is_read(source: str, expected: tuple[str, ...]) -> None
 )
 def test_what_is_no_address_is_refused_with_the_form(source: str) -> None:
     with pytest.raises(InvalidInput, match=f"Give {source.partition(':')[0]}:"):
-        Address.parse(source)
+        RemoteAddress.parse(source)
     with pytest.raises(InvalidInput):
         Embedder(source)
 
 
 def test_a_password_is_in_no_representation() -> None:
-    address = Address.parse("openai:m@http://user:hunter2@h/v1")
+    address = RemoteAddress.parse("openai:m@http://user:hunter2@h/v1")
     assert "hunter2" not in repr(address) + address.identity
     with pytest.raises(InvalidInput) as refused:
-        Address.parse("tei:m@ftp://user:hunter2@h")
+        RemoteAddress.parse("tei:m@ftp://user:hunter2@h")
     assert "hunter2" not in str(refused.value)
 
 
 def test_the_place_is_its_own_the_configured_or_the_public_one() -> None:
-    assert Address.parse("openai:m@http://own").at("http://other").url == "http://own"
-    assert Address.parse("openai:m").at("http://other/v1/").url == "http://other/v1"
-    assert Address.parse("openai:m").at(None).url == "https://api.openai.com/v1"
+    assert RemoteAddress.parse("openai:m@http://own").at("http://other").url == "http://own"
+    assert RemoteAddress.parse("openai:m").at("http://other/v1/").url == "http://other/v1"
+    assert RemoteAddress.parse("openai:m").at(None).url == "https://api.openai.com/v1"

@@ -26,7 +26,7 @@ from engines.remote.stand_in import (
     trickle,
     vector,
 )
-from hotstart.engines.remote.address import Address
+from hotstart.engines.remote.address import RemoteAddress
 from hotstart.engines.remote.client import RemoteLimits
 from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.errors import (
@@ -44,7 +44,7 @@ KEY = "sk-very-secret-0123456789"
 def engine(
     stand_in: StandIn, *, limits: RemoteLimits = QUICK, key: str | None = KEY, **options: Any
 ) -> RemoteEngine:
-    return RemoteEngine(Address("openai", "m", stand_in.url), key, limits=limits, **options)
+    return RemoteEngine(RemoteAddress("openai", "m", stand_in.url), key, limits=limits, **options)
 
 
 def expected(*texts: str) -> Any:
@@ -71,7 +71,7 @@ def test_vectors_come_in_the_order_of_the_texts(
 
 def test_text_embeddings_inference_is_asked_its_own_way(stand_in: StandIn) -> None:
     stand_in.answer = tei
-    remote = RemoteEngine(Address.parse(f"tei:{stand_in.url}"), limits=QUICK)
+    remote = RemoteEngine(RemoteAddress.parse(f"tei:{stand_in.url}"), limits=QUICK)
     texts = [f"text {'x' * n}" for n in range(70)]
     np.testing.assert_array_equal(remote.embed(texts).vectors, expected(*texts))
     assert {path for path, _, _ in stand_in.requests} == {"/embed"}
@@ -83,7 +83,7 @@ def test_text_embeddings_inference_is_asked_its_own_way(stand_in: StandIn) -> No
 def test_another_hotstart_is_asked_over_a_socket_of_this_machine(tmp_path: Path) -> None:
     stand_in = StandIn(path=str(tmp_path / "hotstart.sock"))
     try:
-        remote = RemoteEngine(Address.parse(f"hotstart:{stand_in.url}"), limits=QUICK)
+        remote = RemoteEngine(RemoteAddress.parse(f"hotstart:{stand_in.url}"), limits=QUICK)
         np.testing.assert_array_equal(remote.embed(["abc"]).vectors, expected("abc"))
         assert stand_in.requests[0][0] == "/v1/embeddings"
         assert stand_in.requests[0][2]["model"] == "default"
@@ -112,11 +112,11 @@ def test_batches_keep_to_the_providers_limits(stand_in: StandIn) -> None:
 
 
 def test_the_dimension_is_published_learnt_or_asked_for(stand_in: StandIn) -> None:
-    published = RemoteEngine(Address.parse("openai:text-embedding-3-large").at(None))
+    published = RemoteEngine(RemoteAddress.parse("openai:text-embedding-3-large").at(None))
     assert published.dimension == 3072
     assert published.embed([]).vectors.shape == (0, 3072)
     assert stand_in.requests == []
-    namesake = RemoteEngine(Address("openai", "text-embedding-3-large", stand_in.url))
+    namesake = RemoteEngine(RemoteAddress("openai", "text-embedding-3-large", stand_in.url))
     assert namesake.embed(["a"]).vectors.shape == (1, 4)
     stand_in.requests.clear()
     learnt = engine(stand_in)
@@ -279,7 +279,7 @@ def test_the_key_is_in_no_message_log_or_representation(
 ) -> None:
     stand_in.answer = answer
     url = stand_in.url.replace("http://", "http://user:hunter2@")
-    remote = RemoteEngine(Address("openai", "m", url), KEY, limits=QUICK)
+    remote = RemoteEngine(RemoteAddress("openai", "m", url), KEY, limits=QUICK)
     with caplog.at_level(logging.DEBUG), pytest.raises(HotstartError) as failed:
         remote.embed(["a"])
     said = [caplog.text, repr(remote), json.dumps(failed.value.__dict__, default=str)]

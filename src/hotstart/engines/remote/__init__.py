@@ -1,1 +1,1 @@
-"""Vectors from other machines: their protocols as data, one client, one engine."""
+"""Vectors from other machines: addresses, protocols, one client, one engine."""

@@ -1,4 +1,4 @@
-"""Another machine's model as users write it: `openai:MODEL`, `openai:MODEL@URL`, `tei:URL`."""
+"""The address of a remote model, as users write it: `openai:MODEL@URL`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _DIMENSIONS = {
 _IS_URL = re.compile(r"(https?://|unix:)")
 
 
-class Address(NamedTuple):
-    """A model behind a protocol.
+class RemoteAddress(NamedTuple):
+    """A model behind a protocol and a URL.
 
     Attributes:
         protocol: a key of `hotstart.engines.remote.protocols.PROTOCOLS`.
@@ -40,7 +40,7 @@ class Address(NamedTuple):
         return f"Address({self.identity!r})"
 
     @classmethod
-    def parse(cls, source: str) -> Address:
+    def parse(cls, source: str) -> RemoteAddress:
         """Read `source`. Raises InvalidInput for what is no such address."""
         protocol, _, rest = source.partition(":")
         form = _FORMS.get(protocol)
@@ -56,17 +56,17 @@ class Address(NamedTuple):
             raise InvalidInput("model", got=_without_user(source), expected=form)
         return cls(protocol, model, url.rstrip("/") or None)
 
-    def at(self, url: str | None) -> Address:
+    def at(self, url: str | None) -> RemoteAddress:
         """Return the address with its place filled in: its own, else `url`, else the public one."""
         return self._replace(url=self.url or (url or _PUBLISHED[self.protocol]).rstrip("/"))
 
     @property
     def identity(self) -> str:
-        """What tells it from others, without user and password: to be printed, and to be kept."""
+        """The address without user and password, for messages and cache keys."""
         return f"{self.protocol}:{self.model}@{_without_user(self.url or '')}"
 
 
-def known_dimension(address: Address) -> int | None:
+def known_dimension(address: RemoteAddress) -> int | None:
     """Return the length of the model's vectors where it is published, else None.
 
     A server of another address may call another model by the same name.

@@ -1,4 +1,4 @@
-"""Requests to another machine: tried again with patience, within the caller's time, never for ever.
+"""An HTTP client with retries, time limits and a circuit breaker.
 
 The only file that imports httpx and tenacity.
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hotstart._lazy import require
-from hotstart.concurrency import Circuit, Deadline
-from hotstart.engines.remote.address import Address
+from hotstart.concurrency import CircuitBreaker, Deadline
+from hotstart.engines.remote.address import RemoteAddress
 from hotstart.errors import (
     RemoteAnswerInvalid,
     RemoteError,
@@ -30,7 +30,7 @@ _OK = 200
 
 
 class RemoteLimits(NamedTuple):
-    """How long and how often another machine is asked.
+    """Time limits and attempts of a remote call.
 
     Attributes:
         timeout: seconds for a call in all, where the caller names none.
@@ -52,19 +52,20 @@ class RemoteLimits(NamedTuple):
     longest_wait: float = 5.0
 
 
-class Client:
-    """Posts JSON to `address`. Safe from any thread; connections are reused.
+class RemoteClient:
+    """Posts JSON to `address`, with retries within the caller's time. Safe from any thread;
+    connections are reused.
 
     A forked child makes a client of its own, as its pool loads the model anew there.
     """
 
-    def __init__(self, address: Address, key: str | None, limits: RemoteLimits) -> None:
+    def __init__(self, address: RemoteAddress, key: str | None, limits: RemoteLimits) -> None:
         self.place = address.identity
         self._key = key
         self._limits = limits
         self._http = _connect(address, key, limits)
         weakref.finalize(self, self._http.close)  # where nobody calls `close`
-        self._circuit = Circuit()
+        self._circuit = CircuitBreaker()
         self._tally = Counters()
         self._seconds = Histogram()
 
@@ -176,12 +177,12 @@ class Client:
         return RemoteRefused(self.place, status=status, said=said)
 
     def _safe(self, text: str) -> str:
-        """What a server says, shortened, and without the key that it may repeat."""
+        """Return a server's message, shortened, without the key."""
         clean = text.replace(self._key, "***") if self._key else text
         return " ".join(clean.split())[:_SHOWN]
 
 
-def _connect(address: Address, key: str | None, limits: RemoteLimits) -> Any:
+def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> Any:
     httpx = require("httpx", extra="remote")
     assert address.url is not None, "the address has a place"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -199,7 +200,7 @@ def _connect(address: Address, key: str | None, limits: RemoteLimits) -> Any:
         if socket
         else {"http2": full.scheme == "https", "limits": pool}
     )
-    return httpx.Client(
+    return httpx.RemoteClient(
         base_url=full.copy_with(username=None, password=None),  # what is logged is the URL
         auth=user,
         headers=headers,

@@ -1,4 +1,4 @@
-"""The engine of other machines: texts out, vectors back, checked."""
+"""The remote engine: send texts, check and return the vectors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hotstart.concurrency import Deadline
-from hotstart.engines.remote.address import Address, known_dimension
-from hotstart.engines.remote.client import Client, RemoteLimits
+from hotstart.engines.remote.address import RemoteAddress, known_dimension
+from hotstart.engines.remote.client import RemoteClient, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
 from hotstart.telemetry import Metric
 from hotstart.types import EngineOutput
@@ -22,7 +22,7 @@ _PROBE = "dimension"
 
 
 class RemoteEngine:
-    """Asks the machine at `address`; see `hotstart.engines.Engine` for what it promises.
+    """Asks the server at `address` for vectors.
 
     Making one connects to nothing.
 
@@ -37,7 +37,7 @@ class RemoteEngine:
 
     def __init__(
         self,
-        address: Address,
+        address: RemoteAddress,
         key: str | None = None,
         dimensions: int | None = None,
         limits: RemoteLimits | None = None,
@@ -46,7 +46,7 @@ class RemoteEngine:
         self._protocol = PROTOCOLS[address.protocol]
         self._dimensions = dimensions
         self._limits = limits or RemoteLimits()
-        self._client = Client(address, key, self._limits)
+        self._client = RemoteClient(address, key, self._limits)
         self._dimension = dimensions or known_dimension(address)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What each protocol sends and answers, as data."""
+"""Requests and responses of each remote protocol, as data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
-class Protocol(NamedTuple):
-    """One way to ask for vectors.
+class WireProtocol(NamedTuple):
+    """How a remote protocol is spoken: path, body, response.
 
     Attributes:
         path: put behind the address.
@@ -36,7 +36,7 @@ class Protocol(NamedTuple):
     vectors: Callable[[Any], list[Vectors]]
 
 
-def batches(protocol: Protocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
+def batches(protocol: WireProtocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
     """Return `texts` cut, in their order, into what one request may hold, `most` texts at most."""
     limit = min(protocol.most_texts, most or protocol.most_texts)
     found: list[list[str]] = []
@@ -51,7 +51,7 @@ def batches(protocol: Protocol, texts: Sequence[str], most: int | None) -> list[
 
 
 def checked(
-    place: str, answer: Any, protocol: Protocol, texts: int, dimension: int | None
+    place: str, answer: Any, protocol: WireProtocol, texts: int, dimension: int | None
 ) -> Vectors:
     """Return the vectors of an answer, float32 (texts, dimension).
 
@@ -114,10 +114,10 @@ def _vector(value: Any) -> Vectors:
 
 # OpenAI takes 300,000 tokens a request. A token has a character at least, but in scripts where a
 # character takes two; what is too large all the same is refused, and the error says so.
-_OPENAI = Protocol("/embeddings", 2048, 200_000, _openai_body, _openai_vectors)
+_OPENAI = WireProtocol("/embeddings", 2048, 200_000, _openai_body, _openai_vectors)
 
 PROTOCOLS = {
     "openai": _OPENAI,
     "hotstart": _OPENAI._replace(path="/v1/embeddings", most_texts=256),
-    "tei": Protocol("/embed", 32, 200_000, _tei_body, _tei_vectors),
+    "tei": WireProtocol("/embed", 32, 200_000, _tei_body, _tei_vectors),
 }

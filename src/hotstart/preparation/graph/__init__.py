@@ -1,4 +1,4 @@
-"""The graph files of an artifact: built whole, or a head for a graph the repository ships."""
+"""Write the ONNX files of an artifact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hotstart.models.architectures import ClassifierLayer
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.preparation.graph.encoder import Encoder, apply_head, pool
-from hotstart.preparation.graph.weights import Linked, Weights
+from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
 from hotstart.types import GraphFiles
 
@@ -78,7 +78,7 @@ def _write_head(
         if name in outputs:
             graph = GraphBuilder(folder)
             vectors = pool(graph, "tokens", "attention_mask", model.poolings)
-            vectors = apply_head(graph, Linked(graph), vectors, model.head, tensors)
+            vectors = apply_head(graph, LinkedWeights(graph), vectors, model.head, tensors)
             inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
             content = graph.build(inputs, vectors, model.dimension)
             write_whole(os.path.join(folder, "head.onnx"), content)

@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: nodes, constants, and weights that stay where they lie.
+"""Build an ONNX graph: nodes, constants, external weights.
 
 The only file that imports `onnx`. Operators are those of ONNX opset 17 and, for the fused ones, of
 ONNX Runtime's domain `com.microsoft`
@@ -23,7 +23,7 @@ _IR_VERSION = 8  # read by every ONNX Runtime the project accepts
 
 
 class GraphBuilder:
-    """Collects a graph for the artifact folder `folder`; `build` gives the serialised model.
+    """Builds an ONNX graph for the artifact folder `folder`.
 
     Methods that add a node return the name of its first output, so that calls nest as the
     computation does.

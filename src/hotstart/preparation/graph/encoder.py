@@ -1,4 +1,4 @@
-"""Token ids to token embeddings: one builder for all families of `families.py`."""
+"""The transformer encoder, positions, pooling and head as graph nodes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ _HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
 class Encoder:
-    """Adds the encoder of `model` to `graph`, `tensors` taken in as `weights` does it."""
+    """Adds the transformer encoder of `model` to `graph`."""
 
     def __init__(
         self,
@@ -248,8 +248,16 @@ class Encoder:
             graph.node("Reshape", self._linear(prefix + name, hidden, exact=exact), shape)
             for name, exact in ((family.query, False), (family.key, False), (family.value, True))
         ]
+        query, key, value = heads
         context = graph.fused(
-            *("MultiHeadAttention", *heads, "", attention_mask, bias), num_heads=self._heads
+            "MultiHeadAttention",
+            query,
+            key,
+            value,
+            "",
+            attention_mask,
+            bias,
+            num_heads=self._heads,
         )
         context = graph.node("Reshape", context, self._rows)
         attended = self._linear(prefix + family.attention_output, context)

@@ -45,8 +45,8 @@ _PAGE = 4096
 _LINE = 64  # bytes of a cache line
 
 
-class Blocks(NamedTuple):
-    """A matrix in 8 bits: levels (rows, blocks, block), scales and zeros (rows, blocks)."""
+class QuantizedBlocks(NamedTuple):
+    """A matrix in 8 bits: levels, scales and zero points."""
 
     levels: Tensor
     scales: Tensor
@@ -74,7 +74,7 @@ def quantize_rows(
 
 
 class BlockFile:
-    """Collects tensors in one file at `path`, each put down once, in bounded memory.
+    """Writes quantized tensors into one file at `path`, each once, in bounded memory.
 
     Tensors of a page and more begin at a page, so that mapping one touches no other.
     """
@@ -83,7 +83,7 @@ class BlockFile:
         self._path = path
         self._end = 0
         self._whole: dict[Tensor, Tensor] = {}
-        self._blocks: dict[tuple[Tensor, bytes], Blocks] = {}
+        self._blocks: dict[tuple[Tensor, bytes], QuantizedBlocks] = {}
         self._numbers: dict[bytes, Tensor] = {}
         with open(path, "xb"):
             pass
@@ -109,7 +109,7 @@ class BlockFile:
 
     def blocks(
         self, tensor: Tensor, block: int, factors: NDArray[np.float32] | None = None
-    ) -> Blocks:
+    ) -> QuantizedBlocks:
         """Put the matrix `tensor`, each column times its factor, down in 8 bits, in parts.
 
         Raises:
@@ -119,7 +119,7 @@ class BlockFile:
         if key not in self._blocks:
             rows, width = tensor.shape
             count = -(-width // block)
-            placed = Blocks(
+            placed = QuantizedBlocks(
                 self._reserve("U8", (rows, count, block), 1),
                 self._reserve("F32", (rows, count), 4),
                 self._reserve("U8", (rows, count), 1),
@@ -133,7 +133,7 @@ class BlockFile:
         return self._blocks[key]
 
     def _write_rows(
-        self, placed: Blocks, first: int, numbers: NDArray[np.float32], block: int
+        self, placed: QuantizedBlocks, first: int, numbers: NDArray[np.float32], block: int
     ) -> None:
         levels, scales, zeros = quantize_rows(numbers, block)
         for part, content in (
@@ -204,8 +204,8 @@ class Weights(Protocol):
         """Return the rows of `table` that `ids` name."""
 
 
-class Linked:
-    """Float32 weights of files in the artifact, used where they lie."""
+class LinkedWeights:
+    """Float32 weights used where they lie in the files of the artifact."""
 
     block: int | None = None
 
@@ -227,8 +227,8 @@ class Linked:
         return self._graph.node("Gather", self.whole(table), ids)
 
 
-class Observed(Linked):
-    """The same, and what each linear layer is given is shown, but for those that stay exact."""
+class ObservedWeights(LinkedWeights):
+    """Linked weights; the graph also outputs the inputs of each linear layer."""
 
     def linear(
         self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
@@ -241,8 +241,8 @@ class Observed(Linked):
         return super().linear(name, rows, weight, bias)
 
 
-class Quantized:
-    """Matrices in 8 bits, all else in float32, put down in one file of the artifact `folder`.
+class QuantizedWeights:
+    """Matrices in 8 bits and the rest in float32, in one file of the artifact.
 
     Only what the graph uses is put down, when it is first asked for. Inputs whose `ranges` are
     known are made alike before they are rounded, and their weights the less so.
@@ -274,7 +274,11 @@ class Quantized:
         blocks = self._file.blocks(weight, LINEAR_BLOCK, factors)
         parts = [self._graph.weight(part) for part in blocks]
         return self._graph.fused(
-            *("MatMulNBits", rows, *parts, "", self.whole(bias)),
+            "MatMulNBits",
+            rows,
+            *parts,
+            "",
+            self.whole(bias),
             K=in_features,
             N=out_features,
             bits=8,
@@ -300,7 +304,10 @@ class Quantized:
         flat = Tensor(levels.path, levels.dtype, table.shape, levels.offset, levels.length)
         parts = [self._graph.weight(part) for part in (scales, zeros)]
         return self._graph.fused(
-            *("GatherBlockQuantized", self._graph.weight(flat), ids, *parts),
+            "GatherBlockQuantized",
+            self._graph.weight(flat),
+            ids,
+            *parts,
             bits=8,
             block_size=TABLE_BLOCK,
             gather_axis=0,

@@ -38,7 +38,7 @@ class Route(NamedTuple):
 
 
 class Group:
-    """Routes over one service.
+    """A group of routes over one service.
 
     Attributes:
         tag: of the group in the OpenAPI document.

@@ -21,7 +21,7 @@ _STATUS = {"status": "healthy"}
 
 
 class Health(Group):
-    """`/livez`, `/readyz`, `/startupz`, `/metrics`, `/events`."""
+    """The routes `/livez`, `/readyz`, `/startupz`, `/metrics`, `/events`."""
 
     tag = "Health"
 
@@ -91,7 +91,7 @@ _POLICY = {
 
 
 class Dashboard(Group):
-    """`/` and `/dashboard`."""
+    """The routes `/` and `/dashboard`."""
 
     tag = "Dashboard"
     counted = False

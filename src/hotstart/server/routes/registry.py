@@ -120,9 +120,9 @@ class Models(Group):
         """Start loading a model; wait for it as long as `timeout` says."""
         self.service.info(name)
         self.service.keep(name, body)
-        self.service.registry.load(name)
+        self.service.registry.start_loading(name)
         if body.timeout:
-            await self.service.registry.ready(name, self.service.limit(body.timeout))
+            await self.service.registry.await_ready(name, self.service.limit(body.timeout))
         return self._states([name])
 
     async def unload(self, name: str, body: NoBody) -> Response:
@@ -152,7 +152,7 @@ class Models(Group):
 
 
 class Search(Group):
-    """`/search`."""
+    """The route `/search`."""
 
     tag = "Search"
 
