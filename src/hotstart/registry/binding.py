@@ -19,6 +19,7 @@ from hotstart.concurrency import Deadline
 from hotstart.errors import CheckFailed, InvalidInput
 from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
+from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
@@ -231,6 +232,11 @@ class Served(ABC):
         """The engine that runs an embedding model; None for any other kind."""
         return None
 
+    @property
+    def precision(self) -> str | None:
+        """The precision of an embedding model's weights; None for any other kind."""
+        return None
+
     def cache_info(self) -> CacheInfo | None:
         """Return the use of the model's vector cache; None without a cache."""
         return None
@@ -239,8 +245,9 @@ class Served(ABC):
 class ServedEmbedder(Served):
     """An embedding model. Callers get its `Embedder`, made when first needed."""
 
-    def __init__(self, binding: Binding, make: Callable[[], Embedder]) -> None:
+    def __init__(self, binding: Binding, spec: ModelSpec, make: Callable[[], Embedder]) -> None:
         self.binding = binding
+        self._spec = spec
         self._make = make
 
     @functools.cached_property
@@ -281,6 +288,11 @@ class ServedEmbedder(Served):
     def engine(self) -> str | None:
         """The engine that runs the model."""
         return self.handle.engine
+
+    @property
+    def precision(self) -> str:
+        """The precision of the weights, `float32` or `int8`, known without loading the model."""
+        return self._spec.precision
 
     def cache_info(self) -> CacheInfo | None:
         """Return the use of the vector cache; None without a cache."""
@@ -443,7 +455,7 @@ def _bind_handle(config: ModelConfig, label: str, pool: Pool) -> ServedEmbedder 
         return Reranker(spec.source, pool=pool, **options)
 
     if config.kind == "embedding":
-        return ServedEmbedder(binding, make_embedder)
+        return ServedEmbedder(binding, spec, make_embedder)
     return ServedReranker(binding, make_reranker)
 
 

@@ -89,6 +89,11 @@ class RegisteredModelInfo(NamedTuple):
     serving: tuple[Version, ...]
 
     @property
+    def leading(self) -> Version:
+        """The version that serves, or serves most."""
+        return next(version for version in self.serving if version.label == self.version)
+
+    @property
     def uses(self) -> int:
         """The number of uses, over all versions."""
         return sum(version.uses for version in self.serving)

@@ -17,7 +17,7 @@ from prometheus_client.core import Metric as MetricFamily
 
 from hotstart._version import __version__
 from hotstart.errors import HotstartError
-from hotstart.system import memory_left, resident_memory
+from hotstart.system import memory_left, memory_limit, resident_memory
 from hotstart.telemetry import HistogramSnapshot, Metric
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _of_service(service: Service) -> dict[str, Any]:
         "status": service.status,
         "memory": {
             "rss": resident_memory(),
-            "limit": None,
+            "limit": memory_limit(),
             "left": left.bytes,
             "limited_by": left.limit,
         },
@@ -131,7 +131,7 @@ def _of_service(service: Service) -> dict[str, Any]:
 
 
 def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
-    loaded = next((v.loaded for v in info.serving if v.label == info.version), None)
+    loaded = info.leading.loaded
     metrics = list(loaded.metrics()) if loaded else []
     moment = info.loaded_at
     return {

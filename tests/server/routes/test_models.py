@@ -37,6 +37,8 @@ def test_a_model_s_own_error_is_told_and_nothing_else_breaks(serve: Serve) -> No
 def test_everything_is_told_of_each_model(served: Served) -> None:
     served.post("/v1/embeddings", {"model": "minilm", "input": "a"})
     told = served.get("/api/v1/models/registry").json()
+    memory = told["service"]["memory"]
+    assert memory["limit"] >= memory["left"] > 0
     assert told["service"]["status"] == "healthy"
     assert told["service"]["keys"] == {"api": False, "admin": True}
     models = {model["name"]: model for model in told["models"]}

@@ -73,3 +73,9 @@ def test_without_a_model_of_the_kind_it_is_said_so(serve: Serve) -> None:
     assert "embedding" in served.post("/embed", {"inputs": "a"}).json()["remedy"]
     assert served.get("/info").status_code == 400
     assert served.post("/rerank", {"query": "a", "texts": ["b"]}).status_code == 400
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_info_returns_the_precision_of_the_weights(serve: Serve, precision: str) -> None:
+    served = serve({"small": {"source": "all-MiniLM-L6-v2", "precision": precision}})
+    assert served.get("/info").json()["model_dtype"] == precision

@@ -68,14 +68,14 @@ class TextEmbeddingsInference(Group):
         """Return the model that `/embed` uses, and the limits of the server."""
         config = self.service.config
         info = self.service.info(None, "embedding")
-        model = self.service.registry.handle(info.name)
+        served = info.leading.served()
         return json_response(
             {
                 "model_id": info.name,
                 "model_sha": None,
-                "model_dtype": "float32",
+                "model_dtype": served.precision,
                 "model_type": {"embedding": {"pooling": "model"}},
-                "max_input_length": model.max_seq_length,
+                "max_input_length": served.handle.max_seq_length,
                 "max_client_batch_size": config.max_texts,
                 "max_concurrent_requests": None,
                 "max_batch_tokens": None,
