@@ -86,7 +86,7 @@ def test_what_is_not_there_is_a_problem(serve: Serve) -> None:
     assert served.get("/none", headers=headers).status_code == 404
     assert served.client.put("/embed", json={}, headers=headers).status_code == 405
     problem = served.get("/none", headers=headers).json()
-    assert problem["detail"] == "There is no GET /none here"
+    assert problem["detail"] == "No route for GET /none"
     assert served.get("/v1/none", headers=headers).json()["error"]["type"]
 
 

@@ -43,7 +43,7 @@ class ModelSlot:
 
 
 class ModelSlots:
-    """Which call and which slot needs which model. What nobody needs any more is unloaded."""
+    """Counts the slots and calls that use each model; unloads unused models."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
@@ -60,16 +60,16 @@ class ModelSlots:
         with self._lock:
             self._count -= Counter({name: 1})
             last = name not in self._count
-        if last:  # behind, for an unload waits for a load under way
+        if last:  # in the background, because an unload waits for a running load
             in_background(True, self._unload, name)
 
     def held(self) -> list[str]:
-        """Return the models that somebody needs."""
+        """Return the models in use."""
         with self._lock:
             return sorted(self._count)
 
     def _unload(self, name: str) -> None:
-        if name not in self.held():  # it may have come back meanwhile
+        if name not in self.held():  # unless a new use began meanwhile
             self._registry.unload(name)
 
 
@@ -77,7 +77,7 @@ with brought_by("ray", "ray"):
     from ray import serve
 
 AUTOSCALING: Mapping[str, Any] = MappingProxyType({"target_ongoing_requests": 8})
-"""When Ray adds replicas and takes them away, beside how many: its `AutoscalingConfig`."""
+"""Defaults of Ray's `AutoscalingConfig`, without the number of replicas."""
 
 DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
     {
@@ -87,13 +87,13 @@ DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
         "health_check_timeout_s": 30,
     }
 )
-"""What else is said of the deployment, unless `application` is told otherwise."""
+"""Defaults of the deployment; options of `application` take precedence."""
 
 _CANNOT_ANSWER = {"failed", "skipped"}
 
 
 class ModelRaised(HotstartError):
-    """The model `name` raised `error`, which cannot be sent to who asked."""
+    """The model `name` raised `error`, which cannot be pickled for the caller."""
 
     def __init__(self, name: str, *, error: BaseException) -> None:
         super().__init__(
@@ -147,11 +147,11 @@ def application(
     Raises:
         MissingExtra: Ray is not installed.
     """
-    # Plain, to be sent; a path from here, for a replica stands in another folder.
+    # Plain types can be pickled; a replica runs in another folder, so the path is absolute.
     sent = dict(config) if isinstance(config, Mapping) else os.path.abspath(config)
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
-    said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
-    deployment = serve.deployment(_with_slots(models_per_replica), **said)
+    settings = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
+    deployment = serve.deployment(_with_slots(models_per_replica), **settings)
     return deployment.bind(sent, models_per_replica, ready_within)
 
 
@@ -196,7 +196,7 @@ class RegistryReplica:
             return prediction.output.vectors
 
     async def status(self) -> ReplicaStatus:
-        """Return how the replica that is asked is, whichever Ray chooses."""
+        """Return the status of one replica, which Ray chooses."""
         infos = self._registry.models()
         return ReplicaStatus(
             os.getpid(),
@@ -206,7 +206,7 @@ class RegistryReplica:
         )
 
     def check_health(self) -> None:
-        """Raise where no model can answer and none is on its way: Ray then replaces the replica.
+        """Raise if no model is ready or loading: Ray then replaces the replica.
 
         What is loading, or not asked for yet, may still answer; and a replica of which some models
         answer is worth more than its replacement, which has to load them all anew.
@@ -224,7 +224,7 @@ class RegistryReplica:
             ModelRaised: what was raised within cannot be sent.
         """
         await self.get_model(name)
-        self._leases.add(name)  # nothing awaits in between: no eviction comes between either
+        self._leases.add(name)  # no await in between, hence no eviction either
         try:
             yield
         except Exception as error:
@@ -235,7 +235,7 @@ class RegistryReplica:
             self._leases.end(name)
 
     def lease(self, name: str) -> ModelSlot:
-        """Begin to load the model and return what Ray's slot holds of it; UnknownModel for none.
+        """Start loading the model and return its slot. Raises UnknownModel.
 
         It is not waited for here: Ray fills one slot at a time.
         """
@@ -249,7 +249,7 @@ class RegistryReplica:
 
     def http(self) -> Any:
         """Return the registry's routes as an ASGI application."""
-        from hotstart.server import mounted  # who calls by handles alone needs no HTTP
+        from hotstart.server import mounted  # handles alone need no HTTP
 
         return mounted(self._registry)
 
@@ -259,11 +259,11 @@ class RegistryReplica:
 
 
 _of_this_process: list[RegistryReplica] = []
-"""Ray has the HTTP side built once the replica is made, and does not say whose it is."""
+"""The replica of this process: Ray builds the HTTP side without naming its replica."""
 
 
 def _with_slots(number: int) -> type:
-    """The class that Ray makes replicas of, with so many models each."""
+    """Return the replica class with `number` model slots."""
 
     class Registry(RegistryReplica):
         @serve.multiplexed(max_num_models_per_replica=number)
@@ -275,12 +275,12 @@ def _with_slots(number: int) -> type:
             lease: ModelSlot = await self._slot(model_id)
             return lease
 
-    made: type = serve.ingress(_http_side)(Registry)
-    return made
+    replica: type = serve.ingress(_http_side)(Registry)
+    return replica
 
 
 def _http_side() -> Callable[..., Awaitable[None]]:
-    """The ASGI application of this process's replica, which holds the model of each request."""
+    """Return the ASGI application of this process's replica."""
     replica = _of_this_process[-1]
     app = replica.http()
 

@@ -56,7 +56,7 @@ Event = StateChange | LoadStep
 
 
 class ChangeEvents:
-    """Delivers events to listeners in one thread. The thread begins with the first who listens.
+    """Delivers events to listeners in one thread, started with the first listener.
 
     A callback may call the registry, and may take its time: changes wait for it, models do not.
     """
@@ -78,12 +78,12 @@ class ChangeEvents:
                 self._thread.start()
 
     def note(self, event: Event) -> None:
-        """Hand on `event`; return at once."""
+        """Queue `event` for the listeners; return at once."""
         if type(event) in self._callbacks:
             self._waiting.put(event)
 
     def close(self) -> None:
-        """Tell what was noted, and end."""
+        """Deliver the queued events, and end."""
         thread = self._thread
         if thread is not None:
             self._waiting.put(None)

@@ -80,7 +80,7 @@ class ModelRegistry:
     def from_config(
         cls, config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE
     ) -> ModelRegistry:
-        """Return the registry that a file, or its content as tables, describes: docs/registry.md.
+        """Return the registry of a configuration file, or of its tables: docs/registry.md.
 
         Relative paths are taken from the file's folder.
 
@@ -95,32 +95,31 @@ class ModelRegistry:
     # What is known -------------------------------------------------------------------------
 
     def models(self) -> dict[str, RegisteredModelInfo]:
-        """Return what is known of each model at this moment, by name."""
+        """Return the current status of each model, by name."""
         return {name: model.info for name, model in list(self._models.items())}
 
     def info(self, name: str) -> RegisteredModelInfo:
-        """Return what is known of the model `name` at this moment. UnknownModel where there is
-        none."""
+        """Return the current status of a model. Raises UnknownModel for an unknown name."""
         return self._model(name).info
 
     def is_loaded(self, name: str) -> bool:
-        """Return whether the model answers at once. UnknownModel where there is none."""
+        """Return whether the model is ready. Raises UnknownModel for an unknown name."""
         return self._model(name).info.status == "ready"
 
     @property
     def loaded_models(self) -> list[str]:
-        """The names of the models that answer at once."""
+        """The names of the models that are ready."""
         return [name for name, info in self.models().items() if info.status == "ready"]
 
     @property
     def failed_models(self) -> dict[str, str]:
-        """Why a model could not be loaded, and what to do about it, by name."""
-        return self._told("failed")
+        """The error and its remedy of each model whose load failed, by name."""
+        return self._errors("failed")
 
     @property
     def skipped_models(self) -> dict[str, str]:
-        """Which model was skipped for want of an optional dependency, and how to install it."""
-        return self._told("skipped")
+        """The missing optional dependency of each skipped model, by name."""
+        return self._errors("skipped")
 
     def on_change(self, callback: Callable[[StateChange], object]) -> None:
         """Call `callback` with each change of a model's state, in order.
@@ -134,7 +133,7 @@ class ModelRegistry:
         self._changes.listen(LoadStep, callback)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what is counted of each version, and what the models count themselves."""
+        """Yield the metrics of each version, and those that the models keep."""
         for name, model in list(self._models.items()):
             for version in model.versions:
                 labels = {"model": name, "version": version.label}
@@ -154,7 +153,7 @@ class ModelRegistry:
     def set_model(
         self, name: str, model: Any, kind: str = "custom", version: str = "1.0.0"
     ) -> None:
-        """Hold `model`, an object made by the program, as `version` of `name`, and let it serve.
+        """Register an object of the program as `version` of `name`, and route requests to it.
 
         It is never unloaded to make room. A version of that name is replaced; any others stay, for
         `rollback` and `set_route`.
@@ -162,15 +161,15 @@ class ModelRegistry:
         Raises:
             InvalidInput: the name, or the type, cannot be one.
         """
-        made = self._made(name, kind, version, lambda: model, pinned=True)
-        made.wait()
-        self._serve(name, kind, made)
+        added = self._bind(name, kind, version, lambda: model, pinned=True)
+        added.wait()
+        self._serve(name, kind, added)
 
     def get_or_create(self, name: str, factory: Callable[[], Any], kind: str = "custom") -> Any:
-        """Return the model `name`; where there is none, what `factory` makes, kept from now on.
+        """Return the model `name`, creating it with `factory` if there is none.
 
-        However many ask at once, the factory is called once; after a failure, again by the next who
-        asks when the back-off is over.
+        Concurrent calls run the factory once. After a failure, the next call after the back-off
+        runs it again.
 
         Raises:
             HotstartError: the factory failed, its error chained.
@@ -178,8 +177,8 @@ class ModelRegistry:
         if name not in self._models:
             with self._lock:
                 if name not in self._models:
-                    made = self._made(name, kind, "1.0.0", factory, pinned=False)
-                    self._serve(name, kind, made)
+                    created = self._bind(name, kind, "1.0.0", factory, pinned=False)
+                    self._serve(name, kind, created)
         version = self._models[name].choose(None)
         model = version.wait()
         version.count_use()
@@ -188,7 +187,7 @@ class ModelRegistry:
     def add_version(
         self, name: str, version: str, source: str, *, sha256: str | None = None
     ) -> None:
-        """Add a version to a configured model. It answers nothing before `set_route` says so.
+        """Add a version to a configured model. It gets requests once `set_route` names it.
 
         Raises:
             UnknownModel: there is no such model in the configuration.
@@ -208,9 +207,8 @@ class ModelRegistry:
         """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
 
         A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
-        its fallback is given, if it has one that is. What is returned stays good as long as the
-        caller keeps it, though the registry load another or unload it meanwhile; `lease` counts the
-        caller in.
+        a ready fallback is returned. The returned object stays valid while you hold it, even if
+        the registry reloads or unloads the model. `lease` prevents that.
 
         Args:
             name: of the model.
@@ -238,7 +236,7 @@ class ModelRegistry:
     def lease(
         self, name: str, *, key: str | None = None, timeout: float | None = None
     ) -> Iterator[Any]:
-        """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
+        """Yield what `get_model` returns, and keep it loaded for the block."""
         model, deadline = self._model(name), Deadline(timeout)
         version = model.choose_ready(model.choose(key), deadline).version
         with version.lease(deadline.left) as loaded:
@@ -246,7 +244,7 @@ class ModelRegistry:
         self._pool.room.look()
 
     def handle(self, name: str) -> Any:
-        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
+        """Return the `Embedder` or `Reranker` of a model, loaded or not. Loads nothing.
 
         Raises:
             UnknownModel: there is none of that name.
@@ -262,7 +260,7 @@ class ModelRegistry:
     def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Ask a model and return its answer, counted and timed; shadows repeat the call after it.
+        """Return a model's answer, counted and timed; a shadow repeats the call afterwards.
 
         Args:
             name: of the model.
@@ -282,7 +280,7 @@ class ModelRegistry:
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Do what `predict` does without holding up the event loop."""
+        """Do what `predict` does without blocking the event loop."""
         model, deadline = self._model(name), Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
         output = await choice.version.apredict(inputs, deadline.left)
@@ -349,7 +347,7 @@ class ModelRegistry:
         return choice.prediction(ranking)
 
     async def await_ready(self, name: str, timeout: float | None = None) -> bool:
-        """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
+        """Return whether the model is ready within `timeout` seconds, loading it if need be.
 
         Raises:
             HotstartError: its load failed, for the reason it states.
@@ -365,15 +363,15 @@ class ModelRegistry:
     # Load, unload, reload, route -----------------------------------------------------------
 
     async def aload_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Load every model side by side; return what became of each when the last has ended.
+        """Load all models concurrently; return each status when the last load has ended.
 
-        Each can be used as soon as its own load is done. What fails is told, not raised: in the
-        answer, with reason and remedy.
+        A model can be used as soon as its own load is done. A failure is not raised: it is the
+        `last_error` of its model.
         """
         return await self.aload_selected(self._models, timeout)
 
     def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Do what `load_all` does where there is no event loop."""
+        """Do what `aload_all` does, blocking this thread."""
         return self.load_selected(self._models, timeout)
 
     async def aload_selected(
@@ -400,7 +398,7 @@ class ModelRegistry:
         return self._infos_of(names)
 
     def start_loading(self, name: str) -> None:
-        """Begin to load the model `name`; return at once."""
+        """Start loading the model `name`; return at once."""
         self._start([name])
 
     def keep_alive(self, name: str, seconds: float | None) -> None:
@@ -413,19 +411,19 @@ class ModelRegistry:
         self._model(name).keep_alive(seconds)
 
     def unload(self, name: str) -> None:
-        """Give a model's memory back, of all its versions, once the calls in flight have ended.
+        """Unload all versions of a model once the calls in flight have ended.
 
-        A later call has it loaded again.
+        A later call loads it again.
         """
         self._model(name).unload()
 
     def unload_all(self) -> None:
-        """Give the memory of all models back."""
+        """Unload every model."""
         for name in list(self._models):
             self.unload(name)
 
     def reload(self, name: str, version: str | None = None) -> None:
-        """Load a model anew beside the one that serves, check it, and swap it in between two calls.
+        """Load a model again, check it, and replace the serving one between two calls.
 
         Args:
             name: of the model.
@@ -448,7 +446,7 @@ class ModelRegistry:
     def set_route(
         self, name: str, weights: Mapping[str, float], *, timeout: float | None = None
     ) -> None:
-        """Lead requests to versions by these weights, once each of them is loaded.
+        """Route requests to versions by these weights, once each version is loaded.
 
         Raises:
             UnknownVersion: one that there is not.
@@ -458,7 +456,7 @@ class ModelRegistry:
         self._model(name).set_route(weights, timeout)
 
     def rollback(self, name: str, *, timeout: float | None = None) -> RegisteredModelInfo:
-        """Lead requests as they were before the last change of the route, and say how that is.
+        """Restore the previous route and return the model's status.
 
         Raises:
             InvalidInput: there was no other before.
@@ -467,13 +465,13 @@ class ModelRegistry:
         return self._model(name).rollback(timeout)
 
     def set_shadow(self, name: str, version: str | None) -> None:
-        """Have the calls of a model repeated on `version` of it; on none with None."""
+        """Repeat the calls of a model on its version `version`; None stops that."""
         self._model(name).set_shadow(version)
 
     # Watch files and memory ----------------------------------------------------------------
 
     def watch(self) -> None:
-        """Load models anew when their files change, and stop when the registry is closed.
+        """Reload models when their files change, until the registry is closed.
 
         Raises:
             MissingExtra: watchfiles is not installed.
@@ -483,7 +481,7 @@ class ModelRegistry:
         self._watch.cover(self._files())
 
     def watch_memory(self) -> None:
-        """Unload idle models, the longest unused first, whenever the kernel says memory is short.
+        """Unload idle models, least recently used first, on memory pressure (PSI).
 
         Does nothing where it does not say so, as in many containers: what is left is looked at
         instead, at each load and each use.
@@ -493,7 +491,7 @@ class ModelRegistry:
             self._shortage = watch_memory_pressure(lambda: room.relieve(1, "memory is short"))
 
     def close(self) -> None:
-        """End what watches, unload every model, and tell the last changes."""
+        """Stop watching, unload every model, and deliver the last events."""
         if self._watch:
             self._watch.close()
         if self._shortage:
@@ -510,7 +508,7 @@ class ModelRegistry:
 
     # Private -------------------------------------------------------------------------------
 
-    def _told(self, status: str) -> dict[str, str]:
+    def _errors(self, status: str) -> dict[str, str]:
         infos = self.models().items()
         return {name: str(info.last_error) for name, info in infos if info.status == status}
 
@@ -521,7 +519,7 @@ class ModelRegistry:
         return model
 
     def _configure(self, config: ModelConfig) -> None:
-        """Hold the versions of `config`; nothing is loaded."""
+        """Register the versions of `config`. Loads nothing."""
         with self._lock:
             model = RegisteredModel(config.name, config.kind, self._models, config)
             model.fallback = None if config.kind == "embedding" else config.fallback
@@ -536,7 +534,7 @@ class ModelRegistry:
         bind = functools.partial(bind_version, config, label, self._pool, key)
         return Version(config.name, label, bind, self._changed, self._stepped)
 
-    def _made(
+    def _bind(
         self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
     ) -> Version:
         check_name(name)
@@ -558,14 +556,14 @@ class ModelRegistry:
             self._changed(version)
 
     def _add(self, model: RegisteredModel, version: Version) -> None:
-        """Have `model` hold `version`; what it takes the place of ends when its calls do."""
+        """Add `version` to `model`; drop a version that it replaces once its calls end."""
         replaced = model.add(version)
         if replaced is not None:
             key = replaced.served().binding.key
             threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
 
     def _changed(self, version: Version) -> None:
-        """Tell anew what is known of a version's model. Called under its instance's lock."""
+        """Publish a change of a version. Called under the lock of its instance."""
         model = self._models.get(version.name)
         if model is not None:
             model.compose()
@@ -584,7 +582,7 @@ class ModelRegistry:
         self._changes.note(LoadStep(version.name, version.label, stage, fraction, time.time()))
 
     def _start(self, names: Iterable[str]) -> list[Version]:
-        """Begin to load what requests for `names` may need; return it.
+        """Start loading the versions that requests for `names` may need; return them.
 
         What watches files and memory begins with the first load.
         """
@@ -604,7 +602,7 @@ class ModelRegistry:
     def _answer(
         self, model: RegisteredModel, choice: ChosenVersion, inputs: Any, output: Any
     ) -> Prediction:
-        """Return the prediction, its call sent to the shadow, if there is one."""
+        """Return the prediction, after passing the call to the shadow."""
         shadow = model.shadow_of(choice)
         if shadow is not None:
             self._shadows.send(shadow, inputs, output)
@@ -616,11 +614,11 @@ class ModelRegistry:
         try:
             self.watch()
         except MissingExtra as error:
-            self._config = self._config._replace(watch=False)  # said once
+            self._config = self._config._replace(watch=False)  # log this once
             logger.warning("Files are not watched: %s", error)
 
     def _files(self) -> dict[str, list[Version]]:
-        """The files that versions are loaded from, and whose they are."""
+        """Return the versions loaded from each file, by path."""
         files: dict[str, list[Version]] = {}
         for model in list(self._models.values()):
             for path, version in model.files():
@@ -628,19 +626,19 @@ class ModelRegistry:
         return files
 
     def _reload_changed(self, paths: set[str]) -> None:
-        """Load what was made from `paths` anew, each in a thread of its own."""
+        """Reload the versions made from `paths`, each in a thread of its own."""
         for path, versions in self._files().items():
             if any(p == path or p.startswith(path + os.sep) for p in paths):
                 for version in versions:
                     if version.account.state == "unloaded":
-                        continue  # its next load reads the file as it is then
+                        continue  # its next load reads the new file
                     threading.Thread(
                         target=_reload, args=(version,), name="hotstart-reload", daemon=True
                     ).start()
 
 
 def _forget(reference: weakref.ref[ModelRegistry]) -> None:
-    """In a forked child nobody else holds the lock."""
+    """Replace the lock in a forked child: its holder does not exist there."""
     registry = reference()
     if registry is not None:
         registry._lock = threading.RLock()
@@ -660,7 +658,12 @@ def _reload(version: Version) -> None:
         version.reload()
         logger.info("Reloaded %s %s: its file changed", version.name, version.label)
     except HotstartError as error:
-        logger.warning("%s %s serves on as it was: %s", version.name, version.label, error)
+        logger.warning(
+            "Reload of %s %s failed, the old version still serves: %s",
+            version.name,
+            version.label,
+            error,
+        )
 
 
 def _pool_for(config: RegistryConfig) -> Pool:

@@ -23,17 +23,20 @@ if TYPE_CHECKING:
     from hotstart.scoring import RankOptions
 
 DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
-"""Upper bounds of the buckets of answers' differences; beyond them lies a different label too."""
+"""Upper bounds of the difference buckets; a different label is above them all."""
 
 _COUNTERS = {
     "calls": ("hotstart_model_calls_total", "Calls that were answered or failed"),
     "errors": ("hotstart_model_errors_total", "Calls that failed"),
-    "hits": ("hotstart_model_hits_total", "Times it was used or asked and was in memory"),
-    "misses": ("hotstart_model_misses_total", "Times it was wanted and was not in memory"),
-    "fallbacks": ("hotstart_model_fallbacks_total", "Times its fallback was given in its place"),
+    "hits": ("hotstart_model_hits_total", "Requests that found the version loaded"),
+    "misses": ("hotstart_model_misses_total", "Requests that found the version not loaded"),
+    "fallbacks": ("hotstart_model_fallbacks_total", "Requests that the fallback answered"),
     "shadowed": ("hotstart_model_shadow_calls_total", "Calls repeated on it as a shadow"),
     "shadow errors": ("hotstart_model_shadow_errors_total", "Repeated calls that failed"),
-    "shadow dropped": ("hotstart_model_shadow_dropped_total", "Not repeated: too many waited"),
+    "shadow dropped": (
+        "hotstart_model_shadow_dropped_total",
+        "Calls not repeated because the queue was full",
+    ),
 }
 
 
@@ -48,20 +51,28 @@ class VersionMetrics:
         self.differences = Histogram(DIFFERENCES)
 
     def read(self, labels: Mapping[str, str], uses: int) -> Iterator[Metric]:
-        """Yield every number as it is now, named as Prometheus asks, under `labels`."""
+        """Yield the current value of every metric under `labels`."""
         yield Metric(
             "hotstart_model_uses_total", "counter", "Times it was handed out", uses, labels
         )
-        for name, (public, told) in _COUNTERS.items():
-            yield Metric(public, "counter", told, self.tally[name], labels)
+        for name, (public, description) in _COUNTERS.items():
+            yield Metric(public, "counter", description, self.tally[name], labels)
         histograms = (
             ("hotstart_model_latency_seconds", "Time to answer a call", self.latency),
             ("hotstart_model_load_seconds", "Time a load took", self.loads),
-            ("hotstart_model_shadow_latency_seconds", "The same, as a shadow", self.shadow_latency),
-            ("hotstart_model_shadow_difference", "To the answer given", self.differences),
+            (
+                "hotstart_model_shadow_latency_seconds",
+                "Time to answer as a shadow",
+                self.shadow_latency,
+            ),
+            (
+                "hotstart_model_shadow_difference",
+                "Difference to the served answer",
+                self.differences,
+            ),
         )
-        for public, told, histogram in histograms:
-            yield Metric(public, "histogram", told, histogram.read(), labels)
+        for public, description, histogram in histograms:
+            yield Metric(public, "histogram", description, histogram.read(), labels)
 
 
 class Uses:
@@ -87,7 +98,7 @@ ModelStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "sk
 
 
 class VersionStatus(NamedTuple):
-    """What is known of a version since its last change.
+    """The status of a version since its last change.
 
     Attributes:
         state: of its instance.
@@ -147,7 +158,7 @@ class Version:
 
     @functools.cached_property
     def metrics(self) -> VersionMetrics:
-        """Counts and times of its calls and loads."""
+        """Counts and times of calls and loads."""
         return VersionMetrics()
 
     @property
@@ -157,7 +168,7 @@ class Version:
 
     @property
     def memory(self) -> int:
-        """About how many bytes it takes, 0 while it is not loaded."""
+        """Approximate bytes of the version; 0 while it is not loaded."""
         loaded = self.loaded
         return 0 if loaded is None else loaded.binding.size
 
@@ -196,7 +207,7 @@ class Version:
             raise LoadFailed(self.name, error=error, retry_in=0.0) from error
 
     def touch(self) -> None:
-        """Note a use that is no call, which keeps it from being the first to be unloaded."""
+        """Record a use that is no call, so that the version is not evicted first."""
         if self._served is not None:
             self._served.binding.instance.touch()
 
@@ -208,7 +219,7 @@ class Version:
             self._note(VersionStatus("failed", error.facts, error=error))
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Return what callers get, having it loaded if need be.
+        """Return what callers get, loading the version if need be.
 
         Raises:
             NotReady: not within `timeout` seconds.
@@ -221,7 +232,7 @@ class Version:
 
     @contextmanager
     def lease(self, timeout: float | None = None) -> Iterator[Any]:
-        """Yield what callers get; it is not unloaded within. Raises as `wait`."""
+        """Yield what callers get, loaded for the whole block. Raises as `wait`."""
         served = self.served()
         with served.binding.instance.lease(timeout, texts=0) as loaded:
             self.count_use()
@@ -286,10 +297,10 @@ class Version:
             self.metrics.shadow_latency.observe(time.perf_counter() - began)
 
     def reload(self) -> None:
-        """Load it anew beside the one that serves, and swap it in; load it where none does.
+        """Load the version again, and replace the serving one.
 
         Raises:
-            HotstartError: that failed; what served serves on.
+            HotstartError: the load failed; the old one keeps serving.
         """
         try:
             self.instance.reload()
@@ -298,19 +309,19 @@ class Version:
             raise
 
     def keep_alive(self, seconds: float | None) -> None:
-        """Have it unloaded so long after the end of its last use; None: never for want of use."""
+        """Unload the version `seconds` after its last use; never for None."""
         self.instance.keep_alive(seconds)
 
     def unload(self) -> None:
-        """Give its memory back once the calls in flight end."""
+        """Unload the version once the calls in flight have ended."""
         if self._served is not None:
             self._served.binding.instance.unload()
 
     def _hear(self, served: Served, state: State, reason: str) -> None:
-        """Note a change, under the instance's lock: what callers get changes with it."""
+        """Record a state change. Called under the lock of the instance."""
         instance, before = served.binding.instance, self.account
-        held = instance.peek()
-        self.model = None if held is None else served.model(held)
+        loaded = instance.peek()
+        self.model = None if loaded is None else served.model(loaded)
         if state == "failed":
             account = before._replace(error=instance.failure)
         elif state == "ready" and (loads := instance.status().loads) != self._loads:

@@ -54,9 +54,9 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         InvalidInput: it may not be served so, or the address is taken.
     """
     config = config.checked()
-    # uvicorn raises the signal anew at its end; who was told to end and did has not failed.
+    # uvicorn raises the signal again when it ends; an ordered end is no failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    ModelRegistry(models)  # what cannot be is told here, not by each worker
+    ModelRegistry(models)  # report a faulty configuration once, not by each worker
     listening = _bound(config)
     _tell(listening, config, models)
     settings = uvicorn.Config(
@@ -88,8 +88,10 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
 
 
 class _Workers(Multiprocess):
-    """uvicorn's, which lets go of the socket when its workers are to: a connection that nobody
-    will accept is refused at once."""
+    """uvicorn's supervisor, closing the socket before its workers end.
+
+    A connection that no worker will accept is then refused at once.
+    """
 
     def terminate_all(self) -> None:
         super().terminate_all()
@@ -98,14 +100,14 @@ class _Workers(Multiprocess):
 
 
 def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:
-    """Return the application over a registry of its own, as each worker has one."""
+    """Return the application of one worker, over a registry of its own."""
     from hotstart.server.app import create_app
 
     return create_app(ModelRegistry(models), config)
 
 
 def _bound(config: ServerConfig) -> socket.socket:
-    """The socket that all workers listen on."""
+    """Return the socket that all workers listen on."""
     try:
         if config.uds is not None:
             return _unix(config.uds)
@@ -122,7 +124,7 @@ def _bound(config: ServerConfig) -> socket.socket:
 
 
 def _unix(path: str) -> socket.socket:
-    """A socket that its owner alone may ask. One that a killed server left is taken over."""
+    """Return a Unix socket for its owner alone, replacing a killed server's."""
     made = socket.socket(socket.AF_UNIX)
     if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
         if made.connect_ex(path) == 0:
@@ -140,9 +142,9 @@ def _unix(path: str) -> socket.socket:
 
 
 def _tell(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
-    told = config if config.uds else replace(config, port=listening.getsockname()[1])
+    actual = config if config.uds else replace(config, port=listening.getsockname()[1])
     number = len(models.models)
-    sys.stderr.write(f"hotstart serves on {_address(told)} ({number} models)\n")
+    sys.stderr.write(f"hotstart serves on {_address(actual)} ({number} models)\n")
     sys.stderr.flush()
 
 

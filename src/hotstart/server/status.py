@@ -51,7 +51,7 @@ class _Collected:
 
 
 def _family(metrics: list[Metric]) -> MetricFamily:
-    """Figures of one name; labels that only some have are empty in the others."""
+    """Return the family of metrics of one name; labels that a metric lacks are empty."""
     labels = sorted({label for figure in metrics for label in figure.labels})
     first = metrics[0]
     family: Any = _FAMILIES[first.kind](first.name, first.help, labels=labels)
@@ -61,13 +61,13 @@ def _family(metrics: list[Metric]) -> MetricFamily:
             family.add_metric(values, _buckets(figure.value), figure.value.sum)
         else:
             family.add_metric(values, figure.value)
-    made: MetricFamily = family
-    return made
+    typed: MetricFamily = family
+    return typed
 
 
-def _buckets(seen: HistogramSnapshot) -> list[tuple[str, float]]:
-    bounds = [*map(str, seen.bounds), "+Inf"]
-    return [(bound, float(count)) for bound, count in zip(bounds, seen.counts, strict=True)]
+def _buckets(snapshot: HistogramSnapshot) -> list[tuple[str, float]]:
+    bounds = [*map(str, snapshot.bounds), "+Inf"]
+    return [(bound, float(count)) for bound, count in zip(bounds, snapshot.counts, strict=True)]
 
 
 _FAMILIES = {
@@ -88,7 +88,7 @@ _LANES = {
 
 
 def overview(service: Service) -> dict[str, Any]:
-    """Return what is seen of the service and of each model; docs/server.md tells the fields."""
+    """Return the status document of the service and its models; see docs/server.md."""
     return {
         "service": _of_service(service),
         "models": [_of_model(service, info) for info in service.registry.models().values()],
@@ -96,7 +96,7 @@ def overview(service: Service) -> dict[str, Any]:
 
 
 def health(service: Service) -> dict[str, Any]:
-    """Return how many models are in which state, and why."""
+    """Return the number of models in each state, and each model's reason."""
     infos = service.registry.models()
     statuses = [info.status for info in infos.values()]
     counted = ("ready", "loading", "failed", "skipped", "unloaded")
@@ -158,7 +158,7 @@ def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
 
 
 def _of_version(info: RegisteredModelInfo, version: Version) -> dict[str, Any]:
-    seen = version.metrics.latency.read()
+    latency = version.metrics.latency.read()
     total = sum(info.route.values()) or 1.0
     return {
         "version": version.label,
@@ -169,9 +169,9 @@ def _of_version(info: RegisteredModelInfo, version: Version) -> dict[str, Any]:
         "calls": version.metrics.tally["calls"],
         "errors": version.metrics.tally["errors"],
         "memory": version.memory,
-        "p50": seen.quantile(0.5),
-        "p99": seen.quantile(0.99),
-        "latency": seen._asdict(),
+        "p50": latency.quantile(0.5),
+        "p99": latency.quantile(0.99),
+        "latency": latency._asdict(),
     }
 
 
@@ -180,7 +180,7 @@ def _of_error(error: HotstartError | None) -> dict[str, str] | None:
 
 
 def _lanes(metrics: Iterable[Metric]) -> list[dict[str, Any]]:
-    """The queues of a model, from what it counts of them."""
+    """Return the queues of a model from its metrics."""
     lanes: dict[str, dict[str, float]] = {}
     for figure in metrics:
         if "lane" in figure.labels and not hasattr(figure.value, "counts"):
