@@ -21,7 +21,7 @@ def registry(**models: dict[str, Any]) -> ModelRegistry:
     return ModelRegistry(read_config({"models": models}), pool=Pool())
 
 
-def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
+def test_concurrent_apredict_calls_are_batched_and_counted() -> None:
     held = registry(minilm={"source": "fake:encode_seconds=0.05,name=counted"})
 
     async def ask() -> list[Any]:
@@ -76,13 +76,13 @@ def test_aembed_and_arank_refuse_models_of_other_kinds() -> None:
         asyncio.run(held.aembed("double", ["text"]))
 
 
-def test_an_object_is_asked_by_a_thread() -> None:
+def test_apredict_of_object_runs_in_thread() -> None:
     held = registry()
     held.set_model("double", lambda number: number * 2)
     assert asyncio.run(held.apredict("double", 21)).output == 42
 
 
-def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None:
+def test_apredict_timeout_raises_not_ready() -> None:
     held = registry(slow={"source": "fake:hang_load=true,name=slow-awaited"})
 
     async def ask() -> None:
@@ -92,7 +92,7 @@ def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None
     asyncio.run(ask())
 
 
-def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
+def test_callers_of_slow_model_do_not_block_others() -> None:
     held = registry(slow={"source": "fake:hang_load=true,name=slow-many"})
     held.set_model("double", lambda number: number * 2)
 
@@ -107,7 +107,7 @@ def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
     asyncio.run(ask())
 
 
-def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
+def test_load_steps_and_changes_arrive_in_order() -> None:
     held = registry(minilm={"source": "fake:load_seconds=0.05,name=stepped"})
     heard: list[Any] = []
     held.on_change(heard.append)
@@ -125,7 +125,7 @@ def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
     assert [event.at for event in heard] == sorted(event.at for event in heard)
 
 
-def test_a_model_is_kept_as_long_as_was_said_last() -> None:
+def test_last_keep_alive_wins() -> None:
     held = registry(minilm={"source": "fake:name=kept"})
     held.load_all()
     held.keep_alive("minilm", 0.05)
@@ -140,7 +140,7 @@ def test_a_model_is_kept_as_long_as_was_said_last() -> None:
     assert held.is_loaded("minilm")
 
 
-def test_an_entry_says_whether_there_is_a_way_back() -> None:
+def test_info_reports_whether_rollback_is_possible() -> None:
     held = registry(two={"versions": {"a": "fake:name=a", "b": "fake:name=b"}, "version": "a"})
     assert not held.info("two").can_roll_back
     held.set_route("two", {"b": 1})

@@ -20,7 +20,7 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
+def test_watch_reports_file_renamed_into_place(tmp_path: Path) -> None:
     told: set[str] = set()
     watch = Watch(told.update)
     file = tmp_path / "m.skops"
@@ -38,7 +38,7 @@ def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
     assert told == set()
 
 
-def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
+def test_cover_replaces_watched_paths(tmp_path: Path) -> None:
     told: set[str] = set()
     watch = Watch(told.update)
     for name in ("a", "b"):
@@ -52,7 +52,7 @@ def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_where_nothing_can_watch_models_load_all_the_same(
+def test_models_load_without_watchfiles(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
@@ -65,7 +65,7 @@ def test_where_nothing_can_watch_models_load_all_the_same(
     assert caplog.text.count("Files are not watched") == 1
 
 
-def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
+def test_changed_file_is_reloaded_and_broken_file_keeps_old_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from sklearn.dummy import DummyRegressor
