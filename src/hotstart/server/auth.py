@@ -1,7 +1,6 @@
 """Access control: one pure decision over a table of areas.
 
-What no row names is the administrator's, by whatever method: a route that somebody adds is shut
-until it is put here.
+Every other path and method needs the admin key: a new route is closed until a row names it.
 """
 
 from __future__ import annotations
@@ -83,11 +82,11 @@ def access_of(config: ServerConfig) -> Access:
     """
     named = frozenset(config.hosts)
     local = frozenset({*LOOPBACK, config.host.lower()}) if config.is_local else frozenset[str]()
-    anyone = config.uds is not None or not (config.is_local or named)
+    any_host = config.uds is not None or not (config.is_local or named)
     return Access(
         _digest(config.api_key),
         _digest(config.admin_key),
-        None if anyone else frozenset(host.lower() for host in named | local),
+        None if any_host else frozenset(host.lower() for host in named | local),
         frozenset(config.origins),
     )
 

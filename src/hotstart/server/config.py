@@ -55,12 +55,12 @@ class ServerConfig:
     drain: float = 30.0
 
     def __repr__(self) -> str:
-        kept = {"api_key", "admin_key"}
-        told = (
-            f"{name}={'set' if name in kept and value else value!r}"
+        secrets = {"api_key", "admin_key"}
+        fields = (
+            f"{name}={'set' if name in secrets and value else value!r}"
             for name, value in asdict(self).items()
         )
-        return f"ServerConfig({', '.join(told)})"
+        return f"ServerConfig({', '.join(fields)})"
 
     @property
     def is_local(self) -> bool:

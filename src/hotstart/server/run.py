@@ -112,33 +112,33 @@ def _bound(config: ServerConfig) -> socket.socket:
         if config.uds is not None:
             return _unix(config.uds)
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        made = socket.socket(family)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((config.host.strip("[]"), config.port))
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host.strip("[]"), config.port))
     except OSError as error:
         expected = f"an address that is free ({error.strerror or error})"
         raise InvalidInput("the address", got=_address(config), expected=expected) from error
-    made.listen(_BACKLOG)
-    made.set_inheritable(True)
-    return made
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
 
 
 def _unix(path: str) -> socket.socket:
     """Return a Unix socket for its owner alone, replacing a killed server's."""
-    made = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX)
     if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-        if made.connect_ex(path) == 0:
-            made.close()
+        if listener.connect_ex(path) == 0:
+            listener.close()
             raise InvalidInput("the address", got=path, expected="one on which nobody serves yet")
         os.unlink(path)
     before = os.umask(0o177)
     try:
-        made.bind(path)
+        listener.bind(path)
     finally:
         os.umask(before)
-    made.listen(_BACKLOG)
-    made.set_inheritable(True)
-    return made
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
 
 
 def _tell(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
