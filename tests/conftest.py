@@ -11,6 +11,15 @@ from pathlib import Path
 import pytest
 
 from hotstart.config import Settings, read_settings
+from support.programs import NO_SKIP
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that must not skip, as in CI, if it skipped anything."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and os.environ.get(NO_SKIP) and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -11,13 +10,14 @@ from typing import Any
 
 import redis
 
+from support.programs import require_program
+
 
 class RedisServer:
     """`start` and `stop` may be called again and again; the port stays."""
 
     def __init__(self, *options: str) -> None:
-        if shutil.which("redis-server") is None:
-            raise AssertionError("redis-server is not installed. Run: apt-get install redis-server")
+        self._program = require_program("redis-server", package="redis-server")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -32,7 +32,7 @@ class RedisServer:
         settings = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir")
         folder = tempfile.gettempdir()
         self._process = subprocess.Popen(
-            ["redis-server", *settings, folder, *self._options], stdout=subprocess.DEVNULL
+            [self._program, *settings, folder, *self._options], stdout=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 20
         with self.client() as client:

@@ -24,7 +24,7 @@ def test_preloading_returns_at_once(python: Python) -> None:
         "import time; from hotstart import preload_embeddings as preload\n"
         "t = time.perf_counter(); preload('fake:load_seconds=2'); print(time.perf_counter() - t)"
     )
-    assert float(python("-c", code).stdout) < 0.02
+    assert float(python("-c", code).stdout) < 0.5
 
 
 def test_none_where_it_failed_or_is_late(python: Python) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from golden import FAMILIES, RERANKERS, cosines
 from hotstart import Embedder
 from hotstart.cli import main
 from hotstart.config import Settings
+from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
 Python = Callable[..., "CompletedProcess[str]"]
@@ -50,7 +50,7 @@ def test_embed_reads_lines_and_writes_npy(python: Python, tmp_path: Path) -> Non
 
 def test_embed_of_an_endless_pipe_answers_as_it_goes(python: Python) -> None:
     code = f"yes text | {sys.executable} -m hotstart embed --model {TINY} - | head -n 3 | wc -l"
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("3", "")
 
 
@@ -204,8 +204,7 @@ def test_an_index_without_vectors_says_so(folder: Path, capsys: pytest.CaptureFi
 
 def test_the_bar_is_drawn_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
     """A real terminal of util-linux's `script`; where it is absent the bar cannot be looked at."""
-    if not shutil.which("script"):
-        pytest.fail("install util-linux: this test needs its `script`")
+    require_program("script", package="bsdutils")
     command = f"{sys.executable} -m hotstart index {folder}"
     done = subprocess.run(
         ["script", "-qec", command, str(tmp_path / "typescript")],

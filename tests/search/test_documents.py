@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hotstart.search.documents import LARGEST, SkippedFile, find_documents, read_document
+from support.programs import require_program
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -55,7 +56,13 @@ FILES += ["sub/keep.log", "sub/build/o.txt", "sub/deep/x.md", "sub/deep/y.txt", 
 @pytest.mark.parametrize("rules", RULES)
 def test_the_files_are_those_that_git_sees(plant: Plant, rules: dict[str, str]) -> None:
     root = plant(dict.fromkeys(FILES, "x") | rules)
-    git = ["git", "-c", "core.excludesFile=/dev/null", "-c", "core.quotePath=false"]
+    git = [
+        require_program("git", package="git"),
+        "-c",
+        "core.excludesFile=/dev/null",
+        "-c",
+        "core.quotePath=false",
+    ]
     subprocess.run([*git, "init", "-q"], cwd=root, check=True)
     listed = subprocess.run(
         [*git, "ls-files", "--others", "--exclude-standard"],

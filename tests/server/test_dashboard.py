@@ -10,7 +10,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -18,9 +17,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, 
 
 from server.dashboard_server import serving
 from server.fake_service import FakeService
+from support.programs import require_program
 
-CHROMIUM = Path("/usr/bin/chromium")
-NO_CHROMIUM = "Chromium is missing: apt-get install chromium"
 # Generous: a passing test never waits this long.
 TIMEOUT_MS = 30_000
 ARGUMENTS = [
@@ -34,10 +32,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=NO_CHROMIUM),
-]
+pytestmark = pytest.mark.slow
 
 
 class Control(Protocol):
@@ -84,9 +79,10 @@ def served(serve: Serve) -> Served:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     # Module scope: Playwright keeps an event loop running in this thread.
+    chromium = require_program("chromium", package="chromium")
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
 

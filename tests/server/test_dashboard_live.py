@@ -12,8 +12,6 @@ from hotstart import Embedder, SearchIndex
 from hotstart.engines.fake import fake_control
 from server.serving import serving
 from server.test_dashboard import (
-    CHROMIUM,
-    NO_CHROMIUM,
     Open,
     browser,
     model,
@@ -25,10 +23,7 @@ from server_under_test import Serve
 
 __all__ = ["browser", "open_page"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=NO_CHROMIUM),
-]
+pytestmark = pytest.mark.slow
 
 
 def hanging(name: str) -> dict[str, Any]:

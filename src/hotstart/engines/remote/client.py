@@ -200,7 +200,7 @@ def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> A
         if socket
         else {"http2": full.scheme == "https", "limits": pool}
     )
-    return httpx.RemoteClient(
+    return httpx.Client(
         base_url=full.copy_with(username=None, password=None),  # what is logged is the URL
         auth=user,
         headers=headers,
