@@ -24,7 +24,7 @@ TABLE = Table(
 )
 
 
-def test_each_value_as_what_it_has_to_be() -> None:
+def test_table_returns_typed_values() -> None:
     assert TABLE.text("text") == "x"
     assert TABLE.number("number") == 1.5
     assert TABLE.number("whole") == 3
@@ -37,7 +37,7 @@ def test_each_value_as_what_it_has_to_be() -> None:
     assert TABLE.weights("weights") == {"v1": 90, "v2": 0}
 
 
-def test_what_is_absent() -> None:
+def test_absent_key_returns_default() -> None:
     for take in (TABLE.text, TABLE.number, TABLE.count, TABLE.size):
         assert take("no") is None
     assert not TABLE.flag("no")
@@ -56,17 +56,17 @@ def test_what_is_absent() -> None:
         *(("weights", {"v1": 0}), ("weights", {"v1": -1}), ("weights", [1]), ("table", 3)),
     ],
 )
-def test_what_it_cannot_be_is_refused_by_its_name(take: str, value: Any) -> None:
+def test_invalid_value_is_refused_by_name(take: str, value: Any) -> None:
     table = Table("models.m", {"key": value})
     with pytest.raises(InvalidInput, match=r"models\.m\.key"):
         getattr(table, take)("key")
 
 
-def test_a_form_can_be_asked_for() -> None:
+def test_text_must_match_pattern() -> None:
     with pytest.raises(InvalidInput, match="of the form"):
         TABLE.text("text", re.compile("y"))
 
 
-def test_an_unknown_key_is_named_with_the_known_ones() -> None:
+def test_unknown_key_error_names_known_keys() -> None:
     with pytest.raises(InvalidInput, match=r"key of \[models.m\] is 'whole'.*one of number, text"):
         Table("models.m", {"text": "x", "whole": 3}).refuse_others({"text", "number"})

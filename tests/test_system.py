@@ -11,6 +11,7 @@ from hotstart.system import (
     available_cores,
     devices,
     memory_left,
+    memory_limit,
     recommend,
 )
 
@@ -118,3 +119,16 @@ def test_this_machine_has_a_profile() -> None:
 
 def test_this_machine_has_a_core() -> None:
     assert 1 <= available_cores() <= AFFINITY
+
+
+def test_memory_limit_is_the_size_of_the_tightest_limit(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("0::/pod/me\n")
+    files = {
+        "pod/me/memory.max": "1000",
+        "pod/me/memory.current": "400",
+        "pod/me/memory.stat": "inactive_file 0",
+    }
+    root = cgroup(tmp_path / "cgroup", files)
+    assert memory_limit(root, str(membership)) == 1000
+    assert memory_left(root, str(membership)) == (600, "its cgroup")

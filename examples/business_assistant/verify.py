@@ -118,7 +118,7 @@ def stand_in(assistant: Assistant, topic: str) -> Check:
 
 def every_version(assistant: Assistant) -> Check:
     """Whether each version that requests are led to was loaded, where its library is there."""
-    entry = assistant.registry.entries()["churn"]
+    entry = assistant.registry.models()["churn"]
     held = (entry.last_error is None) == installed("sklearn")
     return Check("every version of churn", held, str(entry.last_error or ", ".join(entry.versions)))
 

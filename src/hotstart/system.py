@@ -110,16 +110,34 @@ def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgro
 
     Page cache counts as free, in a cgroup too: the kernel drops it for a process that needs it.
     """
-    limits = [MemoryLeft(_machine_memory(), "the machine")]
+    return min(_memory_limits(root, membership)).left
+
+
+def memory_limit(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int | None:
+    """Return the size in bytes of the limit that `memory_left` names; None if not told."""
+    return min(_memory_limits(root, membership)).size or None
+
+
+class _MemoryLimit(NamedTuple):
+    """What a limit leaves, and its size in bytes; 0 if the system does not tell."""
+
+    left: MemoryLeft
+    size: int
+
+
+def _memory_limits(root: str, membership: str) -> Iterator[_MemoryLimit]:
+    total = _field("/proc/meminfo", "MemTotal:") * 1024
+    yield _MemoryLimit(MemoryLeft(_machine_memory(), "the machine"), total)
     for files in (_MEMORY_V2, _MEMORY_V1):
         for group in _groups(root, membership, files.controller):
             limit = _read_words(os.path.join(group, files.limit))
             used = _read_words(os.path.join(group, files.used))
             if limit and used and limit[0] != "max":
                 cached = _field(os.path.join(group, "memory.stat"), files.cached)
-                limits.append(MemoryLeft(int(limit[0]) - int(used[0]) + cached, "its cgroup"))
-    limits.extend(_address_space())
-    return min(limits)
+                size = int(limit[0])
+                left = MemoryLeft(size - int(used[0]) + cached, "its cgroup")
+                yield _MemoryLimit(left, size)
+    yield from _address_space()
 
 
 def pressure_files(
@@ -193,7 +211,7 @@ def _machine_memory() -> int:
     return _field("/proc/meminfo", "MemAvailable:") * 1024 or sys.maxsize
 
 
-def _address_space() -> Iterator[MemoryLeft]:
+def _address_space() -> Iterator[_MemoryLimit]:
     try:
         import resource  # POSIX alone has it
     except ImportError:
@@ -202,7 +220,7 @@ def _address_space() -> Iterator[MemoryLeft]:
     pages = _read_words("/proc/self/statm")
     if limit != resource.RLIM_INFINITY and pages:
         used = int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
-        yield MemoryLeft(limit - used, "RLIMIT_AS")
+        yield _MemoryLimit(MemoryLeft(limit - used, "RLIMIT_AS"), limit)
 
 
 def _quotas(root: str, membership: str) -> Iterator[int]:

@@ -84,7 +84,7 @@ def main(seconds: float, pause: float, threads: int) -> dict[str, float]:
         for caller in callers:
             caller.join()
         settled = len(levels) // 4
-        entry = registry.entries()["m"]
+        entry = registry.models()["m"]
         registry.close()
     return {
         "failed": failed[0],

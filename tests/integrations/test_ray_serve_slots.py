@@ -83,4 +83,4 @@ def test_ending_waits_for_no_load(registry: ModelRegistry, request: pytest.Fixtu
         ended.join(60)
         assert not ended.is_alive()
         fake_control(f"{request.node.name}-slow").release()
-        wait_until(lambda: hanging.entries()["slow"].status == "unloaded")
+        wait_until(lambda: hanging.models()["slow"].status == "unloaded")

@@ -13,7 +13,7 @@ RERANKER = str(RERANKERS / "bert" / "model")
 PAIRS = [["what is it?", "it is a cat"], ["what is it?", "the sea"]]
 
 
-def test_a_reranker_is_a_reranker(make: Make) -> None:
+def test_get_model_returns_reranker(make: Make) -> None:
     registry = make(rank={"kind": "reranker", "source": RERANKER})
     registry.load_all()
     model = registry.get_model("rank")
@@ -23,7 +23,7 @@ def test_a_reranker_is_a_reranker(make: Make) -> None:
     assert scores.shape == (2,)
 
 
-def test_what_a_reranker_must_answer_is_told_in_scores(make: Make) -> None:
+def test_reranker_checks_compare_scores(make: Make) -> None:
     scores = Reranker(RERANKER, pool=Pool()).predict(PAIRS).tolist()
     right = {"input": PAIRS, "output": scores, "tolerance": 1e-5}
     wrong = {"input": PAIRS, "output": [score + 0.1 for score in scores], "tolerance": 1e-5}
@@ -33,7 +33,7 @@ def test_what_a_reranker_must_answer_is_told_in_scores(make: Make) -> None:
     assert isinstance(bad.load_all()["r"].last_error, CheckFailed)
 
 
-def test_an_embedder_of_the_same_model_shares_what_is_loaded(make: Make) -> None:
+def test_embedder_of_same_model_shares_instance(make: Make) -> None:
     pool = Pool()
     registry = make(pool=pool, m={"source": "fake:name=shared"})
     registry.load_all()
@@ -41,7 +41,7 @@ def test_an_embedder_of_the_same_model_shares_what_is_loaded(make: Make) -> None
     assert own.is_loaded
 
 
-def test_an_embedding_model_that_answers_wrongly_never_serves(make: Make) -> None:
+def test_embedding_model_with_failed_check_never_serves(make: Make) -> None:
     check = [{"input": "a", "output": [0.0] * 8}]
     registry = make(m={"source": "fake:dimension=8", "check": check})
     entry = registry.load_all()["m"]
@@ -49,7 +49,7 @@ def test_an_embedding_model_that_answers_wrongly_never_serves(make: Make) -> Non
     assert entry.status == "failed"
 
 
-def test_a_custom_model_that_answers_wrongly_never_serves(make: Make) -> None:
+def test_custom_model_with_failed_check_never_serves(make: Make) -> None:
     check = [{"input": [1], "output": [3]}]
     registry = make(right=custom(bias=2) | {"check": check}, wrong=custom(bias=1))
     registry.load_all()
@@ -58,7 +58,7 @@ def test_a_custom_model_that_answers_wrongly_never_serves(make: Make) -> None:
     assert "answered [2], not [3]" in str(wrong.load_all()["wrong"].last_error)
 
 
-def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
+def test_broken_kind_of_another_package_does_not_block_others(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(name: str) -> None:
@@ -81,9 +81,7 @@ def test_a_kind_of_another_package_that_cannot_be_imported_holds_up_no_other(
         {"source": "m", "strategy": "someday"},
     ],
 )
-def test_what_cannot_be_opened_is_told_when_it_is_loaded(
-    make: Make, table: dict[str, object]
-) -> None:
+def test_invalid_model_fails_when_loaded(make: Make, table: dict[str, object]) -> None:
     registry = make(m=table, fine=custom())
     entries = registry.load_all()
     assert (entries["m"].status, entries["fine"].status) == ("failed", "ready")

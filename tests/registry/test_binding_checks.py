@@ -16,7 +16,7 @@ def double(inputs: Any) -> Any:
     return [2 * number for number in inputs]
 
 
-def test_right_answers_pass() -> None:
+def test_check_accepts_expected_answers() -> None:
     check_answers(
         "m", double, [ModelCheck([1, 2], [2, 4]), ModelCheck([1], [2.05], 0.1), ModelCheck([3])]
     )
@@ -31,7 +31,7 @@ def test_right_answers_pass() -> None:
         (ModelCheck(["a", None]), "it raised TypeError"),
     ],
 )
-def test_wrong_ones_are_told_with_question_and_reason(check: ModelCheck, told: str) -> None:
+def test_check_failure_names_question_and_reason(check: ModelCheck, told: str) -> None:
     with pytest.raises(CheckFailed, match=told):
         check_answers("m", double, [check])
 
@@ -40,7 +40,7 @@ def vectors(texts: Sequence[Any]) -> Any:
     return np.ones((len(texts), 4), np.float32)
 
 
-def test_vectors_are_finite_and_as_long_as_the_model_says() -> None:
+def test_check_vectors_requires_finite_vectors_of_model_dimension() -> None:
     check_vectors("m", vectors, ModelInfo(4, None, {}, None, "f"), [ModelCheck("x", [1.0] * 4)])
     with pytest.raises(CheckFailed, match="has 4 dimensions, not 8"):
         check_vectors("m", vectors, ModelInfo(8, None, {}, None, "f"), [])

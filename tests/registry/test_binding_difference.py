@@ -46,22 +46,22 @@ def test_differences(one: Any, other: Any, expected: float) -> None:
 
 
 @given(ANSWERS)
-def test_an_answer_does_not_differ_from_itself(answer: Any) -> None:
+def test_difference_to_itself_is_zero(answer: Any) -> None:
     assert difference(answer, answer) == 0.0
 
 
 @given(ANSWERS, ANSWERS)
-def test_it_is_the_same_both_ways_and_never_below_nothing(one: Any, other: Any) -> None:
+def test_difference_is_symmetric_and_not_negative(one: Any, other: Any) -> None:
     apart = difference(one, other)
     assert apart >= 0.0
     assert apart == difference(other, one)
 
 
 @pytest.mark.parametrize("answer", [math.nan, [1, math.inf], {"a": [np.float32("nan")]}])
-def test_what_is_not_finite(answer: Any) -> None:
+def test_is_finite_rejects_nan_and_infinity(answer: Any) -> None:
     assert not is_finite(answer)
 
 
 @pytest.mark.parametrize("answer", [1, "nan", None, [True, 2.5], {"a": np.ones(3)}])
-def test_what_is(answer: Any) -> None:
+def test_is_finite_accepts_finite_answers(answer: Any) -> None:
     assert is_finite(answer)

@@ -24,7 +24,7 @@ from hotstart.registry.config import (
 SHA = "ab" * 32
 
 
-def test_a_file_as_the_documentation_shows_it() -> None:
+def test_documented_file_is_read() -> None:
     config = read_config(
         {
             "registry": {"memory": "2GB", "most_loads": 4, "watch": True},
@@ -51,24 +51,24 @@ def test_a_file_as_the_documentation_shows_it() -> None:
     assert churn.check == (ModelCheck([[0.0]], [0], 0.1),)
 
 
-def test_without_a_route_the_named_version_serves_else_the_highest() -> None:
+def test_default_route_is_named_or_highest_version() -> None:
     table: dict[str, Any] = {"kind": "onnx", "versions": {"1.10": "b", "1.9": "a"}}
     assert read_model("m", table).weights == {"1.10": 1.0}
     assert read_model("m", table | {"version": "1.9"}).weights == {"1.9": 1.0}
 
 
-def test_one_source_may_name_its_version_and_its_hash() -> None:
+def test_single_source_takes_version_and_hash() -> None:
     table = {"kind": "sklearn", "source": "/m.pkl", "version": "7", "sha256": SHA}
     assert read_model("m", table).versions == {"7": VersionConfig("/m.pkl", SHA)}
 
 
-def test_each_version_may_have_a_hash() -> None:
+def test_each_version_takes_hash() -> None:
     table = {"kind": "sklearn", "versions": {"1": "/a.pkl", "2": "/b.pkl"}, "sha256": {"2": SHA}}
     versions = read_model("m", table).versions
     assert (versions["1"].sha256, versions["2"].sha256) == (None, SHA)
 
 
-def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+def test_source_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     home = str(tmp_path)
     assert read_model("m", {"source": "owner/name"}, home).versions["1"].source == "owner/name"
@@ -93,18 +93,18 @@ def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
         ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive is -1"),
     ],
 )
-def test_what_cannot_be_is_refused_by_key(table: dict[str, Any], told: str) -> None:
+def test_invalid_table_is_refused_by_key(table: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         read_model("m", table)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "-a", "é", "a" * 65, "a/b"])
-def test_what_is_no_name(name: str) -> None:
+def test_invalid_model_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="a model's name"):
         read_model(name, {"source": "a"})
 
 
-def test_fallbacks_that_lead_back_are_refused() -> None:
+def test_circular_fallbacks_are_refused() -> None:
     models = {
         "a": {"kind": "onnx", "source": "x", "fallback": "b"},
         "b": {"kind": "onnx", "source": "y", "fallback": "a"},
@@ -113,7 +113,7 @@ def test_fallbacks_that_lead_back_are_refused() -> None:
         read_config({"models": models})
 
 
-def test_a_fallback_that_is_a_source_becomes_a_model_of_the_same_kind() -> None:
+def test_fallback_source_becomes_model_of_same_kind() -> None:
     models = {"feel": read_model("feel", {"kind": "sentiment", "source": "x", "fallback": "y"})}
     whole = with_fallbacks(models)
     assert whole["feel"].fallback == "feel.fallback"
@@ -121,7 +121,7 @@ def test_a_fallback_that_is_a_source_becomes_a_model_of_the_same_kind() -> None:
     assert whole["feel.fallback"].versions == {"1": VersionConfig("y")}
 
 
-def test_a_fallback_that_is_a_model_stays_one_and_an_embedding_keeps_its_own() -> None:
+def test_fallback_model_is_kept_and_embedding_keeps_its_own() -> None:
     models = {
         "a": ModelConfig("a", "onnx", {"1": VersionConfig("x")}, fallback="b"),
         "b": ModelConfig("b", "custom", {"1": VersionConfig("y")}),
@@ -130,7 +130,7 @@ def test_a_fallback_that_is_a_model_stays_one_and_an_embedding_keeps_its_own() -
     assert with_fallbacks(models) == models
 
 
-def test_models_are_discovered_but_those_that_are_configured(tmp_path: Path) -> None:
+def test_discovery_skips_configured_models(tmp_path: Path) -> None:
     for name in ("churn-1.skops", "churn-2.skops", "net.onnx", "mine.onnx", "notes.txt"):
         (tmp_path / name).touch()
     mine = ModelConfig("mine", "onnx", {"1": VersionConfig("x")})
@@ -140,7 +140,7 @@ def test_models_are_discovered_but_those_that_are_configured(tmp_path: Path) -> 
     assert discovered(RegistryConfig()) == {}
 
 
-def test_the_environment_names_folder_and_version(
+def test_environment_sets_folder_and_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MODEL_CACHE_DIR", str(tmp_path))
@@ -151,6 +151,6 @@ def test_the_environment_names_folder_and_version(
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), unique=True))
-def test_versions_are_ordered_by_their_numbers(numbers: list[tuple[int, int]]) -> None:
+def test_versions_are_ordered_numerically(numbers: list[tuple[int, int]]) -> None:
     labels = [f"v{major}.{minor}" for major, minor in numbers]
     assert natural_order(labels) == [f"v{a}.{b}" for a, b in sorted(numbers)]

@@ -13,7 +13,7 @@ def change(name: str) -> StateChange:
     return StateChange(name, "1", "ready", "", entry, 0.0)
 
 
-def test_changes_come_in_order_by_one_thread_of_their_own() -> None:
+def test_changes_arrive_in_order_from_one_thread() -> None:
     changes, heard = ChangeEvents(), list[tuple[str, str]]()
     changes.listen(StateChange, lambda c: heard.append((c.name, threading.current_thread().name)))
     for number in range(100):
@@ -22,7 +22,7 @@ def test_changes_come_in_order_by_one_thread_of_their_own() -> None:
     assert heard == [(str(number), "hotstart-changes") for number in range(100)]
 
 
-def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_callback_does_not_stop_others(caplog: pytest.LogCaptureFixture) -> None:
     changes, heard = ChangeEvents(), list[str]()
 
     def fail(_: StateChange) -> None:
@@ -37,7 +37,7 @@ def test_a_callback_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
     assert "A callback failed on a change of a" in caplog.text
 
 
-def test_without_a_listener_there_is_no_thread_and_nothing_is_kept() -> None:
+def test_no_listener_means_no_thread_and_no_queue() -> None:
     others = set(threading.enumerate())
     changes, heard = ChangeEvents(), list[str]()
     changes.note(change("early"))

@@ -14,20 +14,20 @@ WEIGHTS = st.dictionaries(st.text(min_size=1), st.floats(0, 100), min_size=1).fi
 
 
 @given(WEIGHTS, st.text(), st.text())
-def test_a_version_that_has_weight_is_chosen(
+def test_choose_returns_version_with_weight(
     weights: dict[str, float], model: str, key: str
 ) -> None:
     assert weights[choose(weights, model, key)] > 0
 
 
 @given(WEIGHTS, st.text(), st.text())
-def test_a_key_stays_with_its_version(weights: dict[str, float], model: str, key: str) -> None:
+def test_key_keeps_its_version(weights: dict[str, float], model: str, key: str) -> None:
     backwards = dict(reversed(weights.items()))
     assert choose(weights, model, key) == choose(backwards, model, key)
 
 
 @given(WEIGHTS, st.text(), st.text(), st.floats(0.1, 10))
-def test_a_key_leaves_its_version_only_for_one_that_gains(
+def test_key_changes_only_to_version_that_gains_weight(
     weights: dict[str, float], model: str, key: str, factor: float
 ) -> None:
     gaining = min(weights)
@@ -35,7 +35,7 @@ def test_a_key_leaves_its_version_only_for_one_that_gains(
     assert choose(more, model, key) in {choose(weights, model, key), gaining}
 
 
-def test_each_gets_its_share_of_the_keys() -> None:
+def test_keys_are_shared_by_weight() -> None:
     weights = {"v1": 90.0, "v2": 9.0, "v3": 1.0}
     counts = Counter(choose(weights, "churn", f"user {n}") for n in range(20_000))
     assert abs(counts["v1"] / 20_000 - 0.90) < 0.01
@@ -43,20 +43,20 @@ def test_each_gets_its_share_of_the_keys() -> None:
     assert abs(counts["v3"] / 20_000 - 0.01) < 0.004
 
 
-def test_models_share_no_keys_fate() -> None:
+def test_models_hash_keys_independently() -> None:
     weights = {"v1": 1.0, "v2": 1.0}
     same = sum(choose(weights, "a", str(n)) == choose(weights, "b", str(n)) for n in range(2000))
     assert 850 < same < 1150
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1), st.floats(0, 1))
-def test_a_draw_falls_into_the_place_of_its_share(weights: list[float], share: float) -> None:
+def test_draw_returns_position_of_share(weights: list[float], share: float) -> None:
     cumulative = list(itertools.accumulate(weights))
     place = draw(cumulative, share)
     assert cumulative[place] >= share * cumulative[-1] or place == len(weights) - 1
     assert place == 0 or cumulative[place - 1] <= share * cumulative[-1]
 
 
-def test_draws_are_spread_by_weight() -> None:
+def test_draws_are_distributed_by_weight() -> None:
     counts = Counter(draw([3.0, 4.0], n / 4000) for n in range(4000))
     assert counts == {0: 3000, 1: 1000}

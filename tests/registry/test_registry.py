@@ -21,13 +21,13 @@ from hotstart.registry.config import read_config
 from registry.conftest import Make, custom
 
 
-def test_making_one_loads_nothing_and_touches_nothing(make: Make) -> None:
+def test_constructor_loads_nothing(make: Make) -> None:
     registry = make(m=custom(seconds=60), n={"kind": "sklearn", "source": "/nowhere.skops"})
-    assert {entry.status for entry in registry.entries().values()} == {"unloaded"}
+    assert {entry.status for entry in registry.models().values()} == {"unloaded"}
     assert registry.loaded_models == []
 
 
-def test_a_file_configures_it_and_paths_are_taken_from_there(tmp_path: Path) -> None:
+def test_from_config_resolves_paths_from_file_folder(tmp_path: Path) -> None:
     from sklearn.dummy import DummyRegressor
     from skops.io import dump
 
@@ -43,7 +43,7 @@ def test_a_file_configures_it_and_paths_are_taken_from_there(tmp_path: Path) -> 
     ("content", "told"),
     [(None, "a file that is there"), ("[models", "a TOML file"), ("models = 3", "models is 3")],
 )
-def test_a_file_that_cannot_be_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
+def test_invalid_file_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
     file = tmp_path / "hotstart.toml"
     if content is not None:
         file.write_text(content)
@@ -51,14 +51,14 @@ def test_a_file_that_cannot_be_is_refused(tmp_path: Path, content: str | None, t
         ModelRegistry.from_config(file)
 
 
-def test_it_has_the_pool_of_the_process_unless_it_is_bounded_itself() -> None:
+def test_registry_uses_process_pool_unless_bounded() -> None:
     assert ModelRegistry()._pool is default_pool()
     own = ModelRegistry.from_config({"registry": {"memory": "1GB", "most_loads": 3}})
     assert own._pool is not default_pool()
     assert own._pool.room.budget == 10**9
 
 
-def test_a_loaded_model_is_got_in_about_half_a_microsecond(make: Make) -> None:
+def test_get_model_of_loaded_model_takes_about_half_a_microsecond(make: Make) -> None:
     """The promise is 1 µs, measured in benchmarks/; a busy machine may take a few times that."""
     registry = make()
     registry.set_model("m", object())
@@ -94,7 +94,7 @@ def large(tmp_path: Path, name: str, megabytes: int = 40, **more: Any) -> dict[s
     return {"kind": "onnx", "source": str(path), **more}
 
 
-def test_the_longest_unused_make_way_within_the_budget(tmp_path: Path) -> None:
+def test_least_recently_used_models_are_evicted_within_budget(tmp_path: Path) -> None:
     models = {name: large(tmp_path, name) for name in "abc"}
     with bounded(110, **models) as registry:
         registry.start_loading("a")
@@ -103,19 +103,19 @@ def test_the_longest_unused_make_way_within_the_budget(tmp_path: Path) -> None:
         registry.get_model("a")  # b is now the longest unused
         assert registry.get_model("c", timeout=10) is not None
         assert registry.loaded_models == ["a", "c"]
-        assert registry.entries()["b"].reason == "c needed the memory"
-        assert 40e6 <= registry.entries()["c"].memory < 75e6
+        assert registry.models()["b"].reason == "c needed the memory"
+        assert 40e6 <= registry.models()["c"].memory < 75e6
         assert registry.get_model("b", timeout=10) is not None  # on demand, in the caller's time
         assert registry.loaded_models == ["b", "c"]
 
 
-def test_what_is_pinned_or_in_use_never_goes(tmp_path: Path) -> None:
+def test_pinned_and_leased_models_are_never_evicted(tmp_path: Path) -> None:
     models = {"a": large(tmp_path, "a", pinned=True), "b": large(tmp_path, "b")}
     models["c"] = large(tmp_path, "c")
     with bounded(100, **models) as registry:
         registry.get_model("a", timeout=10)
         with (
-            registry.use("b", timeout=10),
+            registry.lease("b", timeout=10),
             pytest.raises(InsufficientMemory, match="the budget of its registry leaves"),
         ):
             registry.get_model("c", timeout=10)
@@ -123,13 +123,13 @@ def test_what_is_pinned_or_in_use_never_goes(tmp_path: Path) -> None:
         assert "Raise the limit" in registry.failed_models["c"]
 
 
-def test_a_shortage_unloads_one_at_a_time(tmp_path: Path, make: Make) -> None:
+def test_memory_pressure_unloads_one_model_at_a_time(tmp_path: Path, make: Make) -> None:
     registry = make(a=large(tmp_path, "a", 4), b=large(tmp_path, "b", 4))
     registry.load_all()
     registry.get_model("a")
     assert registry._pool.room.relieve(1, "memory is short") == 1
     assert registry.loaded_models == ["a"]
-    assert registry.entries()["b"].reason == "memory is short"
+    assert registry.models()["b"].reason == "memory is short"
     with pytest.raises(ModelNotReady):
         registry.get_model("b")
     assert registry.get_model("b", timeout=10) is not None
@@ -146,7 +146,7 @@ class Malice:
         return (open, (self.mark, "w"))
 
 
-def test_a_malicious_pickle_is_never_run_wherever_it_lies(tmp_path: Path) -> None:
+def test_malicious_pickle_is_never_run(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     evil = pickle.dumps(Malice(mark))
     folder = tmp_path / "models"
@@ -183,9 +183,7 @@ def test_a_malicious_pickle_is_never_run_wherever_it_lies(tmp_path: Path) -> Non
     assert mark.exists()
 
 
-def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
-    make: Make, tmp_path: Path
-) -> None:
+def test_forked_child_loads_its_own_models_and_keeps_set_ones(make: Make, tmp_path: Path) -> None:
     registry = make(m=custom(bias=1), session=large(tmp_path, "session", 1))
     registry.load_all()
     registry.set_model("mine", {"a": 1})
@@ -195,7 +193,7 @@ def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
         try:
             fine = registry.predict("m", [1], timeout=10).output == [2]
             fine = fine and registry.get_model("mine") == {"a": 1}
-            fine = fine and registry.entries()["session"].status == "unloaded"
+            fine = fine and registry.models()["session"].status == "unloaded"
             fine = fine and registry.predict("session", asked, timeout=10).output["y"][0] == 2.0
             os._exit(0 if fine else 1)
         except BaseException:  # noqa: BLE001 - whatever it is, the parent is to hear of it
@@ -212,7 +210,7 @@ def test_a_forked_child_loads_its_own_and_has_what_the_program_holds(
     pytest.fail("the child hangs")
 
 
-def test_importing_it_costs_no_library() -> None:
+def test_import_loads_no_library() -> None:
     code = (
         "import sys; from hotstart import ModelRegistry; ModelRegistry;"
         "print([m for m in ('sklearn', 'skops', 'prophet', 'pandas', 'numpy', 'asyncio',"

@@ -14,13 +14,14 @@ from hotstart.errors import InvalidInput, NotReady, UnknownModel
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 from hotstart.registry.events import LoadStep, StateChange
+from support.golden import RERANKERS
 
 
 def registry(**models: dict[str, Any]) -> ModelRegistry:
     return ModelRegistry(read_config({"models": models}), pool=Pool())
 
 
-def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
+def test_concurrent_apredict_calls_are_batched_and_counted() -> None:
     held = registry(minilm={"source": "fake:encode_seconds=0.5,name=counted"})
 
     async def ask() -> list[Any]:
@@ -33,37 +34,55 @@ def test_calls_of_an_embedding_model_run_together_and_are_counted() -> None:
     assert time.perf_counter() - began < 6
     assert {answer.model for answer in answers} == {"minilm"}
     assert answers[0].output.shape == (8,)
-    [version] = held.entry("minilm").serving
+    [version] = held.info("minilm").serving
     assert version.metrics.tally["calls"] == 21 == version.uses
     assert version.metrics.latency.read().total == 21
 
 
-def test_what_is_called_with_the_model_is_counted_and_its_fallback_answers() -> None:
+def test_aembed_returns_vectors_with_their_model_and_raises_what_the_load_raises() -> None:
     held = registry(
         broken={"source": "fake:fail_loads=99,name=broken", "kind": "embedding"},
         ready={"source": "fake:name=ready"},
     )
-
-    async def dimension(model: Any, timeout: float | None) -> int:
-        return len(await model.aencode("text", timeout=timeout))
-
-    answer = asyncio.run(held.acall("ready", dimension, timeout=5))
-    assert (answer.output, answer.model, answer.version, answer.reason) == (8, "ready", "1", None)
+    prediction = asyncio.run(held.aembed("ready", ["text"], {"truncate_dim": 4}, timeout=5))
+    assert prediction.output.vectors.shape == (1, 4)
+    assert (prediction.model, prediction.version, prediction.reason) == ("ready", "1", None)
+    [version] = held.info("ready").serving
+    assert version.metrics.tally["calls"] == 1 == version.uses
     with pytest.raises(Exception, match="set to fail"):
-        asyncio.run(held.acall("broken", dimension))
+        asyncio.run(held.aembed("broken", ["text"]))
     with pytest.raises(UnknownModel):
-        asyncio.run(held.acall("none", dimension))
+        asyncio.run(held.aembed("none", ["text"]))
     with pytest.raises(UnknownModel):
-        held.entry("none")
+        held.info("none")
 
 
-def test_an_object_is_asked_by_a_thread() -> None:
+def test_arank_orders_documents_by_score() -> None:
+    held = registry(rank={"kind": "reranker", "source": str(RERANKERS / "bert" / "model")})
+    documents = ["it is a cat", "the sea", "what"]
+    prediction = asyncio.run(held.arank("rank", "what is it?", documents, {"top_k": 2}))
+    scores = held.predict("rank", [["what is it?", text] for text in documents]).output
+    assert [entry["corpus_id"] for entry in prediction.output] == list((-scores).argsort()[:2])
+    assert prediction.model == "rank"
+
+
+def test_aembed_and_arank_refuse_models_of_other_kinds() -> None:
+    held = registry(minilm={"source": "fake:name=no-reranker"})
+    held.set_model("double", lambda number: number * 2)
+    for name in ("double", "minilm"):
+        with pytest.raises(InvalidInput, match="reranker"):
+            asyncio.run(held.arank(name, "query", ["text"]))
+    with pytest.raises(InvalidInput, match="embedding model"):
+        asyncio.run(held.aembed("double", ["text"]))
+
+
+def test_apredict_of_object_runs_in_thread() -> None:
     held = registry()
     held.set_model("double", lambda number: number * 2)
     assert asyncio.run(held.apredict("double", 21)).output == 42
 
 
-def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None:
+def test_apredict_timeout_raises_not_ready() -> None:
     held = registry(slow={"source": "fake:hang_load=true,name=slow-awaited"})
 
     async def ask() -> None:
@@ -73,7 +92,7 @@ def test_who_awaits_a_model_that_loads_gets_no_later_answer_than_asked() -> None
     asyncio.run(ask())
 
 
-def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
+def test_callers_of_slow_model_do_not_block_others() -> None:
     held = registry(slow={"source": "fake:hang_load=true,name=slow-many"})
     held.set_model("double", lambda number: number * 2)
 
@@ -88,7 +107,7 @@ def test_those_who_await_a_slow_model_hold_up_no_other() -> None:
     asyncio.run(ask())
 
 
-def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
+def test_load_steps_and_changes_arrive_in_order() -> None:
     held = registry(minilm={"source": "fake:load_seconds=0.05,name=stepped"})
     heard: list[Any] = []
     held.on_change(heard.append)
@@ -106,7 +125,7 @@ def test_steps_of_a_load_are_told_in_order_with_its_changes() -> None:
     assert [event.at for event in heard] == sorted(event.at for event in heard)
 
 
-def test_a_model_is_kept_as_long_as_was_said_last() -> None:
+def test_last_keep_alive_wins() -> None:
     held = registry(minilm={"source": "fake:name=kept"})
     held.load_all()
     held.keep_alive("minilm", 0.05)
@@ -121,11 +140,11 @@ def test_a_model_is_kept_as_long_as_was_said_last() -> None:
     assert held.is_loaded("minilm")
 
 
-def test_an_entry_says_whether_there_is_a_way_back() -> None:
+def test_info_reports_whether_rollback_is_possible() -> None:
     held = registry(two={"versions": {"a": "fake:name=a", "b": "fake:name=b"}, "version": "a"})
-    assert not held.entry("two").can_roll_back
+    assert not held.info("two").can_roll_back
     held.set_route("two", {"b": 1})
-    assert held.entry("two").can_roll_back
+    assert held.info("two").can_roll_back
     assert not held.rollback("two").can_roll_back
     with pytest.raises(InvalidInput):
         held.rollback("two")

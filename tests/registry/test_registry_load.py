@@ -11,7 +11,7 @@ from registry.conftest import Make, custom
 from registry.models import gates
 
 
-def test_ten_models_load_side_by_side_and_the_slowest_alone_decides(make: Make) -> None:
+def test_load_all_takes_as_long_as_slowest_model(make: Make) -> None:
     """Two slow, one failing, one without its extra: none of them holds up another."""
     quick = {f"quick{n}": custom(bias=n, seconds=0.05) for n in range(6)}
     registry = make(
@@ -56,7 +56,7 @@ def test_ten_models_load_side_by_side_and_the_slowest_alone_decides(make: Make) 
     }
 
 
-def test_loads_are_bounded(make: Make) -> None:
+def test_most_loads_bounds_concurrent_loads(make: Make) -> None:
     from hotstart.pool.pool import Pool
 
     models = {f"m{n}": custom(seconds=0.2) for n in range(4)}
@@ -67,7 +67,7 @@ def test_loads_are_bounded(make: Make) -> None:
     assert len(registry.loaded_models) == 4
 
 
-def test_a_timeout_leaves_the_loads_running(make: Make) -> None:
+def test_load_all_timeout_does_not_cancel_loads(make: Make) -> None:
     gates.pop("late", None)
     registry = make(late=custom("gated", name="late"), early=custom())
     entries = registry.load_all(timeout=0.3)
@@ -77,7 +77,7 @@ def test_a_timeout_leaves_the_loads_running(make: Make) -> None:
     assert registry.load_all()["late"].status == "ready"
 
 
-def test_selected_models_alone_are_loaded(make: Make) -> None:
+def test_load_selected_loads_only_named_models(make: Make) -> None:
     registry = make(a=custom(), b=custom(), c=custom())
     assert registry.load_selected(name for name in "a").keys() == {"a"}
     assert asyncio.run(registry.aload_selected(["b"])).keys() == {"b"}
@@ -86,18 +86,18 @@ def test_selected_models_alone_are_loaded(make: Make) -> None:
         registry.load_selected(["d"])
 
 
-def test_unloaded_models_are_loaded_again_when_they_are_asked_for(make: Make) -> None:
+def test_unloaded_model_is_loaded_again_on_demand(make: Make) -> None:
     registry = make(a=custom(bias=1), b=custom())
     registry.load_all()
     registry.unload_all()
     assert registry.loaded_models == []
-    assert registry.entries()["a"].reason == "unload was asked for"
+    assert registry.models()["a"].reason == "unload was asked for"
     assert registry.predict("a", [1]).output == [2]
     registry.start_loading("b")
     assert asyncio.run(registry.await_ready("b"))
 
 
-def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
+def test_failed_reload_keeps_old_model_and_records_error(
     make: Make, tmp_path: Any, no_backoff: None
 ) -> None:
     file = tmp_path / "bias"
@@ -107,7 +107,7 @@ def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
     file.write_text("no number")
     with pytest.raises(LoadFailed, match="no number"):
         registry.reload("m")
-    entry = registry.entries()["m"]
+    entry = registry.models()["m"]
     assert entry.status == "ready"
     assert "could not convert" in str(entry.last_error)
     assert "serves on" in entry.reason
@@ -115,10 +115,10 @@ def test_a_reload_that_fails_leaves_the_old_one_serving_with_the_reason(
     file.write_text("2")
     registry.reload("m")
     assert registry.predict("m", [1]).output == [3]
-    assert registry.entries()["m"].last_error is None
+    assert registry.models()["m"].last_error is None
 
 
-def test_all_that_is_loaded_is_reloaded(make: Make, tmp_path: Any) -> None:
+def test_reload_all_reloads_loaded_models(make: Make, tmp_path: Any) -> None:
     file = tmp_path / "bias"
     file.write_text("1")
     registry = make(a=custom("from_file", path=str(file)), b=custom(), idle=custom())
@@ -136,40 +136,40 @@ def routed(make: Make, **more: Any) -> Any:
     return make(m=table)
 
 
-def test_requests_are_led_to_another_version_once_that_is_loaded(make: Make) -> None:
+def test_set_route_loads_version_before_routing_to_it(make: Make) -> None:
     registry = routed(make, version="one")
     assert registry.predict("m", 0).output == 1
     registry.set_route("m", {"two": 1.0})
     assert registry.predict("m", 0).output == 2
-    assert registry.entries()["m"].version == "two"
+    assert registry.models()["m"].version == "two"
     assert registry.rollback("m").version == "one"
     assert registry.predict("m", 0) == (1, "m", "one", None)
     with pytest.raises(InvalidInput, match="nothing served before"):
         registry.rollback("m")
 
 
-def test_the_fault_of_a_version_that_serves_few_is_told_too(make: Make) -> None:
+def test_last_error_includes_versions_of_small_share(make: Make) -> None:
     registry = routed(make, route={"one": 90, "broken": 10})
     entry = registry.load_all()["m"]
     assert (entry.status, entry.version) == ("ready", "one")
     assert "it is broken" in str(entry.last_error)
 
 
-def test_a_route_to_what_cannot_be_loaded_is_not_taken(make: Make) -> None:
+def test_set_route_to_broken_version_keeps_route(make: Make) -> None:
     registry = routed(make, version="one")
     with pytest.raises(LoadFailed, match="it is broken"):
         registry.set_route("m", {"one": 50, "broken": 50})
     assert registry.predict("m", 0).version == "one"
-    assert registry.entries()["m"].route == {"one": 1.0}
+    assert registry.models()["m"].route == {"one": 1.0}
 
 
 @pytest.mark.parametrize("weights", [{}, {"one": 0}, {"one": -1, "two": 2}])
-def test_weights_that_lead_nowhere_are_refused(make: Make, weights: dict[str, float]) -> None:
+def test_set_route_refuses_invalid_weights(make: Make, weights: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="the route"):
         routed(make, version="one").set_route("m", weights)
 
 
-def test_a_version_that_there_is_not_is_named_with_those_there_are(make: Make) -> None:
+def test_unknown_version_error_names_known_versions(make: Make) -> None:
     registry = routed(make, version="one")
     with pytest.raises(UnknownVersion, match="no version 'three'; it has one, two, broken"):
         registry.set_route("m", {"three": 1})

@@ -13,53 +13,53 @@ from hotstart.registry.events import StateChange
 from registry.conftest import Make, custom
 
 
-def test_an_object_of_the_program_serves_at_once(make: Make) -> None:
+def test_set_model_serves_object_at_once(make: Make) -> None:
     registry, model = make(), object()
     registry.set_model("mine", model)
     assert registry.get_model("mine") is model
-    entry = registry.entries()["mine"]
-    assert (entry.model_type, entry.status, entry.version) == ("custom", "ready", "1.0.0")
+    entry = registry.models()["mine"]
+    assert (entry.kind, entry.status, entry.version) == ("custom", "ready", "1.0.0")
     assert entry.uses == 1
     assert entry.loaded_at is not None
     assert registry.is_loaded("mine")
 
 
-def test_a_new_version_serves_and_the_old_one_can_be_gone_back_to(make: Make) -> None:
+def test_set_model_routes_to_new_version_and_rollback_restores_old(make: Make) -> None:
     registry = make()
     registry.set_model("mine", "old", version="1.0.0")
     registry.set_model("mine", "new", version="1.1.0")
     assert registry.get_model("mine") == "new"
-    assert registry.entries()["mine"].versions == ("1.0.0", "1.1.0")
+    assert registry.models()["mine"].versions == ("1.0.0", "1.1.0")
     registry.rollback("mine")
     assert registry.get_model("mine") == "old"
 
 
-def test_the_same_version_again_takes_its_place(make: Make) -> None:
+def test_set_model_replaces_same_version(make: Make) -> None:
     registry = make()
     registry.set_model("mine", "old")
     registry.set_model("mine", "new")
     assert registry.get_model("mine") == "new"
-    assert registry.entries()["mine"].versions == ("1.0.0",)
+    assert registry.models()["mine"].versions == ("1.0.0",)
 
 
-def test_an_object_replaced_while_it_is_used_is_used_to_the_end(make: Make) -> None:
+def test_replaced_object_stays_valid_in_lease(make: Make) -> None:
     registry = make()
     registry.set_model("mine", "old")
-    with registry.use("mine") as model:
+    with registry.lease("mine") as model:
         registry.set_model("mine", "new")
         assert model == "old"
         assert registry.get_model("mine") == "new"
 
 
 @pytest.mark.parametrize(("name", "kind"), [("../up", "custom"), ("m", "nonsense")])
-def test_what_cannot_be_is_refused(make: Make, name: str, kind: str) -> None:
+def test_invalid_name_or_kind_is_refused(make: Make, name: str, kind: str) -> None:
     registry = make()
     with pytest.raises(InvalidInput):
         registry.set_model(name, object(), kind)
-    assert registry.entries() == {}
+    assert registry.models() == {}
 
 
-def test_a_factory_is_called_once_however_many_ask(make: Make) -> None:
+def test_concurrent_get_or_create_calls_factory_once(make: Make) -> None:
     registry, calls, got = make(), list[int](), list[object]()
 
     def factory() -> object:
@@ -77,10 +77,10 @@ def test_a_factory_is_called_once_however_many_ask(make: Make) -> None:
         thread.join()
     assert len(calls) == 1
     assert len(set(map(id, got))) == 1
-    assert registry.entries()["scaler"].uses == 20
+    assert registry.models()["scaler"].uses == 20
 
 
-def test_a_factory_that_fails_is_told_and_called_again(make: Make, no_backoff: None) -> None:
+def test_failed_factory_raises_and_is_retried(make: Make, no_backoff: None) -> None:
     registry, errors = make(), [ValueError("no data yet")]
 
     def factory() -> str:
@@ -94,7 +94,7 @@ def test_a_factory_that_fails_is_told_and_called_again(make: Make, no_backoff: N
     assert registry.get_or_create("scaler", factory) == "made"
 
 
-def test_a_version_is_added_and_answers_when_it_is_let(make: Make) -> None:
+def test_added_version_answers_after_set_route(make: Make) -> None:
     registry = make(m={"kind": "custom", "source": "registry.versions:one"})
     registry.add_version("m", "2", "registry.versions:two")
     assert registry.predict("m", 0).output == 1
@@ -102,14 +102,14 @@ def test_a_version_is_added_and_answers_when_it_is_let(make: Make) -> None:
     assert registry.predict("m", 0).output == 2
 
 
-def test_versions_are_added_to_what_is_configured_only(make: Make) -> None:
+def test_add_version_refuses_models_of_the_program(make: Make) -> None:
     registry = make(configured=custom())
     registry.set_model("mine", object())
     with pytest.raises(UnknownModel, match="there are: configured"):
         registry.add_version("mine", "2", "x:y")
 
 
-def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> None:
+def test_changes_arrive_in_order_and_listener_may_call_registry(make: Make) -> None:
     registry = make(m=custom(), bad=custom(error="no"))
     told: list[tuple[str, str]] = []
     answers: list[Any] = []
@@ -132,7 +132,7 @@ def test_every_change_is_told_in_order_and_the_listener_may_ask(make: Make) -> N
     assert answers == [[1]]
 
 
-def test_figures_tell_model_and_version(make: Make) -> None:
+def test_metrics_have_model_and_version_labels(make: Make) -> None:
     registry = make(m=custom())
     registry.predict("m", [1])
     registry.predict("m", [1])
@@ -144,15 +144,15 @@ def test_figures_tell_model_and_version(make: Make) -> None:
     assert metrics["hotstart_model_memory_bytes"].kind == "gauge"
 
 
-def test_ten_thousand_entries_are_listed_within_10_ms() -> None:
+def test_models_lists_ten_thousand_within_10_ms() -> None:
     registry = ModelRegistry(pool=Pool())
     registry.set_model("m", object())
-    record = registry._records["m"]
-    registry._records |= {f"m{n}": record for n in range(10_000)}
+    model = registry._models["m"]
+    registry._models |= {f"m{n}": model for n in range(10_000)}
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        listed = [(name, entry.status, entry.version) for name, entry in registry.entries().items()]
+        listed = [(name, entry.status, entry.version) for name, entry in registry.models().items()]
         times.append(time.perf_counter() - began)
     assert len(listed) == 10_001
     assert min(times) < 0.1  # the promise is 10 ms; benchmarks measure it

@@ -15,14 +15,14 @@ from registry.conftest import Make, custom
 from registry.models import gates
 
 
-def test_a_loaded_model_is_got_at_once_and_counted(make: Make) -> None:
+def test_get_model_returns_loaded_model_and_counts_use(make: Make) -> None:
     registry = make(m=custom(bias=1))
     registry.load_all()
     assert registry.get_model("m") is registry.get_model("m")
-    assert registry.entries()["m"].uses == 2
+    assert registry.models()["m"].uses == 2
 
 
-def test_one_that_is_not_says_how_far_it_is_and_is_loaded_from_then_on(make: Make) -> None:
+def test_get_model_starts_load_and_raises_progress(make: Make) -> None:
     gates.pop("g", None)
     registry = make(m=custom("gated", name="g"))
     with pytest.raises(ModelNotReady, match="'m' is loading"):
@@ -33,22 +33,22 @@ def test_one_that_is_not_says_how_far_it_is_and_is_loaded_from_then_on(make: Mak
     assert registry.get_model("m", timeout=5).predict([1]) == [1]
 
 
-def test_no_such_model(make: Make) -> None:
+def test_unknown_model_is_refused(make: Make) -> None:
     registry = make(m=custom())
     for ask in (registry.get_model, registry.unload, registry.reload, registry.is_loaded):
         with pytest.raises(UnknownModel, match="No model is called 'n'"):
             ask("n")
-    with pytest.raises(UnknownModel), registry.use("n"):
+    with pytest.raises(UnknownModel), registry.lease("n"):
         pass
 
 
-def test_a_failed_load_is_told_with_its_reason(make: Make) -> None:
+def test_failed_load_raises_its_reason(make: Make) -> None:
     registry = make(m=custom(error="the disk is full"))
     with pytest.raises(LoadFailed, match="the disk is full"):
         registry.predict("m", [1])
 
 
-def test_the_fallback_answers_while_the_model_loads_and_says_so(make: Make) -> None:
+def test_fallback_answers_with_reason_while_model_loads(make: Make) -> None:
     gates.pop("slow", None)
     registry = make(m=custom("gated", name="slow") | {"fallback": "spare"}, spare=custom(bias=100))
     answer = registry.predict("m", [1], timeout=1.0)
@@ -56,14 +56,14 @@ def test_the_fallback_answers_while_the_model_loads_and_says_so(make: Make) -> N
     assert answer.reason is not None
     assert "loading" in answer.reason
     assert registry.get_model("m").first == 100
-    with registry.use("m", timeout=0.0) as model:
+    with registry.lease("m", timeout=0.0) as model:
         assert model.first == 100
     gates["slow"].set()
     assert asyncio.run(registry.await_ready("m"))
     assert registry.predict("m", [1]) == ([1], "m", "1", None)
 
 
-def test_the_fallback_answers_for_one_that_failed_or_was_skipped(make: Make) -> None:
+def test_fallback_answers_for_failed_or_skipped_model(make: Make) -> None:
     registry = make(
         failed=custom(error="no") | {"fallback": "spare"},
         skipped={"kind": "sentiment", "source": "/nowhere", "fallback": "textblob"},
@@ -78,7 +78,7 @@ def test_the_fallback_answers_for_one_that_failed_or_was_skipped(make: Make) -> 
     assert registry.skipped_models.keys() == {"skipped"}
 
 
-def test_where_the_fallback_fails_too_the_models_own_error_is_told(make: Make) -> None:
+def test_error_of_model_is_raised_when_fallback_fails_too(make: Make) -> None:
     registry = make(
         m={"kind": "sentiment", "source": "/nowhere", "fallback": "spare"},
         spare=custom(error="no"),
@@ -87,7 +87,7 @@ def test_where_the_fallback_fails_too_the_models_own_error_is_told(make: Make) -
         registry.get_model("m", timeout=5)
 
 
-def test_a_fallback_may_have_one_of_its_own(make: Make) -> None:
+def test_fallback_of_fallback_answers(make: Make) -> None:
     registry = make(
         a=custom(error="a") | {"fallback": "b"},
         b=custom(error="b") | {"fallback": "c"},
@@ -97,7 +97,7 @@ def test_a_fallback_may_have_one_of_its_own(make: Make) -> None:
     assert answer[:3] == ([7], "c", "1")
 
 
-def test_an_answer_that_fails_is_raised_and_counted_not_given_by_another(make: Make) -> None:
+def test_failed_prediction_is_raised_and_not_sent_to_fallback(make: Make) -> None:
     registry = make(
         m={"kind": "custom", "source": "registry.versions:raising", "fallback": "spare"},
         spare=custom(),
@@ -113,7 +113,7 @@ def test_an_answer_that_fails_is_raised_and_counted_not_given_by_another(make: M
     assert counted["hotstart_model_calls_total"] == 1
 
 
-def test_one_key_is_always_answered_by_one_version(make: Make) -> None:
+def test_key_is_answered_by_one_version(make: Make) -> None:
     sources = {"v1": "registry.versions:one", "v2": "registry.versions:two"}
     route = {"v1": 75, "v2": 25}
     registry = make(m={"kind": "custom", "versions": sources, "route": route})
@@ -126,7 +126,7 @@ def test_one_key_is_always_answered_by_one_version(make: Make) -> None:
         assert registry.get_model("m", key=key)(0) == answer.output
 
 
-def test_an_embedding_model_is_an_embedder(make: Make) -> None:
+def test_get_model_returns_embedder(make: Make) -> None:
     registry = make(default={"source": "fake:dimension=8"})
     with pytest.raises(ModelNotReady):
         registry.get_model("default")
@@ -141,7 +141,7 @@ def test_an_embedding_model_is_an_embedder(make: Make) -> None:
     assert registry.get_model("default").encode("a").shape == (8,)
 
 
-def test_an_embedding_model_may_have_a_cache_whose_hits_are_among_the_figures(make: Make) -> None:
+def test_metrics_include_cache_of_embedding_model(make: Make) -> None:
     registry = make(default={"source": "fake:name=cached", "cache": "memory:1MB"})
     registry.load_all()
     for _ in range(3):
@@ -151,9 +151,9 @@ def test_an_embedding_model_may_have_a_cache_whose_hits_are_among_the_figures(ma
     assert {figure.value for figure in asked} == {0, 1, 2}  # of three questions, one computed
 
 
-def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
+def test_lease_defers_unload(make: Make) -> None:
     registry = make(m=custom())
-    with registry.use("m") as model:
+    with registry.lease("m") as model:
         unloading = threading.Thread(target=registry.unload, args=("m",))
         unloading.start()
         time.sleep(0.05)
@@ -163,7 +163,7 @@ def test_while_a_model_is_used_it_is_not_unloaded(make: Make) -> None:
     assert not registry.is_loaded("m")
 
 
-def test_what_was_got_stays_good_though_the_model_is_unloaded(make: Make) -> None:
+def test_returned_model_stays_valid_after_unload(make: Make) -> None:
     registry = make(m=custom(bias=1))
     registry.load_all()
     model = registry.get_model("m")
@@ -171,7 +171,7 @@ def test_what_was_got_stays_good_though_the_model_is_unloaded(make: Make) -> Non
     assert model.predict([1]) == [2]
 
 
-def test_asking_does_not_hold_up_the_loop(make: Make) -> None:
+def test_apredict_does_not_block_event_loop(make: Make) -> None:
     registry = make(m=custom(seconds=0.4))
 
     async def main() -> Any:

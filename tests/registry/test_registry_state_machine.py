@@ -172,7 +172,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def begin_use(self, name: str) -> None:
         stack = contextlib.ExitStack()
         with contextlib.suppress(HotstartError):
-            model = stack.enter_context(self.registry.use(name, timeout=5))
+            model = stack.enter_context(self.registry.lease(name, timeout=5))
             self.uses.append((stack, model, model.label))
 
     @rule()
@@ -186,7 +186,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         assert SHOP[0].most <= 1, "two loads of one version at once"
         assert self.faults == []
-        for name, entry in self.registry.entries().items():
+        for name, entry in self.registry.models().items():
             if name in self.routes:
                 assert entry.version == self.routes[name][-1]
         for _, model, label in self.uses:

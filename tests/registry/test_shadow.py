@@ -28,7 +28,7 @@ def metrics(registry: ModelRegistry) -> dict[str, Any]:
     return {f.name: f.value for f in registry.metrics() if f.labels["version"] == "shadow"}
 
 
-def test_calls_are_repeated_and_their_answers_compared(make: Make) -> None:
+def test_shadow_repeats_calls_and_compares_answers(make: Make) -> None:
     registry = shadowed(make, "registry.versions:two")
     for number in range(10):
         assert registry.predict("m", number) == (number + 1, "m", "one", None)
@@ -41,14 +41,14 @@ def test_calls_are_repeated_and_their_answers_compared(make: Make) -> None:
     assert (differences.total, differences.sum) == (10, 10.0)
 
 
-def test_a_shadow_that_fails_is_counted_and_heard_of_by_nobody(make: Make) -> None:
+def test_failing_shadow_is_counted_and_not_raised(make: Make) -> None:
     registry = shadowed(make, "registry.versions:raising")
     assert registry.predict("m", 1).output == 2
     registry._shadows.settle()
     assert metrics(registry)["hotstart_model_shadow_errors_total"] == 1
 
 
-def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
+def test_slow_shadow_delays_no_answer_and_bounds_queue(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
@@ -63,7 +63,7 @@ def test_a_slow_shadow_delays_no_answer_and_gathers_no_memory(
     registry._shadows.settle()
 
 
-def test_a_shadow_can_be_set_and_taken_away(make: Make) -> None:
+def test_set_shadow_starts_and_stops_shadow(make: Make) -> None:
     registry = shadowed(make, "registry.versions:two")
     registry.set_shadow("m", None)
     registry.predict("m", 1)
@@ -73,7 +73,7 @@ def test_a_shadow_can_be_set_and_taken_away(make: Make) -> None:
     assert metrics(registry)["hotstart_model_shadow_calls_total"] == 1
 
 
-def test_the_thread_ends_when_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shadow_thread_ends_when_idle(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadowing, "_IDLE", 0.05)
     registry = shadowed(make, "registry.versions:two")
     for _ in range(3):

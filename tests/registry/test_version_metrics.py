@@ -6,7 +6,7 @@ from hotstart.registry.version import Uses, VersionMetrics
 from hotstart.telemetry import HistogramSnapshot
 
 
-def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
+def test_concurrent_uses_are_all_counted() -> None:
     uses = Uses()
     read: list[int] = []
 
@@ -23,7 +23,7 @@ def test_no_use_is_lost_among_threads_and_reading_counts_nothing() -> None:
     assert uses.number == uses.number == 40_000
 
 
-def test_every_figure_has_a_name_of_its_own_and_a_help() -> None:
+def test_every_metric_has_unique_name_and_help() -> None:
     metrics = VersionMetrics()
     metrics.tally.add("calls", 3)
     metrics.latency.observe(0.2)

@@ -13,7 +13,7 @@ from hotstart.registry.watch import Watch
 from support.waiting import wait_until
 
 
-def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
+def test_watch_reports_file_renamed_into_place(tmp_path: Path) -> None:
     told: set[str] = set()
     watch = Watch(told.update)
     file = tmp_path / "m.skops"
@@ -31,7 +31,7 @@ def test_a_file_that_is_renamed_into_place_is_told(tmp_path: Path) -> None:
     assert told == set()
 
 
-def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
+def test_cover_replaces_watched_paths(tmp_path: Path) -> None:
     told: set[str] = set()
     watch = Watch(told.update)
     for name in ("a", "b"):
@@ -45,7 +45,7 @@ def test_what_is_watched_can_be_changed(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_where_nothing_can_watch_models_load_all_the_same(
+def test_models_load_without_watchfiles(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "watchfiles", None)
@@ -58,7 +58,7 @@ def test_where_nothing_can_watch_models_load_all_the_same(
     assert caplog.text.count("Files are not watched") == 1
 
 
-def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
+def test_changed_file_is_reloaded_and_broken_file_keeps_old_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from sklearn.dummy import DummyRegressor
@@ -80,8 +80,8 @@ def test_a_registry_loads_what_changed_anew_and_keeps_what_is_broken(
         save(2.0)
         wait_until(lambda: registry.predict("m", [[0.0]]).output == [2.0])
         (tmp_path / "m.skops").write_bytes(b"half a file")
-        wait_until(lambda: registry.entries()["m"].last_error is not None)
+        wait_until(lambda: registry.models()["m"].last_error is not None)
         assert registry.predict("m", [[0.0]]).output == [2.0]
-        assert "serves on as it was" in caplog.text
+        assert "the old version still serves" in caplog.text
         save(3.0)
         wait_until(lambda: registry.predict("m", [[0.0]]).output == [3.0])

@@ -34,7 +34,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOTSTART_ADMIN_KEY", raising=False)
 
 
-def test_a_program_of_one_s_own_has_it_in_two_lines() -> None:
+def test_router_and_lifespan_serve_in_own_application() -> None:
     held = registry(fake={"source": "fake:name=own-program"})
     app = FastAPI(lifespan=hotstart.lifespan(held))
     app.include_router(hotstart.router(held))
@@ -53,7 +53,7 @@ def test_a_program_of_one_s_own_has_it_in_two_lines() -> None:
     assert held.is_loaded("fake")  # it is the program's own, and stays
 
 
-def test_there_too_keys_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_router_enforces_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOTSTART_API_KEY", "user")
     held = registry(fake={"source": "fake:name=own-keys"})
     app = FastAPI(lifespan=hotstart.lifespan(held))
@@ -67,7 +67,7 @@ def test_there_too_keys_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.get("/livez").status_code == 200
 
 
-def test_the_program_starts_at_once_and_loads_behind() -> None:
+def test_lifespan_loads_in_background() -> None:
     held = registry(slow={"source": "fake:hang_load=true,name=own-slow"})
     app = FastAPI(lifespan=hotstart.lifespan(held))
     app.include_router(hotstart.router(held))
@@ -76,7 +76,7 @@ def test_the_program_starts_at_once_and_loads_behind() -> None:
         fake_control("own-slow").release()
 
 
-def test_it_may_be_started_again() -> None:
+def test_application_can_be_restarted() -> None:
     held = registry(fake={"source": "fake:name=own-again"})
     app = FastAPI(lifespan=hotstart.lifespan(held))
     app.include_router(hotstart.router(held))
@@ -86,7 +86,7 @@ def test_it_may_be_started_again() -> None:
             assert client.get("/readyz").status_code == 200
 
 
-def test_a_model_to_load_that_there_is_not_is_told_at_the_start() -> None:
+def test_unknown_model_to_load_fails_at_start() -> None:
     held = registry(fake={"source": "fake:"})
     config = ServerConfig(models=("none",))
     app = FastAPI(lifespan=hotstart.lifespan(held, config))
@@ -98,7 +98,7 @@ def test_a_model_to_load_that_there_is_not_is_told_at_the_start() -> None:
         pass
 
 
-def test_within_another_application_it_needs_no_life_of_its_own() -> None:
+def test_mounted_application_needs_no_lifespan() -> None:
     held = registry(fake={"source": "fake:name=within"})
     client = TestClient(mounted(held))
     assert client.post("/embed", json={"inputs": "a"}).status_code == 200
@@ -118,7 +118,7 @@ def _with_mount(held: ModelRegistry) -> FastAPI:
 
 
 @pytest.mark.parametrize("below", [_with_prefix, _with_mount])
-def test_below_a_path_the_same_may_be_asked_by_the_same(
+def test_access_rules_hold_under_path_prefix(
     below: Callable[[ModelRegistry], FastAPI], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOTSTART_API_KEY", "user")
@@ -140,7 +140,7 @@ def test_below_a_path_the_same_may_be_asked_by_the_same(
     assert client.get("/x/dashboard/app.js").status_code == 200
 
 
-def test_a_registry_has_one_service_which_goes_with_it() -> None:
+def test_registry_has_one_service_for_its_lifetime() -> None:
     held = registry(fake={"source": "fake:"})
     assert service_of(held) is service_of(held)
     gone = weakref.ref(held)
@@ -150,7 +150,7 @@ def test_a_registry_has_one_service_which_goes_with_it() -> None:
     assert gone() is None
 
 
-def test_a_request_goes_on_the_trace_of_who_asked() -> None:
+def test_request_continues_trace_of_caller() -> None:
     pytest.importorskip("opentelemetry.sdk", reason="in the dev extra")
     from support.tracing import exported
 

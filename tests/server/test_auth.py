@@ -47,11 +47,11 @@ AREAS = [
 
 
 @pytest.mark.parametrize(("method", "path", "area"), AREAS)
-def test_every_route_is_somebody_s(method: str, path: str, area: str) -> None:
+def test_every_route_has_an_area(method: str, path: str, area: str) -> None:
     assert area_of(method, path) == area
 
 
-def test_the_table_names_every_route_that_there_is(serve: Serve) -> None:
+def test_areas_cover_every_route(serve: Serve) -> None:
     served = serve()
     told = served.get("/openapi.json").json()["paths"]
     routes = {(method.upper(), path) for path, by in told.items() for method in by}
@@ -63,7 +63,7 @@ def test_the_table_names_every_route_that_there_is(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("_", "path", "area"), AREAS)
-def test_by_any_other_method_it_is_the_administrator_s(_: str, path: str, area: str) -> None:
+def test_other_methods_need_admin_key(_: str, path: str, area: str) -> None:
     known = {method for method, each, _ in AREAS if each == path}
     known |= {"HEAD"} if "GET" in known else set()
     for method in set(METHODS) - known:
@@ -71,7 +71,7 @@ def test_by_any_other_method_it_is_the_administrator_s(_: str, path: str, area: 
 
 
 @given(st.text(), st.sampled_from(METHODS))
-def test_what_no_row_names_is_the_administrator_s(path: str, method: str) -> None:
+def test_unlisted_path_needs_admin_key(path: str, method: str) -> None:
     if area_of(method, "/x" + path) != "admin":
         pytest.fail(f"{method} /x{path}")
 
@@ -104,7 +104,7 @@ PATHS = {area: (method, path) for method, path, area in AREAS}
 
 
 @pytest.mark.parametrize(("access", "area", "key", "status"), STATUS)
-def test_keys(access: Access, area: str, key: str | None, status: int) -> None:
+def test_area_requires_key(access: Access, area: str, key: str | None, status: int) -> None:
     refused = refusal(RequestFacts(*PATHS[area], "localhost:8080", None, key), access)
     assert (200 if refused is None else refused.status) == status
 
@@ -131,7 +131,7 @@ HOSTS: list[tuple[ServerConfig, str | None, int]] = [
 
 
 @pytest.mark.parametrize(("config", "host", "status"), HOSTS)
-def test_names_it_answers_to(config: ServerConfig, host: str | None, status: int) -> None:
+def test_host_header_is_checked(config: ServerConfig, host: str | None, status: int) -> None:
     refused = refusal(RequestFacts("GET", "/v1/models", host, None, "k"), access_of(config))
     assert (200 if refused is None else refused.status) == status
     assert refusal(RequestFacts("GET", "/livez", host, None, None), access_of(config)) is None
@@ -154,7 +154,7 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "status"), ORIGINS)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_pages_that_may_ask(origin: str | None, status: int, method: str) -> None:
+def test_origin_header_is_checked(origin: str | None, status: int, method: str) -> None:
     config = ServerConfig(origins=("https://app.example.org",), admin_key="k")
     asked = RequestFacts(method, "/v1/embeddings", "localhost:8080", origin, "k")
     refused = refusal(asked, access_of(config))
@@ -172,7 +172,7 @@ def test_pages_that_may_ask(origin: str | None, status: int, method: str) -> Non
         ([], None),
     ],
 )
-def test_where_a_key_is_brought(headers: list[tuple[bytes, bytes]], key: str | None) -> None:
+def test_key_is_read_from_headers(headers: list[tuple[bytes, bytes]], key: str | None) -> None:
     assert brought_key(headers) == key
 
 
@@ -217,7 +217,7 @@ WIRE: list[tuple[str, str, dict[str, str], int]] = [
 ]
 
 
-def test_the_wire_says_the_same(serve: Serve) -> None:
+def test_running_server_enforces_access(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:"}}, api_key="user", admin_key="admin")
     seen: dict[Any, int] = {}
     for method, path, headers, _ in WIRE:

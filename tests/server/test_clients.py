@@ -18,7 +18,7 @@ def client(served: Served) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
 
 
-def test_openai_embeds(client: openai.OpenAI) -> None:
+def test_openai_client_embeds(client: openai.OpenAI) -> None:
     texts = ["a cat", "a dog"]
     answer = client.embeddings.create(model="minilm", input=texts)  # it asks for base64
     vectors = np.array([entry.embedding for entry in answer.data], np.float32)
@@ -30,19 +30,19 @@ def test_openai_embeds(client: openai.OpenAI) -> None:
     assert len(cut.data[0].embedding) == 16
 
 
-def test_openai_s_errors_are_of_its_own_kinds(client: openai.OpenAI) -> None:
+def test_openai_client_raises_its_own_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="No model is called"):
         client.embeddings.create(model="none", input="a")
     with pytest.raises(openai.BadRequestError, match="token ids"):
         client.embeddings.create(model="minilm", input=[1, 2])
 
 
-def test_openai_lists_models(client: openai.OpenAI) -> None:
+def test_openai_client_lists_models(client: openai.OpenAI) -> None:
     assert "minilm" in [model.id for model in client.models.list()]
     assert client.models.retrieve("minilm").owned_by == "hotstart"
 
 
-def test_openai_asynchronously(served: Served) -> None:
+def test_async_openai_client_embeds(served: Served) -> None:
     async def ask() -> int:
         async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none") as client:
             answers = await asyncio.gather(
@@ -54,13 +54,13 @@ def test_openai_asynchronously(served: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/embed"])
-def test_huggingface_s_client_embeds(served: Served, path: str) -> None:
+def test_huggingface_client_embeds(served: Served, path: str) -> None:
     client = InferenceClient(model=f"{served.url}{path}")
     vector = client.feature_extraction("a cat", normalize=True, truncate=True)
     assert np.abs(vector - Embedder().encode(["a cat"])).max() < 1e-5
 
 
-def test_another_hotstart_is_a_client(served: Served) -> None:
+def test_hotstart_client_embeds(served: Served) -> None:
     texts = [f"text {n}" for n in range(30)]
     vectors = Embedder(f"hotstart:minilm@{served.url}").encode(texts)
     assert np.abs(vectors - Embedder().encode(texts)).max() < 1e-5

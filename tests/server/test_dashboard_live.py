@@ -89,7 +89,7 @@ def test_admin_actions_change_the_registry(serve: Serve, open_page: Open) -> Non
     expect(rows.get_by_role("button", name="Roll back two")).to_be_enabled()
     rows.get_by_role("button", name="Roll back two").click()
     expect(rows.get_by_role("button", name="Roll back two")).not_to_be_enabled()
-    assert served.registry.entry("two").version == "a"
+    assert served.registry.info("two").version == "a"
     loads = fake_control("live-a").loads
     page.get_by_role("button", name="Reload all").click()
     expect(model(page, "two")).to_contain_text("reloaded in")

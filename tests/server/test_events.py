@@ -28,7 +28,7 @@ def parsed(event: bytes) -> tuple[str, Any]:
     return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
-def test_first_the_overview_then_what_is_under_way_then_what_happens() -> None:
+def test_stream_sends_overview_then_loads_then_events() -> None:
     async def listen() -> list[tuple[str, Any]]:
         told = Events()
         told.open()
@@ -49,7 +49,7 @@ def test_first_the_overview_then_what_is_under_way_then_what_happens() -> None:
     ]
 
 
-def test_every_stream_ends_at_the_end() -> None:
+def test_close_ends_every_stream() -> None:
     async def listen(told: Events) -> int:
         return len([event async for event in told.stream(overview, list)])
 
@@ -64,7 +64,7 @@ def test_every_stream_ends_at_the_end() -> None:
     assert all(number > 1 for number in asyncio.run(both()))
 
 
-def test_who_does_not_read_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_reader_loses_oldest_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_MOST_WAITING", 5)
 
     async def listen() -> list[Any]:
@@ -82,7 +82,7 @@ def test_who_does_not_read_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> 
     assert asyncio.run(listen()) == [15, 16, 17, 18, 19]
 
 
-def test_nobody_who_listens_and_no_loop_cost_nothing() -> None:
+def test_tell_without_listener_or_loop_does_nothing() -> None:
     told = Events()
     told.tell("state", object())  # not even written
     told.close()

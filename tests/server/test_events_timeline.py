@@ -22,7 +22,7 @@ def step(stage: str, at: float, name: str = "m") -> LoadStep:
     return LoadStep(name, "1", stage, 0.5, at)
 
 
-def test_a_load_is_told_stage_by_stage() -> None:
+def test_timeline_records_each_stage() -> None:
     timeline = Timeline()
     timeline.change(change("loading", 10.0))
     assert timeline.step(step("metadata", 10.0)) == 0.0
@@ -39,7 +39,7 @@ def test_a_load_is_told_stage_by_stage() -> None:
     assert timeline.of("other") == []
 
 
-def test_the_next_load_begins_anew() -> None:
+def test_next_load_resets_timeline() -> None:
     timeline = Timeline()
     timeline.change(change("loading", 10.0))
     timeline.step(step("metadata", 10.0))
@@ -49,7 +49,7 @@ def test_the_next_load_begins_anew() -> None:
     assert [(each["start"], each["end"]) for each in timeline.of("m")] == [(0.5, None)]
 
 
-def test_a_change_of_one_never_loaded_is_nothing() -> None:
+def test_change_of_model_never_loaded_is_ignored() -> None:
     timeline = Timeline()
     timeline.change(change("unloaded", 1.0))
     assert timeline.of("m") == []
@@ -62,7 +62,7 @@ events = st.lists(
 
 
 @given(events)
-def test_stages_follow_one_another(told: list[tuple[str, float]]) -> None:
+def test_stages_are_contiguous(told: list[tuple[str, float]]) -> None:
     timeline, now = Timeline(), 0.0
     for what, later in told:
         now += later

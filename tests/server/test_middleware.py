@@ -24,7 +24,7 @@ def raw(served: Served, *parts: bytes, wait: float = 10) -> bytes:
         return answer
 
 
-def test_a_request_that_says_it_is_too_large_is_not_even_read(serve: Serve) -> None:
+def test_declared_large_body_is_refused_unread(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:"}}, max_body=1000)
     head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     answer = raw(served, head + b"content-length: 1001\r\n\r\n")
@@ -33,7 +33,7 @@ def test_a_request_that_says_it_is_too_large_is_not_even_read(serve: Serve) -> N
     assert served.post("/embed", {"inputs": "a" * 500}).status_code == 200
 
 
-def test_one_that_says_no_length_is_read_as_far_as_it_may_be(serve: Serve) -> None:
+def test_body_without_length_is_read_up_to_limit(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:"}}, max_body=1000)
     body = json.dumps({"inputs": "a" * 3000}).encode()
     chunks = (body[start : start + 100] for start in range(0, len(body), 100))
@@ -42,9 +42,7 @@ def test_one_that_says_no_length_is_read_as_far_as_it_may_be(serve: Serve) -> No
     assert served.client.post("/embed", content=small, headers=JSON).status_code == 200
 
 
-def test_one_that_is_not_sent_whole_in_time_is_given_up(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_body_times_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "_BODY_SECONDS", 0.2)
     served = serve({"fake": {"source": "fake:"}})
     head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -55,9 +53,7 @@ def test_one_that_is_not_sent_whole_in_time_is_given_up(
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_what_is_not_json_is_refused_as_a_form_of_another_site_is(
-    served: Served, content_type: str
-) -> None:
+def test_body_that_is_not_json_is_refused(served: Served, content_type: str) -> None:
     answer = served.client.post(
         "/embed", content=b'{"inputs": "a"}', headers={"content-type": content_type}
     )
@@ -66,13 +62,13 @@ def test_what_is_not_json_is_refused_as_a_form_of_another_site_is(
     assert served.client.post("/embed", content=b'{"inputs": "a"}', headers=charset).is_success
 
 
-def test_a_length_that_is_none_is_refused(served: Served) -> None:
+def test_invalid_content_length_is_refused(served: Served) -> None:
     head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     assert raw(served, head + b"content-length: -5\r\n\r\n").startswith(b"HTTP/1.1 4")
     assert raw(served, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
 
 
-def test_a_websocket_is_not_for_here(served: Served) -> None:
+def test_websocket_is_closed(served: Served) -> None:
     head = (
         b"GET /events HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
         b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -80,17 +76,17 @@ def test_a_websocket_is_not_for_here(served: Served) -> None:
     assert b" 101 " not in raw(served, head).split(b"\r\n")[0]
 
 
-def test_what_is_not_there_is_a_problem(serve: Serve) -> None:
+def test_unknown_path_returns_problem(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:"}}, admin_key="admin")
     headers = {"x-api-key": "admin"}
     assert served.get("/none", headers=headers).status_code == 404
     assert served.client.put("/embed", json={}, headers=headers).status_code == 405
     problem = served.get("/none", headers=headers).json()
-    assert problem["detail"] == "There is no GET /none here"
+    assert problem["detail"] == "No route for GET /none"
     assert served.get("/v1/none", headers=headers).json()["error"]["type"]
 
 
-def test_answers_are_kept_by_nobody(served: Served) -> None:
+def test_responses_forbid_caching(served: Served) -> None:
     headers = served.get("/v1/models").headers
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"

@@ -21,7 +21,7 @@ CHECKS = (
 )
 
 
-def test_every_operation_has_an_example_and_says_what_may_go_wrong(served: Served) -> None:
+def test_every_operation_has_example_and_errors(served: Served) -> None:
     told = served.get("/openapi.json").json()
     for path, by in told["paths"].items():
         for method, operation in by.items():
@@ -37,7 +37,7 @@ def test_every_operation_has_an_example_and_says_what_may_go_wrong(served: Serve
     assert schemas["EmbeddingsBody"]["properties"]["input"]["examples"]
 
 
-def test_examples_of_the_document_are_answered(served: Served) -> None:
+def test_documented_examples_match_responses(served: Served) -> None:
     told = served.get("/openapi.json").json()["paths"]
     body = {"inputs": ["a", "b"]}
     assert served.post("/embed", body).status_code == 200
@@ -48,7 +48,7 @@ def test_examples_of_the_document_are_answered(served: Served) -> None:
 
 
 @pytest.mark.slow
-def test_the_server_keeps_to_its_document(serve: Serve) -> None:
+def test_server_conforms_to_openapi_document(serve: Serve) -> None:
     """Whatever is sent: no 5xx, no status, content type or form that the document does not tell."""
     source = {"source": "fake:dimension=4,name=schema"}
     models = {"all-MiniLM-L6-v2": source, "ranker": MODELS["ranker"], "rows": MODELS["rows"]}

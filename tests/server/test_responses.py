@@ -22,7 +22,7 @@ vectors = np_st.arrays(
 
 @settings(max_examples=50)
 @given(vectors, st.integers(0, 19))
-def test_what_is_read_is_what_was_written(matrix: np.ndarray, cut: int) -> None:
+def test_vectors_survive_encoding(matrix: np.ndarray, cut: int) -> None:
     shown = matrix[:, : cut + 1]  # not contiguous: each row is part of a longer one
     for form in ("float", "base64"):
         answer = json.loads(asyncio.run(openai_embeddings(shown, form, 'a "model"', 7)))
@@ -40,7 +40,7 @@ def test_what_is_read_is_what_was_written(matrix: np.ndarray, cut: int) -> None:
     )
 
 
-def test_many_vectors_leave_others_their_turn() -> None:
+def test_encoding_many_vectors_yields_to_other_tasks() -> None:
     async def both() -> int:
         turns = 0
 

@@ -27,7 +27,7 @@ from hotstart.server.responses import STATUS_CODES, STATUSES, problem, problem_o
         (errors.RemoteUnavailable("there", reason="down"), 502),
     ],
 )
-def test_an_error_is_told_with_its_remedy(error: errors.HotstartError, status: int) -> None:
+def test_problem_has_detail_and_remedy(error: errors.HotstartError, status: int) -> None:
     answer = problem_of("/embed", error)
     told = json.loads(bytes(answer.body))
     assert answer.status_code == status == told["status"]
@@ -37,7 +37,7 @@ def test_an_error_is_told_with_its_remedy(error: errors.HotstartError, status: i
     assert openai["message"] == str(error)
 
 
-def test_every_error_there_is_has_a_status_that_the_document_tells() -> None:
+def test_every_error_has_documented_status() -> None:
     kinds = [
         kind
         for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -48,7 +48,7 @@ def test_every_error_there_is_has_a_status_that_the_document_tells() -> None:
         assert status in STATUS_CODES
 
 
-def test_who_may_come_again_is_told_when() -> None:
+def test_retry_after_is_sent() -> None:
     late = errors.NotReady("m", state="loading", stage="x", elapsed=1, expected=3.6)
     assert problem_of("/embed", late).headers["retry-after"] == "3"
     full = errors.Overloaded("m", lane="bulk", tokens=9, retry_after=7.4)
@@ -57,7 +57,7 @@ def test_who_may_come_again_is_told_when() -> None:
     assert problem("/embed", 401, "a", "b").headers["www-authenticate"] == "Bearer"
 
 
-def test_what_was_not_foreseen_says_what_it_was() -> None:
+def test_unexpected_error_is_named() -> None:
     told = json.loads(bytes(unforeseen("/embed", ValueError("of a model")).body))
     assert told["status"] == 500
     assert "ValueError: of a model" in told["detail"]

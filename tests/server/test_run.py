@@ -33,7 +33,7 @@ source = "fake:fail_loads=99,name=failing"
 FAKE = '[models.fake]\nsource = "fake:name=served,encode_seconds=0.05"\n'
 
 
-def test_it_lives_at_once_and_each_model_is_ready_when_its_own_load_is_done(tmp_path: Path) -> None:
+def test_server_is_live_at_once_and_each_model_when_loaded(tmp_path: Path) -> None:
     with serving(tmp_path, TEN) as server, server.client() as client:
         assert server.wait_for("/livez") < 5  # benchmarks/service.py judges the time
         ready: dict[str, float] = {}
@@ -90,9 +90,7 @@ async def _ask_until_told_to_go(url: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_at_its_end_every_request_that_was_accepted_is_answered(
-    tmp_path: Path, workers: int
-) -> None:
+def test_shutdown_answers_every_accepted_request(tmp_path: Path, workers: int) -> None:
     with serving(tmp_path, FAKE, "--workers", str(workers)) as server:
         server.wait_for("/readyz")
 
@@ -108,7 +106,7 @@ def test_at_its_end_every_request_that_was_accepted_is_answered(
         assert server.process.wait(60) == 0
 
 
-def test_ctrl_c_ends_it_too(tmp_path: Path) -> None:
+def test_sigint_shuts_down(tmp_path: Path) -> None:
     with serving(tmp_path, FAKE) as server:
         server.wait_for("/readyz")
         assert server.end(signal.SIGINT) in {0, 130, -2}
@@ -139,7 +137,7 @@ def shared_weights(pid: int) -> dict[str, int]:
     return told
 
 
-def test_workers_share_the_weights_through_the_mapped_file(tmp_path: Path) -> None:
+def test_workers_share_mapped_weights(tmp_path: Path) -> None:
     config = '[models.minilm]\nsource = "all-MiniLM-L6-v2"\n'
     with serving(tmp_path, config, "--workers", "2") as server:
         server.wait_for("/readyz")
@@ -160,7 +158,7 @@ def test_workers_share_the_weights_through_the_mapped_file(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+def test_dead_worker_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, FAKE, "--workers", "2") as server:
         server.wait_for("/readyz")
         first = workers_of(server)
@@ -173,7 +171,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert server.end() == 0
 
 
-def test_over_a_unix_socket_its_owner_alone_asks(tmp_path: Path) -> None:
+def test_unix_socket_is_for_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "hotstart.sock"
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))  # as a killed server leaves it
@@ -202,7 +200,7 @@ def test_over_a_unix_socket_its_owner_alone_asks(tmp_path: Path) -> None:
         (("--host", "192.0.2.1"), "HOTSTART_API_KEY"),
     ],
 )
-def test_what_is_not_served_is_told_in_a_line(
+def test_invalid_configuration_is_reported_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     done = subprocess.run(
@@ -213,7 +211,7 @@ def test_what_is_not_served_is_told_in_a_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_used_port_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
@@ -223,7 +221,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in done.stderr
 
 
-def test_a_model_that_cannot_be_configured_is_told_before_it_serves(
+def test_invalid_model_is_reported_before_serving(
     tmp_path: Path, python: Callable[..., CompletedProcess[str]]
 ) -> None:
     (tmp_path / "hotstart.toml").write_text('[models.a]\nsource = "fake:"\nkin = "x"\n')

@@ -17,12 +17,12 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOTSTART_ADMIN_KEY", raising=False)
 
 
-def test_nothing_said_is_the_default() -> None:
+def test_empty_table_gives_defaults() -> None:
     assert read_server({}) == ServerConfig()
     assert read_server({"models": {"a": {"source": "fake:"}}}) == ServerConfig()
 
 
-def test_everything_that_can_be_said(tmp_path: Path) -> None:
+def test_every_key_is_read(tmp_path: Path) -> None:
     table = {
         "host": "0.0.0.0",
         "port": 0,
@@ -49,7 +49,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert "user" not in repr(read)
 
 
-def test_the_environment_s_keys_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_keys_take_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOTSTART_API_KEY", "from the environment")
     read = read_server({"server": {"api_key": "from the file", "admin_key": "admin"}})
     assert (read.api_key, read.admin_key) == ("from the environment", "admin")
@@ -70,13 +70,13 @@ def test_the_environment_s_keys_go_first(monkeypatch: pytest.MonkeyPatch) -> Non
         {"models": "minilm"},
     ],
 )
-def test_what_cannot_be_is_refused_by_name(table: dict[str, Any]) -> None:
+def test_invalid_table_is_refused_by_key(table: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="server"):
         read_server({"server": table})
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "[::]"])
-def test_others_reach_it_with_a_key_alone(host: str) -> None:
+def test_public_address_requires_key(host: str) -> None:
     with pytest.raises(InvalidInput, match="HOTSTART_API_KEY"):
         ServerConfig(host=host).checked()
     with pytest.raises(InvalidInput, match="HOTSTART_API_KEY"):
@@ -85,10 +85,10 @@ def test_others_reach_it_with_a_key_alone(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "localhost", "::1", "[::1]"])
-def test_this_machine_alone_needs_none(host: str) -> None:
+def test_loopback_needs_no_key(host: str) -> None:
     assert ServerConfig(host=host).checked().is_local
 
 
-def test_one_key_is_not_both() -> None:
+def test_api_key_and_admin_key_must_differ() -> None:
     with pytest.raises(InvalidInput, match="admin_key"):
         ServerConfig(api_key="k", admin_key="k").checked()

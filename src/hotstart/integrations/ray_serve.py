@@ -13,14 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import brought_by
-from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE
-from hotstart.errors import HotstartError, InvalidInput
-from hotstart.pool.aio import in_background, in_thread
-from hotstart.registry.registry import ModelRegistry, Prediction
+from hotstart.errors import HotstartError
+from hotstart.pool.aio import in_background
+from hotstart.registry.model import Prediction
+from hotstart.registry.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from hotstart.encoding import EncodeOptions
 
 
 class ModelSlot:
@@ -38,7 +43,7 @@ class ModelSlot:
 
 
 class ModelSlots:
-    """Which call and which slot needs which model. What nobody needs any more is unloaded."""
+    """Counts the slots and calls that use each model; unloads unused models."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
@@ -55,16 +60,16 @@ class ModelSlots:
         with self._lock:
             self._count -= Counter({name: 1})
             last = name not in self._count
-        if last:  # behind, for an unload waits for a load under way
+        if last:  # in the background, because an unload waits for a running load
             in_background(True, self._unload, name)
 
     def held(self) -> list[str]:
-        """Return the models that somebody needs."""
+        """Return the models in use."""
         with self._lock:
             return sorted(self._count)
 
     def _unload(self, name: str) -> None:
-        if name not in self.held():  # it may have come back meanwhile
+        if name not in self.held():  # unless a new use began meanwhile
             self._registry.unload(name)
 
 
@@ -72,7 +77,7 @@ with brought_by("ray", "ray"):
     from ray import serve
 
 AUTOSCALING: Mapping[str, Any] = MappingProxyType({"target_ongoing_requests": 8})
-"""When Ray adds replicas and takes them away, beside how many: its `AutoscalingConfig`."""
+"""Defaults of Ray's `AutoscalingConfig`, without the number of replicas."""
 
 DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
     {
@@ -82,13 +87,13 @@ DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
         "health_check_timeout_s": 30,
     }
 )
-"""What else is said of the deployment, unless `application` is told otherwise."""
+"""Defaults of the deployment; options of `application` take precedence."""
 
 _CANNOT_ANSWER = {"failed", "skipped"}
 
 
 class ModelRaised(HotstartError):
-    """The model `name` raised `error`, which cannot be sent to who asked."""
+    """The model `name` raised `error`, which cannot be pickled for the caller."""
 
     def __init__(self, name: str, *, error: BaseException) -> None:
         super().__init__(
@@ -119,7 +124,7 @@ def application(
     min_replicas: int = 1,
     max_replicas: int = 4,
     models_per_replica: int = 3,
-    is_ready_within: float = 0.0,
+    ready_within: float = 0.0,
     autoscaling: Mapping[str, Any] = AUTOSCALING,
     **options: Any,
 ) -> Any:
@@ -142,12 +147,12 @@ def application(
     Raises:
         MissingExtra: Ray is not installed.
     """
-    # Plain, to be sent; a path from here, for a replica stands in another folder.
+    # Plain types can be pickled; a replica runs in another folder, so the path is absolute.
     sent = dict(config) if isinstance(config, Mapping) else os.path.abspath(config)
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
-    said = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
-    deployment = serve.deployment(_with_slots(models_per_replica), **said)
-    return deployment.bind(sent, models_per_replica, is_ready_within)
+    settings = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
+    deployment = serve.deployment(_with_slots(models_per_replica), **settings)
+    return deployment.bind(sent, models_per_replica, ready_within)
 
 
 class RegistryReplica:
@@ -156,15 +161,15 @@ class RegistryReplica:
     get_model: Callable[[str], Awaitable[ModelSlot]]
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, config: str | Mapping[str, Any], first: int, is_ready_within: float
+        self, config: str | Mapping[str, Any], first: int, ready_within: float
     ) -> None:
         self._registry = ModelRegistry.from_config(config)
         self._leases = ModelSlots(self._registry)
-        names = list(self._registry.entries())[:first]
+        names = list(self._registry.models())[:first]
         for name in names:
             await self.get_model(name)
-        if is_ready_within:
-            await self._registry.aload_selected(names, is_ready_within)
+        if ready_within:
+            await self._registry.aload_selected(names, ready_within)
         _of_this_process[:] = [self]
 
     async def predict(
@@ -181,36 +186,34 @@ class RegistryReplica:
         *,
         key: str | None = None,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[EncodeOptions],
     ) -> Any:
         """Return the vectors that the embedding `model` makes of `texts`. Options as `encode`."""
         async with self.holding(model):
-            deadline = Deadline(timeout)
-            ask = partial(self._registry.get_model, model, key=key, timeout=timeout)
-            embedder = await in_thread(ask, waits=True)
-            if not hasattr(embedder, "aencode"):
-                raise InvalidInput("model", got=model, expected="an embedding model")
-            return await embedder.aencode(texts, timeout=deadline.left, **options)
+            prediction = await self._registry.aembed(
+                model, texts, options, key=key, timeout=timeout
+            )
+            return prediction.output.vectors
 
     async def status(self) -> ReplicaStatus:
-        """Return how the replica that is asked is, whichever Ray chooses."""
-        entries = self._registry.entries()
+        """Return the status of one replica, which Ray chooses."""
+        infos = self._registry.models()
         return ReplicaStatus(
             os.getpid(),
-            {name: entry.status for name, entry in entries.items()},
-            {name: entry.reason for name, entry in entries.items()},
+            {name: info.status for name, info in infos.items()},
+            {name: info.reason for name, info in infos.items()},
             self._leases.held(),
         )
 
     def check_health(self) -> None:
-        """Raise where no model can answer and none is on its way: Ray then replaces the replica.
+        """Raise if no model is ready or loading: Ray then replaces the replica.
 
         What is loading, or not asked for yet, may still answer; and a replica of which some models
         answer is worth more than its replacement, which has to load them all anew.
         """
-        entries = list(self._registry.entries().values())
-        if entries and all(entry.status in _CANNOT_ANSWER for entry in entries):
-            raise next(entry.last_error.again() for entry in entries if entry.last_error)
+        infos = list(self._registry.models().values())
+        if infos and all(info.status in _CANNOT_ANSWER for info in infos):
+            raise next(info.last_error.again() for info in infos if info.last_error)
 
     @asynccontextmanager
     async def holding(self, name: str) -> AsyncIterator[None]:
@@ -221,7 +224,7 @@ class RegistryReplica:
             ModelRaised: what was raised within cannot be sent.
         """
         await self.get_model(name)
-        self._leases.add(name)  # nothing awaits in between: no eviction comes between either
+        self._leases.add(name)  # no await in between, hence no eviction either
         try:
             yield
         except Exception as error:
@@ -232,7 +235,7 @@ class RegistryReplica:
             self._leases.end(name)
 
     def lease(self, name: str) -> ModelSlot:
-        """Begin to load the model and return what Ray's slot holds of it; UnknownModel for none.
+        """Start loading the model and return its slot. Raises UnknownModel.
 
         It is not waited for here: Ray fills one slot at a time.
         """
@@ -242,11 +245,11 @@ class RegistryReplica:
 
     def known(self, name: str) -> bool:
         """Return whether there is a model of that name."""
-        return name in self._registry.entries()
+        return name in self._registry.models()
 
     def http(self) -> Any:
         """Return the registry's routes as an ASGI application."""
-        from hotstart.server import mounted  # who calls by handles alone needs no HTTP
+        from hotstart.server import mounted  # handles alone need no HTTP
 
         return mounted(self._registry)
 
@@ -256,11 +259,11 @@ class RegistryReplica:
 
 
 _of_this_process: list[RegistryReplica] = []
-"""Ray has the HTTP side built once the replica is made, and does not say whose it is."""
+"""The replica of this process: Ray builds the HTTP side without naming its replica."""
 
 
 def _with_slots(number: int) -> type:
-    """The class that Ray makes replicas of, with so many models each."""
+    """Return the replica class with `number` model slots."""
 
     class Registry(RegistryReplica):
         @serve.multiplexed(max_num_models_per_replica=number)
@@ -272,12 +275,12 @@ def _with_slots(number: int) -> type:
             lease: ModelSlot = await self._slot(model_id)
             return lease
 
-    made: type = serve.ingress(_http_side)(Registry)
-    return made
+    replica: type = serve.ingress(_http_side)(Registry)
+    return replica
 
 
 def _http_side() -> Callable[..., Awaitable[None]]:
-    """The ASGI application of this process's replica, which holds the model of each request."""
+    """Return the ASGI application of this process's replica."""
     replica = _of_this_process[-1]
     app = replica.http()
 

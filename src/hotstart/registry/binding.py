@@ -1,29 +1,41 @@
-"""Bind a configured model to an instance of the pool; validate what it loads.
+"""Bind a model's configuration to an instance in the pool, and to an object that answers calls.
 
-An embedding model is handed out as an `Embedder`, a reranker as a `Reranker`: faces that stand on
-the instance. Of every other kind callers get the object itself.
+configuration ──▶ Binding: key, instance, size ──▶ ServedEmbedder, ServedReranker or ServedObject
+
+Callers get an `Embedder` or a `Reranker`, which stand on the instance. For every other kind they
+get the loaded object itself. The check before a version serves is in this file too: it asks the
+version the way its callers do.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hotstart.errors import CheckFailed
+from hotstart.concurrency import Deadline
+from hotstart.errors import CheckFailed, InvalidInput
 from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
+from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
 from hotstart.registry.config import ModelCheck, ModelConfig
 from hotstart.scoring import ScoreRequest
 from hotstart.system import return_freed_memory
-from hotstart.types import EmbedOutput, ModelInfo, Progress, Stage
+from hotstart.types import EmbeddingResult, EmbedOutput, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
+    from hotstart.cached_encoder import CacheInfo
+    from hotstart.embedder import Embedder
+    from hotstart.encoding import EncodeOptions
     from hotstart.pool.loader import LoadedModel
+    from hotstart.reranker import Reranker
+    from hotstart.scoring import RankOptions
+    from hotstart.telemetry import Metric
 
 ENTIRELY = math.inf
 """Of answers that do not have the same shape, or differ in what is no number."""
@@ -134,32 +146,218 @@ def _fault(answer: Any, check: ModelCheck) -> str | None:
     return f"it answered {answer!r}, not {check.output!r} (apart {how})"
 
 
-Ask = Callable[[Any, Any, "float | None"], Any]
-AsyncAsk = Callable[[Any, Any, "float | None"], Awaitable[Any]]
-Give = Callable[[Any], Any]
-
-
-class Opened(NamedTuple):
-    """A version's instance, and how it is used.
+class Binding(NamedTuple):
+    """The place of a version in the pool.
 
     Attributes:
-        key: what it is called in the pool.
-        give: what callers get, of what the instance holds.
-        ask: the answer of what callers get, to inputs, within so many seconds.
-        size: about how many bytes it takes while it is loaded.
-        async_ask: the same as `ask` without holding up the event loop; None where a thread asks.
+        key: of the instance in the pool.
+        instance: loads and unloads the version.
+        pool: holds the instance.
     """
 
     key: Hashable
     instance: Instance[Any]
-    size: Callable[[], int]
-    give: Give
-    ask: Ask
-    async_ask: AsyncAsk | None = None
+    pool: Pool
+
+    @property
+    def size(self) -> int:
+        """Approximate bytes that the version takes while it is loaded."""
+        return self.pool.size(self.key)
+
+
+class Served(ABC):
+    """A version bound to its instance. Each kind of model has a subclass that answers calls.
+
+    Attributes:
+        binding: the place of the version in the pool.
+    """
+
+    binding: Binding
+
+    @abstractmethod
+    def model(self, loaded: Any) -> Any:
+        """Return what callers get while `loaded` is in the instance."""
+
+    @property
+    def handle(self) -> Any:
+        """The `Embedder` or `Reranker`, loaded or not; None for any other kind."""
+        return None
+
+    @abstractmethod
+    def predict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return the answer to `inputs`, waiting at most `timeout` seconds for the model.
+
+        Raises:
+            NotReady: the model was not ready in time.
+            HotstartError: the load failed, or the model does not take `inputs`.
+        """
+
+    @abstractmethod
+    async def apredict(self, inputs: Any, timeout: float | None) -> Any:
+        """Do what `predict` does without blocking the event loop."""
+
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts` with their provenance.
+
+        Raises:
+            InvalidInput: this is no embedding model.
+            HotstartError: as `Embedder.aembed`.
+        """
+        raise InvalidInput("model", got="a model without vectors", expected="an embedding model")
+
+    async def arank(
+        self, query: str, documents: Sequence[str], options: RankOptions, timeout: float | None
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first.
+
+        Raises:
+            InvalidInput: this is no reranker.
+            HotstartError: as `Reranker.arank`.
+        """
+        raise InvalidInput("model", got="a model that ranks nothing", expected="a reranker")
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield the metrics that the model itself keeps."""
+        return iter(())
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of the vectors; None for a model that makes none."""
+        return None
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that runs an embedding model; None for any other kind."""
+        return None
+
+    @property
+    def precision(self) -> str | None:
+        """The precision of an embedding model's weights; None for any other kind."""
+        return None
+
+    def cache_info(self) -> CacheInfo | None:
+        """Return the use of the model's vector cache; None without a cache."""
+        return None
+
+
+class ServedEmbedder(Served):
+    """An embedding model. Callers get its `Embedder`, made when first needed."""
+
+    def __init__(self, binding: Binding, spec: ModelSpec, make: Callable[[], Embedder]) -> None:
+        self.binding = binding
+        self._spec = spec
+        self._make = make
+
+    @functools.cached_property
+    def handle(self) -> Embedder:
+        """The `Embedder`, loaded or not."""
+        return self._make()
+
+    def model(self, loaded: Any) -> Embedder:
+        """Return the `Embedder`, which finds what is loaded itself."""
+        return self.handle
+
+    def predict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return the vectors of `inputs` as `Embedder.encode` does."""
+        deadline = Deadline(timeout)
+        with self.binding.instance.lease(timeout, texts=0):
+            return self.handle.encode(inputs, timeout=deadline.left)
+
+    async def apredict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return the vectors of `inputs` as `Embedder.aencode` does."""
+        return await self.handle.aencode(inputs, timeout=timeout)
+
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts` with their provenance."""
+        return await self.handle.aembed(texts, timeout=timeout, **options)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield the metrics of the model's queues and cache."""
+        return self.handle.metrics()
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self.handle.dimension
+
+    @property
+    def engine(self) -> str | None:
+        """The engine that runs the model."""
+        return self.handle.engine
+
+    @property
+    def precision(self) -> str:
+        """The precision of the weights, `float32` or `int8`, known without loading the model."""
+        return self._spec.precision
+
+    def cache_info(self) -> CacheInfo | None:
+        """Return the use of the vector cache; None without a cache."""
+        return self.handle.cache_info() if self.handle.has_cache else None
+
+
+class ServedReranker(Served):
+    """A reranker. Callers get its `Reranker`, made when first needed."""
+
+    def __init__(self, binding: Binding, make: Callable[[], Reranker]) -> None:
+        self.binding = binding
+        self._make = make
+
+    @functools.cached_property
+    def handle(self) -> Reranker:
+        """The `Reranker`, loaded or not."""
+        return self._make()
+
+    def model(self, loaded: Any) -> Reranker:
+        """Return the `Reranker`, which finds what is loaded itself."""
+        return self.handle
+
+    def predict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return the scores of `inputs` as `Reranker.predict` does."""
+        deadline = Deadline(timeout)
+        with self.binding.instance.lease(timeout, texts=0):
+            return self.handle.predict(inputs, timeout=deadline.left)
+
+    async def apredict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return the scores of `inputs` as `Reranker.apredict` does."""
+        return await self.handle.apredict(inputs, timeout=timeout)
+
+    async def arank(
+        self, query: str, documents: Sequence[str], options: RankOptions, timeout: float | None
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first."""
+        return await self.handle.arank(query, documents, timeout=timeout, **options)
+
+
+class ServedObject(Served):
+    """A model of any other kind. Callers get the loaded object; its kind answers for it."""
+
+    def __init__(self, binding: Binding, kind: Kind, source: ModelSource) -> None:
+        self.binding = binding
+        self._kind = kind
+        self._source = source
+
+    def model(self, loaded: LoadedObject) -> Any:
+        """Return the loaded object."""
+        return loaded.model
+
+    def predict(self, inputs: Any, timeout: float | None) -> Any:
+        """Return what the kind answers. Only the wait for the model is bounded by `timeout`."""
+        with self.binding.instance.lease(timeout, texts=0) as loaded:
+            return self._kind.predict(loaded.model, inputs, self._source)
+
+    async def apredict(self, inputs: Any, timeout: float | None) -> Any:
+        """Do what `predict` does in a worker thread."""
+        from hotstart.pool.aio import in_thread  # callers of coroutines have asyncio loaded
+
+        return await in_thread(self.predict, inputs, timeout, waits=True)
 
 
 class LoadedObject:
-    """A loaded object of any kind. After `close` only callers still hold it."""
+    """A loaded object. `close` drops this reference; callers may hold others."""
 
     __slots__ = ("model",)
 
@@ -167,100 +365,102 @@ class LoadedObject:
         self.model = model
 
     def close(self) -> None:
-        """Release the object and return freed memory to the system."""
+        """Drop the object and return freed memory to the system."""
         self.model = None
         return_freed_memory()
 
 
-def open_version(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
-    """Return the version `label` of a configured model, its instance called `key` where it is its
-    own; this loads nothing. InvalidInput for a kind that there is not, or what it cannot take."""
-    open_ = _open_face if config.kind in _FACES else _open_object
-    return open_(config, label, pool, key)
+def bind_version(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Served:
+    """Bind the version `label` of a configured model to an instance. Loads nothing.
+
+    Args:
+        config: of the model.
+        label: of the version.
+        pool: holds the instance.
+        key: of an instance that this version alone uses; embedding models and rerankers of one
+            specification share theirs.
+
+    Raises:
+        InvalidInput: the kind is unknown, or the configuration does not suit it.
+    """
+    if config.kind in {"embedding", "reranker"}:
+        return _bind_handle(config, label, pool)
+    return _bind_object(config, label, pool, key)
 
 
-def open_made(
-    name: str, kind: str, make: Callable[[], Any], pool: Pool, key: Hashable, *, pinned: bool
-) -> Opened:
-    """Return a model that `make` gives, as code has it and no configuration."""
+def bind_factory(
+    name: str, kind: str, factory: Callable[[], Any], pool: Pool, key: Hashable, *, pinned: bool
+) -> Served:
+    """Bind a model that the program makes with `factory`, without a configuration."""
 
     def load(stage: Stage, report: Progress, beside: object) -> LoadedObject:
         report(stage, 0.5)
-        return LoadedObject(make())
+        return LoadedObject(factory())
 
     recipe = ModelFactory(name, load, LoadedObject.close, pinned=pinned)
-    ask = functools.partial(_ask_object, kind_named(kind), ModelSource(name, name))
-    return _opened(key, pool.hold(key, recipe), pool, _held, ask)
+    served_by = kind_named(kind)
+    return ServedObject(
+        Binding(key, pool.hold(key, recipe), pool), served_by, ModelSource(name, name)
+    )
 
 
-def _open_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
+def _bind_object(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> ServedObject:
     kind = kind_named(config.kind)
-    source, sha256 = config.versions[label]
-    material = ModelSource(config.name, source, sha256, config.trusted, config.options)
-    ask = functools.partial(_ask_object, kind, material)
+    version = config.versions[label]
+    source = ModelSource(
+        config.name, version.source, version.sha256, config.trusted, config.options
+    )
 
     def load(stage: Stage, report: Progress, beside: object) -> LoadedObject:
-        holding = LoadedObject(kind.load(material, report))
+        loaded = LoadedObject(kind.load(source, report))
         report("check", 0.9)
-        check_answers(
-            config.name, functools.partial(ask, holding.model, timeout=None), config.check
-        )
-        return holding
 
-    size = functools.partial(bytes_on_disk, source)
+        def predict(inputs: Any) -> Any:
+            return kind.predict(loaded.model, inputs, source)
+
+        check_answers(config.name, predict, config.check)
+        return loaded
+
+    size = functools.partial(bytes_on_disk, version.source)
     recipe = ModelFactory(config.name, load, LoadedObject.close, size=size, pinned=config.pinned)
-    return _opened(key, pool.hold(key, recipe, _limits(config)), pool, _held, ask)
+    instance = pool.hold(key, recipe, _limits(config))
+    return ServedObject(Binding(key, instance, pool), kind, source)
 
 
-def _open_face(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> Opened:
-    """A model of hotstart's own, whose face stands on the instance and is made when it is ready."""
+def _bind_handle(config: ModelConfig, label: str, pool: Pool) -> ServedEmbedder | ServedReranker:
+    """Bind an embedding model or a reranker. Its instance is keyed by the specification."""
     from hotstart.pool.loader import spec_of
 
-    face, options = _FACES[config.kind], _spec_options(config)
+    options = _spec_options(config)
     spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)
-    recipe = _checked(config, factory_of(spec), face.check)
-    instance = pool.hold(spec, recipe, _limits(config))
-    make = functools.partial(face.make, config, spec.source, pool=pool, **options)
-    made = functools.cache(make)
-    opened = _opened(spec, instance, pool, lambda loaded: made(), face.ask)
-    return opened._replace(async_ask=face.async_ask)
+    check = check_vectors if config.kind == "embedding" else check_scores
+    recipe = _checked(config, factory_of(spec), check)
+    binding = Binding(spec, pool.hold(spec, recipe, _limits(config)), pool)
 
+    def make_embedder() -> Embedder:
+        from hotstart.embedder import Embedder
 
-def _embedder(config: ModelConfig, source: str, **options: Any) -> Any:
-    from hotstart.embedder import Embedder
+        return Embedder(
+            spec.source,
+            truncate_dim=config.truncate_dim,
+            cache=config.cache,
+            fallback=config.fallback,
+            pool=pool,
+            **options,
+        )
 
-    more = {name: getattr(config, name) for name in ("truncate_dim", "cache", "fallback")}
-    return Embedder(source, **more, **options)
+    def make_reranker() -> Reranker:
+        from hotstart.reranker import Reranker
 
+        return Reranker(spec.source, pool=pool, **options)
 
-def _reranker(config: ModelConfig, source: str, **options: Any) -> Any:
-    from hotstart.reranker import Reranker
-
-    return Reranker(source, **options)
-
-
-def _encode(model: Any, inputs: Any, timeout: float | None) -> Any:
-    return model.encode(inputs, timeout=timeout)
-
-
-def _score(model: Any, inputs: Any, timeout: float | None) -> Any:
-    return model.predict(inputs, timeout=timeout)
-
-
-async def _aencode(model: Any, inputs: Any, timeout: float | None) -> Any:
-    return await model.aencode(inputs, timeout=timeout)
-
-
-async def _ascore(model: Any, inputs: Any, timeout: float | None) -> Any:
-    return await model.apredict(inputs, timeout=timeout)
-
-
-def _opened(key: Hashable, instance: Instance[Any], pool: Pool, give: Give, ask: Ask) -> Opened:
-    return Opened(key, instance, functools.partial(pool.size, key), give, ask)
+    if config.kind == "embedding":
+        return ServedEmbedder(binding, spec, make_embedder)
+    return ServedReranker(binding, make_reranker)
 
 
 def _checked(config: ModelConfig, recipe: ModelFactory, check: CheckLoaded) -> ModelFactory:
-    """Return a copy of `recipe` that validates each loaded model, promotions included."""
+    """Return `recipe` with each loaded model, promotions included, checked before it serves."""
 
     def load(stage: Stage, report: Progress, beside: LoadedModel | None) -> LoadedModel:
         loaded: LoadedModel = recipe.load(stage, report, beside)
@@ -285,29 +485,3 @@ def _spec_options(config: ModelConfig) -> dict[str, Any]:
 
 def _limits(config: ModelConfig) -> Limits:
     return Limits(config.load_timeout, config.keep_alive)
-
-
-def _held(holding: LoadedObject) -> Any:
-    return holding.model
-
-
-def _ask_object(
-    kind: Kind, material: ModelSource, model: Any, inputs: Any, timeout: float | None
-) -> Any:
-    """Return the answer of a kind's model, computed in this thread."""
-    return kind.predict(model, inputs, material)
-
-
-class _Face(NamedTuple):
-    """How an `Embedder` or `Reranker` is made, called and checked."""
-
-    make: Callable[..., Any]
-    ask: Ask
-    async_ask: AsyncAsk
-    check: CheckLoaded
-
-
-_FACES = {
-    "embedding": _Face(_embedder, _encode, _aencode, check_vectors),
-    "reranker": _Face(_reranker, _score, _ascore, check_scores),
-}

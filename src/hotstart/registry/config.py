@@ -67,7 +67,7 @@ def discover(folder: str) -> dict[str, tuple[DiscoveredFile, ...]]:
         if kind is not None:
             name, version = parse_stem(stem)
             models[name].append(DiscoveredFile(kind, path, version, ending.lower() in PICKLES))
-    return {name: _ordered(found) for name, found in sorted(models.items())}
+    return {name: _ordered(files) for name, files in sorted(models.items())}
 
 
 def parse_stem(stem: str) -> tuple[str, str | None]:
@@ -86,10 +86,10 @@ def serving(name: str, versions: Sequence[DiscoveredFile], wanted: str | None) -
     """
     if wanted is None or len(versions) == 1:
         return versions[-1]
-    for found in versions:
-        if found.version is not None and _order(found.version) == _order(wanted):
-            return found
-    known = [found.version for found in versions if found.version is not None]
+    for file in versions:
+        if file.version is not None and _order(file.version) == _order(wanted):
+            return file
+    known = [file.version for file in versions if file.version is not None]
     raise UnknownVersion(name, wanted, known=known)
 
 
@@ -107,10 +107,10 @@ def _is_prophets(path: str) -> bool:
         return any(_PROPHETS.search(part) for part in (head, file.read(_PEEK)))
 
 
-def _ordered(found: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
+def _ordered(files: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
     """By version. A pickle gives way to a file of another ending that is the same version."""
     ordered: dict[tuple[int, ...], DiscoveredFile] = {}
-    for each in sorted(found, key=lambda one: one.pickled):
+    for each in sorted(files, key=lambda file: file.pickled):
         known = ordered.setdefault(_order(each.version), each)
         if known is not each and known.pickled == each.pickled:
             expected = f"another name or version than {os.path.basename(known.path)}"
@@ -225,15 +225,15 @@ def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
     tables = top.table("models", at="models")
     models = {name: read_model(name, tables.table(name).content, home) for name in tables.content}
     _refuse_circles(models)
-    kept = models_folder()
-    folder = table.text("folder") or kept.folder
+    defaults = models_folder()
+    folder = table.text("folder") or defaults.folder
     return RegistryConfig(
         models=models,
         memory=table.size("memory"),
         most_loads=table.count("most_loads") or MOST_LOADS,
         watch=table.flag("watch"),
         folder=folder and os.path.abspath(os.path.join(home, os.path.expanduser(folder))),
-        version=table.text("version") or kept.version,
+        version=table.text("version") or defaults.version,
     )
 
 
@@ -291,20 +291,22 @@ def discovered(config: RegistryConfig) -> dict[str, ModelConfig]:
     if config.folder is None:
         return {}
     return {
-        name: _found(name, versions, config.version)
+        name: _discovered_model(name, versions, config.version)
         for name, versions in discover(config.folder).items()
         if name not in config.models and _NAME.fullmatch(name)
     }
 
 
-def _found(name: str, found: Sequence[DiscoveredFile], wanted: str | None) -> ModelConfig:
-    kind = found[-1].kind
+def _discovered_model(
+    name: str, files: Sequence[DiscoveredFile], wanted: str | None
+) -> ModelConfig:
+    kind = files[-1].kind
     versions = {
         each.version or ONLY_VERSION: VersionConfig(each.path)
-        for each in found
+        for each in files
         if each.kind == kind  # another kind by the same name is another model, and has none
     }
-    serves = serving(name, [each for each in found if each.kind == kind], wanted)
+    serves = serving(name, [each for each in files if each.kind == kind], wanted)
     return ModelConfig(name, kind, versions, serves.version or ONLY_VERSION)
 
 
@@ -353,8 +355,8 @@ def _check(table: Table) -> ModelCheck:
     if "input" not in table.content:
         raise InvalidInput(table.where, got=sorted(table.content), expected="an input to ask")
     tolerance = table.number("tolerance")
-    given = {} if tolerance is None else {"tolerance": tolerance}
-    return ModelCheck(table.content["input"], table.content.get("output"), **given)
+    check = ModelCheck(input=table.content["input"], output=table.content.get("output"))
+    return check if tolerance is None else check._replace(tolerance=tolerance)
 
 
 def _expect_known(where: str, named: Iterable[str | None], known: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hotstart.registry.model import RegisteredModelInfo
-from hotstart.registry.version import EntryStatus
+from hotstart.registry.version import ModelStatus
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +22,15 @@ class StateChange(NamedTuple):
         version: of it that changed.
         status: what that version is now.
         reason: why.
-        entry: the model as a whole.
+        info: the model as a whole.
         at: when, in seconds since the epoch.
     """
 
     name: str
     version: str
-    status: EntryStatus
+    status: ModelStatus
     reason: str
-    entry: RegisteredModelInfo
+    info: RegisteredModelInfo
     at: float
 
 
@@ -56,7 +56,7 @@ Event = StateChange | LoadStep
 
 
 class ChangeEvents:
-    """Delivers events to listeners in one thread. The thread begins with the first who listens.
+    """Delivers events to listeners in one thread, started with the first listener.
 
     A callback may call the registry, and may take its time: changes wait for it, models do not.
     """
@@ -78,12 +78,12 @@ class ChangeEvents:
                 self._thread.start()
 
     def note(self, event: Event) -> None:
-        """Hand on `event`; return at once."""
+        """Queue `event` for the listeners; return at once."""
         if type(event) in self._callbacks:
             self._waiting.put(event)
 
     def close(self) -> None:
-        """Tell what was noted, and end."""
+        """Deliver the queued events, and end."""
         thread = self._thread
         if thread is not None:
             self._waiting.put(None)

@@ -1,20 +1,25 @@
-"""One registered model: versions, routing, fallback, rollback."""
+"""A model of a registry: its versions, its route, its fallback, and its status.
+
+key ──▶ `choose`: the route's version ──▶ `choose_ready`: that version, or the fallback's
+"""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import math
+import os
 import random
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hotstart.concurrency import ForkLock
-from hotstart.errors import HotstartError, UnknownVersion
+from hotstart.concurrency import Deadline, ForkLock
+from hotstart.errors import HotstartError, InvalidInput, NotReady, UnknownVersion
 from hotstart.registry.config import ModelConfig
-from hotstart.registry.version import EntryStatus, Version
+from hotstart.registry.version import ModelStatus, Version
 
 
 def draw(cumulative: Sequence[float], share: float) -> int:
@@ -52,7 +57,7 @@ class RegisteredModelInfo(NamedTuple):
 
     Attributes:
         name: in the registry.
-        model_type: its kind.
+        kind: its kind.
         status: of the version that serves; `skipped` where an optional dependency is missing.
         reason: why, for a person to read.
         loaded_at: when what serves was loaded, in UTC; None before.
@@ -69,8 +74,8 @@ class RegisteredModelInfo(NamedTuple):
     """
 
     name: str
-    model_type: str
-    status: EntryStatus
+    kind: str
+    status: ModelStatus
     reason: str
     loaded_at: datetime | None
     load_duration: float | None
@@ -84,6 +89,11 @@ class RegisteredModelInfo(NamedTuple):
     serving: tuple[Version, ...]
 
     @property
+    def leading(self) -> Version:
+        """The version that serves, or serves most."""
+        return next(version for version in self.serving if version.label == self.version)
+
+    @property
     def uses(self) -> int:
         """The number of uses, over all versions."""
         return sum(version.uses for version in self.serving)
@@ -94,22 +104,66 @@ class RegisteredModelInfo(NamedTuple):
         return sum(version.memory for version in self.serving)
 
 
+class Prediction(NamedTuple):
+    """An answer, and the model that gave it.
+
+    Attributes:
+        output: the answer, in the form of the model's kind.
+        model: name of the model that answered: the requested one, or its fallback.
+        version: label of the version that answered.
+        reason: why the fallback answered; None for an answer of the requested model.
+    """
+
+    output: Any
+    model: str
+    version: str
+    reason: str | None
+
+
+class ChosenVersion(NamedTuple):
+    """The version that answers a call, and why it is a fallback's."""
+
+    version: Version
+    reason: str | None
+
+    def prediction(self, output: Any) -> Prediction:
+        """Return `output` with the version that made it."""
+        return Prediction(
+            output=output,
+            model=self.version.name,
+            version=self.version.label,
+            reason=self.reason,
+        )
+
+
 class RegisteredModel:
-    """One registered model: versions, route, fallback, shadow. Its methods may be called from any
-    thread.
+    """The versions that a registry holds under one name. Safe from any thread.
 
     Attributes:
         sole: the version that answers every request; None where the route has several.
-        entry: what is told of it.
+        info: the status of the model as a whole.
         shadow: the version on which calls are repeated, if any.
-        fallback: the model that is given where this one is not ready.
-        config: what it was made from; None where the program made it.
+        fallback: name of the model that answers where this one is not ready.
+        config: the model's configuration; None for a model that the program made.
+
+    Args:
+        name: in the registry.
+        kind: of the model.
+        models: every model of the registry by name; the fallback is looked up here.
+        config: see Attributes.
     """
 
-    entry: RegisteredModelInfo
+    info: RegisteredModelInfo
 
-    def __init__(self, name: str, kind: str, config: ModelConfig | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        models: Mapping[str, RegisteredModel],
+        config: ModelConfig | None = None,
+    ) -> None:
         self.name, self.kind, self.config = name, kind, config
+        self._models = models
         self.sole: Version | None = None
         self.shadow: Version | None = None
         self.fallback: str | None = None
@@ -119,21 +173,14 @@ class RegisteredModel:
         self._before: list[Mapping[str, float]] = []
         self._lock = ForkLock()
 
+    # Versions ------------------------------------------------------------------------------
+
     def version(self, label: str) -> Version:
         """Return the version called `label`; UnknownVersion where there is none."""
         try:
             return self._versions[label]
         except KeyError:
             raise UnknownVersion(self.name, label, known=list(self._versions)) from None
-
-    def choose(self, key: str | None) -> Version:
-        """Return the version that answers a request of `key`; drawn by weight without one."""
-        if self.sole is not None:
-            return self.sole
-        if key is not None:
-            return self._versions[choose(self._route, self.name, key)]
-        drawn, cumulative = self._drawn
-        return drawn[draw(cumulative, random.random())]
 
     @property
     def versions(self) -> list[Version]:
@@ -148,9 +195,15 @@ class RegisteredModel:
         return routed + ([self.shadow] if self.shadow and self.shadow not in routed else [])
 
     @property
-    def previous(self) -> Mapping[str, float] | None:
-        """The route before this one, None where there was none."""
-        return self._before[-1] if self._before else None
+    def spare(self) -> RegisteredModel | None:
+        """The fallback; None where none is configured."""
+        return self._models.get(self.fallback) if self.fallback else None
+
+    def files(self) -> Iterator[tuple[str, Version]]:
+        """Yield the absolute path that each configured version is loaded from."""
+        for label, source in (self.config.versions if self.config else {}).items():
+            if os.path.isabs(source.source):
+                yield source.source, self.version(label)
 
     def add(self, version: Version) -> Version | None:
         """Hold `version`, answering nothing yet; return the one it takes the place of, if any."""
@@ -158,30 +211,143 @@ class RegisteredModel:
             replaced = self._versions.get(version.label)
             self._versions = self._versions | {version.label: version}
         if self._route:
-            self._route_to(self._route)
+            self._apply(self._route)
         return replaced
 
-    def set_route(self, route: Mapping[str, float]) -> None:
-        """Lead requests by these weights from now on, and remember those of before."""
-        if self._route and route != self._route:
-            self._before.append(self._route)
-        self._route_to(route)
+    # Which version answers -----------------------------------------------------------------
 
-    def go_back(self) -> None:
-        """Lead requests as before the last `set_route`."""
-        self._route_to(self._before.pop())
+    def choose(self, key: str | None) -> Version:
+        """Return the version for a request of `key`; without a key, drawn by weight."""
+        if self.sole is not None:
+            return self.sole
+        if key is not None:
+            return self._versions[choose(self._route, self.name, key)]
+        drawn, cumulative = self._drawn
+        return drawn[draw(cumulative, random.random())]
+
+    def choose_ready(self, version: Version, deadline: Deadline) -> ChosenVersion:
+        """Return `version` once it is ready, else the fallback, which loads meanwhile.
+
+        Raises:
+            HotstartError: neither is ready before `deadline`, for the reason it states.
+        """
+        if version.model is not None:  # the caller leases it: one lease is enough
+            version.metrics.tally.add("hits")
+            return ChosenVersion(version, None)
+        version.metrics.tally.add("misses")
+        spare = self.spare
+        if spare is None:
+            version.wait(deadline.left)
+            return ChosenVersion(version, None)
+        second = spare.choose(None)
+        second.start()
+        try:
+            version.wait(deadline.left)
+            return ChosenVersion(version, None)
+        except HotstartError as error:
+            try:
+                choice = spare.choose_ready(second, deadline)
+            except HotstartError as spare_error:
+                still_loading = isinstance(spare_error, NotReady)
+                failed = not isinstance(error, NotReady)
+                raise (spare_error if still_loading and failed else error) from None
+            version.metrics.tally.add("fallbacks")
+            return choice._replace(reason=choice.reason or error.facts)
+
+    async def achoose_ready(self, version: Version, deadline: Deadline) -> ChosenVersion:
+        """Do what `choose_ready` does without blocking the event loop.
+
+        The load is awaited on the event loop. A worker thread waits only while the fallback loads
+        too, so callers of a slow model do not exhaust the thread pool.
+        """
+        from hotstart.pool.aio import in_thread, until_ready  # coroutines have asyncio loaded
+
+        if version.model is None:
+            spare = self.spare
+            if spare is not None:
+                spare.choose(None).start()
+            with suppress(HotstartError):  # `choose_ready` decides what follows from the error
+                await until_ready(version.instance, deadline.left)
+        if version.model is not None:
+            return self.choose_ready(version, deadline)
+        return await in_thread(self.choose_ready, version, deadline, waits=True)
+
+    def shadow_of(self, choice: ChosenVersion) -> Version | None:
+        """Return the version that repeats a call which `choice` answered; None for no version."""
+        if choice.reason is not None or self.shadow is choice.version:
+            return None
+        return self.shadow
+
+    # Route, shadow -------------------------------------------------------------------------
+
+    def set_route(self, weights: Mapping[str, float], timeout: float | None) -> None:
+        """Route requests to versions by `weights`, once each of these versions is loaded.
+
+        Raises:
+            UnknownVersion: there is no version of a label.
+            InvalidInput: a weight is below 0, or all are 0.
+            HotstartError: a version was not loaded within `timeout`; the route stays.
+        """
+        self._make_ready(weights, timeout)
+        self.lead(weights)
+
+    def lead(self, weights: Mapping[str, float]) -> None:
+        """Route requests by `weights` at once; remember the route before."""
+        if self._route and weights != self._route:
+            self._before.append(self._route)
+        self._apply(weights)
+
+    def rollback(self, timeout: float | None) -> RegisteredModelInfo:
+        """Route requests as before the last `lead`.
+
+        Raises:
+            InvalidInput: there was no route before.
+            HotstartError: as `set_route`.
+        """
+        if not self._before:
+            expected = "a model whose route was changed: nothing served before this one"
+            raise InvalidInput("the model to roll back", got=self.name, expected=expected)
+        self._make_ready(self._before[-1], timeout)
+        self._apply(self._before.pop())
+        return self.info
+
+    def set_shadow(self, label: str | None) -> None:
+        """Repeat calls on the version `label`; on none for None."""
+        self.shadow = None if label is None else self.version(label)
+        self.compose()
+        if self.shadow is not None:
+            self.shadow.start()
+
+    # Load, unload --------------------------------------------------------------------------
+
+    def reload(self, label: str | None) -> None:
+        """Reload the version `label`; for None, every version that requests are routed to."""
+        for version in self.wanted if label is None else [self.version(label)]:
+            version.reload()
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Unload the routed versions `seconds` after their last use; never for None."""
+        for version in self.wanted:
+            version.keep_alive(seconds)
+
+    def unload(self) -> None:
+        """Free the memory of all versions once the calls in flight have ended."""
+        for version in self.versions:
+            version.unload()
+
+    # Status --------------------------------------------------------------------------------
 
     def compose(self) -> None:
-        """Tell anew what is known of it, once requests are led anywhere."""
+        """Compose `info` anew, if the model has a route yet."""
         with self._lock:
             if not self._route:
                 return
             leading = max(self._route, key=lambda label: self._route[label])
             version = self._versions[leading]
             account = version.account
-            self.entry = RegisteredModelInfo(
+            self.info = RegisteredModelInfo(
                 name=self.name,
-                model_type=self.kind,
+                kind=self.kind,
                 status=account.status,
                 reason=account.reason,
                 loaded_at=account.loaded_at,
@@ -199,7 +365,16 @@ class RegisteredModel:
     def _first_error(self) -> HotstartError | None:
         return next((v.account.error for v in self.wanted if v.account.error), None)
 
-    def _route_to(self, route: Mapping[str, float]) -> None:
+    def _make_ready(self, weights: Mapping[str, float], timeout: float | None) -> None:
+        """Check `weights`, and load every version that they route requests to."""
+        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+            expected = "weights not below 0, one of them above"
+            raise InvalidInput("the route", got=dict(weights), expected=expected)
+        deadline = Deadline(timeout)
+        for version in [self.version(label) for label, weight in weights.items() if weight]:
+            version.wait(deadline.left)
+
+    def _apply(self, route: Mapping[str, float]) -> None:
         positive = {label: weight for label, weight in route.items() if weight > 0}
         with self._lock:
             self._route = dict(route)

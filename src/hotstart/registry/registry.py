@@ -1,8 +1,8 @@
 """Many models by name, each with the readiness that embeddings have. Read this file first.
 
-One class, and so one file: every method is short and acts on the records of the registry.
+One class, and so one file: every method is short and acts on the registered models.
 
-name ──▶ record: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
+name ──▶ model: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
          (routing, fallback, shadow)                    (load, reload, unload, memory)
 """
 
@@ -15,17 +15,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
 from hotstart.config import CONFIG_FILE, read_file
-from hotstart.embedder import Embedder
-from hotstart.errors import HotstartError, InvalidInput, MissingExtra, NotReady, UnknownModel
+from hotstart.errors import HotstartError, InvalidInput, MissingExtra, UnknownModel
 from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
 from hotstart.pool.pool import MOST_LOADS, Pool, default_pool
-from hotstart.registry.binding import Opened, open_made, open_version
+from hotstart.registry.binding import Served, bind_factory, bind_version
 from hotstart.registry.config import (
     ModelConfig,
     RegistryConfig,
@@ -36,34 +35,17 @@ from hotstart.registry.config import (
     with_fallbacks,
 )
 from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
-from hotstart.registry.model import RegisteredModel, RegisteredModelInfo
+from hotstart.registry.model import ChosenVersion, Prediction, RegisteredModel, RegisteredModelInfo
 from hotstart.registry.shadow import ShadowTraffic
 from hotstart.registry.version import Version
 from hotstart.registry.watch import Watch
 from hotstart.telemetry import Metric
 
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
+
 logger = logging.getLogger(__name__)
-
-
-class Prediction(NamedTuple):
-    """An answer with its model, version and reason.
-
-    Attributes:
-        output: what the model answered, as its kind says.
-        model: the name of the model that answered: the one asked, or its fallback.
-        version: of it.
-        reason: why the fallback answered; None where the model itself did.
-    """
-
-    output: Any
-    model: str
-    version: str
-    reason: str | None
-
-
-class _Chosen(NamedTuple):
-    version: Version
-    reason: str | None
 
 
 class ModelRegistry:
@@ -81,8 +63,8 @@ class ModelRegistry:
     def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
         self._config = config or RegistryConfig()
         self._pool = pool or _pool_for(self._config)
-        self._records: dict[str, RegisteredModel] = {}
-        self._lock = threading.RLock()  # held by who adds a record; to look one up needs none
+        self._models: dict[str, RegisteredModel] = {}
+        self._lock = threading.RLock()  # held by writers of _models; readers need no lock
         self._changes = ChangeEvents()
         self._serial = itertools.count()
         if hasattr(os, "register_at_fork"):
@@ -90,14 +72,15 @@ class ModelRegistry:
         self._shadows = ShadowTraffic()
         self._watch: Watch | None = None
         self._shortage: MemoryPressureMonitor | None = None
-        for model in with_fallbacks({**self._config.models, **discovered(self._config)}).values():
-            self._configure(model)
+        configs = with_fallbacks({**self._config.models, **discovered(self._config)})
+        for model_config in configs.values():
+            self._configure(model_config)
 
     @classmethod
     def from_config(
         cls, config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE
     ) -> ModelRegistry:
-        """Return the registry that a file, or its content as tables, describes: docs/registry.md.
+        """Return the registry of a configuration file, or of its tables: docs/registry.md.
 
         Relative paths are taken from the file's folder.
 
@@ -111,33 +94,32 @@ class ModelRegistry:
 
     # What is known -------------------------------------------------------------------------
 
-    def entries(self) -> dict[str, RegisteredModelInfo]:
-        """Return what is known of each model at this moment, by name."""
-        return {name: record.entry for name, record in list(self._records.items())}
+    def models(self) -> dict[str, RegisteredModelInfo]:
+        """Return the current status of each model, by name."""
+        return {name: model.info for name, model in list(self._models.items())}
 
-    def entry(self, name: str) -> RegisteredModelInfo:
-        """Return what is known of the model `name` at this moment. UnknownModel where there is
-        none."""
-        return self._record(name).entry
+    def info(self, name: str) -> RegisteredModelInfo:
+        """Return the current status of a model. Raises UnknownModel for an unknown name."""
+        return self._model(name).info
 
     def is_loaded(self, name: str) -> bool:
-        """Return whether the model answers at once. UnknownModel where there is none."""
-        return self._record(name).entry.status == "ready"
+        """Return whether the model is ready. Raises UnknownModel for an unknown name."""
+        return self._model(name).info.status == "ready"
 
     @property
     def loaded_models(self) -> list[str]:
-        """The names of the models that answer at once."""
-        return [name for name, entry in self.entries().items() if entry.status == "ready"]
+        """The names of the models that are ready."""
+        return [name for name, info in self.models().items() if info.status == "ready"]
 
     @property
     def failed_models(self) -> dict[str, str]:
-        """Why a model could not be loaded, and what to do about it, by name."""
-        return self._told("failed")
+        """The error and its remedy of each model whose load failed, by name."""
+        return self._errors("failed")
 
     @property
     def skipped_models(self) -> dict[str, str]:
-        """Which model was skipped for want of an optional dependency, and how to install it."""
-        return self._told("skipped")
+        """The missing optional dependency of each skipped model, by name."""
+        return self._errors("skipped")
 
     def on_change(self, callback: Callable[[StateChange], object]) -> None:
         """Call `callback` with each change of a model's state, in order.
@@ -151,25 +133,27 @@ class ModelRegistry:
         self._changes.listen(LoadStep, callback)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what is counted of each version, and what the models count themselves."""
-        for name, record in list(self._records.items()):
-            for version in record.versions:
+        """Yield the metrics of each version, and those that the models keep."""
+        for name, model in list(self._models.items()):
+            for version in model.versions:
                 labels = {"model": name, "version": version.label}
                 yield Metric(
-                    *("hotstart_model_memory_bytes", "gauge", "Memory it takes, about"),
-                    *(version.memory, labels),
+                    name="hotstart_model_memory_bytes",
+                    kind="gauge",
+                    help="Approximate memory of the version",
+                    value=version.memory,
+                    labels=labels,
                 )
                 yield from version.metrics.read(labels, version.uses)
-                if isinstance(version.model, Embedder):  # it counts the hits of its cache
-                    for figure in version.model.metrics():
-                        yield figure._replace(labels={**labels, **figure.labels})
+                for figure in version.loaded.metrics() if version.loaded else ():
+                    yield figure._replace(labels={**labels, **figure.labels})
 
     # Models that the program makes ---------------------------------------------------------
 
     def set_model(
-        self, name: str, model: Any, model_type: str = "custom", version: str = "1.0.0"
+        self, name: str, model: Any, kind: str = "custom", version: str = "1.0.0"
     ) -> None:
-        """Hold `model`, an object made by the program, as `version` of `name`, and let it serve.
+        """Register an object of the program as `version` of `name`, and route requests to it.
 
         It is never unloaded to make room. A version of that name is replaced; any others stay, for
         `rollback` and `set_route`.
@@ -177,27 +161,25 @@ class ModelRegistry:
         Raises:
             InvalidInput: the name, or the type, cannot be one.
         """
-        made = self._made(name, model_type, version, lambda: model, pinned=True)
-        made.wait()
-        self._serve(name, model_type, made)
+        added = self._bind(name, kind, version, lambda: model, pinned=True)
+        added.wait()
+        self._serve(name, kind, added)
 
-    def get_or_create(
-        self, name: str, factory: Callable[[], Any], model_type: str = "custom"
-    ) -> Any:
-        """Return the model `name`; where there is none, what `factory` makes, kept from now on.
+    def get_or_create(self, name: str, factory: Callable[[], Any], kind: str = "custom") -> Any:
+        """Return the model `name`, creating it with `factory` if there is none.
 
-        However many ask at once, the factory is called once; after a failure, again by the next who
-        asks when the back-off is over.
+        Concurrent calls run the factory once. After a failure, the next call after the back-off
+        runs it again.
 
         Raises:
             HotstartError: the factory failed, its error chained.
         """
-        if name not in self._records:
+        if name not in self._models:
             with self._lock:
-                if name not in self._records:
-                    made = self._made(name, model_type, "1.0.0", factory, pinned=False)
-                    self._serve(name, model_type, made)
-        version = self._records[name].choose(None)
+                if name not in self._models:
+                    created = self._bind(name, kind, "1.0.0", factory, pinned=False)
+                    self._serve(name, kind, created)
+        version = self._models[name].choose(None)
         model = version.wait()
         version.count_use()
         return model
@@ -205,19 +187,19 @@ class ModelRegistry:
     def add_version(
         self, name: str, version: str, source: str, *, sha256: str | None = None
     ) -> None:
-        """Add a version to a configured model. It answers nothing before `set_route` says so.
+        """Add a version to a configured model. It gets requests once `set_route` names it.
 
         Raises:
             UnknownModel: there is no such model in the configuration.
         """
-        record = self._record(name)
+        model = self._model(name)
         with self._lock:
-            config = record.config
+            config = model.config
             if config is None:
-                raise UnknownModel(name, known=[n for n, r in self._records.items() if r.config])
+                raise UnknownModel(name, known=[n for n, m in self._models.items() if m.config])
             added = {**config.versions, version: VersionConfig(source, sha256)}
-            record.config = config._replace(versions=added)
-            self._add(record, self._configured(record.config, version))
+            model.config = config._replace(versions=added)
+            self._add(model, self._configured(model.config, version))
 
     # Ask a model ---------------------------------------------------------------------------
 
@@ -225,9 +207,8 @@ class ModelRegistry:
         """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
 
         A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
-        its fallback is given, if it has one that is. What is returned stays good as long as the
-        caller keeps it, though the registry load another or unload it meanwhile; `use` counts the
-        caller in.
+        a ready fallback is returned. The returned object stays valid while you hold it, even if
+        the registry reloads or unloads the model. `lease` prevents that.
 
         Args:
             name: of the model.
@@ -239,47 +220,47 @@ class ModelRegistry:
             NotReady: neither it nor a fallback was ready in time.
             HotstartError: its load failed, for the reason it states.
         """
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        version = record.sole or record.choose(key)
-        model = version.model
+        model = self._models.get(name)
         if model is None:
-            version = self._choose(record, version, Deadline(timeout)).version
-            model = version.wait(0.0)
+            raise UnknownModel(name, known=list(self._models))
+        version = model.sole or model.choose(key)
+        loaded = version.model
+        if loaded is None:
+            version = model.choose_ready(version, Deadline(timeout)).version
+            loaded = version.wait(0.0)
         version.count_use()
         version.touch()
-        return model
+        return loaded
 
     @contextmanager
-    def use(
+    def lease(
         self, name: str, *, key: str | None = None, timeout: float | None = None
     ) -> Iterator[Any]:
-        """Yield what `get_model` returns; within, it is neither unloaded nor closed by a reload."""
-        record, deadline = self._record(name), Deadline(timeout)
-        version = self._choose(record, record.choose(key), deadline).version
-        with version.use(deadline.left) as model:
-            yield model
+        """Yield what `get_model` returns, and keep it loaded for the block."""
+        model, deadline = self._model(name), Deadline(timeout)
+        version = model.choose_ready(model.choose(key), deadline).version
+        with version.lease(deadline.left) as loaded:
+            yield loaded
         self._pool.room.look()
 
-    def face(self, name: str) -> Any:
-        """Return the `Embedder` or `Reranker` of a model, loaded or not; this loads nothing.
+    def handle(self, name: str) -> Any:
+        """Return the `Embedder` or `Reranker` of a model, loaded or not. Loads nothing.
 
         Raises:
             UnknownModel: there is none of that name.
             InvalidInput: the model is of another kind.
         """
-        record = self._record(name)
-        opened = record.choose(None).opened()
-        if opened.async_ask is None:
+        model = self._model(name)
+        handle = model.choose(None).served().handle
+        if handle is None:
             expected = "an embedding model or a reranker"
-            raise InvalidInput("model", got=f"{name}, of kind {record.kind}", expected=expected)
-        return opened.give(None)
+            raise InvalidInput("model", got=f"{name}, of kind {model.kind}", expected=expected)
+        return handle
 
     def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Ask a model and return its answer, counted and timed; shadows repeat the call after it.
+        """Return a model's answer, counted and timed; a shadow repeats the call afterwards.
 
         Args:
             name: of the model.
@@ -291,70 +272,107 @@ class ModelRegistry:
             InvalidInput: it cannot be asked that.
             HotstartError: as `get_model`.
         """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = self._choose(record, record.choose(key), deadline)
-        return self._answer(record, chosen, inputs, chosen.version.ask(inputs, deadline.left))
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = model.choose_ready(model.choose(key), deadline)
+        output = choice.version.predict(inputs, deadline.left)
+        return self._answer(model, choice, inputs, output)
 
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
         """Do what `predict` does without blocking the event loop."""
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.aask(inputs, deadline.left)
-        return self._answer(record, chosen, inputs, output)
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        output = await choice.version.apredict(inputs, deadline.left)
+        return self._answer(model, choice, inputs, output)
 
-    async def acall(
+    async def aembed(
         self,
         name: str,
-        call: Callable[[Any, float | None], Awaitable[Any]],
+        texts: Sequence[str],
+        options: EncodeOptions | None = None,
         *,
         key: str | None = None,
         timeout: float | None = None,
     ) -> Prediction:
-        """Return what `call` does with a model, counted and timed as `predict` is.
+        """Embed `texts`; the output of the prediction is an `EmbeddingResult`.
+
+        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
 
         Args:
-            name: of an embedding model or a reranker.
-            call: awaited with its `Embedder` or `Reranker`, and the seconds that are left.
+            name: of an embedding model.
+            texts: one text, or a sequence of texts.
+            options: keyword options of `Embedder.encode`.
             key: of the request, by which the same version always answers.
-            timeout: seconds to wait for the model, and for `call`.
+            timeout: seconds for the load and the computation together.
 
         Raises:
-            HotstartError: as `get_model`, and as `call`.
+            InvalidInput: the model is no embedding model, or a text or an option is refused.
+            HotstartError: as `get_model`, and as `Embedder.aembed`.
         """
-        record, deadline = self._record(name), Deadline(timeout)
-        chosen = await self._achoose(record, record.choose(key), deadline)
-        output = await chosen.version.call(call, deadline.left)
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        result = await choice.version.aembed(texts, options or {}, deadline.left)
+        return choice.prediction(result)
+
+    async def arank(
+        self,
+        name: str,
+        query: str,
+        documents: Sequence[str],
+        options: RankOptions | None = None,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Rank `documents` for `query`; the output of the prediction is as `Reranker.rank`.
+
+        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
+
+        Args:
+            name: of a reranker.
+            query: what the documents are ranked for.
+            documents: texts.
+            options: keyword options of `Reranker.rank`.
+            key: of the request, by which the same version always answers.
+            timeout: seconds for the load and the computation together.
+
+        Raises:
+            InvalidInput: the model is no reranker, or a text or an option is refused.
+            HotstartError: as `get_model`, and as `Reranker.arank`.
+        """
+        model, deadline = self._model(name), Deadline(timeout)
+        choice = await model.achoose_ready(model.choose(key), deadline)
+        ranking = await choice.version.arank(query, documents, options or {}, deadline.left)
+        return choice.prediction(ranking)
 
     async def await_ready(self, name: str, timeout: float | None = None) -> bool:
-        """Return whether the model is ready within `timeout` seconds, having it loaded if need be.
+        """Return whether the model is ready within `timeout` seconds, loading it if need be.
 
         Raises:
             HotstartError: its load failed, for the reason it states.
         """
         from hotstart.pool.aio import is_ready_within
 
-        return await is_ready_within(self._record(name).choose(None).opened().instance, timeout)
+        return await is_ready_within(self._model(name).choose(None).instance, timeout)
 
     def wait_ready(self, name: str, timeout: float | None = None) -> bool:
         """Return whether the model is ready within `timeout` seconds, loading it if need be."""
-        return self._record(name).choose(None).opened().instance.wait(timeout)
+        return self._model(name).choose(None).instance.wait(timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
 
     async def aload_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Load every model side by side; return what became of each when the last has ended.
+        """Load all models concurrently; return each status when the last load has ended.
 
-        Each can be used as soon as its own load is done. What fails is told, not raised: in the
-        entries, with reason and remedy.
+        A model can be used as soon as its own load is done. A failure is not raised: it is the
+        `last_error` of its model.
         """
-        return await self.aload_selected(self._records, timeout)
+        return await self.aload_selected(self._models, timeout)
 
     def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Load every model side by side and wait; see `aload_all`."""
-        return self.load_selected(self._records, timeout)
+        """Do what `aload_all` does, blocking this thread."""
+        return self.load_selected(self._models, timeout)
 
     async def aload_selected(
         self, names: Iterable[str], timeout: float | None = None
@@ -365,7 +383,7 @@ class ModelRegistry:
         names = list(names)
         started = self._start(names)
         await asyncio.gather(*(_settle(version, timeout) for version in started))
-        return self._entries_of(names)
+        return self._infos_of(names)
 
     def load_selected(
         self, names: Iterable[str], timeout: float | None = None
@@ -377,10 +395,10 @@ class ModelRegistry:
                 version.wait(deadline.left)
             except HotstartError:
                 continue
-        return self._entries_of(names)
+        return self._infos_of(names)
 
     def start_loading(self, name: str) -> None:
-        """Begin to load the model `name`; return at once."""
+        """Start loading the model `name`; return at once."""
         self._start([name])
 
     def keep_alive(self, name: str, seconds: float | None) -> None:
@@ -390,24 +408,22 @@ class ModelRegistry:
             name: of the model, whose every version that requests are led to is meant.
             seconds: 0 for at once; None for never for want of use.
         """
-        for version in self._record(name).wanted:
-            version.keep_alive(seconds)
+        self._model(name).keep_alive(seconds)
 
     def unload(self, name: str) -> None:
-        """Give a model's memory back, of all its versions, once the calls in flight have ended.
+        """Unload all versions of a model once the calls in flight have ended.
 
-        A later call has it loaded again.
+        A later call loads it again.
         """
-        for version in self._record(name).versions:
-            version.unload()
+        self._model(name).unload()
 
     def unload_all(self) -> None:
-        """Give the memory of all models back."""
-        for name in list(self._records):
+        """Unload every model."""
+        for name in list(self._models):
             self.unload(name)
 
     def reload(self, name: str, version: str | None = None) -> None:
-        """Load a model anew beside the one that serves, check it, and swap it in between two calls.
+        """Load a model again, check it, and replace the serving one between two calls.
 
         Args:
             name: of the model.
@@ -416,61 +432,46 @@ class ModelRegistry:
         Raises:
             HotstartError: the new one could not be loaded, or failed its check. The old one serves.
         """
-        record = self._record(name)
-        for chosen in record.wanted if version is None else [record.version(version)]:
-            chosen.reload()
+        self._model(name).reload(version)
 
     def reload_all(self) -> dict[str, RegisteredModelInfo]:
-        """Load every model that is loaded anew; what fails is told in the entries, not raised."""
+        """Reload every loaded model. Failures are in `last_error`, not raised."""
         for name in self.loaded_models:
             try:
                 self.reload(name)
             except HotstartError:
                 continue
-        return self.entries()
+        return self.models()
 
     def set_route(
         self, name: str, weights: Mapping[str, float], *, timeout: float | None = None
     ) -> None:
-        """Lead requests to versions by these weights, once each of them is loaded.
+        """Route requests to versions by these weights, once each version is loaded.
 
         Raises:
             UnknownVersion: one that there is not.
             InvalidInput: a weight below 0, or none above it.
             HotstartError: one of them could not be loaded in time; requests go where they went.
         """
-        record = self._record(name)
-        self._make_ready(record, weights, timeout)
-        record.set_route(weights)
+        self._model(name).set_route(weights, timeout)
 
     def rollback(self, name: str, *, timeout: float | None = None) -> RegisteredModelInfo:
-        """Lead requests as they were before the last change of the route, and say how that is.
+        """Restore the previous route and return the model's status.
 
         Raises:
             InvalidInput: there was no other before.
             HotstartError: as `set_route`.
         """
-        record = self._record(name)
-        previous = record.previous
-        if previous is None:
-            expected = "a model whose route was changed: nothing served before this one"
-            raise InvalidInput("the model to roll back", got=name, expected=expected)
-        self._make_ready(record, previous, timeout)
-        record.go_back()
-        return record.entry
+        return self._model(name).rollback(timeout)
 
     def set_shadow(self, name: str, version: str | None) -> None:
-        """Repeat the calls of a model on `version` of it; None ends that."""
-        record = self._record(name)
-        record.shadow = None if version is None else record.version(version)
-        record.compose()
-        if record.shadow is not None:
-            record.shadow.start()
+        """Repeat the calls of a model on its version `version`; None stops that."""
+        self._model(name).set_shadow(version)
 
     # Watch files and memory ----------------------------------------------------------------
 
     def watch(self) -> None:
-        """Load models anew when their files change, and stop when the registry is closed.
+        """Reload models when their files change, until the registry is closed.
 
         Raises:
             MissingExtra: watchfiles is not installed.
@@ -480,7 +481,7 @@ class ModelRegistry:
         self._watch.cover(self._files())
 
     def watch_memory(self) -> None:
-        """Unload idle models, the longest unused first, whenever the kernel says memory is short.
+        """Unload idle models, least recently used first, on memory pressure (PSI).
 
         Does nothing where it does not say so, as in many containers: what is left is looked at
         instead, at each load and each use.
@@ -490,7 +491,7 @@ class ModelRegistry:
             self._shortage = watch_memory_pressure(lambda: room.relieve(1, "memory is short"))
 
     def close(self) -> None:
-        """End what watches, unload every model, and tell the last changes."""
+        """Stop watching, unload every model, and deliver the last events."""
         if self._watch:
             self._watch.close()
         if self._shortage:
@@ -507,181 +508,137 @@ class ModelRegistry:
 
     # Private -------------------------------------------------------------------------------
 
-    def _told(self, status: str) -> dict[str, str]:
-        entries = self.entries().items()
-        return {name: str(e.last_error) for name, e in entries if e.status == status}
+    def _errors(self, status: str) -> dict[str, str]:
+        infos = self.models().items()
+        return {name: str(info.last_error) for name, info in infos if info.status == status}
 
-    def _record(self, name: str) -> RegisteredModel:
-        record = self._records.get(name)
-        if record is None:
-            raise UnknownModel(name, known=list(self._records))
-        return record
+    def _model(self, name: str) -> RegisteredModel:
+        model = self._models.get(name)
+        if model is None:
+            raise UnknownModel(name, known=list(self._models))
+        return model
 
     def _configure(self, config: ModelConfig) -> None:
-        """Hold the versions of `config`; nothing is loaded."""
+        """Register the versions of `config`. Loads nothing."""
         with self._lock:
-            record = RegisteredModel(config.name, config.kind, config)
-            record.fallback = None if config.kind == "embedding" else config.fallback
+            model = RegisteredModel(config.name, config.kind, self._models, config)
+            model.fallback = None if config.kind == "embedding" else config.fallback
             for label in config.versions:
-                record.add(self._configured(config, label))
-            record.shadow = record.version(config.shadow) if config.shadow else None
-            record.set_route(config.weights)
-            self._records[config.name] = record
+                model.add(self._configured(config, label))
+            model.shadow = model.version(config.shadow) if config.shadow else None
+            model.lead(config.weights)
+            self._models[config.name] = model
 
     def _configured(self, config: ModelConfig, label: str) -> Version:
         key = (config.name, label, next(self._serial), id(self))
-        open_ = functools.partial(open_version, config, label, self._pool, key)
-        return Version(config.name, label, open_, self._changed, self._stepped)
+        bind = functools.partial(bind_version, config, label, self._pool, key)
+        return Version(config.name, label, bind, self._changed, self._stepped)
 
-    def _made(
+    def _bind(
         self, name: str, kind: str, label: str, make: Callable[[], Any], *, pinned: bool
     ) -> Version:
         check_name(name)
         key = (name, label, next(self._serial), id(self))
 
-        def open_() -> Opened:
-            return open_made(name, kind, make, self._pool, key, pinned=pinned)
+        def bind() -> Served:
+            return bind_factory(name, kind, make, self._pool, key, pinned=pinned)
 
-        version = Version(name, label, open_, self._changed, self._stepped, held=pinned)
-        version.opened()  # what cannot be is refused here
+        version = Version(name, label, bind, self._changed, self._stepped, held=pinned)
+        version.served()  # an unknown kind is refused here
         return version
 
     def _serve(self, name: str, kind: str, version: Version) -> None:
         with self._lock:
-            record = self._records.get(name) or RegisteredModel(name, kind)
-            self._add(record, version)
-            record.set_route({version.label: 1.0})
-            self._records[name] = record
+            model = self._models.get(name) or RegisteredModel(name, kind, self._models)
+            self._add(model, version)
+            model.lead({version.label: 1.0})
+            self._models[name] = model
             self._changed(version)
 
-    def _add(self, record: RegisteredModel, version: Version) -> None:
-        """Add `version` to `record`; a version that it replaces is dropped once its calls end."""
-        replaced = record.add(version)
+    def _add(self, model: RegisteredModel, version: Version) -> None:
+        """Add `version` to `model`; drop a version that it replaces once its calls end."""
+        replaced = model.add(version)
         if replaced is not None:
-            key = replaced.opened().key
+            key = replaced.served().binding.key
             threading.Thread(target=self._pool.drop, args=(key,), daemon=True).start()
 
     def _changed(self, version: Version) -> None:
-        """Tell anew what is known of a version's model. Called under its instance's lock."""
-        record = self._records.get(version.name)
-        if record is not None:
-            record.compose()
+        """Publish a change of a version. Called under the lock of its instance."""
+        model = self._models.get(version.name)
+        if model is not None:
+            model.compose()
             account = version.account
-            told = (version.name, version.label, account.status, account.reason)
-            self._changes.note(StateChange(*told, record.entry, time.time()))
+            change = StateChange(
+                name=version.name,
+                version=version.label,
+                status=account.status,
+                reason=account.reason,
+                info=model.info,
+                at=time.time(),
+            )
+            self._changes.note(change)
 
     def _stepped(self, version: Version, stage: str, fraction: float) -> None:
         self._changes.note(LoadStep(version.name, version.label, stage, fraction, time.time()))
 
     def _start(self, names: Iterable[str]) -> list[Version]:
-        """Begin to load what requests for `names` may need; return it.
+        """Start loading the versions that requests for `names` may need; return them.
 
         What watches files and memory begins with the first load.
         """
         self.watch_memory()
         if self._config.watch:
             self._watch_if_installed()
-        records = [self._record(name) for name in names]
-        spares = [self._record(r.fallback) for r in records if r.fallback]
-        wanted = dict.fromkeys(version for r in [*records, *spares] for version in r.wanted)
+        models = [self._model(name) for name in names]
+        spares = [self._model(model.fallback) for model in models if model.fallback]
+        wanted = dict.fromkeys(v for model in [*models, *spares] for v in model.wanted)
         for version in wanted:
             version.start()
         return list(wanted)
 
-    def _make_ready(
-        self, record: RegisteredModel, weights: Mapping[str, float], timeout: float | None
-    ) -> None:
-        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
-            expected = "weights not below 0, one of them above"
-            raise InvalidInput("the route", got=dict(weights), expected=expected)
-        deadline = Deadline(timeout)
-        for version in [record.version(label) for label, weight in weights.items() if weight]:
-            version.wait(deadline.left)
-
-    def _entries_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
-        return {name: self._records[name].entry for name in names}
+    def _infos_of(self, names: Iterable[str]) -> dict[str, RegisteredModelInfo]:
+        return {name: self._models[name].info for name in names}
 
     def _answer(
-        self, record: RegisteredModel, chosen: _Chosen, inputs: Any, output: Any
+        self, model: RegisteredModel, choice: ChosenVersion, inputs: Any, output: Any
     ) -> Prediction:
-        if record.shadow not in {None, chosen.version} and chosen.reason is None:
-            assert record.shadow is not None
-            self._shadows.send(record.shadow, inputs, output)
+        """Return the prediction, after passing the call to the shadow."""
+        shadow = model.shadow_of(choice)
+        if shadow is not None:
+            self._shadows.send(shadow, inputs, output)
         self._pool.room.look()
-        return Prediction(output, chosen.version.name, chosen.version.label, chosen.reason)
-
-    async def _achoose(
-        self, record: RegisteredModel, version: Version, deadline: Deadline
-    ) -> _Chosen:
-        """Await the version, or its fallback. A thread waits only for a fallback that loads
-        too.
-        """
-        from hotstart.pool.aio import in_thread, until_ready  # who awaits has asyncio
-
-        if version.model is None:
-            if record.fallback in self._records:
-                self._records[record.fallback].choose(None).start()
-            with suppress(HotstartError):  # `_choose` says what is to be done about it
-                await until_ready(version.opened().instance, deadline.left)
-        if version.model is not None:
-            return self._choose(record, version, deadline)
-        return await in_thread(self._choose, record, version, deadline, waits=True)
-
-    def _choose(self, record: RegisteredModel, version: Version, deadline: Deadline) -> _Chosen:
-        """The version itself, once it is ready, else its fallback, which is loaded meanwhile."""
-        if version.model is not None:  # whoever uses it leases it: one lease is enough
-            version.metrics.tally.add("hits")
-            return _Chosen(version, None)
-        version.metrics.tally.add("misses")
-        spare = self._records.get(record.fallback) if record.fallback else None
-        if spare is None:
-            version.wait(deadline.left)
-            return _Chosen(version, None)
-        second = spare.choose(None)
-        second.start()
-        try:
-            version.wait(deadline.left)
-            return _Chosen(version, None)
-        except HotstartError as error:
-            try:
-                given = self._choose(spare, second, deadline)
-            except HotstartError as also:
-                still_loading = isinstance(also, NotReady) and not isinstance(error, NotReady)
-                raise (also if still_loading else error) from None
-            version.metrics.tally.add("fallbacks")
-            return given._replace(reason=given.reason or error.facts)
+        return choice.prediction(output)
 
     def _watch_if_installed(self) -> None:
         """Watch files if watchfiles is installed; a missing extra is logged once."""
         try:
             self.watch()
         except MissingExtra as error:
-            self._config = self._config._replace(watch=False)  # said once
+            self._config = self._config._replace(watch=False)  # log this once
             logger.warning("Files are not watched: %s", error)
 
     def _files(self) -> dict[str, list[Version]]:
-        """The files that versions are loaded from, and whose they are."""
+        """Return the versions loaded from each file, by path."""
         files: dict[str, list[Version]] = {}
-        for record in list(self._records.values()):
-            for label, (source, _) in (record.config.versions if record.config else {}).items():
-                if os.path.isabs(source):
-                    files.setdefault(source, []).append(record.version(label))
+        for model in list(self._models.values()):
+            for path, version in model.files():
+                files.setdefault(path, []).append(version)
         return files
 
     def _reload_changed(self, paths: set[str]) -> None:
-        """Load what was made from `paths` anew, each in a thread of its own."""
+        """Reload the versions made from `paths`, each in a thread of its own."""
         for path, versions in self._files().items():
             if any(p == path or p.startswith(path + os.sep) for p in paths):
                 for version in versions:
                     if version.account.state == "unloaded":
-                        continue  # its next load reads the file as it is then
+                        continue  # its next load reads the new file
                     threading.Thread(
                         target=_reload, args=(version,), name="hotstart-reload", daemon=True
                     ).start()
 
 
 def _forget(reference: weakref.ref[ModelRegistry]) -> None:
-    """In a forked child nobody else holds the lock."""
+    """Replace the lock in a forked child: its holder does not exist there."""
     registry = reference()
     if registry is not None:
         registry._lock = threading.RLock()
@@ -691,9 +648,9 @@ async def _settle(version: Version, timeout: float | None) -> None:
     from hotstart.pool.aio import until_ready
 
     try:
-        await until_ready(version.opened().instance, timeout)
+        await until_ready(version.instance, timeout)
     except HotstartError:
-        return  # its entry says so
+        return  # `last_error` holds it
 
 
 def _reload(version: Version) -> None:
@@ -701,7 +658,12 @@ def _reload(version: Version) -> None:
         version.reload()
         logger.info("Reloaded %s %s: its file changed", version.name, version.label)
     except HotstartError as error:
-        logger.warning("%s %s serves on as it was: %s", version.name, version.label, error)
+        logger.warning(
+            "Reload of %s %s failed, the old version still serves: %s",
+            version.name,
+            version.label,
+            error,
+        )
 
 
 def _pool_for(config: RegistryConfig) -> Pool:

@@ -57,7 +57,7 @@ class ShadowTraffic:
                 threading.Thread(target=self._repeat, name="hotstart-shadow", daemon=True).start()
 
     def settle(self) -> None:
-        """Return when every call that waited was repeated."""
+        """Wait until every queued call was repeated."""
         self._waiting.join()
 
     def _repeat(self) -> None:
@@ -82,7 +82,7 @@ def _compare(repetition: ShadowCall) -> None:
         repeated = version.repeat(inputs)
     except NotReady:
         version.start()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the caller has its answer
+    except Exception as error:  # noqa: BLE001 - the caller has its answer already
         logger.info("The shadow %s of %s failed: %s", version.label, version.name, error)
     else:
         version.metrics.differences.observe(difference(repeated, answer))

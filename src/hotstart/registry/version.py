@@ -6,29 +6,37 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from hotstart.concurrency import Deadline, ForkLock
+from hotstart.concurrency import ForkLock
 from hotstart.errors import HotstartError, LoadFailed, MissingExtra
-from hotstart.registry.binding import Opened
+from hotstart.pool.instance import Instance
+from hotstart.registry.binding import Served
 from hotstart.telemetry import Counters, Histogram, Metric
-from hotstart.types import State
+from hotstart.types import EmbeddingResult, State
+
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
 
 DIFFERENCES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 10.0)
-"""Upper bounds of the buckets of answers' differences; beyond them lies a different label too."""
+"""Upper bounds of the difference buckets; a different label is above them all."""
 
 _COUNTERS = {
     "calls": ("hotstart_model_calls_total", "Calls that were answered or failed"),
     "errors": ("hotstart_model_errors_total", "Calls that failed"),
-    "hits": ("hotstart_model_hits_total", "Times it was used or asked and was in memory"),
-    "misses": ("hotstart_model_misses_total", "Times it was wanted and was not in memory"),
-    "fallbacks": ("hotstart_model_fallbacks_total", "Times its fallback was given in its place"),
+    "hits": ("hotstart_model_hits_total", "Requests that found the version loaded"),
+    "misses": ("hotstart_model_misses_total", "Requests that found the version not loaded"),
+    "fallbacks": ("hotstart_model_fallbacks_total", "Requests that the fallback answered"),
     "shadowed": ("hotstart_model_shadow_calls_total", "Calls repeated on it as a shadow"),
     "shadow errors": ("hotstart_model_shadow_errors_total", "Repeated calls that failed"),
-    "shadow dropped": ("hotstart_model_shadow_dropped_total", "Not repeated: too many waited"),
+    "shadow dropped": (
+        "hotstart_model_shadow_dropped_total",
+        "Calls not repeated because the queue was full",
+    ),
 }
 
 
@@ -43,20 +51,28 @@ class VersionMetrics:
         self.differences = Histogram(DIFFERENCES)
 
     def read(self, labels: Mapping[str, str], uses: int) -> Iterator[Metric]:
-        """Yield every number as it is now, named as Prometheus asks, under `labels`."""
+        """Yield the current value of every metric under `labels`."""
         yield Metric(
             "hotstart_model_uses_total", "counter", "Times it was handed out", uses, labels
         )
-        for name, (public, told) in _COUNTERS.items():
-            yield Metric(public, "counter", told, self.tally[name], labels)
+        for name, (public, description) in _COUNTERS.items():
+            yield Metric(public, "counter", description, self.tally[name], labels)
         histograms = (
             ("hotstart_model_latency_seconds", "Time to answer a call", self.latency),
             ("hotstart_model_load_seconds", "Time a load took", self.loads),
-            ("hotstart_model_shadow_latency_seconds", "The same, as a shadow", self.shadow_latency),
-            ("hotstart_model_shadow_difference", "To the answer given", self.differences),
+            (
+                "hotstart_model_shadow_latency_seconds",
+                "Time to answer as a shadow",
+                self.shadow_latency,
+            ),
+            (
+                "hotstart_model_shadow_difference",
+                "Difference to the served answer",
+                self.differences,
+            ),
         )
-        for public, told, histogram in histograms:
-            yield Metric(public, "histogram", told, histogram.read(), labels)
+        for public, description, histogram in histograms:
+            yield Metric(public, "histogram", description, histogram.read(), labels)
 
 
 class Uses:
@@ -78,13 +94,11 @@ class Uses:
             return self.count() - self._reads()
 
 
-T = TypeVar("T")
-
-EntryStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
+ModelStatus = Literal["unloaded", "loading", "ready", "unloading", "failed", "skipped"]
 
 
 class VersionStatus(NamedTuple):
-    """What is known of a version since its last change.
+    """The status of a version since its last change.
 
     Attributes:
         state: of its instance.
@@ -101,7 +115,7 @@ class VersionStatus(NamedTuple):
     error: HotstartError | None = None
 
     @property
-    def status(self) -> EntryStatus:
+    def status(self) -> ModelStatus:
         """The state, or `skipped` where an optional dependency is missing."""
         missing = self.state == "failed" and isinstance(self.error, MissingExtra)
         return "skipped" if missing else self.state
@@ -116,7 +130,7 @@ class Version:
         count_use: to be called with each use that is no call.
 
     Args:
-        open_: gives its instance, and how that is used.
+        bind: returns the version bound to its instance; called once.
         changed: called with each change, under the instance's lock.
         stepped: called with each step of a load and the fraction done, by the thread that loads.
         held: whether the program holds the model itself, so that there is never a wait for it.
@@ -126,7 +140,7 @@ class Version:
         self,
         name: str,
         label: str,
-        open_: Callable[[], Opened],
+        bind: Callable[[], Served],
         changed: Callable[[Version], None],
         stepped: Callable[[Version, str, float], None],
         *,
@@ -137,14 +151,14 @@ class Version:
         self.account = VersionStatus()
         self._uses = Uses()
         self.count_use = self._uses.count
-        self._open, self._changed, self._stepped = open_, changed, stepped
-        self._opening = threading.Lock()
+        self._bind, self._changed, self._stepped = bind, changed, stepped
+        self._binding = threading.Lock()
         self._loads = 0
-        self._opened: Opened | None = None
+        self._served: Served | None = None
 
     @functools.cached_property
     def metrics(self) -> VersionMetrics:
-        """Counts and times of its calls and loads."""
+        """Counts and times of calls and loads."""
         return VersionMetrics()
 
     @property
@@ -154,90 +168,107 @@ class Version:
 
     @property
     def memory(self) -> int:
-        """About how many bytes it takes, 0 while it is not loaded."""
-        opened = self._opened
-        return opened.size() if opened and self.model is not None else 0
+        """Approximate bytes of the version; 0 while it is not loaded."""
+        loaded = self.loaded
+        return 0 if loaded is None else loaded.binding.size
 
-    def opened(self) -> Opened:
-        """Return its instance and how it is used, made now if need be; this loads nothing.
+    @property
+    def loaded(self) -> Served | None:
+        """The version as it is served; None while it is not in memory."""
+        return None if self.model is None else self._served
+
+    @property
+    def instance(self) -> Instance[Any]:
+        """The instance in the pool. Raises as `served`."""
+        return self.served().binding.instance
+
+    def served(self) -> Served:
+        """Return the version bound to its instance, binding it on the first call. Loads nothing.
 
         Raises:
-            HotstartError: it cannot be, as with a kind that there is not.
+            HotstartError: it cannot be bound, for example because its kind is unknown.
         """
-        if self._opened is None:
-            with self._opening:
-                if self._opened is None:
-                    opened = self._open_it()
-                    opened.instance.listen_states(functools.partial(self._hear, opened))
-                    opened.instance.listen(functools.partial(self._stepped, self))
-                    self._opened = opened
-        return self._opened
+        if self._served is None:
+            with self._binding:
+                if self._served is None:
+                    served = self._bound()
+                    instance = served.binding.instance
+                    instance.listen_states(functools.partial(self._hear, served))
+                    instance.listen(functools.partial(self._stepped, self))
+                    self._served = served
+        return self._served
 
-    def _open_it(self) -> Opened:
+    def _bound(self) -> Served:
         try:
-            return self._open()
+            return self._bind()
         except HotstartError:
             raise
         except Exception as error:  # of another package's kind
             raise LoadFailed(self.name, error=error, retry_in=0.0) from error
 
     def touch(self) -> None:
-        """Note a use that is no call, which keeps it from being the first to be unloaded."""
-        if self._opened is not None:
-            self._opened.instance.touch()
+        """Record a use that is no call, so that the version is not evicted first."""
+        if self._served is not None:
+            self._served.binding.instance.touch()
 
     def start(self) -> None:
         """Start the load; return at once. An error is kept as the version's error."""
         try:
-            self.opened().instance.start()
+            self.instance.start()
         except HotstartError as error:
             self._note(VersionStatus("failed", error.facts, error=error))
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Return what callers get, having it loaded if need be.
+        """Return what callers get, loading the version if need be.
 
         Raises:
             NotReady: not within `timeout` seconds.
             HotstartError: the load failed.
         """
-        opened = self.opened()
-        with opened.instance.lease(None if self._held else timeout, texts=0) as loaded:
-            return opened.give(loaded)
+        served = self.served()
+        limit = None if self._held else timeout
+        with served.binding.instance.lease(limit, texts=0) as loaded:
+            return served.model(loaded)
 
     @contextmanager
-    def use(self, timeout: float | None = None) -> Iterator[Any]:
-        """Yield what callers get; it is not unloaded within. Raises as `wait`."""
-        opened = self.opened()
-        with opened.instance.lease(timeout, texts=0) as loaded:
+    def lease(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield what callers get, loaded for the whole block. Raises as `wait`."""
+        served = self.served()
+        with served.binding.instance.lease(timeout, texts=0) as loaded:
             self.count_use()
-            yield opened.give(loaded)
+            yield served.model(loaded)
 
-    def ask(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Return its answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
-        deadline = Deadline(timeout)
-        with self._counted(), self.use(timeout) as model:
-            return self.opened().ask(model, inputs, deadline.left)
-
-    async def aask(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Do what `ask` does without blocking the event loop."""
-        from hotstart.pool.aio import in_thread  # who awaits has asyncio
-
-        ask = self.opened().async_ask
-        if ask is None:
-            return await in_thread(self.ask, inputs, timeout, waits=True)
-        return await self.call(functools.partial(_turned, ask, inputs), timeout)
-
-    async def call(
-        self, call: Callable[[Any, float | None], Awaitable[T]], timeout: float | None = None
-    ) -> T:
-        """Return what `call` does, given the model and the seconds left; counted and timed.
-
-        The model is one of hotstart's own, which waits for its load itself.
-        """
-        opened = self.opened()
+    def predict(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Return the answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
         with self._counted():
             self.count_use()
-            return await call(opened.give(None), timeout)
+            return self.served().predict(inputs, timeout)
+
+    async def apredict(self, inputs: Any, timeout: float | None = None) -> Any:
+        """Do what `predict` does without blocking the event loop."""
+        with self._counted():
+            self.count_use()
+            return await self.served().apredict(inputs, timeout)
+
+    async def aembed(
+        self, texts: Sequence[str], options: EncodeOptions, timeout: float | None = None
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts`, counted and timed. Raises as `Served.aembed`."""
+        with self._counted():
+            self.count_use()
+            return await self.served().aembed(texts, options, timeout)
+
+    async def arank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        options: RankOptions,
+        timeout: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return `documents` ranked, counted and timed. Raises as `Served.arank`."""
+        with self._counted():
+            self.count_use()
+            return await self.served().arank(query, documents, options, timeout)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -252,13 +283,13 @@ class Version:
             self.metrics.latency.observe(time.perf_counter() - began)
 
     def repeat(self, inputs: Any) -> Any:
-        """Call as a shadow: counted apart; raises NotReady where it would wait."""
+        """Do what `predict` does as a shadow, counted apart. NotReady unless it is loaded."""
         began = time.perf_counter()
         self.metrics.tally.add("shadowed")
         try:
-            opened = self.opened()
-            with opened.instance.lease(0.0, texts=0) as loaded:
-                return opened.ask(opened.give(loaded), inputs, None)
+            served = self.served()
+            with served.binding.instance.lease(0.0, texts=0):
+                return served.predict(inputs, None)
         except BaseException:
             self.metrics.tally.add("shadow errors")
             raise
@@ -266,31 +297,31 @@ class Version:
             self.metrics.shadow_latency.observe(time.perf_counter() - began)
 
     def reload(self) -> None:
-        """Load it anew beside the one that serves, and swap it in; load it where none does.
+        """Load the version again, and replace the serving one.
 
         Raises:
-            HotstartError: that failed; what served serves on.
+            HotstartError: the load failed; the old one keeps serving.
         """
         try:
-            self.opened().instance.reload()
+            self.instance.reload()
         except HotstartError as error:
             self._note(self.account._replace(error=error))
             raise
 
     def keep_alive(self, seconds: float | None) -> None:
-        """Unload `seconds` after the end of the last use; None for never."""
-        self.opened().instance.keep_alive(seconds)
+        """Unload the version `seconds` after its last use; never for None."""
+        self.instance.keep_alive(seconds)
 
     def unload(self) -> None:
-        """Give its memory back once the calls in flight end."""
-        if self._opened is not None:
-            self._opened.instance.unload()
+        """Unload the version once the calls in flight have ended."""
+        if self._served is not None:
+            self._served.binding.instance.unload()
 
-    def _hear(self, opened: Opened, state: State, reason: str) -> None:
-        """Note a change, under the instance's lock: what callers get changes with it."""
-        instance, before = opened.instance, self.account
-        held = instance.peek()
-        self.model = None if held is None else opened.give(held)
+    def _hear(self, served: Served, state: State, reason: str) -> None:
+        """Record a state change. Called under the lock of the instance."""
+        instance, before = served.binding.instance, self.account
+        loaded = instance.peek()
+        self.model = None if loaded is None else served.model(loaded)
         if state == "failed":
             account = before._replace(error=instance.failure)
         elif state == "ready" and (loads := instance.status().loads) != self._loads:
@@ -304,12 +335,3 @@ class Version:
     def _note(self, account: VersionStatus) -> None:
         self.account = account
         self._changed(self)
-
-
-def _turned(
-    ask: Callable[[Any, Any, float | None], Awaitable[T]],
-    inputs: Any,
-    model: Any,
-    timeout: float | None,
-) -> Awaitable[T]:
-    return ask(model, inputs, timeout)

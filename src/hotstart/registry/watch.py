@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from hotstart._lazy import require
 
 _SETTLING = 100
-"""Milliseconds in which further changes are gathered: a file is often written in several."""
+"""Milliseconds in which changes are gathered: one write often causes several."""
 
 
 class Watch:
@@ -31,7 +31,7 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def cover(self, paths: Iterable[str]) -> None:
-        """Watch what contains `paths` from now on, in place of what was watched.
+        """Watch the folders of `paths` from now on, instead of those before.
 
         A file is watched by its folder: whoever writes beside and renames puts a new file there.
         """
@@ -47,7 +47,7 @@ class Watch:
                 self._begin()
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         with self._lock:
             self._end()
             self._folders = frozenset()
@@ -78,5 +78,5 @@ class Watch:
         self._stop = self._thread = None
 
     def _hear(self, changes: Iterable[set[tuple[object, str]]]) -> None:
-        for found in changes:
-            self._changed({os.path.abspath(path) for _, path in found})
+        for batch in changes:
+            self._changed({os.path.abspath(path) for _, path in batch})

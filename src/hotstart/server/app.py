@@ -50,7 +50,7 @@ class AnsweringRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Handler:
-        """Return what answers a request."""
+        """Return the handler, wrapped so that no error escapes."""
         handle, route, own = super().get_route_handler(), self.path, self.name
         group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
 
@@ -60,18 +60,18 @@ class AnsweringRoute(APIRoute):
                 denied = group.access and refused(request.scope, group.access, own)
                 response = denied or await _answered(handle, request, own)
             if group.counted:
-                took = time.perf_counter() - began
-                group.service.metrics.note(route, response.status_code, took)
+                seconds = time.perf_counter() - began
+                group.service.metrics.note(route, response.status_code, seconds)
             return response
 
         return answer
 
 
 class _JsonRequest(Request):
-    """A request whose JSON orjson reads: faster, and strict about Unicode and numbers."""
+    """A request that parses JSON with orjson: faster, and strict about Unicode and numbers."""
 
     async def json(self) -> Any:
-        """Return what the body says."""
+        """Return the parsed body."""
         return orjson.loads(await self.body())
 
 
@@ -79,7 +79,7 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
     try:
         return await handle(_JsonRequest(request.scope, request.receive))
     except RequestValidationError as error:
-        return problem(own, 400, *_told(error))
+        return _invalid(own, error)
     except HotstartError as error:
         return problem_of(own, error)
     except Exception as error:
@@ -87,14 +87,15 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
         return unforeseen(own, error)
 
 
-def _told(error: RequestValidationError) -> tuple[str, str]:
-    """The facts of what is first wrong with a request, and the remedy."""
+def _invalid(path: str, error: RequestValidationError) -> Response:
+    """Return the answer that names the first fault of a request."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-    said = str(first["msg"]).removeprefix("Value error, ")
+    message = str(first["msg"]).removeprefix("Value error, ")
     more = len(error.errors()) - 1
     also = f" (and {more} more)" if more else ""
-    return f"{where}: {said}{also}", "See /openapi.json for what is taken"
+    facts = f"{where}: {message}{also}"
+    return problem(path, 400, facts, "See /openapi.json for the accepted fields")
 
 
 GROUPS: tuple[type[Group], ...] = (
@@ -105,19 +106,19 @@ GROUPS: tuple[type[Group], ...] = (
     Health,
     Dashboard,
 )
-"""In the order in which routes are looked at: those asked most come first."""
+"""In matching order: the busiest routes come first."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
-    """Return the application that `hotstart serve` runs; this loads nothing."""
+    """Return the application that `hotstart serve` runs. Loads nothing."""
     service = service_of(registry, config)
     app = FastAPI(
         title="hotstart",
         version=__version__,
         lifespan=_alone(service),
-        docs_url=None,  # those pages fetch their scripts from elsewhere
+        docs_url=None,  # these pages fetch scripts from other sites
         redoc_url=None,
         openapi_url=None,
     )
@@ -143,18 +144,16 @@ def router(registry: ModelRegistry, config: ServerConfig | None = None) -> APIRo
 
 
 def mounted(registry: ModelRegistry, config: ServerConfig | None = None) -> FastAPI:
-    """Return the routes of a registry as an application within another, whose life is not its own:
-    it begins no load, and ends nothing."""
+    """Return the routes of a registry as an application to mount. Starts and ends nothing."""
     app = FastAPI(title="hotstart", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(registry, config))
     return app
 
 
 def lifespan(registry: ModelRegistry, config: ServerConfig | None = None) -> Lifespan:
-    """Return what begins to load the models when an application starts, and ends it with it.
+    """Return a lifespan that starts loading the models when the application starts.
 
-    The application starts at once. The registry's models stay the program's own: they are not
-    unloaded at the end.
+    The application starts without waiting. Its end does not unload the models.
     """
     return _living(service_of(registry, config))
 
@@ -185,16 +184,16 @@ def _alone(service: Service) -> Lifespan:
 
 
 def _routes(service: Service, access: Access | None) -> APIRouter:
-    made = APIRouter(route_class=AnsweringRoute)
+    api = APIRouter(route_class=AnsweringRoute)
     for group in (kind(service) for kind in GROUPS):
         group.access = access
         for route in group.routes():
-            _add(made, group, route)
-    return made
+            _add(api, group, route)
+    return api
 
 
-def _add(made: APIRouter, group: Group, route: Route) -> None:
-    made.add_api_route(
+def _add(api: APIRouter, group: Group, route: Route) -> None:
+    api.add_api_route(
         route.path,
         route.endpoint,
         methods=[route.method],
@@ -209,5 +208,5 @@ def _add(made: APIRouter, group: Group, route: Route) -> None:
 
 async def _unknown(request: Request, error: Exception) -> Any:
     status = getattr(error, "status_code", 404)
-    facts = f"There is no {request.method} {request.url.path} here"
-    return problem(request.url.path, status, facts, "See /openapi.json for what there is")
+    facts = f"No route for {request.method} {request.url.path}"
+    return problem(request.url.path, status, facts, "See /openapi.json for the routes")

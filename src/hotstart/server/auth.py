@@ -1,7 +1,6 @@
 """Access control: one pure decision over a table of areas.
 
-What no row names is the administrator's, by whatever method: a route that somebody adds is shut
-until it is put here.
+Every other path and method needs the admin key: a new route is closed until a row names it.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Access(NamedTuple):
 
 
 def access_of(config: ServerConfig) -> Access:
-    """Return who may ask a server of `config`.
+    """Return the access rules of a server with `config`.
 
     A page of a foreign site can have its own name lead here (DNS rebinding): where only this
     machine can ask, requests have to be addressed to this machine. No browser speaks over a Unix
@@ -83,83 +82,85 @@ def access_of(config: ServerConfig) -> Access:
     """
     named = frozenset(config.hosts)
     local = frozenset({*LOOPBACK, config.host.lower()}) if config.is_local else frozenset[str]()
-    anyone = config.uds is not None or not (config.is_local or named)
+    any_host = config.uds is not None or not (config.is_local or named)
     return Access(
         _digest(config.api_key),
         _digest(config.admin_key),
-        None if anyone else frozenset(host.lower() for host in named | local),
+        None if any_host else frozenset(host.lower() for host in named | local),
         frozenset(config.origins),
     )
 
 
-def refusal(asked: RequestFacts, access: Access) -> Refusal | None:
-    """Return why `asked` is not answered; None where it is."""
-    return _host_refused(asked, access) or _origin_refused(asked, access) or _key(asked, access)
+def refusal(request: RequestFacts, access: Access) -> Refusal | None:
+    """Return why `request` is refused; None if it is allowed."""
+    return (
+        _host_refused(request, access) or _origin_refused(request, access) or _key(request, access)
+    )
 
 
 def area_of(method: str, path: str) -> Area:
-    """Return whose a request is."""
+    """Return the area that a request belongs to."""
     for methods, pattern, area in _COMPILED:
         if method in methods and pattern.fullmatch(path):
             return area
     return "admin"
 
 
-def _host_refused(asked: RequestFacts, access: Access) -> Refusal | None:
-    if access.hosts is None or _without_port(asked.host or "") in access.hosts:
+def _host_refused(request: RequestFacts, access: Access) -> Refusal | None:
+    if access.hosts is None or _without_port(request.host or "") in access.hosts:
         return None
-    if area_of(asked.method, asked.path) == "probe":  # Kubernetes asks by the pod's address
+    if area_of(request.method, request.path) == "probe":  # Kubernetes asks by the pod's address
         return None
     return Refusal(
         421,
-        f"No server of the name {asked.host!r} is here",
-        "Address it by one of its own names, or add this one to hosts in [server]",
+        f"The Host header {request.host!r} is not a name of this server",
+        "Use one of its names, or add this one to hosts in [server]",
     )
 
 
-def _origin_refused(asked: RequestFacts, access: Access) -> Refusal | None:
-    origin = asked.origin
+def _origin_refused(request: RequestFacts, access: Access) -> Refusal | None:
+    origin = request.origin
     if (
         origin is None
         or access.origins is None
         or origin in access.origins
-        or _of_the_same(origin, asked.host)
+        or _of_the_same(origin, request.host)
     ):
         return None
     return Refusal(
         403,
-        f"Pages of {origin!r} may not ask this server",
-        "Add that origin to origins in [server] if they shall",
+        f"Pages of {origin!r} are not allowed to call this server",
+        "To allow them, add the origin to origins in [server]",
     )
 
 
-def _key(asked: RequestFacts, access: Access) -> Refusal | None:
-    area = area_of(asked.method, asked.path)
+def _key(request: RequestFacts, access: Access) -> Refusal | None:
+    area = area_of(request.method, request.path)
     if area in {"probe", "public"}:
         return None
     if area == "admin" and access.admin_key is None:
         return Refusal(
             403,
-            "This is the administrator's, and the server has none",
-            "Start it with HOTSTART_ADMIN_KEY set, and bring that key",
+            "The route needs the admin key, and the server has none",
+            "Start the server with HOTSTART_ADMIN_KEY set, and send that key",
         )
-    # Both are compared, whatever the first says: the time tells nothing.
-    brought = _digest(asked.key) or b""
-    is_admin = hmac.compare_digest(brought, access.admin_key or b"none")
-    is_user = hmac.compare_digest(brought, access.api_key or b"none")
+    # Compare both keys always, so that the time reveals nothing.
+    digest = _digest(request.key) or b""
+    is_admin = hmac.compare_digest(digest, access.admin_key or b"none")
+    is_user = hmac.compare_digest(digest, access.api_key or b"none")
     if is_admin or (area == "user" and (is_user or access.api_key is None)):
         return None
     if is_user:
-        return Refusal(403, "This is the administrator's", "Bring the administrator's key")
+        return Refusal(403, "The route needs the admin key", "Send the admin key")
     return Refusal(
         401,
-        "The key is not the right one" if asked.key else "A key is needed",
+        "The key is wrong" if request.key else "A key is needed",
         "Send the header: Authorization: Bearer KEY",
     )
 
 
 def brought_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the key that a request brings, as a bearer's token or as X-API-Key."""
+    """Return the key of a request: its bearer token or its X-API-Key header."""
     for name, value in headers:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].decode("latin-1").strip()

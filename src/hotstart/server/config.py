@@ -55,12 +55,12 @@ class ServerConfig:
     drain: float = 30.0
 
     def __repr__(self) -> str:
-        kept = {"api_key", "admin_key"}
-        told = (
-            f"{name}={'set' if name in kept and value else value!r}"
+        secrets = {"api_key", "admin_key"}
+        fields = (
+            f"{name}={'set' if name in secrets and value else value!r}"
             for name, value in asdict(self).items()
         )
-        return f"ServerConfig({', '.join(told)})"
+        return f"ServerConfig({', '.join(fields)})"
 
     @property
     def is_local(self) -> bool:
@@ -73,7 +73,7 @@ class ServerConfig:
             return False
 
     def checked(self) -> ServerConfig:
-        """Return it; InvalidInput for what is not to be served."""
+        """Return this configuration. Raises InvalidInput if it must not be served."""
         if not self.is_local and not self.api_key:
             expected = (
                 "an address of this machine alone, such as 127.0.0.1, or an api_key that every "
@@ -87,7 +87,7 @@ class ServerConfig:
 
 
 def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
-    """Return what `[server]` of `content` says; keys of the environment go before the file's.
+    """Return the `[server]` table of `content`; keys of the environment take precedence.
 
     Raises:
         InvalidInput: naming the key, what it is, and what it has to be.

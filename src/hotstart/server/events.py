@@ -29,7 +29,7 @@ class Timeline:
         self._stages: dict[tuple[str, str], tuple[LoadStage, ...]] = {}
 
     def step(self, step: LoadStep) -> float:
-        """Note a step of a load; return how many seconds after its beginning that is."""
+        """Record a step of a load; return the seconds since the load began."""
         key = (step.name, step.version)
         at = step.at - self._began.setdefault(key, step.at)
         stages = self._stages.get(key, ())
@@ -38,7 +38,7 @@ class Timeline:
         return at
 
     def change(self, change: StateChange) -> None:
-        """Note that a load began, or ended."""
+        """Record the begin or the end of a load."""
         key = (change.name, change.version)
         if change.status == "loading":
             self._began[key] = change.at
@@ -47,7 +47,7 @@ class Timeline:
             self._stages[key] = _ended(self._stages.get(key, ()), change.at - self._began[key])
 
     def under_way(self) -> list[dict[str, Any]]:
-        """Return what is being loaded at this moment, as progress is told; how far is not known."""
+        """Return the loads under way as progress events of unknown fraction."""
         now = time.time()
         return [
             {
@@ -73,7 +73,7 @@ def _ended(stages: tuple[LoadStage, ...], at: float) -> tuple[LoadStage, ...]:
     return (*stages[:-1], stages[-1]._replace(end=at))
 
 
-_MOST_WAITING = 1000  # events for a page that does not read them
+_MOST_WAITING = 1000  # events queued for a page that does not read them
 _PAUSE = 1.0  # seconds between two overviews
 
 _END = b""
@@ -90,7 +90,7 @@ class Events:
         self._closed = False
 
     def open(self) -> None:
-        """Take events from now on, in the running loop."""
+        """Accept events from now on, in the running loop."""
         self._loop, self._closed = asyncio.get_running_loop(), False
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Events:
     async def stream(
         self, overview: Callable[[], Awaitable[bytes]], under_way: Callable[[], Iterable[Any]]
     ) -> AsyncIterator[bytes]:
-        """Yield events as they come, and an overview each second, which also says: still here.
+        """Yield events as they come, and an overview each second, which keeps the connection alive.
 
         Args:
             overview: gives it as JSON.
@@ -130,23 +130,23 @@ class Events:
 
     def _send(self, event: bytes) -> None:
         for queue in self._hearers:
-            if queue.full():  # who does not read has the next overview in its place
+            if queue.full():  # a slow reader gets the next overview instead
                 queue.get_nowait()
             queue.put_nowait(event)
 
 
 def told(event: str, data: Any) -> bytes:
-    """Return an event as it is sent."""
+    """Return an event in the format of server-sent events."""
     return told_json(event, orjson.dumps(data))
 
 
 def told_json(event: str, data: bytes) -> bytes:
-    """Return an event whose data is JSON already, in one line."""
+    """Return an event whose data is encoded JSON of one line."""
     return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"
 
 
 async def _within(queue: asyncio.Queue[bytes], seconds: float) -> AsyncIterator[bytes]:
-    """Yield what comes within so many seconds."""
+    """Yield the events of the next `seconds` seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while (left := end - loop.time()) > 0:

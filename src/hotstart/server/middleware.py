@@ -21,7 +21,7 @@ _SAFE = {
     b"referrer-policy": b"no-referrer",
     b"cache-control": b"no-store",
 }
-"""Headers of every answer that does not set them itself."""
+"""Headers added to every response that does not set them."""
 
 
 class AccessMiddleware:
@@ -62,15 +62,15 @@ class AccessMiddleware:
             await (denied or self._app)(scope, receive, answer.send)
 
     async def _with_body(self, receive: Receive) -> Receive:
-        """Read the body, bounded in bytes and in seconds; return what gives it at once."""
+        """Read the body within the limits; return a `receive` that replays it."""
         body = await asyncio.wait_for(_read(receive, self._max_body), _BODY_SECONDS)
-        given = False
+        is_consumed = False
 
         async def again() -> Message:
-            nonlocal given
-            if given:
-                return await receive()  # which tells that the client has gone
-            given = True
+            nonlocal is_consumed
+            if is_consumed:
+                return await receive()  # reports that the client disconnected
+            is_consumed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         return again
@@ -88,26 +88,28 @@ class AccessMiddleware:
         return None
 
     def _too_large(self, path: str) -> Response:
-        facts = f"The request has more than the {self._max_body} bytes that are taken"
+        facts = f"The request body is larger than {self._max_body} bytes"
         return problem(path, 413, facts, "Send less at a time, or raise max_body in [server]")
 
 
 def refused(scope: Scope, access: Access, path: str) -> Response | None:
-    """Return what is said to a request for `path` that may not be asked; None where it may."""
+    """Return the refusal of a request for `path`; None if it is allowed."""
     headers = _headers(scope)
-    asked = RequestFacts(
-        scope["method"],
-        path,
-        _text(headers.get(b"host")),
-        _text(headers.get(b"origin")),
-        brought_key(headers.items()),
+    facts = RequestFacts(
+        method=scope["method"],
+        path=path,
+        host=_text(headers.get(b"host")),
+        origin=_text(headers.get(b"origin")),
+        key=brought_key(headers.items()),
     )
-    why = refusal(asked, access)
-    return None if why is None else problem(path, *why)
+    why = refusal(facts, access)
+    if why is None:
+        return None
+    return problem(path, why.status, why.facts, why.remedy)
 
 
 class _TooLarge(Exception):
-    """A request that tells no length turned out too large."""
+    """A request without a length turned out too large."""
 
 
 async def _read(receive: Receive, most: int) -> bytes:
@@ -123,7 +125,7 @@ async def _read(receive: Receive, most: int) -> bytes:
 
 
 class _Answer:
-    """An answer as it goes out, with the headers that every one has."""
+    """Sends a response with the headers of every response."""
 
     def __init__(self, send: Send, draining: GracefulShutdown) -> None:
         self._send, self._draining = send, draining
@@ -139,12 +141,12 @@ class _Answer:
 
 
 def _late(path: str) -> Response:
-    facts = f"The request was not there whole after {_BODY_SECONDS:g} s"
+    facts = f"The request body did not arrive within {_BODY_SECONDS:g} s"
     return problem(path, 408, facts, "Send it at once")
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The first of each name: a second Host is no way around the first."""
+    """Return the first header of each name, so that a second Host has no effect."""
     return dict(reversed(scope["headers"]))
 
 
@@ -153,5 +155,5 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _is_json(headers: dict[bytes, bytes]) -> bool:
-    """A page of another site cannot send JSON without asking first, as it can forms and texts."""
+    """Return whether the body is JSON: other sites' pages cannot send JSON without a preflight."""
     return headers.get(b"content-type", b"").split(b";")[0].strip().lower() == b"application/json"

@@ -17,8 +17,8 @@ _PROBLEM = {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is the matter."},
-        "remedy": {"type": "string", "description": "What to do about it."},
+        "detail": {"type": "string", "description": "What went wrong."},
+        "remedy": {"type": "string", "description": "How to fix it."},
     },
 }
 _OPENAI_ERROR = {
@@ -38,46 +38,49 @@ _OPENAI_ERROR = {
     },
 }
 _WHY = {
-    400: "It cannot be asked that: the answer says what is the matter.",
-    401: "A key is needed.",
-    403: "It is not allowed.",
-    404: "There is no such thing.",
-    405: "Not by that method.",
-    408: "The request was not there whole in time.",
-    413: "The request is too large.",
-    415: "The request is not JSON.",
-    421: "No server of that name is here.",
-    429: "Too much waits already.",
-    500: "The model itself failed.",
-    502: "Another machine that it asks failed.",
-    503: "It is not ready, or cannot be.",
-    504: "It was not done in time.",
+    400: "Invalid request; the response names the fault.",
+    401: "The API key is missing or wrong.",
+    403: "The key or the origin does not allow this request.",
+    404: "The model, version, index or path does not exist.",
+    405: "Method not allowed.",
+    408: "The request body did not arrive in time.",
+    413: "The request body is too large.",
+    415: "The request body is not JSON.",
+    421: "The Host header names another server.",
+    429: "Too many requests are waiting.",
+    500: "The model raised an error.",
+    502: "A remote model service failed.",
+    503: "The model is not ready, or its load failed.",
+    504: "The timeout expired before the response was ready.",
 }
 
 
 def errors_of(route: Route) -> dict[int | str, dict[str, Any]]:
-    """Return everything `route` may answer with, as FastAPI takes it."""
+    """Return every response of `route` in the form of FastAPI's `responses`."""
     openai = route.path.startswith("/v1/")
     content = (
         {"application/json": {"schema": _OPENAI_ERROR}}
         if openai
         else {"application/problem+json": {"schema": _PROBLEM}}
     )
-    told: dict[int | str, dict[str, Any]] = {
+    responses: dict[int | str, dict[str, Any]] = {
         status: {"description": _WHY[status], "content": content} for status in STATUS_CODES
     }
     if route.path in {"/readyz", "/startupz"}:
-        told[503] = {"description": "Not yet, or no more.", "content": _json({"status": "loading"})}
+        responses[503] = {
+            "description": "Not ready yet, or shutting down.",
+            "content": _json({"status": "loading"}),
+        }
     for status in (429, 503):
-        told[status]["headers"] = {
+        responses[status]["headers"] = {
             "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}
         }
-    told[200] = {"description": route.summary, "content": _content(route.answers)}
-    return told
+    responses[200] = {"description": route.summary, "content": _content(route.example)}
+    return responses
 
 
 def documented(app: FastAPI) -> Callable[[], Awaitable[Response]]:
-    """Return the endpoint that tells the document, which is composed when first asked for."""
+    """Return the endpoint of the document, which is composed on the first request."""
 
     async def openapi() -> Response:
         return json_response(described(app))
@@ -86,15 +89,15 @@ def documented(app: FastAPI) -> Callable[[], Awaitable[Response]]:
 
 
 def described(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of `app`, without the 422 that FastAPI puts everywhere."""
-    told = app.openapi()
-    for path in told["paths"].values():
+    """Return the OpenAPI document of `app` without FastAPI's 422 responses."""
+    document = app.openapi()
+    for path in document["paths"].values():
         for operation in path.values():
             operation.get("responses", {}).pop("422", None)
     security = {"bearer": {"type": "http", "scheme": "bearer"}}
-    told.setdefault("components", {})["securitySchemes"] = security
-    told["security"] = [{}, {"bearer": []}]
-    return told
+    document.setdefault("components", {})["securitySchemes"] = security
+    document["security"] = [{}, {"bearer": []}]
+    return document
 
 
 def _content(answers: Any) -> dict[str, Any]:

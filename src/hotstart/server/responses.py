@@ -29,12 +29,12 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.RemoteError, 502),
     (errors.StillComputing, 504),
     (errors.IndexDamaged, 500),
-    (errors.HotstartError, 503),  # what is left: a model that is not there yet, or cannot be
+    (errors.HotstartError, 503),  # the rest: the model is not ready, or its load failed
 )
-"""The status of an error is that of the first row it is of."""
+"""The first row whose class matches an error gives the status."""
 
 STATUS_CODES = (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 502, 503, 504)
-"""Every status but those of success."""
+"""Every error status."""
 
 _OPENAI_TYPES = {
     400: ("invalid_request_error", None),
@@ -54,14 +54,14 @@ def problem(
     *,
     retry_after: float | None = None,
 ) -> Response:
-    """Return the answer that tells of a request for `path` what is the matter, and what to do.
+    """Return a problem response for a request to `path`.
 
     Args:
-        path: of the request: below /v1 it is told as OpenAI does.
+        path: of the request; below /v1 the response has the form of OpenAI's errors.
         status: of HTTP, 400 or above.
-        facts: what is the matter.
-        remedy: what to do about it.
-        retry_after: seconds from now on which it may be asked again.
+        facts: what went wrong.
+        remedy: how to fix it.
+        retry_after: seconds after which a retry may succeed.
     """
     headers = {}
     after = _AGAIN.get(status) if retry_after is None else retry_after
@@ -72,58 +72,58 @@ def problem(
     if path.startswith("/v1/"):
         kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
         message = f"{facts}. {remedy}."
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             "error": {"message": message, "type": kind, "param": None, "code": code}
         }
-        return Response(orjson.dumps(told), status, headers, "application/json")
-    told = {
+        return Response(orjson.dumps(content), status, headers, "application/json")
+    content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": facts,
         "remedy": remedy,
     }
-    return Response(orjson.dumps(told), status, headers, "application/problem+json")
+    return Response(orjson.dumps(content), status, headers, "application/problem+json")
 
 
 def problem_of(path: str, error: errors.HotstartError) -> Response:
-    """Return the answer that tells of `error`."""
+    """Return the problem response for `error`."""
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     after = getattr(error, "retry_after", None) or _expected(error)
     return problem(path, status, error.facts, error.remedy, retry_after=after)
 
 
 def unforeseen(path: str, error: Exception) -> Response:
-    """Return the answer that tells of an error that is none of hotstart's: a model's own."""
+    """Return the problem response for an unexpected error, such as a model's own."""
     facts = f"The request failed: {type(error).__name__}: {error}"
     return problem(path, 500, facts, "Look at the server's log")
 
 
 def _expected(error: errors.HotstartError) -> float | None:
-    """The seconds that a load is expected to take yet."""
+    """Return the seconds that a load is expected to take from now; None if unknown."""
     if isinstance(error, errors.NotReady) and error.expected is not None:
         return max(1.0, error.expected - error.elapsed)
     return None
 
 
-_TURN = 32  # vectors written before other requests have their turn: about a millisecond
+_TURN = 32  # vectors written before other tasks run: about a millisecond
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def json_response(content: Any) -> Response:
-    """Return the answer that is `content` as JSON; arrays of NumPy may be in it."""
+    """Return `content`, which may hold NumPy arrays, as a JSON response."""
     return Response(orjson.dumps(content, option=_OPTIONS), media_type="application/json")
 
 
 def raw_response(content: bytes) -> Response:
-    """Return the answer of JSON that is written already."""
+    """Return encoded JSON as a response."""
     return Response(content, media_type="application/json")
 
 
 async def openai_embeddings(
     vectors: Vectors, encoding_format: str, model: str, tokens: int
 ) -> bytes:
-    """Return OpenAI's answer for float32 `vectors` (n, dimension)."""
+    """Return the body of OpenAI's response for float32 `vectors` (n, dimension)."""
     write = _base64 if encoding_format == "base64" else _numbers
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     rest = orjson.dumps({"model": model, "usage": usage})[1:]
@@ -135,12 +135,12 @@ async def openai_embeddings(
 
 
 async def plain_embeddings(vectors: Vectors) -> bytes:
-    """Return `vectors` (n, dimension) as a list of lists."""
+    """Return float32 `vectors` (n, dimension) as a JSON list of lists."""
     return b"[" + b",".join([row async for _, row in _written(vectors, _numbers)]) + b"]"
 
 
 async def _written(vectors: Vectors, write: Any) -> Any:
-    """Yield each vector's place and its JSON, letting others have their turn now and then."""
+    """Yield each vector's position and JSON, yielding to other tasks now and then."""
     whole = np.ascontiguousarray(vectors, "<f4")
     for place, row in enumerate(whole):
         if place and place % _TURN == 0:
@@ -157,10 +157,10 @@ def _base64(row: Vectors) -> bytes:
 
 
 def listed(texts: str | list[str]) -> list[str]:
-    """Return one text as a list of it."""
+    """Return `texts` as a list."""
     return [texts] if isinstance(texts, str) else texts
 
 
 def estimated(texts: Iterable[str]) -> int:
-    """Return about how many tokens `texts` are, for models that cannot count them."""
+    """Return an estimate of the tokens of `texts`, for models that cannot count them."""
     return sum(len(text) // 4 + 1 for text in texts)

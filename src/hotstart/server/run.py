@@ -54,9 +54,9 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         InvalidInput: it may not be served so, or the address is taken.
     """
     config = config.checked()
-    # uvicorn raises the signal anew at its end; who was told to end and did has not failed.
+    # uvicorn raises the signal again when it ends; an ordered end is no failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    ModelRegistry(models)  # what cannot be is told here, not by each worker
+    ModelRegistry(models)  # report a faulty configuration once, not by each worker
     listening = _bound(config)
     _tell(listening, config, models)
     settings = uvicorn.Config(
@@ -88,8 +88,10 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
 
 
 class _Workers(Multiprocess):
-    """uvicorn's, which lets go of the socket when its workers are to: a connection that nobody
-    will accept is refused at once."""
+    """uvicorn's supervisor, closing the socket before its workers end.
+
+    A connection that no worker will accept is then refused at once.
+    """
 
     def terminate_all(self) -> None:
         super().terminate_all()
@@ -98,51 +100,51 @@ class _Workers(Multiprocess):
 
 
 def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:
-    """Return the application over a registry of its own, as each worker has one."""
+    """Return the application of one worker, over a registry of its own."""
     from hotstart.server.app import create_app
 
     return create_app(ModelRegistry(models), config)
 
 
 def _bound(config: ServerConfig) -> socket.socket:
-    """The socket that all workers listen on."""
+    """Return the socket that all workers listen on."""
     try:
         if config.uds is not None:
             return _unix(config.uds)
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        made = socket.socket(family)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((config.host.strip("[]"), config.port))
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host.strip("[]"), config.port))
     except OSError as error:
         expected = f"an address that is free ({error.strerror or error})"
         raise InvalidInput("the address", got=_address(config), expected=expected) from error
-    made.listen(_BACKLOG)
-    made.set_inheritable(True)
-    return made
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
 
 
 def _unix(path: str) -> socket.socket:
-    """A socket that its owner alone may ask. One that a killed server left is taken over."""
-    made = socket.socket(socket.AF_UNIX)
+    """Return a Unix socket for its owner alone, replacing a killed server's."""
+    listener = socket.socket(socket.AF_UNIX)
     if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-        if made.connect_ex(path) == 0:
-            made.close()
+        if listener.connect_ex(path) == 0:
+            listener.close()
             raise InvalidInput("the address", got=path, expected="one on which nobody serves yet")
         os.unlink(path)
     before = os.umask(0o177)
     try:
-        made.bind(path)
+        listener.bind(path)
     finally:
         os.umask(before)
-    made.listen(_BACKLOG)
-    made.set_inheritable(True)
-    return made
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
 
 
 def _tell(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
-    told = config if config.uds else replace(config, port=listening.getsockname()[1])
+    actual = config if config.uds else replace(config, port=listening.getsockname()[1])
     number = len(models.models)
-    sys.stderr.write(f"hotstart serves on {_address(told)} ({number} models)\n")
+    sys.stderr.write(f"hotstart serves on {_address(actual)} ({number} models)\n")
     sys.stderr.flush()
 
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _TOKENS = (
-    "arrays of token ids are not taken: they are of one tokenizer, and the model has its own. "
+    "token ids are not accepted, since they depend on the tokenizer of one model. "
     "Send texts (LangChain: check_embedding_ctx_length=False)"
 )
 
 
 def _texts(value: Any) -> Any:
-    """Refuse token ids by name; else pydantic would say what a number is not."""
+    """Refuse token ids with a message of their own."""
     if isinstance(value, list) and value:
         first = value[0]
         if isinstance(first, int) or (isinstance(first, list) and first):
@@ -38,7 +38,7 @@ ModelName = Annotated[
 
 
 class Body(BaseModel):
-    """What every request body that may load a model has.
+    """Fields of every request body that may load a model.
 
     Attributes:
         timeout: seconds to wait for the answer, at most what the server allows.
@@ -53,7 +53,7 @@ class Body(BaseModel):
         None,
         ge=-1,
         le=86400 * 365,
-        description="Seconds without use until it is unloaded; -1: never.",
+        description="Seconds of disuse before the model is unloaded; -1 for never.",
     )
 
 
@@ -64,7 +64,7 @@ class EmbeddingsBody(Body):
     input: Texts = Field(description="A text, or a list of texts.", examples=["a text"])
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")
-    user: str | None = Field(None, description="Taken and not used.")
+    user: str | None = Field(None, description="Accepted and ignored.")
 
 
 class EmbedBody(Body):
@@ -78,7 +78,7 @@ class EmbedBody(Body):
     )
     truncation_direction: Literal["right", "Right"] | None = None
     prompt_name: str | None = Field(
-        None, max_length=100, description="A prompt of the model's own."
+        None, max_length=100, description="The name of one of the model's prompts."
     )
     dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")
 
@@ -89,7 +89,7 @@ class RerankBody(Body):
     query: str = Field(examples=["which is it?"])
     texts: list[str] = Field(examples=[["this", "that"]])
     model: ModelName | None = Field(None, description="By default the first reranker.")
-    raw_scores: bool = Field(False, description="The model's own numbers, not made 0 to 1.")
+    raw_scores: bool = Field(False, description="Return raw logits instead of scores from 0 to 1.")
     return_text: bool = False
     truncate: Literal[True] | None = None
     truncation_direction: Literal["right", "Right"] | None = None
@@ -116,9 +116,11 @@ class RankBody(Body):
 class PredictBody(Body):
     """The request of a prediction."""
 
-    inputs: Any = Field(description="As the model's kind takes it.", examples=["a text"])
+    inputs: Any = Field(
+        description="Inputs in the form that the model's kind accepts.", examples=["a text"]
+    )
     key: str | None = Field(
-        None, max_length=512, description="By which the same version always answers."
+        None, max_length=512, description="Requests with one key are answered by one version."
     )
 
 
@@ -128,7 +130,10 @@ class SearchBody(Body):
     query: str = Field(min_length=1, examples=["how are models evicted?"])
     top_k: int = Field(10, ge=1, le=1000)
     timeout: float | None = Field(
-        None, ge=0, le=3600, description="Seconds to wait for the model; 0: answer lexically now."
+        None,
+        ge=0,
+        le=3600,
+        description="Seconds to wait for the model; 0 searches lexically at once.",
     )
 
 

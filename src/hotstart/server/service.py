@@ -7,25 +7,28 @@ import contextlib
 import signal
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.registry.config import check_name
-from hotstart.registry.registry import ModelRegistry, Prediction
+from hotstart.registry.registry import ModelRegistry
 from hotstart.server.config import ServerConfig, read_server
 from hotstart.server.events import Events, Timeline
 from hotstart.telemetry import Counters, Histogram, Metric
+from hotstart.types import EmbeddingResult
 
 if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
     from hotstart.registry.model import RegisteredModelInfo
+    from hotstart.scoring import RankOptions
     from hotstart.search.index import SearchIndex
     from hotstart.server.schemas import Body
 
-_QUIET = 0.25  # seconds without a request after which nobody is taken by surprise
-_LONGEST = 3.0  # seconds that new requests are taken though they go on coming
+_QUIET = 0.25  # seconds without a request before the server stops listening
+_LONGEST = 3.0  # seconds after the signal in which new requests are accepted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,11 +61,11 @@ class GracefulShutdown:
             self._last = time.monotonic()
 
     def open(self) -> None:
-        """Take requests, again if need be."""
+        """Accept requests, also after an earlier shutdown."""
         self.begun = False
 
     def begin(self) -> None:
-        """Tell everybody; called in the event loop."""
+        """Begin the shutdown; call this in the event loop."""
         if not self.begun:
             self.begun = True
             for begins in self._hearers:
@@ -115,32 +118,39 @@ class RequestMetrics:
         self._latency[route].observe(seconds)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield every number as it is now."""
+        """Yield the current value of every metric."""
         for route, histogram in list(self._latency.items()):
             for status, number in self._tallies[route].items():
                 yield Metric(
-                    *("hotstart_http_requests_total", "counter", "Requests that were answered"),
-                    *(number, {"route": route, "status": status}),
+                    name="hotstart_http_requests_total",
+                    kind="counter",
+                    help="Requests answered",
+                    value=number,
+                    labels={"route": route, "status": status},
                 )
             yield Metric(
-                *("hotstart_http_request_seconds", "histogram", "Time to answer a request"),
-                *(histogram.read(), {"route": route}),
+                name="hotstart_http_request_seconds",
+                kind="histogram",
+                help="Time to answer a request",
+                value=histogram.read(),
+                labels={"route": route},
             )
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return the same for a person: each route's count, errors and times."""
+        """Return the count, errors and latency of each route."""
+        snapshots = {route: each.read() for route, each in list(self._latency.items())}
         return [
             {
                 "route": route,
-                "count": (seen := histogram.read()).total,
+                "count": snapshot.total,
                 "errors": sum(
                     number for status, number in self._tallies[route].items() if status >= "400"
                 ),
-                "p50": seen.quantile(0.5),
-                "p99": seen.quantile(0.99),
-                "latency": seen._asdict(),
+                "p50": snapshot.quantile(0.5),
+                "p99": snapshot.quantile(0.99),
+                "latency": snapshot._asdict(),
             }
-            for route, histogram in list(self._latency.items())
+            for route, snapshot in snapshots.items()
         ]
 
 
@@ -167,10 +177,10 @@ class Service:
         registry.on_change(self._changed)
         registry.on_progress(self._stepped)
 
-    # Its life ---------------------------------------------------------------------------------
+    # Lifespan ---------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Begin to load the models; return at once.
+        """Start loading the models; return at once.
 
         Raises:
             HotstartError: a model that is named by the configuration is not there.
@@ -178,15 +188,15 @@ class Service:
         self.events.open()
         self.draining.open()
         if self.config.index_model is not None:
-            self.entry(self.config.index_model, "embedding")
+            self.info(self.config.index_model, "embedding")
         chosen = self.config.models
-        names = list(self.registry.entries()) if chosen is None else list(chosen)
+        names = list(self.registry.models()) if chosen is None else list(chosen)
         for name in names:
-            self.registry.entry(name)
+            self.registry.info(name)
         self._loading = asyncio.create_task(self._load(names))
 
     async def close(self) -> None:
-        """Stop waiting for the loads, and tell those who listen that this is the end."""
+        """Stop waiting for the loads, and end every event stream."""
         self.draining.begin()
         if self._loading is not None:
             self._loading.cancel()
@@ -199,47 +209,59 @@ class Service:
 
     # Models -------------------------------------------------------------------------------------
 
-    def entry(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
-        """Return what is known of a model; without a name of the first of that kind.
+    def info(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
+        """Return the status of a model; without a name, of the first of that kind.
 
         Raises:
             InvalidInput: the name cannot be one, or the model is of another kind.
             UnknownModel: there is none of that name.
         """
         if name is None:
-            entries = self.registry.entries().values()
-            found = next((entry for entry in entries if entry.model_type == kind), None)
-            if found is None:
+            infos = self.registry.models().values()
+            first = next((info for info in infos if info.kind == kind), None)
+            if first is None:
                 raise InvalidInput("model", got=name, expected=f"a {kind} model in the registry")
-            return found
+            return first
         check_name(name)
-        entry = self.registry.entry(name)
-        if kind is not None and entry.model_type != kind:
-            got = f"{name}, which is of the kind {entry.model_type}"
+        info = self.registry.info(name)
+        if kind is not None and info.kind != kind:
+            got = f"{name}, which is of the kind {info.kind}"
             raise InvalidInput("model", got=got, expected=f"a model of the kind {kind}")
-        return entry
+        return info
 
     def limit(self, timeout: float | None) -> float:
-        """Return the seconds a request may take that asks for `timeout`."""
+        """Return `timeout`, bounded by the limit of the server."""
         longest = self.config.timeout
         return longest if timeout is None else min(timeout, longest)
 
     def keep(self, name: str, body: Body) -> None:
         """Set the keep-alive of a model as the request says."""
         if body.keep_alive is not None:
-            kept = None if body.keep_alive < 0 else body.keep_alive
-            self.registry.keep_alive(name, kept)
+            seconds = None if body.keep_alive < 0 else body.keep_alive
+            self.registry.keep_alive(name, seconds)
 
-    async def call(
-        self, name: str, body: Body, call: Callable[[Any, float | None], Awaitable[Any]]
-    ) -> Prediction:
-        """Return what `call` does with an embedding model or a reranker, within the time that the
-        request and the server allow."""
+    async def embed(
+        self, name: str, body: Body, texts: Sequence[str], options: EncodeOptions
+    ) -> EmbeddingResult:
+        """Return the vectors of `texts`, within the time that request and server allow."""
         self.keep(name, body)
-        return await self.registry.acall(name, call, timeout=self.limit(body.timeout))
+        limit = self.limit(body.timeout)
+        prediction = await self.registry.aembed(name, texts, options, timeout=limit)
+        result: EmbeddingResult = prediction.output
+        return result
+
+    async def rank(
+        self, name: str, body: Body, query: str, documents: Sequence[str], options: RankOptions
+    ) -> list[dict[str, Any]]:
+        """Return the positions and scores of `documents`, best first, in the allowed time."""
+        self.keep(name, body)
+        limit = self.limit(body.timeout)
+        prediction = await self.registry.arank(name, query, documents, options, timeout=limit)
+        ranking: list[dict[str, Any]] = prediction.output
+        return ranking
 
     def check_texts(self, texts: list[str], where: str) -> None:
-        """Raise InvalidInput for more or longer texts than are taken."""
+        """Raise InvalidInput for more or longer texts than the limits allow."""
         most, longest = self.config.max_texts, self.config.max_characters
         if not texts:
             raise InvalidInput(where, got=[], expected="at least one text")
@@ -254,7 +276,7 @@ class Service:
 
     @property
     def index(self) -> SearchIndex:
-        """The index that is searched. IndexMissing where none is configured."""
+        """The index to search. Raises IndexMissing without a configured index."""
         if self._index is None:
             from hotstart.search.index import SearchIndex
 
@@ -266,31 +288,31 @@ class Service:
     def keep_searching(self, body: Body) -> None:
         """Set the keep-alive of the search model as the request says."""
         if body.keep_alive is not None:
-            self.keep(self.entry(self.config.index_model, "embedding").name, body)
+            self.keep(self.info(self.config.index_model, "embedding").name, body)
 
     def _embedder(self) -> Any:
-        """The model that searches; None where there is none, so that answers are lexical."""
+        """Return the model for semantic search; None for lexical search alone."""
         try:
-            name = self.entry(self.config.index_model, "embedding").name
+            name = self.info(self.config.index_model, "embedding").name
         except InvalidInput:
             if self.config.index_model is not None:
                 raise
             return None
-        return self.registry.face(name)
+        return self.registry.handle(name)
 
-    # What is told -------------------------------------------------------------------------------
+    # Status -------------------------------------------------------------------------------------
 
     @property
     def status(self) -> str:
         """`healthy`, `degraded`, `loading` or `down`; `draining` at the end."""
         if self.draining.begun:
             return "draining"
-        return overall([entry.status for entry in self.registry.entries().values()])
+        return overall([info.status for info in self.registry.models().values()])
 
     @property
     def is_ready(self) -> bool:
-        """Whether anything can be answered now."""
-        statuses = [entry.status for entry in self.registry.entries().values()]
+        """Whether any model can answer now."""
+        statuses = [info.status for info in self.registry.models().values()]
         answers = not statuses or "ready" in statuses or self._rests(statuses)
         return answers and not self.draining.begun
 
@@ -301,18 +323,29 @@ class Service:
     def _changed(self, change: Any) -> None:
         self.timeline.change(change)
         self.has_begun = self.has_begun or change.status == "ready"
-        told = {"model": change.name, **change._asdict()}
-        kept = ("model", "version", "status", "reason", "at")
-        self.events.tell("state", {name: told[name] for name in kept})
+        state = {
+            "model": change.name,
+            "version": change.version,
+            "status": change.status,
+            "reason": change.reason,
+            "at": change.at,
+        }
+        self.events.tell("state", state)
 
     def _stepped(self, step: Any) -> None:
         elapsed = self.timeline.step(step)
-        told = {"model": step.name, "version": step.version, "stage": step.stage}
-        self.events.tell("progress", told | {"fraction": step.fraction, "elapsed": elapsed})
+        progress = {
+            "model": step.name,
+            "version": step.version,
+            "stage": step.stage,
+            "fraction": step.fraction,
+            "elapsed": elapsed,
+        }
+        self.events.tell("progress", progress)
 
 
 def overall(statuses: Sequence[str]) -> str:
-    """Return what models of these `statuses` are together."""
+    """Return the status of a service whose models have these `statuses`."""
     broken = any(status in {"failed", "skipped"} for status in statuses)
     if broken:
         return "degraded" if {"ready", "loading", "unloaded"} & set(statuses) else "down"
@@ -320,7 +353,7 @@ def overall(statuses: Sequence[str]) -> str:
 
 
 _services: weakref.WeakValueDictionary[int, Service] = weakref.WeakValueDictionary()
-"""By the identity of the registry, which keeps its service, as what hears of its changes."""
+"""By identity of the registry, which keeps its service alive as a listener."""
 
 
 def service_of(registry: ModelRegistry, config: ServerConfig | None = None) -> Service:

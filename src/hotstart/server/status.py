@@ -16,12 +16,12 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as MetricFamily
 
 from hotstart._version import __version__
-from hotstart.embedder import Embedder
 from hotstart.errors import HotstartError
-from hotstart.system import memory_left, resident_memory
+from hotstart.system import memory_left, memory_limit, resident_memory
 from hotstart.telemetry import HistogramSnapshot, Metric
 
 if TYPE_CHECKING:
+    from hotstart.cached_encoder import CacheInfo
     from hotstart.registry.model import RegisteredModelInfo
     from hotstart.registry.version import Version
     from hotstart.server.service import Service
@@ -51,7 +51,7 @@ class _Collected:
 
 
 def _family(metrics: list[Metric]) -> MetricFamily:
-    """Figures of one name; labels that only some have are empty in the others."""
+    """Return the family of metrics of one name; labels that a metric lacks are empty."""
     labels = sorted({label for figure in metrics for label in figure.labels})
     first = metrics[0]
     family: Any = _FAMILIES[first.kind](first.name, first.help, labels=labels)
@@ -61,13 +61,13 @@ def _family(metrics: list[Metric]) -> MetricFamily:
             family.add_metric(values, _buckets(figure.value), figure.value.sum)
         else:
             family.add_metric(values, figure.value)
-    made: MetricFamily = family
-    return made
+    typed: MetricFamily = family
+    return typed
 
 
-def _buckets(seen: HistogramSnapshot) -> list[tuple[str, float]]:
-    bounds = [*map(str, seen.bounds), "+Inf"]
-    return [(bound, float(count)) for bound, count in zip(bounds, seen.counts, strict=True)]
+def _buckets(snapshot: HistogramSnapshot) -> list[tuple[str, float]]:
+    bounds = [*map(str, snapshot.bounds), "+Inf"]
+    return [(bound, float(count)) for bound, count in zip(bounds, snapshot.counts, strict=True)]
 
 
 _FAMILIES = {
@@ -88,24 +88,23 @@ _LANES = {
 
 
 def overview(service: Service) -> dict[str, Any]:
-    """Return what is seen of the service and of each model; docs/server.md tells the fields."""
+    """Return the status document of the service and its models; see docs/server.md."""
     return {
         "service": _of_service(service),
-        "models": [_of_model(service, entry) for entry in service.registry.entries().values()],
+        "models": [_of_model(service, info) for info in service.registry.models().values()],
     }
 
 
 def health(service: Service) -> dict[str, Any]:
-    """Return how many models are in which state, and why."""
-    entries = service.registry.entries()
-    statuses = [entry.status for entry in entries.values()]
+    """Return the number of models in each state, and each model's reason."""
+    infos = service.registry.models()
+    statuses = [info.status for info in infos.values()]
     counted = ("ready", "loading", "failed", "skipped", "unloaded")
     return {
         "status": service.status,
         **{status: statuses.count(status) for status in counted},  # type: ignore[arg-type]
         "models": {
-            name: {"status": entry.status, "reason": entry.reason}
-            for name, entry in entries.items()
+            name: {"status": info.status, "reason": info.reason} for name, info in infos.items()
         },
     }
 
@@ -120,7 +119,7 @@ def _of_service(service: Service) -> dict[str, Any]:
         "status": service.status,
         "memory": {
             "rss": resident_memory(),
-            "limit": None,
+            "limit": memory_limit(),
             "left": left.bytes,
             "limited_by": left.limit,
         },
@@ -131,48 +130,48 @@ def _of_service(service: Service) -> dict[str, Any]:
     }
 
 
-def _of_model(service: Service, entry: RegisteredModelInfo) -> dict[str, Any]:
-    loaded: Any = next((v.model for v in entry.serving if v.label == entry.version), None)
-    metrics = list(loaded.metrics()) if isinstance(loaded, Embedder) else []
-    moment = entry.loaded_at
+def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
+    loaded = info.leading.loaded
+    metrics = list(loaded.metrics()) if loaded else []
+    moment = info.loaded_at
     return {
-        "name": entry.name,
-        "kind": entry.model_type,
-        "status": entry.status,
-        "reason": entry.reason,
-        "version": entry.version,
-        "engine": getattr(loaded, "engine", None) if metrics else None,
-        "dimension": loaded.dimension if isinstance(loaded, Embedder) else None,
-        "fallback": entry.fallback,
-        "shadow": entry.shadow,
-        "can_rollback": entry.can_roll_back,
+        "name": info.name,
+        "kind": info.kind,
+        "status": info.status,
+        "reason": info.reason,
+        "version": info.version,
+        "engine": loaded.engine if loaded else None,
+        "dimension": loaded.dimension if loaded else None,
+        "fallback": info.fallback,
+        "shadow": info.shadow,
+        "can_rollback": info.can_roll_back,
         "loaded_at": None if moment is None else moment.timestamp(),
-        "load_seconds": entry.load_duration,
-        "uses": entry.uses,
-        "memory": entry.memory,
-        "error": _of_error(entry.last_error),
-        "timeline": service.timeline.of(entry.name),
-        "versions": [_of_version(entry, version) for version in entry.serving],
+        "load_seconds": info.load_duration,
+        "uses": info.uses,
+        "memory": info.memory,
+        "error": _of_error(info.last_error),
+        "timeline": service.timeline.of(info.name),
+        "versions": [_of_version(info, version) for version in info.serving],
         "lanes": _lanes(metrics),
-        "cache": _cache(loaded),
+        "cache": _cache(loaded.cache_info() if loaded else None),
     }
 
 
-def _of_version(entry: RegisteredModelInfo, version: Version) -> dict[str, Any]:
-    seen = version.metrics.latency.read()
-    total = sum(entry.route.values()) or 1.0
+def _of_version(info: RegisteredModelInfo, version: Version) -> dict[str, Any]:
+    latency = version.metrics.latency.read()
+    total = sum(info.route.values()) or 1.0
     return {
         "version": version.label,
         "status": version.account.status,
         "reason": version.account.reason,
-        "share": entry.route.get(version.label, 0.0) / total,
+        "share": info.route.get(version.label, 0.0) / total,
         "uses": version.uses,
         "calls": version.metrics.tally["calls"],
         "errors": version.metrics.tally["errors"],
         "memory": version.memory,
-        "p50": seen.quantile(0.5),
-        "p99": seen.quantile(0.99),
-        "latency": seen._asdict(),
+        "p50": latency.quantile(0.5),
+        "p99": latency.quantile(0.99),
+        "latency": latency._asdict(),
     }
 
 
@@ -181,7 +180,7 @@ def _of_error(error: HotstartError | None) -> dict[str, str] | None:
 
 
 def _lanes(metrics: Iterable[Metric]) -> list[dict[str, Any]]:
-    """The queues of a model, from what it counts of them."""
+    """Return the queues of a model from its metrics."""
     lanes: dict[str, dict[str, float]] = {}
     for figure in metrics:
         if "lane" in figure.labels and not hasattr(figure.value, "counts"):
@@ -192,9 +191,14 @@ def _lanes(metrics: Iterable[Metric]) -> list[dict[str, Any]]:
     ]
 
 
-def _cache(model: Any) -> dict[str, int] | None:
-    if not getattr(model, "has_cache", False):
+def _cache(info: CacheInfo | None) -> dict[str, int] | None:
+    if info is None:
         return None
-    told = model.cache_info()
-    names = ("hits", "misses", "entries", "bytes", "prefetch_hits", "prefetch_wasted")
-    return {name: getattr(told, name) for name in names}
+    return {
+        "hits": info.hits,
+        "misses": info.misses,
+        "entries": info.entries,
+        "bytes": info.bytes,
+        "prefetch_hits": info.prefetch_hits,
+        "prefetch_wasted": info.prefetch_wasted,
+    }

@@ -16,7 +16,7 @@ def embed(served: Served, **body: Any) -> Any:
     return served.post("/v1/embeddings", {"model": "minilm", **body})
 
 
-def test_vectors_are_the_model_s_own(served: Served) -> None:
+def test_embeddings_match_embedder(served: Served) -> None:
     texts = ["a cat", "another text of more words", ""]
     answer = embed(served, input=texts).json()
     assert [entry["index"] for entry in answer["data"]] == [0, 1, 2]
@@ -29,11 +29,11 @@ def test_vectors_are_the_model_s_own(served: Served) -> None:
     assert answer["usage"] == {"prompt_tokens": expected, "total_tokens": expected}
 
 
-def test_one_text_has_a_list_of_one(served: Served) -> None:
+def test_single_text_returns_list_of_one(served: Served) -> None:
     assert len(embed(served, input="a cat").json()["data"]) == 1
 
 
-def test_base64_holds_little_endian_float32(served: Served) -> None:
+def test_base64_is_little_endian_float32(served: Served) -> None:
     as_numbers = embed(served, input=["a cat", "a dog"]).json()["data"]
     as_text = embed(served, input=["a cat", "a dog"], encoding_format="base64").json()["data"]
     for numbers, text in zip(as_numbers, as_text, strict=True):
@@ -41,7 +41,7 @@ def test_base64_holds_little_endian_float32(served: Served) -> None:
         assert np.allclose(decoded, numbers["embedding"], atol=1e-6)
 
 
-def test_dimensions_are_the_leading_ones(served: Served) -> None:
+def test_dimensions_keeps_leading_ones(served: Served) -> None:
     whole = embed(served, input="a cat").json()["data"][0]["embedding"]
     for form in ("float", "base64"):
         cut = embed(served, input="a cat", dimensions=7, encoding_format=form).json()
@@ -50,7 +50,7 @@ def test_dimensions_are_the_leading_ones(served: Served) -> None:
         assert np.allclose(decoded, whole[:7], atol=1e-6)
 
 
-def test_tokens_of_vectors_that_a_cache_had_are_estimated(served: Served) -> None:
+def test_tokens_of_cached_vectors_are_estimated(served: Served) -> None:
     for _ in range(2):
         answer = served.post("/v1/embeddings", {"model": "cached", "input": "a text of words"})
         assert answer.json()["usage"]["total_tokens"] > 0
@@ -85,10 +85,10 @@ def test_tokens_of_vectors_that_a_cache_had_are_estimated(served: Served) -> Non
         ({"input": "a", "keep_alive": -2}, 400, "keep_alive"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_openai_s_shape(
+def test_invalid_request_returns_openai_error(
     served: Served, body: dict[str, Any], status: int, said: str
 ) -> None:
-    before = len(served.registry.entries())
+    before = len(served.registry.models())
     content = __import__("json").dumps({"model": "minilm", **body})
     answer = served.client.post(
         "/v1/embeddings", content=content, headers={"content-type": "application/json"}
@@ -97,10 +97,10 @@ def test_what_cannot_be_asked_is_refused_in_openai_s_shape(
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert said in error["message"]
-    assert len(served.registry.entries()) == before
+    assert len(served.registry.models()) == before
 
 
-def test_a_body_that_is_no_json_is_refused(served: Served) -> None:
+def test_invalid_json_is_refused(served: Served) -> None:
     for content in (b"", b"{", b"[]", b"null", b"\xff", b'{"model": "minilm", "input": NaN}'):
         answer = served.client.post(
             "/v1/embeddings", content=content, headers={"content-type": "application/json"}
@@ -109,7 +109,7 @@ def test_a_body_that_is_no_json_is_refused(served: Served) -> None:
         assert "error" in answer.json()
 
 
-def test_models_are_listed_and_told_one_by_one(served: Served) -> None:
+def test_models_route_lists_and_returns_models(served: Served) -> None:
     listed = served.get("/v1/models").json()
     assert [model["id"] for model in listed["data"]] == ["minilm", "fake", "cached", "ranker"]
     assert served.get("/v1/models/minilm").json() == listed["data"][0]
@@ -117,7 +117,7 @@ def test_models_are_listed_and_told_one_by_one(served: Served) -> None:
     assert served.get("/v1/models/..%2Fx").status_code == 401  # it is no path that there is
 
 
-def test_documents_are_ordered_by_how_well_they_answer(served: Served) -> None:
+def test_rerank_orders_documents(served: Served) -> None:
     documents = ["one", {"text": "two"}, "three"]
     asked = {"model": "ranker", "query": "which?", "documents": documents}
     answer = served.post("/v1/rerank", {**asked, "top_n": 2, "return_documents": True}).json()

@@ -13,7 +13,7 @@ from hotstart.engines.fake import fake_control
 from support.server import Serve, Served
 
 
-def test_probes_tell_by_their_status(serve: Serve) -> None:
+def test_probes_answer_by_status_code(serve: Serve) -> None:
     served = serve({"slow": {"source": "fake:hang_load=true,name=slow-probe"}})
     assert served.get("/livez").status_code == 200
     assert served.get("/readyz").status_code == 503
@@ -25,7 +25,7 @@ def test_probes_tell_by_their_status(serve: Serve) -> None:
     assert served.get("/startupz").status_code == 200
 
 
-def test_one_that_answers_is_enough_to_be_ready(serve: Serve) -> None:
+def test_one_ready_model_is_enough_for_readyz(serve: Serve) -> None:
     served = serve(
         {
             "good": {"source": "fake:name=good-probe"},
@@ -36,7 +36,7 @@ def test_one_that_answers_is_enough_to_be_ready(serve: Serve) -> None:
     assert served.get("/readyz").status_code == 200
 
 
-def test_where_all_have_failed_it_is_down_and_lives(serve: Serve) -> None:
+def test_all_failed_is_down_and_live(serve: Serve) -> None:
     served = serve({"bad": {"source": "fake:fail_loads=99,name=only-bad"}})
     served.wait_for("down")
     assert served.get("/readyz").status_code == 503
@@ -44,7 +44,7 @@ def test_where_all_have_failed_it_is_down_and_lives(serve: Serve) -> None:
     assert served.get("/livez").status_code == 200
 
 
-def test_a_probe_wakes_no_model(serve: Serve) -> None:
+def test_probes_load_no_model(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:name=asleep"}}, models=())
     served.wait_for("healthy")
     for path in ("/livez", "/readyz", "/startupz", "/metrics", "/api/v1/models/registry"):
@@ -52,7 +52,7 @@ def test_a_probe_wakes_no_model(serve: Serve) -> None:
     assert fake_control("asleep").loads == 0
 
 
-def test_figures_are_what_prometheus_reads(served: Served) -> None:
+def test_metrics_parse_as_prometheus(served: Served) -> None:
     served.post("/v1/embeddings", {"model": "fake", "input": "a"})
     answer = served.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -81,7 +81,7 @@ def events(response: httpx.Response) -> Any:
             yield event, json.loads(line.removeprefix("data: "))
 
 
-def test_what_happens_is_told_as_it_does(serve: Serve) -> None:
+def test_events_are_streamed(serve: Serve) -> None:
     served = serve({"slow": {"source": "fake:hang_load=true,name=slow-events"}})
     seen: list[tuple[str, Any]] = []
     with served.client.stream("GET", "/events") as response:
@@ -97,7 +97,7 @@ def test_what_happens_is_told_as_it_does(serve: Serve) -> None:
     assert states == ["ready"]
 
 
-def test_a_stream_ends_with_the_service(serve: Serve) -> None:
+def test_stream_ends_with_service(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:name=stream-end"}})
     began = time.monotonic()
     with served.client.stream("GET", "/events") as response:

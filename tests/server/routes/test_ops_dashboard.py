@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.server import Served
 
 
-def test_the_page_and_its_files_come_from_the_package(served: Served) -> None:
+def test_dashboard_files_come_from_package(served: Served) -> None:
     page = served.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"

@@ -12,7 +12,7 @@ from support.server import Serve, Served
 ADMIN = {"authorization": "Bearer admin"}
 
 
-def test_any_model_is_asked_by_name(served: Served) -> None:
+def test_predict_answers_for_any_kind(served: Served) -> None:
     answer = served.post("/api/v1/models/fake/predict", {"inputs": ["a", "b"], "key": "me"}).json()
     assert (answer["model"], answer["version"], answer["reason"]) == ("fake", "1", None)
     assert len(answer["output"]) == 2
@@ -21,7 +21,7 @@ def test_any_model_is_asked_by_name(served: Served) -> None:
     assert served.post("/api/v1/models/a%20b/predict", {"inputs": 1}).status_code == 400
 
 
-def test_a_model_s_own_error_is_told_and_nothing_else_breaks(serve: Serve) -> None:
+def test_model_error_is_500_and_others_still_answer(serve: Serve) -> None:
     served = serve()
     served.registry.set_model("broken", lambda inputs: 1 / 0)
     served.registry.set_model("odd", lambda inputs: object())
@@ -34,13 +34,15 @@ def test_a_model_s_own_error_is_told_and_nothing_else_breaks(serve: Serve) -> No
     assert fine.json()["output"] == {"sum": 3}
 
 
-def test_everything_is_told_of_each_model(served: Served) -> None:
+def test_overview_describes_each_model(served: Served) -> None:
     served.post("/v1/embeddings", {"model": "minilm", "input": "a"})
     told = served.get("/api/v1/models/registry").json()
+    memory = told["service"]["memory"]
+    assert memory["limit"] >= memory["left"] > 0
     assert told["service"]["status"] == "healthy"
     assert told["service"]["keys"] == {"api": False, "admin": True}
     models = {model["name"]: model for model in told["models"]}
-    assert models.keys() == served.registry.entries().keys()
+    assert models.keys() == served.registry.models().keys()
     minilm = models["minilm"]
     assert (minilm["status"], minilm["engine"], minilm["dimension"]) == ("ready", "onnx", 384)
     assert minilm["versions"][0]["calls"] >= 1
@@ -52,7 +54,7 @@ def test_everything_is_told_of_each_model(served: Served) -> None:
     assert models["rows"]["lanes"] == []
 
 
-def test_health_is_counted(serve: Serve) -> None:
+def test_health_counts_states(serve: Serve) -> None:
     served = serve(
         {
             "good": {"source": "fake:name=good"},
@@ -70,7 +72,7 @@ def test_health_is_counted(serve: Serve) -> None:
     fake_control("slow-health").release()
 
 
-def test_the_administrator_loads_and_unloads(serve: Serve) -> None:
+def test_admin_loads_and_unloads(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:name=loaded"}}, admin_key="admin", models=())
     served.wait_for("healthy")
     assert not served.registry.is_loaded("fake")
@@ -82,7 +84,7 @@ def test_the_administrator_loads_and_unloads(serve: Serve) -> None:
     assert served.post("/api/v1/models/fake/load", {}).status_code == 401
 
 
-def test_models_are_loaded_anew_and_what_fails_serves_on(serve: Serve) -> None:
+def test_reload_keeps_old_model_on_failure(serve: Serve) -> None:
     served = serve(
         {"good": {"source": "fake:name=again"}, "other": {"source": "fake:name=other"}},
         admin_key="admin",
@@ -99,16 +101,16 @@ def test_models_are_loaded_anew_and_what_fails_serves_on(serve: Serve) -> None:
     assert unknown.status_code == 404
 
 
-def test_the_route_goes_back(serve: Serve) -> None:
+def test_rollback_restores_route(serve: Serve) -> None:
     versions: dict[str, Any] = {"versions": {"a": "fake:name=a", "b": "fake:name=b"}}
     served = serve({"two": {**versions, "version": "a"}}, admin_key="admin")
     served.registry.set_route("two", {"b": 1})
     assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 200
-    assert served.registry.entry("two").version == "a"
+    assert served.registry.info("two").version == "a"
     assert served.post("/api/v1/models/two/rollback", {}, headers=ADMIN).status_code == 400
 
 
-def test_who_asks_a_model_that_loads_waits_as_long_as_it_says(serve: Serve) -> None:
+def test_request_waits_for_load_up_to_timeout(serve: Serve) -> None:
     served = serve({"slow": {"source": "fake:hang_load=true,name=slow-asked"}}, timeout=5)
     began = time.monotonic()
     late = served.post("/v1/embeddings", {"model": "slow", "input": "a", "timeout": 0.1})
@@ -120,7 +122,7 @@ def test_who_asks_a_model_that_loads_waits_as_long_as_it_says(serve: Serve) -> N
     assert served.post("/v1/embeddings", {"model": "slow", "input": "a"}).status_code == 200
 
 
-def test_a_model_is_kept_as_long_as_a_request_says(serve: Serve) -> None:
+def test_keep_alive_of_request_applies(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:name=kept-alive"}})
     served.wait_for("healthy")
     served.post("/v1/embeddings", {"model": "fake", "input": "a", "keep_alive": 0.05})
@@ -133,7 +135,7 @@ def test_a_model_is_kept_as_long_as_a_request_says(serve: Serve) -> None:
     assert served.registry.is_loaded("fake")
 
 
-def test_a_full_lane_answers_429_and_says_when_to_come_again(serve: Serve) -> None:
+def test_full_queue_returns_429_with_retry_after(serve: Serve) -> None:
     served = serve({"fake": {"source": "fake:name=full,encode_seconds=0.5"}})
     served.wait_for("healthy")
     texts = ["word " * 400] * 2000  # a million tokens, about

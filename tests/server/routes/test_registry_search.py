@@ -9,7 +9,7 @@ from hotstart.engines.fake import fake_control
 from support.server import Serve, Served
 
 
-def test_the_answer_is_lexical_until_the_model_is_there(serve: Serve, tmp_path: Path) -> None:
+def test_search_is_lexical_until_model_is_ready(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
     (tmp_path / "b.md").write_text("# Dogs\n\nA dog ran.\n")
     source = "fake:dimension=8,name=searched"
@@ -26,7 +26,7 @@ def test_the_answer_is_lexical_until_the_model_is_there(serve: Serve, tmp_path: 
     assert served.post("/search", {"query": "cat"}).status_code == 200
 
 
-def test_with_the_model_it_is_hybrid(serve: Serve, tmp_path: Path) -> None:
+def test_search_is_hybrid_with_model(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# Cats\n\nA cat sat on the mat.\n")
     source = "fake:dimension=8,name=hybrid"
     SearchIndex(tmp_path, Embedder(source)).update()
@@ -37,19 +37,19 @@ def test_with_the_model_it_is_hybrid(serve: Serve, tmp_path: Path) -> None:
     assert served.post("/search", {"query": "cat", "keep_alive": -1}).status_code == 200
 
 
-def test_without_an_index_there_is_nothing_to_search(served: Served) -> None:
+def test_search_without_index_is_404(served: Served) -> None:
     answer = served.post("/search", {"query": "cat"})
     assert answer.status_code == 404
     assert "--index" in answer.json()["remedy"]
 
 
-def test_a_folder_that_was_never_indexed_says_how(serve: Serve, tmp_path: Path) -> None:
+def test_search_of_unindexed_folder_names_remedy(serve: Serve, tmp_path: Path) -> None:
     served = serve({"fake": {"source": "fake:name=unindexed"}}, index=str(tmp_path))
     answer = served.post("/search", {"query": "cat"})
     assert answer.status_code == 404
     assert "hotstart index" in answer.json()["remedy"]
 
 
-def test_a_query_of_nothing_is_refused(served: Served) -> None:
+def test_empty_query_is_refused(served: Served) -> None:
     for body in ({"query": ""}, {"query": "a", "top_k": 0}, {"query": "a", "path": "/etc"}, {}):
         assert served.post("/search", body).status_code == 400

@@ -11,7 +11,7 @@ from hotstart import Embedder, Reranker
 from support.server import RERANKER, Serve, Served
 
 
-def test_vectors_come_as_a_list_of_lists_of_length_one_unless_asked_otherwise(
+def test_embed_returns_normalized_vectors_by_default(
     served: Served,
 ) -> None:
     vectors = np.array(served.post("/embed", {"inputs": ["a", "b c"]}).json(), np.float32)
@@ -23,12 +23,12 @@ def test_vectors_come_as_a_list_of_lists_of_length_one_unless_asked_otherwise(
     assert abs(np.linalg.norm(cut) - 1) < 1e-5
 
 
-def test_the_root_takes_the_same(served: Served) -> None:
+def test_root_route_embeds(served: Served) -> None:
     asked = {"inputs": "a", "truncate": True}
     assert served.post("/", asked).json() == served.post("/embed", asked).json()
 
 
-def test_texts_are_ordered_by_how_well_they_answer(served: Served) -> None:
+def test_rerank_orders_texts(served: Served) -> None:
     texts = ["one", "two", "three"]
     asked = {"query": "which?", "texts": texts}
     answer = served.post("/rerank", {**asked, "return_text": True}).json()
@@ -40,7 +40,7 @@ def test_texts_are_ordered_by_how_well_they_answer(served: Served) -> None:
     assert np.allclose([r["score"] for r in raw], [e["score"] for e in logits], atol=1e-5)
 
 
-def test_the_model_and_the_limits_are_told(served: Served) -> None:
+def test_info_returns_model_and_limits(served: Served) -> None:
     told = served.get("/info").json()
     assert (told["model_id"], told["max_input_length"]) == ("minilm", 256)
     assert told["max_client_batch_size"] == 100
@@ -58,7 +58,7 @@ def test_the_model_and_the_limits_are_told(served: Served) -> None:
         {"inputs": [["a", "b"]]},
     ],
 )
-def test_what_cannot_be_asked_is_a_problem(served: Served, body: dict[str, Any]) -> None:
+def test_invalid_request_returns_problem(served: Served, body: dict[str, Any]) -> None:
     answer = served.post("/embed", body)
     assert answer.status_code == 400, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -68,8 +68,14 @@ def test_what_cannot_be_asked_is_a_problem(served: Served, body: dict[str, Any])
     assert problem["remedy"]
 
 
-def test_without_a_model_of_the_kind_it_is_said_so(serve: Serve) -> None:
+def test_missing_kind_is_reported(serve: Serve) -> None:
     served = serve({"rows": {"kind": "custom", "source": "json:JSONDecoder"}})
     assert "embedding" in served.post("/embed", {"inputs": "a"}).json()["remedy"]
     assert served.get("/info").status_code == 400
     assert served.post("/rerank", {"query": "a", "texts": ["b"]}).status_code == 400
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_info_returns_the_precision_of_the_weights(serve: Serve, precision: str) -> None:
+    served = serve({"small": {"source": "all-MiniLM-L6-v2", "precision": precision}})
+    assert served.get("/info").json()["model_dtype"] == precision

@@ -1,4 +1,4 @@
-"""What route groups share."""
+"""Base of the route groups: each route is a method of an object that has the service."""
 
 from __future__ import annotations
 
@@ -13,29 +13,37 @@ class Route(NamedTuple):
     """One route of a group.
 
     Attributes:
-        path: with names in braces.
-        endpoint: what answers.
         method: of HTTP.
+        path: with parameter names in braces.
+        endpoint: the method that handles a request.
         summary: for the OpenAPI document.
-        answers: an example of the answer, or the type of its content where that is no JSON.
-        errors: statuses it may answer with beside those that every route may.
+        example: of the response's JSON; the media type of a response that is no JSON.
     """
 
+    method: str
     path: str
     endpoint: Callable[..., Any]
-    method: str
     summary: str
-    answers: Any = None
-    errors: tuple[int, ...] = ()
+    example: Any
+
+    @classmethod
+    def get(cls, path: str, endpoint: Callable[..., Any], summary: str, example: Any) -> Route:
+        """Return a route for GET."""
+        return cls("GET", path, endpoint, summary, example)
+
+    @classmethod
+    def post(cls, path: str, endpoint: Callable[..., Any], summary: str, example: Any) -> Route:
+        """Return a route for POST."""
+        return cls("POST", path, endpoint, summary, example)
 
 
 class Group:
     """A group of routes over one service.
 
     Attributes:
-        tag: what they are for, in the OpenAPI document.
-        counted: whether their requests are of those that the service counts.
-        access: who may ask, where no gate stands before the routes; None where one does.
+        tag: of the group in the OpenAPI document.
+        counted: include these routes in the request metrics.
+        access: access rules where no middleware enforces them; None otherwise.
     """
 
     tag = ""
@@ -46,5 +54,5 @@ class Group:
         self.access: Access | None = None
 
     def routes(self) -> tuple[Route, ...]:
-        """Return them."""
+        """Return the routes of this group."""
         raise NotImplementedError

@@ -28,38 +28,38 @@ class Health(Group):
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
         return (
-            Route("/livez", self.livez, "GET", "Whether the process lives", _STATUS),
-            Route("/readyz", self.readyz, "GET", "Whether anything can be answered", _STATUS),
-            Route("/startupz", self.startupz, "GET", "Whether it has begun to answer", _STATUS),
-            Route("/metrics", self.metrics, "GET", "Figures for Prometheus", "text/plain"),
-            Route("/events", self.events, "GET", "What happens, as it does", "text/event-stream"),
+            Route.get("/livez", self.livez, "Liveness probe", _STATUS),
+            Route.get("/readyz", self.readyz, "Readiness probe", _STATUS),
+            Route.get("/startupz", self.startupz, "Startup probe", _STATUS),
+            Route.get("/metrics", self.metrics, "Metrics for Prometheus", "text/plain"),
+            Route.get("/events", self.events, "Stream events", "text/event-stream"),
         )
 
     async def livez(self) -> Response:
-        """Answer 200 as long as anything is answered at all."""
-        return _told(self.service.status, True)
+        """Return 200 while the process answers requests."""
+        return _probe_response(self.service.status, True)
 
     async def readyz(self) -> Response:
-        """Answer 200 while a model answers, or would load if asked; 503 before, and at the end."""
-        return _told(self.service.status, self.service.is_ready)
+        """Return 200 while a model is ready or loads on demand; 503 before and while draining."""
+        return _probe_response(self.service.status, self.service.is_ready)
 
     async def startupz(self) -> Response:
-        """Answer 503 until the first model answers, or all have been tried; then 200."""
-        return _told(self.service.status, self.service.has_begun)
+        """Return 503 until the first model is ready or every load has ended; then 200."""
+        return _probe_response(self.service.status, self.service.has_begun)
 
     async def metrics(self) -> Response:
-        """Answer with every count and time, in Prometheus' text format."""
+        """Return every metric in the text format of Prometheus."""
         tasks = len(asyncio.all_tasks())
         text = await in_thread(lambda: exposition(self._metrics(tasks)))
         return Response(text, media_type=CONTENT_TYPE)
 
     async def events(self) -> Response:
-        """Tell of changes of state, steps of loads, and the overview, as server-sent events."""
+        """Stream state changes, load progress and the overview as server-sent events."""
 
-        async def seen() -> bytes:
+        async def current_overview() -> bytes:
             return orjson.dumps(await in_thread(overview, self.service))
 
-        stream = self.service.events.stream(seen, self.service.timeline.under_way)
+        stream = self.service.events.stream(current_overview, self.service.timeline.under_way)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     def _metrics(self, tasks: int) -> Iterator[Metric]:
@@ -70,8 +70,8 @@ class Health(Group):
         yield Metric("hotstart_tasks", "gauge", "Tasks of the event loop", tasks)
 
 
-def _told(status: str, good: bool) -> Response:
-    code = 200 if good else 503
+def _probe_response(status: str, is_ok: bool) -> Response:
+    code = 200 if is_ok else 503
     return Response(orjson.dumps({"status": status}), code, media_type="application/json")
 
 
@@ -108,18 +108,18 @@ class Dashboard(Group):
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
         return (
-            Route("/", self.index, "GET", "The dashboard", "text/html"),
-            Route("/dashboard/{name}", self.file, "GET", "A file of the dashboard", "text/css"),
+            Route.get("/", self.index, "The dashboard", "text/html"),
+            Route.get("/dashboard/{name}", self.file, "A file of the dashboard", "text/css"),
         )
 
     async def index(self) -> Response:
-        """Answer with the dashboard."""
+        """Return the page of the dashboard."""
         return await self.file("index.html")
 
     async def file(self, name: str) -> Response:
-        """Answer with one of its files."""
+        """Return one file of the dashboard."""
         content = self._files.get(name)
         if content is None:
-            return problem("/", 404, f"The dashboard has no file {name!r}", "Look at /")
+            return problem("/", 404, f"The dashboard has no file {name!r}", "Open /")
         kind = _TYPES[name[name.rindex(".") :]]
         return Response(content, headers=_POLICY, media_type=kind)

@@ -1,4 +1,4 @@
-"""The routes of the registry and of search."""
+"""The registry's own routes: status, predictions, load and reload, search."""
 
 from __future__ import annotations
 
@@ -15,61 +15,72 @@ from hotstart.server.schemas import LoadBody, NoBody, PredictBody, ReloadBody, S
 from hotstart.server.status import health, overview
 
 _STATES = {"models": {"churn": {"status": "ready", "reason": "loaded in 0.170 s"}}}
+_OVERVIEW = {"service": {"status": "healthy"}, "models": [{"name": "churn"}]}
+_HEALTH = {
+    "status": "healthy",
+    "ready": 1,
+    "loading": 0,
+    "failed": 0,
+    "skipped": 0,
+    "unloaded": 0,
+    "models": _STATES["models"],
+}
+_MODELS = {"models": ["churn"], "loaded": ["churn"], "failed": {}, "skipped": {}}
+_PREDICTION = {"output": [0.9, 0.1], "model": "churn", "version": "v2", "reason": None}
+_HIT = {
+    "path": "docs/guide.md",
+    "start_line": 1,
+    "end_line": 9,
+    "heading": "Guide > Install",
+    "text": "Install it with ...",
+    "score": 0.03,
+    "found_by": ["lexical", "semantic"],
+}
+_SEARCH = {
+    "hits": [_HIT],
+    "mode": "hybrid",
+    "reason": None,
+    "seconds": 0.004,
+    "model": "all-MiniLM-L6-v2",
+    "engine": "onnx",
+}
 
 
 class Models(Group):
-    """The routes below `/api/v1/models`. Who loads, unloads, reloads or rolls back is the
-    administrator.
-    """
+    """`/api/v1/models`. Loading, unloading, reloading and rollback need the admin key."""
 
     tag = "Models"
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        counted = {"ready": 1, "loading": 0, "failed": 0, "skipped": 0, "unloaded": 0}
+        model = "/api/v1/models/{name}"
         return (
-            Route(
-                *("/api/v1/models/registry", self.registry, "GET", "Tell everything there is"),
-                {"service": {"status": "healthy"}, "models": [{"name": "churn"}]},
+            Route.get(
+                "/api/v1/models/registry", self.registry, "Get the status of everything", _OVERVIEW
             ),
-            Route(
-                *("/api/v1/models/health", self.health, "GET", "Tell how the models fare"),
-                {"status": "healthy", **counted, **_STATES},
-            ),
-            Route(
-                *("/api/v1/models/models", self.models, "GET", "List the models"),
-                {"models": ["churn"], "loaded": ["churn"], "failed": {}, "skipped": {}},
-            ),
-            Route(
-                *("/api/v1/models/{name}/predict", self.predict, "POST", "Ask a model"),
-                {"output": [0.9, 0.1], "model": "churn", "version": "v2", "reason": None},
-            ),
-            Route(
-                *("/api/v1/models/reload", self.reload, "POST", "Load models anew"),
-                _STATES,
-            ),
-            Route("/api/v1/models/{name}/load", self.load, "POST", "Load a model", _STATES),
-            Route("/api/v1/models/{name}/unload", self.unload, "POST", "Unload a model", _STATES),
-            Route(
-                *("/api/v1/models/{name}/rollback", self.rollback, "POST"),
-                *("Lead requests as before the last change", _STATES),
-            ),
+            Route.get("/api/v1/models/health", self.health, "Get each model's health", _HEALTH),
+            Route.get("/api/v1/models/models", self.models, "List the models", _MODELS),
+            Route.post(model + "/predict", self.predict, "Ask a model of any kind", _PREDICTION),
+            Route.post("/api/v1/models/reload", self.reload, "Reload models", _STATES),
+            Route.post(model + "/load", self.load, "Load a model", _STATES),
+            Route.post(model + "/unload", self.unload, "Unload a model", _STATES),
+            Route.post(model + "/rollback", self.rollback, "Restore the previous route", _STATES),
         )
 
     async def registry(self) -> Response:
-        """Tell everything there is to see of the service and its models."""
+        """Return the status of the service and of each model."""
         return json_response(await in_thread(overview, self.service))
 
     async def health(self) -> Response:
-        """Tell how many models are in which state, and why."""
+        """Return how many models are in each state, and why."""
         return json_response(health(self.service))
 
     async def models(self) -> Response:
-        """List the models by name, and those that answer, that failed, and that were skipped."""
+        """List all models by name, then the loaded, the failed and the skipped ones."""
         registry = self.service.registry
         return json_response(
             {
-                "models": list(registry.entries()),
+                "models": list(registry.models()),
                 "loaded": registry.loaded_models,
                 "failed": registry.failed_models,
                 "skipped": registry.skipped_models,
@@ -77,26 +88,26 @@ class Models(Group):
         )
 
     async def predict(self, name: str, body: PredictBody) -> Response:
-        """Ask a model of any kind; its fallback answers where it is not ready in time."""
+        """Return the answer of a model of any kind, or of its fallback."""
         service = self.service
-        service.entry(name)
+        service.info(name)
         service.keep(name, body)
-        told = await service.registry.apredict(
+        prediction = await service.registry.apredict(
             name, body.inputs, key=body.key, timeout=service.limit(body.timeout)
         )
-        answer = told._asdict() | {"output": await in_thread(plain, told.output)}
+        answer = prediction._asdict() | {"output": await in_thread(plain, prediction.output)}
         try:
             return json_response(answer)
         except TypeError as error:
-            expected = "a model whose answers JSON can say"
+            expected = "a model whose answers are JSON values"
             raise InvalidInput("model", got=f"{name} ({error})", expected=expected) from error
 
     async def reload(self, body: ReloadBody) -> Response:
-        """Load models anew beside what serves, and swap them in; what fails serves on as it was."""
+        """Reload models. A model whose reload fails keeps serving its old version."""
         registry = self.service.registry
         names = registry.loaded_models if body.models is None else body.models
         for name in names:
-            self.service.entry(name)
+            self.service.info(name)
         errors: dict[str, str] = {}
         for name in names:
             try:
@@ -106,8 +117,8 @@ class Models(Group):
         return self._states(names, errors)
 
     async def load(self, name: str, body: LoadBody) -> Response:
-        """Begin to load a model; with a `timeout`, wait for it that long."""
-        self.service.entry(name)
+        """Start loading a model; wait for it as long as `timeout` says."""
+        self.service.info(name)
         self.service.keep(name, body)
         self.service.registry.start_loading(name)
         if body.timeout:
@@ -115,14 +126,14 @@ class Models(Group):
         return self._states([name])
 
     async def unload(self, name: str, body: NoBody) -> Response:
-        """Give a model's memory back once the calls in flight have ended."""
-        self.service.entry(name)
+        """Free the memory of a model once the calls in flight have ended."""
+        self.service.info(name)
         await in_thread(self.service.registry.unload, name, waits=True)
         return self._states([name])
 
     async def rollback(self, name: str, body: NoBody) -> Response:
-        """Lead requests as they were led before the last change of the route."""
-        self.service.entry(name)
+        """Restore the route before the last change."""
+        self.service.info(name)
         limit = self.service.limit(None)
 
         def roll_back() -> object:
@@ -132,9 +143,9 @@ class Models(Group):
         return self._states([name])
 
     def _states(self, names: list[str], errors: dict[str, str] | None = None) -> Response:
-        """Return the state of each model, and why a reload failed."""
-        told = health(self.service)["models"]
-        states = {name: told[name] for name in names}
+        """Return the state of each model, with the error of a failed reload."""
+        health_of = health(self.service)["models"]
+        states = {name: health_of[name] for name in names}
         for name, error in (errors or {}).items():
             states[name] = states[name] | {"error": error}
         return json_response({"models": states})
@@ -147,32 +158,15 @@ class Search(Group):
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        hit = {
-            "path": "docs/guide.md",
-            "start_line": 1,
-            "end_line": 9,
-            "heading": "Guide > Install",
-            "text": "Install it with ...",
-            "score": 0.03,
-            "found_by": ["lexical", "semantic"],
-        }
-        answer = {
-            "hits": [hit],
-            "mode": "hybrid",
-            "reason": None,
-            "seconds": 0.004,
-            "model": "all-MiniLM-L6-v2",
-            "engine": "onnx",
-        }
-        return (Route("/search", self.search, "POST", "Search the index", answer),)
+        return (Route.post("/search", self.search, "Search the index", _SEARCH),)
 
     async def search(self, body: SearchBody) -> Response:
-        """Answer with the chunks that answer best, how they were found, and why not better."""
+        """Return the best chunks, the search mode, and the reason for a lesser mode."""
         limit = self.service.limit(body.timeout)
         deadline = limit if body.timeout is None else min(body.timeout, limit)
         self.service.check_texts([body.query], "query")
         self.service.keep_searching(body)
-        found = await in_thread(
+        results = await in_thread(
             self.service.index.search, body.query, body.top_k, deadline, waits=True
         )
-        return json_response(asdict(found))
+        return json_response(asdict(results))

@@ -2,77 +2,80 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 
 from hotstart._version import __version__
 from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
 from hotstart.server.routes import Group, Route
-from hotstart.server.routes.openai import embedded, ranked
 from hotstart.server.schemas import EmbedBody, RerankBody
+
+if TYPE_CHECKING:
+    from hotstart.encoding import EncodeOptions
+    from hotstart.scoring import RankOptions
+
+
+_VECTORS = [[0.1, -0.2], [0.3, 0.4]]
+_RANKING = [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.1}]
+_INFO = {"model_id": "all-MiniLM-L6-v2", "max_input_length": 256, "version": "0.1.0"}
 
 
 class TextEmbeddingsInference(Group):
-    """The routes `/embed`, `/rerank` and `/info`."""
+    """`/embed`, `/rerank` and `/info`, for the named model or the first of its kind."""
 
     tag = "text-embeddings-inference"
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        vectors = [[0.1, -0.2], [0.3, 0.4]]
         return (
-            Route("/embed", self.embed, "POST", "Embed texts", vectors),
-            Route("/", self.embed, "POST", "Embed texts", vectors),
-            Route(
-                *("/rerank", self.rerank, "POST", "Order texts by how well they answer"),
-                [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.1}],
-            ),
-            Route(
-                *("/info", self.info, "GET", "Tell of the model that /embed asks"),
-                {"model_id": "all-MiniLM-L6-v2", "max_input_length": 256, "version": "0.1.0"},
-            ),
+            Route.post("/embed", self.embed, "Embed texts", _VECTORS),
+            Route.post("/", self.embed, "Embed texts", _VECTORS),
+            Route.post("/rerank", self.rerank, "Rank texts by relevance", _RANKING),
+            Route.get("/info", self.info, "Get the model that /embed uses", _INFO),
         )
 
     async def embed(self, body: EmbedBody) -> Response:
-        """Answer with the vector of each text, in their order."""
+        """Return the vector of each text, in the order of the texts."""
         texts = listed(body.inputs)
         self.service.check_texts(texts, "inputs")
-        name = self.service.entry(body.model, "embedding").name
-        given = {"prompt_name": body.prompt_name, "truncate_dim": body.dimensions}
-        options = {name: value for name, value in given.items() if value is not None}
-        options["normalize_embeddings"] = body.normalize
-        told = await self.service.call(name, body, partial(embedded, texts, options))
-        return raw_response(await plain_embeddings(told.output.vectors))
+        name = self.service.info(body.model, "embedding").name
+        options: EncodeOptions = {"normalize_embeddings": body.normalize}
+        if body.prompt_name is not None:
+            options["prompt_name"] = body.prompt_name
+        if body.dimensions is not None:
+            options["truncate_dim"] = body.dimensions
+        result = await self.service.embed(name, body, texts, options)
+        return raw_response(await plain_embeddings(result.vectors))
 
     async def rerank(self, body: RerankBody) -> Response:
-        """Answer with the texts' places and scores, best first."""
+        """Return the positions and scores of the texts, best first."""
         self.service.check_texts(body.texts, "texts")
         self.service.check_texts([body.query], "query")
-        name = self.service.entry(body.model, "reranker").name
-        options = {"activation": "identity" if body.raw_scores else None}
-        rank = partial(ranked, body.query, body.texts, options)
-        told = await self.service.call(name, body, rank)
-        return json_response(
-            [
-                {"index": each["corpus_id"], "score": each["score"]}
-                | ({"text": body.texts[each["corpus_id"]]} if body.return_text else {})
-                for each in told.output
-            ]
-        )
+        name = self.service.info(body.model, "reranker").name
+        options: RankOptions = {"activation": "identity" if body.raw_scores else None}
+        ranking = await self.service.rank(name, body, body.query, body.texts, options)
+        results: list[dict[str, Any]] = []
+        for entry in ranking:
+            position = entry["corpus_id"]
+            result: dict[str, Any] = {"index": position, "score": entry["score"]}
+            if body.return_text:
+                result["text"] = body.texts[position]
+            results.append(result)
+        return json_response(results)
 
     async def info(self) -> Response:
-        """Tell of the model that `/embed` asks, and of the server's limits."""
+        """Return the model that `/embed` uses, and the limits of the server."""
         config = self.service.config
-        entry = self.service.entry(None, "embedding")
-        model = self.service.registry.face(entry.name)
+        info = self.service.info(None, "embedding")
+        served = info.leading.served()
         return json_response(
             {
-                "model_id": entry.name,
+                "model_id": info.name,
                 "model_sha": None,
-                "model_dtype": "float32",
+                "model_dtype": served.precision,
                 "model_type": {"embedding": {"pooling": "model"}},
-                "max_input_length": model.max_seq_length,
+                "max_input_length": served.handle.max_seq_length,
                 "max_client_batch_size": config.max_texts,
                 "max_concurrent_requests": None,
                 "max_batch_tokens": None,
