@@ -1,17 +1,31 @@
-"""Transactions of a SQLite file: all changes, or none."""
+"""SQLite files: transactions, and numbered append-only migrations."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+
+class ForeignDatabase(sqlite3.DatabaseError):
+    """The database belongs to another program."""
+
+
+class NewerDatabase(sqlite3.DatabaseError):
+    """The database has a `version` that this program does not know; it knows up to `newest`."""
+
+    def __init__(self, version: int, newest: int) -> None:
+        super().__init__(f"its layout is number {version}, the newest known here is {newest}")
+        self.version = version
+        self.newest = newest
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit the block's changes, or none of them. `connection` is in autocommit mode.
 
-    It is a writer from its beginning: it cannot fail half-way because another one came first.
+    The transaction is a writer from its beginning (BEGIN IMMEDIATE): it cannot fail half-way
+    because another writer came first.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -21,3 +35,41 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def migrate(
+    connection: sqlite3.Connection, application_id: int, migrations: Sequence[Sequence[str]]
+) -> None:
+    """Bring the database to the newest layout, each migration whole or not at all.
+
+    Args:
+        connection: in autocommit mode. A new database gets every migration.
+        application_id: the number in the header of the file that tells our files from others.
+        migrations: the statements of each; append only. The first sets `application_id`.
+
+    Raises:
+        ForeignDatabase: the database belongs to another program.
+        NewerDatabase: its layout is newer than the last of `migrations`.
+    """
+    newest = len(migrations)
+    if _version(connection, application_id, newest) == newest:
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    for number, statements in enumerate(migrations, start=1):
+        with transaction(connection):
+            if _version(connection, application_id, newest) < number:  # else another process did
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _version(connection: sqlite3.Connection, application_id: int, newest: int) -> int:
+    """Return the number of the last migration; 0 for a new database."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != application_id and (version or tables):
+        raise ForeignDatabase("it is a database of another program")
+    if version > newest:
+        raise NewerDatabase(version, newest)
+    return version

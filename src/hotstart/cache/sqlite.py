@@ -20,7 +20,7 @@ from hotstart.cache.store import FailureLog, StoreInfo
 from hotstart.concurrency import settle_at_fork
 from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
-from hotstart.sqlite import transaction
+from hotstart.sqlite import ForeignDatabase, NewerDatabase, migrate, transaction
 
 _APPLICATION = 0x68637631  # "hcv1", in the header of the file: what tells our files from others
 
@@ -37,39 +37,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE leases (key BLOB PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL)",
     ),
 )
-
-
-class ForeignFile(sqlite3.DatabaseError):
-    """A database of another program, or of a newer layout."""
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to the newest layout, each step whole or not at all.
-
-    `connection` is in autocommit mode.
-
-    Raises:
-        ForeignFile: it is not ours, or of a layout that is not known here yet.
-    """
-    if _version(connection) == len(MIGRATIONS):
-        return
-    connection.execute("PRAGMA journal_mode = WAL")
-    for number, statements in enumerate(MIGRATIONS, start=1):
-        with transaction(connection):
-            if _version(connection) < number:  # else another process was first
-                for statement in statements:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    """The number of the last step that was taken; 0 for a new file."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if (application != _APPLICATION and (version or tables)) or version > len(MIGRATIONS):
-        raise ForeignFile("a database of another program, or of a newer hotstart")
-    return version
 
 
 logger = logging.getLogger("hotstart.cache")
@@ -169,7 +136,7 @@ class Connections:
         )
         try:
             connection.execute("PRAGMA synchronous = NORMAL")
-            migrate(connection)
+            migrate(connection, _APPLICATION, MIGRATIONS)
         except BaseException:
             connection.close()
             raise
@@ -218,7 +185,7 @@ class SqliteStore:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with self._connections.borrow():
                 pass
-        except (ForeignFile, OSError) as error:
+        except (ForeignDatabase, NewerDatabase, OSError) as error:
             raise InvalidInput("cache", got=path, expected=f"another file: {error}") from error
         except sqlite3.Error as error:
             self._fail("read", error)

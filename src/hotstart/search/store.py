@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.errors import IndexBusy, IndexDamaged
+from hotstart.sqlite import NewerDatabase, migrate, transaction
 
 if TYPE_CHECKING:
     from hotstart.search.chunking import Chunk
@@ -61,51 +62,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the database at `path` to the newest layout, each step whole or not at all.
-
-    `connection` is in autocommit mode. A database that is new becomes an empty index.
-
-    Raises:
-        IndexDamaged: it is not ours, or of a layout that is not known here yet.
-    """
-    if _version(connection, path) == len(MIGRATIONS):
-        return
-    connection.execute("PRAGMA journal_mode = WAL")
-    for number, statements in enumerate(MIGRATIONS, start=1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if _version(connection, path) < number:  # else another process was first
-                for statement in statements:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-
-def _version(connection: sqlite3.Connection, path: str) -> int:
-    """The number of the last step that was taken; 0 for a new database."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application != _APPLICATION:
-        if (
-            version
-            or connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
-        ):
-            raise IndexDamaged(path, reason="it is a database of another program")
-        return 0
-    if version > len(MIGRATIONS):
-        raise IndexDamaged(
-            path,
-            reason=f"its layout is number {version}, the newest known here is {len(MIGRATIONS)}",
-            remedy="Upgrade hotstart: pip install -U hotstart",
-        )
-    return version
-
-
 _PATIENCE = 5.0  # seconds to wait for another connection's transaction
 _PAGE = 1000  # rows fetched at a time
 
@@ -120,10 +76,10 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with self._told():
+        with self._translated_errors():
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
             try:
-                migrate(self._connection, path)
+                migrate(self._connection, _APPLICATION, MIGRATIONS)
                 # In WAL mode a commit then costs no wait for the disk, and a crash of the machine
                 # loses at most the last commits, never the file.
                 self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -139,23 +95,17 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what the block writes at its end, as one; nothing of it where it raises."""
-        self.run("BEGIN IMMEDIATE")
-        try:
+        with self._translated_errors(), transaction(self._connection):
             yield
-            self.run("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     def run(self, sql: str, *values: object) -> list[Any]:
         """Execute one statement and return all of its rows."""
-        with self._told():
+        with self._translated_errors():
             return self._connection.execute(sql, values).fetchall()
 
     def run_many(self, sql: str, rows: list[tuple[object, ...]]) -> None:
         """Execute one statement for each of `rows`."""
-        with self._told():
+        with self._translated_errors():
             self._connection.executemany(sql, rows)
 
     def number(self, sql: str, *values: object) -> int:
@@ -165,17 +115,17 @@ class Database:
 
     def each(self, sql: str, *values: object) -> Iterator[Any]:
         """Yield the rows of a large result without holding all of them."""
-        with self._told():
+        with self._translated_errors():
             cursor = self._connection.execute(sql, values)
         while True:
-            with self._told():
+            with self._translated_errors():
                 rows = cursor.fetchmany(_PAGE)
             if not rows:
                 return
             yield from rows
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.IntegrityError:  # a fault of this program, not of the file
@@ -187,6 +137,9 @@ class Database:
             if "no such" not in reason:  # the disk is full, the folder may not be written, ...
                 remedy = "Check the space and the permissions of its folder, then run this again"
             raise IndexDamaged(self._path, reason=reason, remedy=remedy) from error
+        except NewerDatabase as error:
+            remedy = "Upgrade hotstart: pip install -U hotstart"
+            raise IndexDamaged(self._path, reason=str(error), remedy=remedy) from error
         except sqlite3.DatabaseError as error:
             raise IndexDamaged(self._path, reason=str(error)) from error
 
