@@ -73,8 +73,30 @@ def _resume_all() -> None:
     _registering.release()
 
 
+class Resettable(Protocol):
+    """Holds locks and threads that a forked child must not use."""
+
+    def reset_after_fork(self) -> None:
+        """Start anew, in the child: the threads stayed in the parent."""
+
+
+_resettable: weakref.WeakSet[Resettable] = weakref.WeakSet()
+
+
+def reset_after_fork(thing: Resettable) -> None:
+    """Call `thing.reset_after_fork` in each forked child, as long as `thing` lives."""
+    with _registering:
+        _resettable.add(thing)
+
+
+def _reset_all() -> None:
+    _resume_all()
+    for thing in list(_resettable):
+        thing.reset_after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_settle_all, after_in_parent=_resume_all, after_in_child=_resume_all)
+    os.register_at_fork(before=_settle_all, after_in_parent=_resume_all, after_in_child=_reset_all)
 
 
 class Deadline:

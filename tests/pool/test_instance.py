@@ -305,7 +305,7 @@ class InstanceMachine(RuleBasedStateMachine):
             waiter.join(60)
         self.quiet()
         left = self.instance.peek()
-        self.instance.forget()
+        self.instance.reset_after_fork()
         if left is not None:
             left.closed = True  # it is the parent's, and kept
 

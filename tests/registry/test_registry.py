@@ -55,7 +55,7 @@ def test_registry_uses_process_pool_unless_bounded() -> None:
     assert ModelRegistry()._pool is default_pool()
     own = ModelRegistry.from_config({"registry": {"memory": "1GB", "most_loads": 3}})
     assert own._pool is not default_pool()
-    assert own._pool.room.budget == 10**9
+    assert own._pool.memory.budget == 10**9
 
 
 def test_get_model_of_loaded_model_takes_about_half_a_microsecond(make: Make) -> None:
@@ -127,7 +127,7 @@ def test_memory_pressure_unloads_one_model_at_a_time(tmp_path: Path, make: Make)
     registry = make(a=large(tmp_path, "a", 4), b=large(tmp_path, "b", 4))
     registry.load_all()
     registry.get_model("a")
-    assert registry._pool.room.relieve(1, "memory is short") == 1
+    assert registry._pool.memory.evict(1, "memory is short") == 1
     assert registry.loaded_models == ["a"]
     assert registry.models()["b"].reason == "memory is short"
     with pytest.raises(ModelNotReady):

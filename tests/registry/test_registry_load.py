@@ -110,7 +110,7 @@ def test_failed_reload_keeps_old_model_and_records_error(
     entry = registry.models()["m"]
     assert entry.status == "ready"
     assert "could not convert" in str(entry.last_error)
-    assert "serves on" in entry.reason
+    assert "still serves" in entry.reason
     assert registry.predict("m", [1]).output == [2]
     file.write_text("2")
     registry.reload("m")

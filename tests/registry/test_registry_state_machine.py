@@ -152,7 +152,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule()
     def pressure(self) -> None:
-        self.beside(lambda: self.pool.room.relieve(10**12, "memory is short"))
+        self.beside(lambda: self.pool.memory.evict(10**12, "memory is short"))
 
     @rule(name=NAMES)
     def unload(self, name: str) -> None:

@@ -19,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, NotReady
 from hotstart.pool.load import Backoff, LoadAttempt
 from hotstart.pool.promotion import ActiveSlot, Load, Slot
@@ -47,11 +48,11 @@ class Listeners:
         """Call `hear` with each state that is entered, under the lock."""
         self._states.append(hear)
 
-    def await_end(self, callback: Callable[[], None]) -> None:
+    def on_end(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, at the end of the load under way."""
         self._settled.append(callback)
 
-    def tell(self, stage: str, fraction: float) -> None:
+    def notify_progress(self, stage: str, fraction: float) -> None:
         """Tell of a step."""
         for on_progress in self._progress:
             try:
@@ -61,12 +62,12 @@ class Listeners:
 
                 logging.getLogger(__name__).exception("A progress callback failed at %s", stage)
 
-    def tell_state(self, state: State, reason: str) -> None:
+    def notify_state(self, state: State, reason: str) -> None:
         """Tell of a state that was entered."""
         for hear in self._states:
             hear(state, reason)
 
-    def tell_end(self) -> None:
+    def notify_end(self) -> None:
         """Tell that the load under way has ended."""
         callbacks, self._settled = self._settled, []
         for callback in callbacks:
@@ -147,32 +148,6 @@ class Status(NamedTuple):
     strategy: str = ""
 
 
-def status_of(
-    state: State,
-    reason: str,
-    attempt: LoadAttempt[Any] | None,
-    serving: ActiveSlot[Any],
-    load_time: float | None,
-    loads: int,
-) -> Status:
-    """Return the account of an instance whose lock is held."""
-    loading = attempt if state == "loading" else None
-    slot = serving.slot
-    doing = attempt.doing if attempt else "-"
-    return Status(
-        state=state,
-        reason=reason,
-        stage=slot.stage if slot else doing,
-        fraction=loading.fraction if loading else None,
-        elapsed=time.monotonic() - loading.began if loading else None,
-        load_time=load_time,
-        stages=dict(serving.stage_times),
-        refused={**serving.promoter.refused},
-        loads=loads,
-        in_use=slot.users if slot else 0,
-    )
-
-
 T = TypeVar("T")
 
 
@@ -202,11 +177,11 @@ class Instance(Generic[T]):
         self._stages = stages
         self._load_timeout = load_timeout
         self._keep_alive, self._patience = keep_alive, patience
-        self._hearers = Listeners()
+        self._listeners = Listeners()
         self._loads = 0
         self._load_time: float | None = None
-        self._idle_clock: KeepAliveTimer | None = None
-        self._begin_anew()
+        self._keep_alive_timer: KeepAliveTimer | None = None
+        self._reset()
 
     @property
     def state(self) -> State:
@@ -216,23 +191,23 @@ class Instance(Generic[T]):
     @property
     def busy(self) -> bool:
         """Whether something is being loaded at this moment, a promotion included."""
-        return self._state == "loading" or self._serving.promoter.running
+        return self._state == "loading" or self._serving.promoting
 
     def touch(self) -> None:
         """Note a use that was no lease."""
         self._used_at = time.monotonic()
-        if self._idle_clock:
-            self._idle_clock.touch()
+        if self._keep_alive_timer:
+            self._keep_alive_timer.touch()
 
     def keep_alive(self, seconds: float | None) -> None:
         """Unload `seconds` after the end of the last use; None for never."""
         if seconds == self._keep_alive:
             return
         with self._changed:
-            if self._idle_clock:
-                self._idle_clock.stop()
+            if self._keep_alive_timer:
+                self._keep_alive_timer.stop()
             self._keep_alive = seconds
-            self._idle_clock = self._clock()
+            self._keep_alive_timer = self._new_timer()
         self.touch()
 
     def not_ready(self) -> NotReady:
@@ -246,7 +221,7 @@ class Instance(Generic[T]):
         """Unload the model if no call is using it; return whether it was."""
         with self._changed:
             used = self._serving.slot is None or self._serving.slot.users > 0
-            slot = None if used or not self._at_rest else self._begin_unloading(why)
+            slot = None if used or not self._is_settled else self._begin_unloading(why)
         self._end_unloading(slot)
         return slot is not None
 
@@ -272,10 +247,23 @@ class Instance(Generic[T]):
         return slot.users if slot is not None else 0
 
     def status(self) -> Status:
-        """Return a consistent account of this moment."""
+        """Return the state of this moment."""
         with self._changed:
-            told = (self._state, self._reason, self._attempt, self._serving)
-            return status_of(*told, self._load_time, self._loads)
+            loading = self._attempt if self._state == "loading" else None
+            slot = self._serving.slot
+            doing = self._attempt.doing if self._attempt else "-"
+            return Status(
+                state=self._state,
+                reason=self._reason,
+                stage=slot.stage if slot else doing,
+                fraction=loading.fraction if loading else None,
+                elapsed=time.monotonic() - loading.began if loading else None,
+                load_time=self._load_time,
+                stages=dict(self._serving.stage_times),
+                refused=dict(self._serving.refused),
+                loads=self._loads,
+                in_use=slot.users if slot else 0,
+            )
 
     def start(self) -> None:
         """Start the load unless the model is loaded or loading; return at once."""
@@ -301,7 +289,7 @@ class Instance(Generic[T]):
         """
         with self._changed:
             if self._state in {"loading", "unloading"}:
-                self._hearers.await_end(callback)
+                self._listeners.on_end(callback)
                 return
         callback()
 
@@ -329,12 +317,12 @@ class Instance(Generic[T]):
 
     def listen(self, on_progress: Progress) -> None:
         """Call `on_progress` with each step of each load, in the loading thread."""
-        self._hearers.listen(on_progress)
+        self._listeners.listen(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
         """Call `hear` with each state that is entered, under the lock."""
         with self._changed:
-            self._hearers.listen_states(hear)
+            self._listeners.listen_states(hear)
             hear(self._state, self._reason)
 
     def promote(self, stage: Stage) -> None:
@@ -354,7 +342,7 @@ class Instance(Generic[T]):
         """Give the model's memory back, after a load under way and the calls in flight have ended;
         a call that comes meanwhile has it loaded again."""
         with self._changed:
-            self._changed.wait_for(lambda: self._at_rest)
+            self._changed.wait_for(lambda: self._is_settled)
             slot = self._begin_unloading("unload was asked for")
         self._end_unloading(slot)
 
@@ -367,37 +355,35 @@ class Instance(Generic[T]):
         Raises:
             HotstartError: the load failed, for the reason it states. What served serves on.
         """
-        from hotstart.pool.load import load_apart  # seldom needed, and not cheap to import
-
         old = self._begin_reload()
         if old is None:
             return
         new, reason = old, "its reload was given up"
+        attempt = self._new_attempt()
         try:
-            limit = self._load_timeout
-            load, discard = self._load_heard, self._close
-            new = load_apart(self.name, self._stages[0], timeout=limit, load=load, discard=discard)
+            attempt.start()
+            new = attempt.result()
             reason = f"reloaded in {new.seconds:.3f} s"
         except HotstartError as error:
-            reason = f"the model of before serves on, its reload failed: {error.facts}"
+            reason = f"the old model still serves, its reload failed: {error.facts}"
             raise
         finally:
             self._end_reload(old, new, reason)
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
 
         The parent's model is never freed in the child, not even at its end: that would be to wait
         for threads that the child does not have. Its pages are shared with the parent.
         """
         keep_for_ever(self._serving)
-        self._begin_anew()
-        self._hearers.tell_state(self._state, self._reason)
+        self._reset()
+        self._listeners.notify_state(self._state, self._reason)
 
     # The only writers of the state. They need the lock `_changed` held, but for
     # `_end_unloading`, `_begin_reload` and `_end_reload`, which take it.
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._changed = threading.Condition()
         self._state: State = "unloaded"
         self._reason = "not asked for yet"
@@ -405,17 +391,22 @@ class Instance(Generic[T]):
         self._used_at = time.monotonic()
         self._attempt: LoadAttempt[T] | None = None
         self._backoff = Backoff(self.name)
-        what = (self._stages, self._patience, self._load, self._close)
-        self._serving = ActiveSlot(self._changed, *what)
-        self._idle_clock = self._clock()
+        self._serving = ActiveSlot(
+            self._changed,
+            stages=self._stages,
+            patience=self._patience,
+            load=self._load,
+            close=self._close,
+        )
+        self._keep_alive_timer = self._new_timer()
 
-    def _clock(self) -> KeepAliveTimer | None:
+    def _new_timer(self) -> KeepAliveTimer | None:
         seconds = self._keep_alive
         return None if seconds is None else KeepAliveTimer(seconds, self.unload_if_idle)
 
     def _wait_ready(self, timeout: float | None) -> None:
         """Wait, the condition held, until there is a model or the reason why there is none."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = Deadline(timeout)
         self._start_if_due()
         failed_before = self._backoff.count
         while self._state != "ready":
@@ -424,35 +415,41 @@ class Instance(Generic[T]):
                 raise failure.again() from failure.__cause__
             if self._state == "unloaded":  # by an unload that ended while this call waited
                 self._start_if_due()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if deadline.is_over:
                 raise self.not_ready()
-            self._changed.wait(left)
+            self._changed.wait(deadline.left)
 
     def _start_if_due(self) -> None:
         retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
         if self._state == "unloaded" or retried:
-            self._attempt = LoadAttempt(
-                self.name,
-                self._stages[0],
-                timeout=self._load_timeout,
-                load=self._load_heard,
-                loaded=self._admit,
-                failed=self._fail,
-                discard=self._close,
-            )
+            self._attempt = self._new_attempt()
             self._enter("loading", "asked for")
-            self._attempt.start()
+            self._attempt.start(self._end_attempt)
 
-    def _load_heard(self, stage: Stage, report: Progress) -> T:
-        def tell(doing: str, fraction: float) -> None:
+    def _new_attempt(self) -> LoadAttempt[T]:
+        return LoadAttempt(
+            self.name,
+            self._stages[0],
+            load=self._load_first_stage,
+            close=self._close,
+            timeout=self._load_timeout,
+        )
+
+    def _load_first_stage(self, stage: Stage, report: Progress) -> T:
+        def notify(doing: str, fraction: float) -> None:
             report(doing, fraction)
-            self._hearers.tell(doing, fraction)
+            self._listeners.notify_progress(doing, fraction)
 
-        return self._load(stage, tell, None)
+        return self._load(stage, notify, None)
 
-    def _admit(self, slot: Slot[T]) -> None:
+    def _end_attempt(self, attempt: LoadAttempt[T]) -> None:
+        """Serve the loaded slot, or note the failure."""
         with self._changed:
+            if attempt.error is not None:
+                failure = self._backoff.note(attempt.error, time.monotonic())
+                self._enter("failed", failure.facts)
+                return
+            slot = attempt.take()
             self._backoff.end()
             self._loads += 1
             self._load_time = slot.seconds
@@ -460,16 +457,12 @@ class Instance(Generic[T]):
             self._enter("ready", f"loaded in {slot.seconds:.3f} s")
         self.touch()
 
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._enter("failed", self._backoff.note(error, time.monotonic()).facts)
-
     def _enter(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
         self._changed.notify_all()
-        self._hearers.tell_state(state, reason)
+        self._listeners.notify_state(state, reason)
         if state in {"ready", "failed", "unloaded"}:
-            self._hearers.tell_end()
+            self._listeners.notify_end()
 
     def _begin_unloading(self, reason: str) -> Slot[T] | None:
         if self._state != "ready":
@@ -489,7 +482,7 @@ class Instance(Generic[T]):
     def _begin_reload(self) -> Slot[T] | None:
         """Return the slot to replace; None if nothing was loaded, and the model is loaded now."""
         with self._changed:
-            self._changed.wait_for(lambda: self._at_rest and not self._serving.promoter.running)
+            self._changed.wait_for(lambda: self._is_settled and not self._serving.promoting)
             if self._state != "ready":
                 self._backoff.waive()
                 self._wait_ready(None)
@@ -510,5 +503,5 @@ class Instance(Generic[T]):
             self._serving.retire(old)
 
     @property
-    def _at_rest(self) -> bool:
+    def _is_settled(self) -> bool:
         return self._state not in {"loading", "unloading"} and not self._reloading

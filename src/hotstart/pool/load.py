@@ -60,29 +60,50 @@ T = TypeVar("T")
 
 
 class LoadAttempt(Generic[T]):
-    """One load in its own thread; it ends once. `doing` and `fraction` tell how far it is."""
+    """One load in its own thread; it ends once: with a slot, an error, or at its time limit.
+
+    Args:
+        name: of the model, for messages and the thread.
+        stage: the stage to load.
+        load: loads the stage and reports its progress.
+        close: frees a model that comes after the time limit.
+        timeout: seconds after which the load has failed; None for no limit.
+
+    Attributes:
+        began: when the load began, by the clock `time.monotonic`.
+        doing: what the load is doing.
+        fraction: how far it is, 0 to 1.
+        error: why the load failed, None unless it did.
+    """
 
     def __init__(
         self,
         name: str,
         stage: Stage,
         *,
-        timeout: float | None,
         load: Callable[[Stage, Progress], T],
-        loaded: Callable[[Slot[T]], None],
-        failed: Callable[[BaseException], None],
-        discard: Callable[[T], None],
+        close: Callable[[T], None],
+        timeout: float | None,
     ) -> None:
         self.began = time.monotonic()
-        self.doing, self.fraction = "starting", 0.0
-        self._name, self._stage, self._timeout = name, stage, timeout
-        self._load, self._loaded, self._failed, self._discard = load, loaded, failed, discard
+        self.doing = "starting"
+        self.fraction = 0.0
+        self._slot: Slot[T] | None = None
+        self.error: BaseException | None = None
+        self._name = name
+        self._stage = stage
+        self._load = load
+        self._close = close
+        self._timeout = timeout
         self._lock = threading.Lock()
-        self._over = False
+        self._is_over = False
+        self._ended = threading.Event()
         self._timer: threading.Timer | None = None
+        self._on_end: Callable[[LoadAttempt[T]], None] | None = None
 
-    def start(self) -> None:
-        """Begin, and return at once."""
+    def start(self, on_end: Callable[[LoadAttempt[T]], None] | None = None) -> None:
+        """Start the load and return at once; `on_end` is called with this attempt when it ends."""
+        self._on_end = on_end
         if self._timeout is not None:
             self._timer = threading.Timer(self._timeout, self._give_up)
             self._timer.daemon = True
@@ -90,8 +111,29 @@ class LoadAttempt(Generic[T]):
         name = f"hotstart-load-{self._name}"
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
+    def result(self) -> Slot[T]:
+        """Wait for the end and return the slot.
+
+        Raises:
+            LoadTimeout: the load took longer than its time limit.
+            HotstartError: the load failed, for the reason it states.
+        """
+        self._ended.wait()
+        error = self.error
+        if error is None:
+            return self.take()
+        if isinstance(error, HotstartError):
+            raise error
+        raise LoadFailed(self._name, error=error, retry_in=0.0) from error
+
+    def take(self) -> Slot[T]:
+        """Return the slot of a load that succeeded, and hold it no more."""
+        slot, self._slot = self._slot, None
+        assert slot is not None
+        return slot
+
     def not_ready(self, state: State, expected: float | None) -> NotReady:
-        """Return the error that says how far it is; `expected` is what the last load took."""
+        """Return the error that says how far the load is; `expected` is the last load's time."""
         elapsed = time.monotonic() - self.began
         return NotReady(
             self._name, state=state, stage=self.doing, elapsed=elapsed, expected=expected
@@ -100,60 +142,31 @@ class LoadAttempt(Generic[T]):
     def _run(self) -> None:
         try:
             model = self._load(self._stage, self._report)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the waiters must be told
-            if self._end():
-                self._failed(error)
+        except BaseException as error:  # noqa: BLE001 - every waiter must get it
+            self._end(error=error)
             return
-        if self._end():
-            self._loaded(Slot(model, self._stage, time.monotonic() - self.began))
-        else:  # it was given up: whoever waited has been told, and may have had it loaded again
-            self._discard(model)
+        slot = Slot(model, self._stage, time.monotonic() - self.began)
+        if not self._end(slot=slot):  # the time limit passed: the waiters have their error
+            self._close(model)
 
     def _give_up(self) -> None:
-        if self._end():
-            assert self._timeout is not None
-            self._failed(LoadTimeout(self._name, stage=self.doing, after=self._timeout))
+        assert self._timeout is not None
+        self._end(error=LoadTimeout(self._name, stage=self.doing, after=self._timeout))
 
-    def _end(self) -> bool:
-        """Return whether this call ends the attempt."""
+    def _end(self, *, slot: Slot[T] | None = None, error: BaseException | None = None) -> bool:
+        """End the attempt with this outcome; return whether it had not ended before."""
         with self._lock:
-            first, self._over = not self._over, True
-        if first and self._timer:
+            if self._is_over:
+                return False
+            self._is_over = True
+            self._slot = slot
+            self.error = error
+        if self._timer:
             self._timer.cancel()
-        return first
+        self._ended.set()
+        if self._on_end:
+            self._on_end(self)
+        return True
 
     def _report(self, stage: str, fraction: float) -> None:
         self.doing, self.fraction = stage, fraction
-
-
-def load_apart(
-    name: str,
-    stage: Stage,
-    *,
-    timeout: float | None,
-    load: Callable[[Stage, Progress], T],
-    discard: Callable[[T], None],
-) -> Slot[T]:
-    """Load in a thread of its own and return the outcome.
-
-    Raises:
-        LoadTimeout: it took longer than `timeout` seconds; what still comes of it is discarded.
-        HotstartError: it failed, for the reason it states.
-    """
-    from concurrent.futures import Future  # only a reload needs it
-
-    outcome: Future[Slot[T]] = Future()
-    LoadAttempt(
-        *(name, stage),
-        timeout=timeout,
-        load=load,
-        loaded=outcome.set_result,
-        failed=outcome.set_exception,
-        discard=discard,
-    ).start()
-    try:
-        return outcome.result()
-    except HotstartError:
-        raise
-    except Exception as error:
-        raise LoadFailed(name, error=error, retry_in=0.0) from error

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hotstart.errors import InsufficientMemory
 from hotstart.system import MemoryLeft, memory_left, pressure_files
@@ -58,78 +58,86 @@ SCARCE = 200_000_000
 BUDGET = "the budget of its registry"
 
 
+class ResidentModels(Protocol):
+    """The loaded models of a pool, as the memory budget sees them."""
+
+    def residents(self) -> list[Resident]:
+        """Return the loaded models."""
+
+    def has_several(self) -> bool:
+        """Return at once whether there may be more than one model."""
+
+    def unload_if_idle(self, key: Hashable, why: str) -> bool:
+        """Unload a model for the reason `why` if no call uses it; return whether it was."""
+
+
 class MemoryBudget:
-    """The memory that the models of one pool may use.
+    """The memory that the models of one pool may use. Safe from any thread.
 
     Args:
-        residents: tells what is loaded.
-        crowded: tells at once whether there may be more than one model.
-        unload: unloads a model if it is idle, for the reason given; returns whether it did.
+        models: the loaded models of the pool.
         budget: bytes for all of them; None for what the machine, or the cgroup, has left.
-        left: tells what that is.
+        left: returns what that is.
     """
 
     def __init__(
         self,
-        residents: Callable[[], list[Resident]],
-        crowded: Callable[[], bool],
-        unload: Callable[[Hashable, str], bool],
+        models: ResidentModels,
         budget: int | None = None,
         left: Callable[[], MemoryLeft] = memory_left,
     ) -> None:
         self.budget = budget
-        self._residents, self._crowded = residents, crowded
-        self._unload = unload
+        self._models = models
         self._left = left
-        self._looked = 0.0
-        self.forget()
+        self._checked_at = 0.0
+        self.reset_after_fork()
 
-    def forget(self) -> None:
-        """Begin anew, as a forked child must."""
+    def reset_after_fork(self) -> None:
+        """Start anew, as a forked child must."""
         self._turn = threading.Lock()
-        self._promised = 0
+        self._reserved = 0
 
     @contextmanager
-    def taken(self, name: str, size: Callable[[], int]) -> Iterator[None]:
-        """Make room for the bytes of a model and keep them for it while it is loaded.
+    def reserve(self, name: str, size: Callable[[], int]) -> Iterator[None]:
+        """Free the bytes of a model and reserve them while it is loaded.
 
-        `size` is asked only where something could make way, or a budget be exceeded.
+        `size` is called only where a model could be evicted, or a budget be exceeded.
 
         Raises:
-            InsufficientMemory: there is not as much, though every idle model made way.
+            InsufficientMemory: there is not enough, though every idle model was evicted.
         """
-        wanted = size() if self.budget is not None or self._crowded() else 0
+        wanted = size() if self.budget is not None or self._models.has_several() else 0
         with self._turn:
-            self._make(name, wanted)
-            self._promised += wanted
+            self._free_up(name, wanted)
+            self._reserved += wanted
         try:
             yield
         finally:
             with self._turn:
-                self._promised -= wanted
+                self._reserved -= wanted
 
-    def look(self) -> None:
-        """Unload idle models where less than SCARCE is left; looks at most once a second."""
+    def check(self) -> None:
+        """Evict idle models where less than SCARCE is left; at most once a second."""
         now = time.monotonic()
-        if now - self._looked < 1.0:
+        if now - self._checked_at < 1.0:
             return
-        self._looked = now
+        self._checked_at = now
         left = self._left()
         if left.bytes < SCARCE:
-            self.relieve(SCARCE - left.bytes, f"{left.limit} leaves {left.bytes / 1e6:.0f} MB")
+            self.evict(SCARCE - left.bytes, f"{left.limit} leaves {left.bytes / 1e6:.0f} MB")
 
-    def relieve(self, wanted: int, why: str) -> int:
-        """Unload idle models of `wanted` bytes, because of `why`; return how many went."""
-        chosen = victims(self._residents(), wanted)
-        gone = [resident for resident in chosen if self._unload(resident.key, why)]
+    def evict(self, wanted: int, why: str) -> int:
+        """Unload idle models of `wanted` bytes, because of `why`; return how many."""
+        chosen = victims(self._models.residents(), wanted)
+        gone = [resident for resident in chosen if self._models.unload_if_idle(resident.key, why)]
         for resident in gone:
             _logger().info("Unloaded %s (%d bytes): %s", resident.key, resident.bytes, why)
         return len(gone)
 
-    def _make(self, name: str, size: int) -> None:
+    def _free_up(self, name: str, size: int) -> None:
         missing = size - self._free().bytes if size else 0
         if missing > 0:
-            self.relieve(missing, f"{name} needed the memory")
+            self.evict(missing, f"{name} needed the memory")
             free = self._free()
             if free.bytes < size:
                 raise InsufficientMemory(
@@ -138,10 +146,10 @@ class MemoryBudget:
 
     def _free(self) -> MemoryLeft:
         left = self._left()
-        free = [MemoryLeft(left.bytes - self._promised, left.limit)]
+        free = [MemoryLeft(left.bytes - self._reserved, left.limit)]
         if self.budget is not None:
-            held = sum(resident.bytes for resident in self._residents())
-            free.append(MemoryLeft(self.budget - held - self._promised, BUDGET))
+            used = sum(resident.bytes for resident in self._models.residents())
+            free.append(MemoryLeft(self.budget - used - self._reserved, BUDGET))
         return min(free)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from hotstart.concurrency import reset_after_fork
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import NO_LIMITS, Limits, LoadedModel, ModelFactory, factory_of
@@ -25,12 +26,11 @@ MOST_LOADS = 16
 
 class _Held(NamedTuple):
     instance: Instance[Any]
-    recipe: ModelFactory
+    factory: ModelFactory
 
 
 class Pool:
-    """The instances of a process. Equal specs share one instance. Equal specs share one, and with
-    it one load and one set of weights.
+    """The instances of a process. Equal specs share one instance, one load, one set of weights.
 
     Args:
         budget: bytes that its models may take; None for what the machine has.
@@ -41,19 +41,18 @@ class Pool:
         self._most_loads = most_loads
         self._held: dict[Hashable, _Held] = {}
         self._grown: dict[Hashable, int] = {}  # by loads that ran alone
-        self._sizes: dict[Hashable, int] = {}  # as recipes tell it of what is loaded now
-        self.room = MemoryBudget(self.residents, self._is_crowded, self._unload, budget)
-        self._begin_anew()
+        self._sizes: dict[Hashable, int] = {}  # as factorys tell it of what is loaded now
+        self.memory = MemoryBudget(self, budget)
+        self._reset()
         if hasattr(os, "register_at_fork"):
-            mine = weakref.ref(self)  # what is registered stays registered
-            before, after = functools.partial(_settle, mine), functools.partial(_forget, mine)
-            os.register_at_fork(before=before, after_in_child=after)
+            os.register_at_fork(before=functools.partial(_settle, weakref.ref(self)))
+        reset_after_fork(self)
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._most_loads)
         self._begun = self._under_way = 0  # loads, guarded by the lock
-        self.room.forget()
+        self.memory.reset_after_fork()
 
     def instance(self, spec: ModelSpec, limits: Limits = NO_LIMITS) -> Instance[LoadedModel]:
         """Return the instance of `spec`, made now if need be; this loads nothing.
@@ -64,20 +63,21 @@ class Pool:
         return held.instance if held else self.hold(spec, factory_of(spec), limits)
 
     def hold(
-        self, key: Hashable, recipe: ModelFactory, limits: Limits = NO_LIMITS
+        self, key: Hashable, factory: ModelFactory, limits: Limits = NO_LIMITS
     ) -> Instance[Any]:
-        """Return the instance called `key`, made by `recipe` if need be; this loads nothing."""
+        """Return the instance called `key`, made by `factory` if need be; this loads nothing."""
         with self._lock:
             if key not in self._held:
                 instance: Instance[Any] = Instance(
-                    recipe.name,
-                    functools.partial(self._load, key, recipe),
-                    recipe.close,
-                    recipe.stages,
-                    *limits,
-                    recipe.patience,
+                    factory.name,
+                    functools.partial(self._load, key, factory),
+                    factory.close,
+                    stages=factory.stages,
+                    load_timeout=limits.load_timeout,
+                    keep_alive=limits.keep_alive,
+                    patience=factory.patience,
                 )
-                self._held[key] = _Held(instance, recipe)
+                self._held[key] = _Held(instance, factory)
             return self._held[key].instance
 
     def drop(self, key: Hashable) -> None:
@@ -95,7 +95,7 @@ class Pool:
         What this process grew by while it alone was loaded; at least what its files hold.
         """
         if key not in self._sizes:
-            self._sizes[key] = self._held[key].recipe.size()
+            self._sizes[key] = self._held[key].factory.size()
         return max(self._grown.get(key, 0), self._sizes[key])
 
     def residents(self) -> list[Resident]:
@@ -103,8 +103,8 @@ class Pool:
         with self._lock:
             held = dict(self._held)
         return [
-            Resident(key, self.size(key), instance.last_used, instance.in_use, recipe.pinned)
-            for key, (instance, recipe) in held.items()
+            Resident(key, self.size(key), instance.last_used, instance.in_use, factory.pinned)
+            for key, (instance, factory) in held.items()
             if instance.peek() is not None
         ]
 
@@ -120,16 +120,18 @@ class Pool:
         for instance, _ in held:
             timeout = instance.settle(timeout)
 
-    def forget(self) -> None:
-        """Begin anew in a forked child: every model is unloaded, and no lock of the parent held."""
-        self._begin_anew()
+    def reset_after_fork(self) -> None:
+        """Start anew in a forked child: no model is loaded, and no lock of the parent held."""
+        self._reset()
         for instance, _ in self._held.values():
-            instance.forget()
+            instance.reset_after_fork()
 
-    def _is_crowded(self) -> bool:
+    def has_several(self) -> bool:
+        """Return at once whether the pool has more than one instance."""
         return len(self._held) > 1
 
-    def _unload(self, key: Hashable, why: str) -> bool:
+    def unload_if_idle(self, key: Hashable, why: str) -> bool:
+        """Unload the model called `key` if no call uses it; return whether it was."""
         with self._lock:
             held = self._held.get(key)
         return held is not None and held.instance.unload_if_idle(why)
@@ -146,18 +148,18 @@ class Pool:
             self._places.release()
 
     def _load(
-        self, key: Hashable, recipe: ModelFactory, stage: Stage, report: Progress, beside: Any
+        self, key: Hashable, factory: ModelFactory, stage: Stage, report: Progress, beside: Any
     ) -> Any:
         if beside is not None:  # a promotion, of what has its place already
-            return recipe.load(stage, report, beside)
-        with self._place(report), self.room.taken(recipe.name, recipe.size):
+            return factory.load(stage, report, beside)
+        with self._place(report), self.memory.reserve(factory.name, factory.size):
             with self._lock:
                 self._under_way += 1
                 self._begun += 1
                 number, alone = self._begun, self._under_way == 1
             before = resident_memory()
             try:
-                return recipe.load(stage, report, None)
+                return factory.load(stage, report, None)
             finally:
                 with self._lock:
                     self._under_way -= 1
@@ -170,8 +172,8 @@ class Pool:
 def default_pool() -> Pool:
     """Return the pool of this process.
 
-    At exit it waits a while for loads under way: an interpreter that is torn down under a thread
-    within native code crashes.
+    At exit it waits a while for loads under way: the interpreter crashes if it ends while a thread
+    runs native code.
     """
     pool = Pool()
     atexit.register(pool.settle, _PATIENCE)
@@ -179,13 +181,7 @@ def default_pool() -> Pool:
 
 
 def _settle(reference: weakref.ref[Pool]) -> None:
-    """A fork waits for loads under way: a child cannot mend modules that are half imported."""
+    """Wait for loads under way before a fork: a child cannot repair half-imported modules."""
     pool = reference()
     if pool is not None:
         pool.settle(_PATIENCE)
-
-
-def _forget(reference: weakref.ref[Pool]) -> None:
-    pool = reference()
-    if pool is not None:
-        pool.forget()

@@ -1,4 +1,8 @@
-"""Load a better stage beside the serving one and swap it in between two calls."""
+"""The slot that serves an instance, and its promotion: a better stage is loaded beside it.
+
+A call holds the slot it began with. A promotion swaps in a new slot between two calls; the old slot
+is closed when the last of its calls has ended.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,6 @@ T = TypeVar("T")
 Load = Callable[[Stage, Progress, T | None], T]
 """Loads a stage and reports its progress; beside a model of the same instance, or beside none."""
 
-
 GRACE = 0.25
 """Seconds a promotion lets the first calls go ahead of it."""
 
@@ -30,100 +33,28 @@ class Slot(Generic[T]):
         self.users = 0
 
 
-class Promoter(Generic[T]):
-    """Promotes the serving slot, one stage at a time. Its methods need the condition held.
-
-    Args:
-        load: loads one stage.
-        swap: puts a new slot in the place of an old one and returns the slot to be closed: the
-            old one, or the new one where the old serves no more.
-        close: closes a slot once no call uses it.
-    """
-
-    def __init__(
-        self,
-        changed: threading.Condition,
-        stages: tuple[Stage, ...],
-        patience: int,
-        load: Load[T],
-        swap: Callable[[Slot[T], Slot[T]], Slot[T]],
-        close: Callable[[Slot[T]], None],
-    ) -> None:
-        self._changed = changed
-        self._stages = stages
-        self._patience = patience
-        self._load = load
-        self._swap = swap
-        self._close = close
-        self._asked: Stage | None = None
-        self.running = False
-        self.refused: dict[str, str] = {}
-
-    def ask(self, stage: Stage) -> None:
-        """Make `stage` the next one, whatever the strategy says, even if it was refused."""
-        self.refused.pop(stage, None)
-        self._asked = stage
-
-    def pause(self) -> None:
-        """Start no promotion until `resume`; none may be running."""
-        self.running = True
-
-    def resume(self, slot: Slot[T] | None, texts: int) -> None:
-        """Continue promotions from the serving slot."""
-        self.running = False
-        if slot is not None:
-            self.consider(slot, texts)
-
-    def consider(self, slot: Slot[T], texts: int) -> None:
-        """Start the promotion that is due after `texts` texts; at most one runs."""
-        if self._asked == slot.stage:  # it serves already
-            self._asked = None
-        stage = next_stage(self._stages, slot.stage, texts, self._asked, self._patience)
-        if not self.running and stage is not None and stage not in self.refused:
-            self.running, self._asked = True, None
-            threading.Thread(
-                target=self._run, args=(slot, stage, texts), name="hotstart-promotion", daemon=True
-            ).start()
-
-    def _run(self, old: Slot[T], stage: Stage, texts: int) -> None:
-        with self._changed:  # the calls that waited for the first stage go first
-            self._changed.wait_for(lambda: texts > 0 and old.users == 0, GRACE)
-        following: Slot[T] | None = old
-        began = time.monotonic()
-        try:
-            model = self._load(stage, _unheard, old.model)
-            new = Slot(model, stage, time.monotonic() - began)
-            with self._changed:
-                retired = self._swap(old, new)
-            self._close(retired)
-            following = new if retired is old else None
-        except Exception as error:  # noqa: BLE001 - what serves goes on serving
-            import logging  # 4 ms that a start without a failure is spared
-
-            logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, error)
-            self.refused[stage] = str(error)
-        with self._changed:
-            self.running = False
-            if following is not None:  # else it was unloaded meanwhile
-                self.consider(following, texts)
-            self._changed.notify_all()
-
-
-def _unheard(stage: str, fraction: float) -> None:
-    """The progress of a promotion, for which nobody waits."""
-
-
 class ActiveSlot(Generic[T]):
     """The slot that new calls get; None while nothing serves.
 
+    All methods but `close` and `retire` need `changed` held.
+
+    Args:
+        changed: the condition of the instance.
+        stages: of the strategy, in the order they are promoted to.
+        patience: texts before the first promotion.
+        load: loads a stage beside the serving model.
+        close: frees a model.
+
     Attributes:
         stage_times: seconds each stage took to load, in the order they were reached.
-        promoter: loads better stages beside.
+        promoting: whether a promotion is running.
+        refused: stages that could not be promoted to, with the reason.
     """
 
     def __init__(
         self,
         changed: threading.Condition,
+        *,
         stages: tuple[Stage, ...],
         patience: int,
         load: Load[T],
@@ -131,35 +62,28 @@ class ActiveSlot(Generic[T]):
     ) -> None:
         self.slot: Slot[T] | None = None
         self.stage_times: dict[str, float] = {}
-        self.promoter = Promoter(changed, stages, patience, load, self._swap, self.close)
+        self.promoting = False
+        self.refused: dict[str, str] = {}
         self._changed = changed
+        self._stages = stages
+        self._patience = patience
+        self._load = load
         self._close = close
         self._texts = 0
+        self._requested: Stage | None = None
 
     def begin(self, slot: Slot[T]) -> None:
         """Serve `slot`, the first of a load."""
-        self.slot = slot
-        self.stage_times = {slot.stage: slot.seconds}
-        self.promoter.consider(slot, self._texts)
-
-    def pause_promotions(self) -> Slot[T]:
-        """Return what serves, which no promotion replaces until they are resumed."""
-        assert self.slot is not None
-        self.promoter.pause()
-        return self.slot
-
-    def resume_promotions(self) -> None:
-        """Continue promotions from the serving slot."""
-        self.promoter.resume(self.slot, self._texts)
-        self._changed.notify_all()
+        self._serve(slot)
+        self._promote_if_due()
 
     def take(self, texts: int) -> Slot[T]:
         """Return the slot for a call of so many texts; it is not closed before it is given back."""
-        assert self.slot is not None
         slot = self.slot
+        assert slot is not None
         slot.users += 1
         self._texts += texts
-        self.promoter.consider(slot, self._texts)
+        self._promote_if_due()
         return slot
 
     def give_back(self, slot: Slot[T]) -> None:
@@ -167,19 +91,36 @@ class ActiveSlot(Generic[T]):
         slot.users -= 1
         self._changed.notify_all()
 
-    def promote(self, stage: Stage) -> None:
-        """Load `stage` next, now or as soon as something serves."""
-        self.promoter.ask(stage)
-        if self.slot is not None:
-            self.promoter.consider(self.slot, self._texts)
-
     def end(self) -> Slot[T] | None:
         """Stop serving; return the slot to close."""
         slot, self.slot = self.slot, None
         return slot
 
+    def promote(self, stage: Stage) -> None:
+        """Load `stage` next, now or as soon as something serves, even if it was refused before."""
+        self.refused.pop(stage, None)
+        self._requested = stage
+        self._promote_if_due()
+
+    def pause_promotions(self) -> Slot[T]:
+        """Return the serving slot, which no promotion replaces before `resume_promotions`."""
+        assert self.slot is not None
+        assert not self.promoting
+        self.promoting = True
+        return self.slot
+
+    def resume_promotions(self) -> None:
+        """Continue promotions from the serving slot."""
+        self.promoting = False
+        self._promote_if_due()
+        self._changed.notify_all()
+
+    def succeed(self, new: Slot[T]) -> None:
+        """Serve `new`, loaded from the beginning, from the next call on."""
+        self._serve(new)
+
     def close(self, slot: Slot[T]) -> None:
-        """Give the memory of `slot` back when the last call that uses it has ended."""
+        """Free the model of `slot` when the last call that uses it has ended."""
         with self._changed:
             self._changed.wait_for(lambda: slot.users == 0)
         self._close(slot.model)
@@ -195,15 +136,62 @@ class ActiveSlot(Generic[T]):
                 target=self.close, args=(slot,), name="hotstart-drain", daemon=True
             ).start()
 
-    def succeed(self, new: Slot[T]) -> None:
-        """Serve `new`, loaded from the beginning, from the next call on."""
-        self.slot = new
-        self.stage_times = {new.stage: new.seconds}
+    def _serve(self, slot: Slot[T]) -> None:
+        self.slot = slot
+        self.stage_times = {slot.stage: slot.seconds}
+
+    def _promote_if_due(self) -> None:
+        """Start the promotion that is due, if none is running."""
+        slot = self.slot
+        if slot is None:
+            return
+        if self._requested == slot.stage:  # it serves already
+            self._requested = None
+        stage = next_stage(
+            self._stages,
+            current=slot.stage,
+            texts=self._texts,
+            requested=self._requested,
+            patience=self._patience,
+        )
+        if stage is None or self.promoting or stage in self.refused:
+            return
+        self.promoting, self._requested = True, None
+        threading.Thread(
+            target=self._run_promotion, args=(slot, stage), name="hotstart-promotion", daemon=True
+        ).start()
+
+    def _run_promotion(self, old: Slot[T], stage: Stage) -> None:
+        """Load `stage` beside `old` and swap it in, or refuse it and let `old` serve on."""
+        with self._changed:  # the calls that waited for the first stage go first
+            has_calls = self._texts > 0
+            self._changed.wait_for(lambda: has_calls and old.users == 0, GRACE)
+        began = time.monotonic()
+        try:
+            model = self._load(stage, _ignore_progress, old.model)
+            self.close(self._swap(old, Slot(model, stage, time.monotonic() - began)))
+        except Exception as error:  # noqa: BLE001 - the old slot serves on
+            import logging  # 4 ms that a start without a failure is spared
+
+            logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, error)
+            self.refused[stage] = str(error)
+        with self._changed:
+            self.promoting = False
+            self._promote_if_due()
+            self._changed.notify_all()
 
     def _swap(self, old: Slot[T], new: Slot[T]) -> Slot[T]:
-        """Put `new` in the place of `old`; return the one to be closed."""
-        if self.slot is not old:
-            return new
-        self.slot = new
-        self.stage_times[new.stage] = new.seconds
-        return old
+        """Put `new` in the place of `old`; return the one to close.
+
+        That is `new` where `old` does not serve any more: it was unloaded meanwhile.
+        """
+        with self._changed:
+            if self.slot is not old:
+                return new
+            self.slot = new
+            self.stage_times[new.stage] = new.seconds
+            return old
+
+
+def _ignore_progress(stage: str, fraction: float) -> None:
+    """Ignore the progress of a promotion: nobody waits for it."""

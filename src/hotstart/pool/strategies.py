@@ -78,7 +78,7 @@ def next_stage(
     stages: tuple[Stage, ...],
     current: Stage,
     texts: int,
-    asked: Stage | None,
+    requested: Stage | None,
     patience: int = 0,
 ) -> Stage | None:
     """Return the stage to promote to from `current`, None to stay.
@@ -87,11 +87,10 @@ def next_stage(
         stages: of the strategy.
         current: what serves now.
         texts: embedded so far; the throughput stage waits for BULK_TEXTS of them.
-        patience: of the strategy, see there.
-        asked: a stage somebody asked for, which waits for nothing.
+        requested: a stage that was asked for; it waits for nothing.
     """
-    if asked is not None and asked != current:
-        return asked
+    if requested is not None and requested != current:
+        return requested
     later = stages[stages.index(current) + 1 :] if current in stages else ()
     following = next(iter(later), None)
     due = BULK_TEXTS if following == "throughput" else patience

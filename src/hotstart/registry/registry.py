@@ -241,7 +241,7 @@ class ModelRegistry:
         version = model.choose_ready(model.choose(key), deadline).version
         with version.lease(deadline.left) as loaded:
             yield loaded
-        self._pool.room.look()
+        self._pool.memory.check()
 
     def handle(self, name: str) -> Any:
         """Return the `Embedder` or `Reranker` of a model, loaded or not. Loads nothing.
@@ -487,8 +487,8 @@ class ModelRegistry:
         instead, at each load and each use.
         """
         if self._shortage is None:
-            room = self._pool.room
-            self._shortage = watch_memory_pressure(lambda: room.relieve(1, "memory is short"))
+            memory = self._pool.memory
+            self._shortage = watch_memory_pressure(lambda: memory.evict(1, "memory is short"))
 
     def close(self) -> None:
         """Stop watching, unload every model, and deliver the last events."""
@@ -606,7 +606,7 @@ class ModelRegistry:
         shadow = model.shadow_of(choice)
         if shadow is not None:
             self._shadows.send(shadow, inputs, output)
-        self._pool.room.look()
+        self._pool.memory.check()
         return choice.prediction(output)
 
     def _watch_if_installed(self) -> None:

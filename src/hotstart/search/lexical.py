@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hotstart._lazy import require
@@ -108,7 +109,7 @@ class LexicalIndex:
         from hotstart.files import beside, place_folder, remove_leftovers
 
         logger.info("Making %s anew", self._folder)
-        tantivy = require("tantivy", extra="search")
+        tantivy = self._tantivy
         remove_leftovers(self._folder)
         staged = beside(self._folder)
         os.mkdir(staged)
@@ -142,14 +143,19 @@ class LexicalIndex:
             hits = searcher.search(parsed, limit, count=False).hits
             return [(searcher.doc(place).get_first("id"), score) for score, place in hits]
         except BaseException as error:
-            self._distrusted = True
+            # Ctrl-C says nothing about the index; a panic of tantivy is no Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                self._distrusted = True
                 raise LexicalIndexDamaged(str(error)) from error
             raise
 
+    @cached_property
+    def _tantivy(self) -> Any:
+        return require("tantivy", extra="search")
+
     def _open(self) -> Any:
         """Open the index anew and return it; None where there is none that can be opened."""
-        tantivy = require("tantivy", extra="search")
+        tantivy = self._tantivy
         try:
             self._index = tantivy.Index.open(self._folder)
         except Exception as error:  # noqa: BLE001 - of several kinds, by what is missing
@@ -161,7 +167,7 @@ class LexicalIndex:
         """The generation of the store `identity` that `index` agrees with, None if with none."""
         if index is None:
             return None
-        tantivy = require("tantivy", extra="search")
+        tantivy = self._tantivy
         try:
             only = tantivy.Query.term_query(index.schema, "id", _STAMP_ID)
             searcher = index.searcher()
@@ -174,7 +180,7 @@ class LexicalIndex:
 
     def _write(self, index: Any, store: Store, known: int, report: Advance) -> None:
         """Commit to `index`, which agrees with generation `known`, what `store` has since then."""
-        tantivy = require("tantivy", extra="search")
+        tantivy = self._tantivy
         state, total = store.state(), store.count_chunks(after=known)
         writer = index.writer(_HEAP, 1)
         for chunk_id in (_STAMP_ID, *store.removed_after(known)):

@@ -6,7 +6,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotstart._lazy import require
 from hotstart.errors import HotstartError
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ class Vectors:
     """
 
     def __init__(self, store: Store, fingerprint: str) -> None:
-        numpy = require("numpy")
+        import numpy as np
+
         self._ids: list[int] = []
         data = bytearray()  # grows in place: the vectors are held once, not twice
         length = 0
@@ -34,7 +34,7 @@ class Vectors:
             if len(vector) == length:
                 self._ids.append(chunk_id)
                 data += vector
-        self._matrix: NDArray[np.float32] = numpy.frombuffer(data, "<f4").reshape(
+        self._matrix: NDArray[np.float32] = np.frombuffer(data, "<f4").reshape(
             len(self._ids), length // 4
         )
 
@@ -46,10 +46,11 @@ class Vectors:
         nearest first; of equal ones the lower id."""
         if not self._ids:
             return []
-        numpy = require("numpy")
+        import numpy as np
+
         scores = self._matrix @ query
         limit = min(limit, len(scores))
-        best = numpy.argpartition(scores, len(scores) - limit)[-limit:]
+        best = np.argpartition(scores, len(scores) - limit)[-limit:]
         found = [(self._ids[row], float(scores[row])) for row in best]
         return sorted(found, key=lambda scored: (-scored[1], scored[0]))
 
