@@ -9,7 +9,7 @@ import { formatCount, formatSeconds, UNKNOWN } from "./format.js";
 const STAGE_CLASSES = new Map([
   ["metadata", "metadata"],
   ["tokenizer", "tokenizer"],
-  [fast_start, "fast-start"],
+  ["fast_start", "fast-start"],
   ["full", "full"],
   ["throughput", "throughput"],
 ]);
