@@ -228,3 +228,16 @@ def test_invalid_model_is_reported_before_serving(
     done = python("-m", "hotstart", "serve", "--port", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "'kin'" in done.stderr
+
+
+def test_serve_prints_its_own_lines_only(tmp_path: Path) -> None:
+    """A warning of Python would be an error here, and one of a library a line."""
+    environ = {"PYTHONWARNINGS": "error"}
+    with serving(tmp_path, FAKE, environ=environ) as server, server.client() as client:
+        server.wait_for("/readyz")
+        assert client.get("/openapi.json").status_code == 200
+        assert client.post("/embed", json={"inputs": "a"}).status_code == 200
+        assert server.end() == 0
+        assert server.process.stderr is not None
+        lines = server.process.stderr.read().splitlines()
+    assert [line for line in lines if not line.startswith("hotstart ")] == []
