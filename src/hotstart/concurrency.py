@@ -99,6 +99,50 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_settle_all, after_in_parent=_resume_all, after_in_child=_reset_all)
 
 
+class IdleThreads:
+    """Up to `most` daemon threads that start on demand and end after `idle_seconds` without work.
+
+    Both methods need `changed` held.
+
+    Attributes:
+        changed: guards the work of the owner, and is notified when there is more.
+    """
+
+    def __init__(self, name: str, most: int, idle_seconds: float = 10.0) -> None:
+        self.changed = threading.Condition()
+        self._name = name
+        self._most = most
+        self._idle_seconds = idle_seconds
+        self._threads = 0
+        self._idle = 0
+        self._woken = 0  # idle threads that were notified and do not run yet
+
+    def wake(self, run: Callable[[], object]) -> None:
+        """Wake an idle thread, or start one that calls `run`, unless `most` are at work."""
+        if self._idle > self._woken:
+            self._woken += 1
+            self.changed.notify()
+        elif self._threads < self._most:
+            self._threads += 1
+            try:
+                threading.Thread(target=run, name=self._name, daemon=True).start()
+            except RuntimeError:  # the system starts no more threads
+                self._threads -= 1
+                raise
+
+    def wait_for_work(self, has_work: Callable[[], object]) -> bool:
+        """Return whether `has_work()`; if false, the calling thread must end."""
+        while not has_work():
+            self._idle += 1
+            notified = self.changed.wait(self._idle_seconds)
+            self._idle -= 1
+            self._woken = max(0, self._woken - notified)
+            if not notified and not has_work():
+                self._threads -= 1
+                return False
+        return True
+
+
 class Deadline:
     """The end of `timeout` seconds that start now; None never ends."""
 

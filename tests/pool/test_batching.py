@@ -185,7 +185,7 @@ def test_parts_that_run_side_by_side_come_back_in_their_order() -> None:
 def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batching, "_IDLE", 0.05)
+    monkeypatch.setattr(batching, "_IDLE_SECONDS", 0.05)
     others = set(threading.enumerate())
     model = Model()
     model.engine.gate.release(2)

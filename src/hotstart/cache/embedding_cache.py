@@ -2,14 +2,13 @@
 
     begin ──▶ near? found                                    (never waits)
           └─▶ under way in this process? awaited
-          └─▶ else mine ──fulfil──▶ far? ──lease──▶ second look ──▶ compute ──▶ put, land
+          └─▶ else mine ──fulfil──▶ far? ──lease──▶ second look ──▶ compute ──▶ put, resolve
 
 Whoever stops waiting stops nothing, and an error is told to all who wait and then forgotten.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hotstart.cache import open_cache
 from hotstart.cache.codec import VectorSpace
 from hotstart.cache.tiered import TieredCache, TieredInfo
-from hotstart.concurrency import Deadline
+from hotstart.concurrency import Deadline, reset_after_fork
 from hotstart.errors import StillComputing
 from hotstart.telemetry import Counters, Metric, span
 from hotstart.types import EmbedOutput
@@ -41,17 +40,18 @@ class SingleFlight:
     """Computations under way, by key. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.reset_after_fork()
+        reset_after_fork(self)
 
-    def forget(self) -> None:
-        """Begin anew, as a forked child must: who computes stayed in the parent."""
+    def reset_after_fork(self) -> None:
+        """Start anew in a forked child: the threads that compute stayed in the parent."""
         self._lock = threading.Lock()
         self._flights: dict[bytes, Flight] = {}
 
-    def board(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Flight], list[bytes]]:
-        """Return the flight of each of `keys`, and the keys the caller must now `land` or `fail`.
+    def join(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Flight], list[bytes]]:
+        """Return the future of each of `keys`, and the keys that nobody was computing yet.
 
-        These are the ones that nobody was computing yet.
+        The caller must `resolve` or `fail` these keys.
         """
         flights: dict[bytes, Flight] = {}
         mine = []
@@ -64,7 +64,7 @@ class SingleFlight:
                 flights[key] = flight
         return flights, mine
 
-    def land(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
+    def resolve(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
         """Give those who wait their vectors."""
         for key, vector in vectors.items():
             self._take(key).set_result(vector)
@@ -112,8 +112,8 @@ class Lookup:
         """
         import numpy as np
 
-        landed = {key: flight.result(0) for key, flight in self.awaited.items()}
-        everything = self.found | landed if landed else self.found
+        resolved = {key: flight.result(0) for key, flight in self.awaited.items()}
+        everything = self.found | resolved if resolved else self.found
         return np.array([everything[key] for key in self.keys])
 
 
@@ -150,7 +150,6 @@ class EmbeddingCache:
         self._kept = open_cache(url)
         self._flights = SingleFlight()
         self._tally = Counters()
-        _living.add(self)
 
     @classmethod
     def shared(cls, url: str) -> EmbeddingCache:
@@ -164,7 +163,7 @@ class EmbeddingCache:
         lookup = Lookup(space, keys, self._kept.near(keys))
         text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in lookup.found}
         if text_of:
-            lookup.awaited, mine = self._flights.board(text_of)
+            lookup.awaited, mine = self._flights.join(text_of)
             lookup.mine = {key: text_of[key] for key in mine}
             self._tally.add("joined", len(lookup.awaited) - len(mine))
         self._tally.add("near", len(lookup.found))
@@ -299,19 +298,9 @@ class Work:
         self._kept.release(leased)
 
     def _resolve(self, vectors: Mapping[bytes, Any]) -> None:
-        self._flights.land(vectors)
+        self._flights.resolve(vectors)
         for key in vectors:
             del self._left[key]
 
 
-_living: weakref.WeakSet[EmbeddingCache] = weakref.WeakSet()
 _by_url: weakref.WeakValueDictionary[str, EmbeddingCache] = weakref.WeakValueDictionary()
-
-
-def _forget_flights() -> None:
-    for cache in _living:
-        cache._flights.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_flights)

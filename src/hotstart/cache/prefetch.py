@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from hotstart.concurrency import IdleThreads, reset_after_fork
 from hotstart.telemetry import Histogram, Metric
 
 logger = logging.getLogger(__name__)
@@ -77,16 +75,16 @@ class Prefetcher:
 
     def __init__(self, threads: int) -> None:
         self._most_threads = threads
-        self.forget()
-        _living.add(self)
+        self.reset_after_fork()
+        reset_after_fork(self)
 
-    def forget(self) -> None:
-        """Begin anew, as a forked child must: the threads stayed in the parent."""
-        self._changed = threading.Condition()
+    def reset_after_fork(self) -> None:
+        """Start anew in a forked child: the threads stayed in the parent."""
+        self._threads = IdleThreads("hotstart-prefetch", self._most_threads, _IDLE_SECONDS)
+        self._changed = self._threads.changed
         self._waiting: OrderedDict[PrefetchRequest, _Job] = OrderedDict()
         self._running: dict[PrefetchRequest, _Job] = {}
         self._unused: OrderedDict[PrefetchRequest, str] = OrderedDict()
-        self._threads = 0
         self._counts: Counter[tuple[str, str]] = Counter()
         self._ready_after = Histogram()
 
@@ -110,7 +108,7 @@ class Prefetcher:
             self._waiting[ask] = _Job(ask, fetch, namespace)
             if len(self._waiting) > MOST_WAITING:
                 self._drop(next(iter(self._waiting)), "dropped")
-            self._have_thread()
+            self._threads.wake(self._work)
 
     def asked(self, ask: PrefetchRequest) -> None:
         """Note that the question itself came: what was fetched for it was of use."""
@@ -151,13 +149,6 @@ class Prefetcher:
         ready_after = self._ready_after.read()
         yield Metric("hotstart_prefetch_ready_seconds", "histogram", what, ready_after)
 
-    def _have_thread(self) -> None:
-        idle = self._threads - len(self._running)
-        if idle < len(self._waiting) and self._threads < self._most_threads:
-            self._threads += 1
-            threading.Thread(target=self._work, name="hotstart-prefetch", daemon=True).start()
-        self._changed.notify()
-
     def _work(self) -> None:
         while job := self._next():
             failure = None
@@ -169,10 +160,9 @@ class Prefetcher:
             self._end(job, failure)
 
     def _next(self) -> _Job | None:
-        """The newest that waits; None, and this thread ends, where none comes for a while."""
+        """Return the newest waiting text; None if this thread must end."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._waiting, _IDLE_SECONDS):
-                self._threads -= 1
+            if not self._threads.wait_for_work(lambda: self._waiting):
                 return None
             ask, job = self._waiting.popitem()
             self._running[ask] = job
@@ -214,15 +204,3 @@ class Prefetcher:
 
     def _count(self, outcome: str, namespace: str) -> None:
         self._counts[outcome, namespace] += 1
-
-
-_living: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
-
-
-def _forget_threads() -> None:
-    for prefetcher in _living:
-        prefetcher.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)

@@ -7,7 +7,6 @@ A thread begins with a call that finds none idle and ends when nobody has asked 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple
 
+from hotstart.concurrency import IdleThreads, reset_after_fork
 from hotstart.errors import Overloaded
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import LoadedModel
@@ -173,7 +173,7 @@ class PendingCall:
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
 
-_IDLE = 10.0  # seconds after which a thread that nobody asked ends
+_IDLE_SECONDS = 10.0  # without calls, after which a thread ends
 _FIRST_RATE = 5000.0  # tokens a second, until a run has told
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
@@ -183,11 +183,11 @@ class LaneQueue:
 
     def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
         self._name, self._lane, self._lease = name, lane, lease
-        self._changed = threading.Condition()
+        self._threads = IdleThreads("hotstart-lane", lane.threads, _IDLE_SECONDS)
+        self._changed = self._threads.changed
         self._calls: deque[PendingCall] = deque()
         self._waiting = 0  # tokens
         self._running = 0  # texts
-        self._threads = self._idle = 0
         self._rate = _FIRST_RATE
         self._tally, self._waits, self._sizes = Counters(), Histogram(), Histogram(_SIZES)
 
@@ -207,11 +207,7 @@ class LaneQueue:
                 )
             self._calls.append(call)
             self._waiting += call.weight
-            if self._idle:
-                self._changed.notify()
-            elif self._threads < self._lane.threads:
-                self._threads += 1
-                threading.Thread(target=self._serve, name="hotstart-lane", daemon=True).start()
+            self._threads.wake(self._serve)
 
     def metrics(self) -> Iterator[Metric]:
         """Yield what waits, runs and was done."""
@@ -244,15 +240,8 @@ class LaneQueue:
     def _next(self) -> list[CallPart]:
         """Wait for calls and return what runs next; nothing once nobody has asked for a while."""
         with self._changed:
-            self._drop_unawaited()
-            while not self._calls:
-                self._idle += 1
-                told = self._changed.wait(_IDLE)
-                self._idle -= 1
-                if not told and not self._calls:
-                    self._threads -= 1
-                    return []
-                self._drop_unawaited()
+            if not self._threads.wait_for_work(self._has_calls):
+                return []
             waiting = ((call.tokens, call.begun) for call in self._calls)
             run = [self._begin(*share) for share in next_run(waiting, self._lane.run)]
             while self._calls and self._calls[0].begun == len(self._calls[0].tokens):
@@ -261,6 +250,10 @@ class LaneQueue:
             self._running += size
             self._sizes.observe(size)
             return run
+
+    def _has_calls(self) -> bool:
+        self._drop_unawaited()
+        return bool(self._calls)
 
     def _begin(self, number: int, start: int, stop: int) -> CallPart:
         call = self._calls[number]
@@ -375,24 +368,31 @@ def _size(run: Sequence[CallPart]) -> int:
     return sum(part.stop - part.start for part in run)
 
 
-_known: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = weakref.WeakKeyDictionary()
-_knowing = threading.Lock()
+class _InstanceLanes:
+    """The lanes of each instance, which all its callers share."""
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Start anew in a forked child: threads and callers stayed in the parent."""
+        self._lock = threading.Lock()
+        self._lanes: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def get(self, instance: Instance[LoadedModel]) -> Lanes:
+        lanes = self._lanes.get(instance)
+        if lanes is None:
+            with self._lock:
+                lanes = self._lanes.setdefault(instance, Lanes(instance))
+        return lanes
+
+
+_instance_lanes = _InstanceLanes()
 
 
 def lanes_of(instance: Instance[LoadedModel]) -> Lanes:
-    """Return the lanes of the model of `instance`, which all who ask it share."""
-    lanes = _known.get(instance)
-    if lanes is None:
-        with _knowing:
-            lanes = _known.setdefault(instance, Lanes(instance))
-    return lanes
-
-
-def _forget() -> None:
-    """In a forked child there are neither the threads nor those who wait."""
-    global _known, _knowing
-    _known, _knowing = weakref.WeakKeyDictionary(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    """Return the lanes of the model of `instance`, which all callers share."""
+    return _instance_lanes.get(instance)

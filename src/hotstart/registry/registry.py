@@ -14,12 +14,11 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hotstart.concurrency import Deadline
+from hotstart.concurrency import Deadline, reset_after_fork
 from hotstart.config import CONFIG_FILE, read_file
 from hotstart.errors import HotstartError, InvalidInput, MissingExtra, UnknownModel
 from hotstart.pool.memory import MemoryPressureMonitor, watch_memory_pressure
@@ -67,8 +66,7 @@ class ModelRegistry:
         self._lock = threading.RLock()  # held by writers of _models; readers need no lock
         self._changes = ChangeEvents()
         self._serial = itertools.count()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
+        reset_after_fork(self)
         self._shadows = ShadowTraffic()
         self._watch: Watch | None = None
         self._shortage: MemoryPressureMonitor | None = None
@@ -500,6 +498,10 @@ class ModelRegistry:
         self.unload_all()
         self._changes.close()
 
+    def reset_after_fork(self) -> None:
+        """Replace the lock in a forked child: its holder does not exist there."""
+        self._lock = threading.RLock()
+
     def __enter__(self) -> ModelRegistry:
         return self
 
@@ -635,13 +637,6 @@ class ModelRegistry:
                     threading.Thread(
                         target=_reload, args=(version,), name="hotstart-reload", daemon=True
                     ).start()
-
-
-def _forget(reference: weakref.ref[ModelRegistry]) -> None:
-    """Replace the lock in a forked child: its holder does not exist there."""
-    registry = reference()
-    if registry is not None:
-        registry._lock = threading.RLock()
 
 
 async def _settle(version: Version, timeout: float | None) -> None:

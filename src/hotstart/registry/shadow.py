@@ -7,11 +7,10 @@ shadow neither delays an answer nor gathers memory.
 from __future__ import annotations
 
 import logging
-import os
-import threading
-from queue import Empty, Full, Queue
+from collections import deque
 from typing import Any, NamedTuple
 
+from hotstart.concurrency import IdleThreads, reset_after_fork
 from hotstart.errors import NotReady
 from hotstart.registry.binding import difference
 from hotstart.registry.version import Version
@@ -34,50 +33,44 @@ class ShadowTraffic:
     """Repeats calls on shadow versions in one thread."""
 
     def __init__(self) -> None:
-        self._begin_anew()
+        self.reset_after_fork()
+        reset_after_fork(self)
 
-    def _begin_anew(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._waiting: Queue[ShadowCall] = Queue(MOST_WAITING)
-        self._running = False
+    def reset_after_fork(self) -> None:
+        """Start anew in a forked child: the thread stayed in the parent."""
+        self._threads = IdleThreads("hotstart-shadow", 1, _IDLE)
+        self._changed = self._threads.changed
+        self._waiting: deque[ShadowCall] = deque()
+        self._is_repeating = False
 
     def send(self, version: Version, inputs: Any, answer: Any) -> None:
         """Repeat a call on `version` in the background; return at once."""
-        if self._process != os.getpid():
-            self._begin_anew()
-        try:
-            self._waiting.put_nowait(ShadowCall(version, inputs, answer))
-        except Full:
-            version.metrics.tally.add("shadow dropped")
-            return
-        with self._lock:
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._repeat, name="hotstart-shadow", daemon=True).start()
+        with self._changed:
+            if len(self._waiting) == MOST_WAITING:
+                version.metrics.tally.add("shadow dropped")
+                return
+            self._waiting.append(ShadowCall(version, inputs, answer))
+            self._threads.wake(self._repeat)
 
     def settle(self) -> None:
         """Wait until every queued call was repeated."""
-        self._waiting.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._is_repeating)
 
     def _repeat(self) -> None:
         while True:
-            try:
-                repetition = self._waiting.get(timeout=_IDLE)
-            except Empty:
-                with self._lock:
-                    if self._waiting.empty():
-                        self._running = False
-                        return
-                continue
-            try:
-                _compare(repetition)
-            finally:
-                self._waiting.task_done()
+            with self._changed:
+                self._is_repeating = False
+                self._changed.notify_all()
+                if not self._threads.wait_for_work(lambda: self._waiting):
+                    return
+                call = self._waiting.popleft()
+                self._is_repeating = True
+            _compare(call)
 
 
-def _compare(repetition: ShadowCall) -> None:
-    version, inputs, answer = repetition
+def _compare(call: ShadowCall) -> None:
+    version, inputs, answer = call.version, call.inputs, call.answer
     try:
         repeated = version.repeat(inputs)
     except NotReady:
