@@ -9,6 +9,7 @@ texts ──check──▶ cache: "their vectors, please" ──▶ pool: "the l
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -126,12 +127,16 @@ class Embedder(LoadableModel):
     @property
     def dimension(self) -> int:
         """Length of the vectors, without loading the model."""
-        return self._truncate_dim or self._model.facts().dimension
+        info = self._model.unprepared_info()
+        dimension = self._truncate_dim or info.truncate_dim or info.dimension
+        assert dimension is not None, "the engine has told it"
+        return dimension
 
     @property
     def max_seq_length(self) -> int:
         """Tokens kept of a text, special tokens counted, without loading the model."""
-        return self._model.facts().max_seq_length
+        limit = self._model.unprepared_info().max_seq_length
+        return sys.maxsize if limit is None else limit
 
     @property
     def fingerprint(self) -> str:

@@ -85,14 +85,16 @@ class Reranker(LoadableModel):
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of its outputs, one for each, without loading the model."""
-        classifier = self._model.facts().classifier
+        classifier = self._model.unprepared_info().classifier
         assert classifier is not None, "the folder of a reranker says so"
         return classifier.labels
 
     @property
     def max_seq_length(self) -> int:
         """Tokens kept of a pair, special tokens counted, without loading the model."""
-        return self._model.facts().max_seq_length
+        limit = self._model.unprepared_info().max_seq_length
+        assert limit is not None, "the folder of a reranker has one"
+        return limit
 
     def predict(
         self,

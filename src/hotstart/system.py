@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _SMALL_MEMORY = 1_500_000_000  # bytes left, below which 8-bit weights are the better choice
 _YIELDING = 5  # steps of niceness: a third of the processor's time beside a thread at 0
-_THROUGHPUT_FLAGS = {"amx_bf16", "avx512_bf16"}
+BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 _NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
@@ -64,7 +64,7 @@ def recommend(
         strategy, why = "background", "one core: a promotion would take it from the calls"
     else:
         strategy, why = "progressive", f"{cores} cores and {left.bytes / 1e9:.1f} GB left"
-    fast = device == "cpu" and flags & _THROUGHPUT_FLAGS
+    fast = device == "cpu" and flags & BF16_FLAGS
     return ResourceProfile(
         cores=cores,
         memory=left.bytes,

@@ -18,6 +18,11 @@ Stage = Literal["fast_start", "full", "throughput"]
 """How far a model is loaded: able to answer at full fidelity; at full speed; fastest in bulk."""
 
 
+TOKENIZER = "tokenizer.json"
+WORDPIECE = "wordpiece.txt"
+"""Files of a prepared model."""
+
+
 class LoadingStrategy(str, Enum):
     """The names of the loading strategies."""
 
@@ -59,14 +64,17 @@ class Classifier(NamedTuple):
 
 
 class ModelInfo(NamedTuple):
-    """What calls need to know of a loaded model.
+    """What is known of a model: all of it once it is prepared or loaded, part of it before.
 
     Attributes:
-        dimension: length of the engine's vectors; None where the first answer will tell.
+        dimension: length of the engine's vectors, of a reranker the number of its labels; None
+            where the first answer will tell.
         truncate_dim: leading dimensions kept of them, where the model says so.
         prompts: text put before an input, by prompt name.
-        fingerprint: identity of the vector space.
-        classifier: of a reranker, whose vectors are one number for each label.
+        default_prompt_name: the prompt in use where the caller names none.
+        fingerprint: identity of the vector space; empty before the model is prepared.
+        classifier: labels and activation of a reranker.
+        max_seq_length: tokens kept of a text, special tokens included; None for no limit.
     """
 
     dimension: int | None
@@ -75,6 +83,7 @@ class ModelInfo(NamedTuple):
     default_prompt_name: str | None
     fingerprint: str
     classifier: Classifier | None = None
+    max_seq_length: int | None = None
 
 
 class EngineOutput(NamedTuple):

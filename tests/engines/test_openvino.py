@@ -17,7 +17,7 @@ from hotstart.engines.graph import Batch
 from hotstart.engines.openvino import inference_precision
 from hotstart.files import exclusive
 from hotstart.pool.pool import Pool
-from support.engines import openvino, prepared, skip_without_openvino
+from support.engines import OPENVINO_COSINE, openvino, prepared, skip_without_openvino
 from support.golden import FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
 
 NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists())
@@ -29,8 +29,7 @@ TEXTS = family_texts()
 def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
     engine = openvino(name, stage)  # type: ignore[arg-type]
     expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS).vectors
-    least = 0.9999 if engine.precision == "f32" else 0.999  # type: ignore[attr-defined]
-    assert cosines(engine.embed(TEXTS).vectors, expected).min() >= least
+    assert cosines(engine.embed(TEXTS).vectors, expected).min() >= OPENVINO_COSINE
     engine.close()
 
 
@@ -46,7 +45,8 @@ def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
     ],
 )
 def test_bf16_is_for_processors_with_units_for_it(flags: str, expected: str) -> None:
-    assert inference_precision(flags.split()) == expected
+    assert inference_precision(flags.split(), quantized=False) == expected
+    assert inference_precision(flags.split(), quantized=True) == "f32"
 
 
 def blobs(cache: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     after = engine.embed(TEXTS).vectors
     expected = open_engine("onnx", moved, "full", 2).embed(TEXTS).vectors
     assert cosines(before, expected).min() < 0.99
-    assert cosines(after, expected).min() >= 0.9999 - 0.001 * (engine.precision == "bf16")  # type: ignore[attr-defined]
+    assert cosines(after, expected).min() >= OPENVINO_COSINE
 
 
 def test_a_load_beside_another_does_without_the_cache(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from hotstart.engines.graph import open_tokenizer
-from hotstart.models.tokenizer import TOKENIZER, WORDPIECE, take_vocabulary, write_tokenizer
+from hotstart.models.tokenizer import take_vocabulary, write_tokenizer
+from hotstart.types import TOKENIZER, WORDPIECE
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 TOKENS = st.lists(

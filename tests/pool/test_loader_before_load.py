@@ -1,29 +1,34 @@
-"""What is told of a model before it is loaded, and that nothing is loaded for it."""
+"""What is known of a model before it is loaded, without loading it."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loader import check_source, foresee, info_without_loading, prepare_artifact
+from hotstart.pool.loader import (
+    check_source,
+    info_without_loading,
+    prepare_artifact,
+    unprepared_info,
+)
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES
 
 FOLDER = str(FAMILIES / "bert-prompts" / "model")
 
 
-def test_an_artifact_tells_all_of_it() -> None:
+def test_an_artifact_has_all_of_it() -> None:
     spec = ModelSpec(FOLDER)
     metadata = prepare_artifact(spec).metadata
-    card = info_without_loading(spec)
-    assert card is not None
-    assert card.prompts == metadata.prompts
-    assert card.fingerprint == metadata.vector_space
-    assert card.dimension == metadata.dimension
+    info = info_without_loading(spec)
+    assert info is not None
+    assert info.prompts == metadata.prompts
+    assert info.fingerprint == metadata.vector_space
+    assert info.dimension == metadata.dimension
+    assert info.max_seq_length == metadata.max_seq_length
+    assert info == unprepared_info(spec)
 
 
 @pytest.mark.parametrize(
@@ -37,24 +42,23 @@ def test_an_artifact_tells_all_of_it() -> None:
 )
 def test_an_address_tells_what_is_published(source: str, dimension: int | None) -> None:
     spec = ModelSpec(source, engine="remote")
-    card = info_without_loading(spec)
-    assert card is not None
-    assert card.dimension == dimension
-    assert card.fingerprint.startswith("remote-")
-    facts = foresee(spec)
-    assert (facts and facts.dimension) == dimension
-    assert facts is None or facts.max_seq_length == sys.maxsize
+    info = info_without_loading(spec)
+    assert info is not None
+    assert info.dimension == dimension
+    assert info.fingerprint.startswith("remote-")
+    assert info.max_seq_length is None
+    assert info == unprepared_info(spec)
 
 
 def test_addresses_have_spaces_of_their_own() -> None:
     sources = ["openai:a", "openai:b", "openai:a@http://h/v1", "tei:http://h", "hotstart:http://h"]
-    cards = [info_without_loading(ModelSpec(source, engine="remote")) for source in sources]
-    assert len({card.fingerprint for card in cards if card}) == len(sources)
+    infos = [info_without_loading(ModelSpec(source, engine="remote")) for source in sources]
+    assert len({info.fingerprint for info in infos if info}) == len(sources)
 
 
 def test_a_folder_of_another_engine_tells_nothing() -> None:
     assert info_without_loading(ModelSpec(FOLDER, engine="torch")) is None
-    assert foresee(ModelSpec(FOLDER, engine="static")) is None
+    assert unprepared_info(ModelSpec(FOLDER, engine="static")) is None
 
 
 def test_an_address_that_cannot_be_read_is_refused_where_it_is_written() -> None:
@@ -63,7 +67,7 @@ def test_an_address_that_cannot_be_read_is_refused_where_it_is_written() -> None
     check_source(ModelSpec("anything at all"))
 
 
-def test_a_model_that_is_loaded_tells_better_than_what_was_foreseen() -> None:
+def test_a_model_that_is_loaded_tells_better_than_what_was_known_before() -> None:
     embedder = Embedder("fake:dimension=7", pool=Pool())
     model = embedder._model
     assert model.known_info() == info_without_loading(embedder._spec)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.types import EngineOutput, PreparedModel, TextOrPair
+from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[Iterable["Batch"]], Iterator[NDArray[np.float32]]]
 
-TOKENIZER = "tokenizer.json"
-_WORDPIECE = "wordpiece.txt"
 TOKEN_BUDGET = 1024
 """Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
 
@@ -39,7 +37,7 @@ def open_tokenizer(path: str) -> Any:
     """
     tokenizers = import_tokenizers()
     tokenizer = tokenizers.Tokenizer.from_file(path)
-    vocabulary = os.path.join(os.path.dirname(path), _WORDPIECE)
+    vocabulary = os.path.join(os.path.dirname(path), WORDPIECE)
     if os.path.exists(vocabulary):
         settings = ("unk_token", "max_input_chars_per_word", "continuing_subword_prefix")
         tokenizer.model = tokenizers.models.WordPiece.from_file(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hotstart.engines.graph import TOKENIZER, open_tokenizer
+from hotstart.engines.graph import open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
-from hotstart.types import EngineOutput
+from hotstart.safetensors import read_header
+from hotstart.types import TOKENIZER, EngineOutput
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -175,28 +176,20 @@ def _read_config(path: str) -> dict[str, Any]:
 
 
 def _map_tensors(path: str) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file by name, each where it lies in the mapped file."""
-    try:
-        raw = np.asarray(np.memmap(path, np.uint8, "r"))
-        length = int(raw[:8].view("<u8")[0])
-        data = raw[8 + length :]
-        header = json.loads(raw[8 : 8 + length].tobytes())
-        header.pop("__metadata__", None)
-        for name, entry in header.items():
-            if entry["dtype"] not in _DTYPES:
-                raise UnsupportedModel(
-                    os.path.dirname(path),
-                    feature=f"dtype of {name}",
-                    got=entry["dtype"],
-                    supported=tuple(_DTYPES),
-                )
-        return {name: _tensor(data, **entry) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ModelDamaged(path, reason=f"unreadable ({error})") from error
-
-
-def _tensor(
-    data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]
-) -> NDArray[Any]:
-    begin, end = data_offsets
-    return data[begin:end].view(_DTYPES[dtype]).reshape(shape)
+    """Return the tensors of a safetensors file by name, as views of the mapped file."""
+    header = read_header(path)
+    for name, tensor in header.items():
+        if tensor.dtype not in _DTYPES:
+            raise UnsupportedModel(
+                os.path.dirname(path),
+                feature=f"dtype of {name}",
+                got=tensor.dtype,
+                supported=tuple(_DTYPES),
+            )
+    raw = np.asarray(np.memmap(path, np.uint8, "r"))
+    return {
+        name: raw[tensor.offset : tensor.offset + tensor.length]
+        .view(_DTYPES[tensor.dtype])
+        .reshape(tensor.shape)
+        for name, tensor in header.items()
+    }

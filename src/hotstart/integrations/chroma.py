@@ -11,7 +11,7 @@ from hotstart.errors import InvalidInput
 from hotstart.integrations import check_written, public_name, written
 
 with brought_by("chroma", "chromadb"):
-    from chromadb.api.types import Documents, EmbeddingFunction, VectorSpace
+    from chromadb.api.types import Documents, EmbeddingFunction, Space
     from chromadb.utils.embedding_functions import register_embedding_function
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
             if old != new:
                 raise InvalidInput(name, got=new, expected=f"{old!r}, as the collection has it")
 
-    def default_space(self) -> VectorSpace:
+    def default_space(self) -> Space:
         """Return `cosine`: the models' own measure, whether or not vectors have length 1."""
         return "cosine"
 
-    def supported_spaces(self) -> list[VectorSpace]:
+    def supported_spaces(self) -> list[Space]:
         """Return every space that Chroma knows."""
         return ["cosine", "l2", "ip"]

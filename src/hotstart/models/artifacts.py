@@ -30,7 +30,6 @@ from hotstart.models.spec import ModelSpec, artifact_folder, known_model
 from hotstart.types import Classifier, ModelInfo, PreparedModel
 
 if TYPE_CHECKING:
-    from hotstart.models.description import Description
     from hotstart.models.metadata import Metadata
 
 
@@ -137,18 +136,11 @@ def _is_stale(artifact: Artifact) -> bool:
     return False
 
 
-class ModelFacts(NamedTuple):
-    """Dimension, token limit and labels of a model."""
+def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
+    """Return what is known of the model without preparing it, from the first place that has it.
 
-    dimension: int
-    max_seq_length: int
-    classifier: Classifier | None = None
-
-
-def facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
-    """Return the facts of the model, from the first place that has them.
-
-    The catalog (no look at the disk), the artifact's record, then the model's own folder.
+    The catalogue (without looking at the disk), the artifact's record, then the model's own folder.
+    Prompts and fingerprint are empty but for an artifact.
 
     Raises:
         ModelError: the model is on this machine in none of these.
@@ -156,23 +148,48 @@ def facts(spec: ModelSpec, settings: Settings) -> ModelFacts:
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
     if known and pinned and spec.kind == "embedding":
-        return ModelFacts(known.dimension, known.max_seq_length)
+        return _unprepared_info(known.dimension, None, known.max_seq_length, None)
     try:
         artifact = find(spec, settings)
-    except ArtifactDamaged:  # the next load says so and mends it; the originals are as good here
+    except ArtifactDamaged:  # the next load reports and repairs it; the originals do as well here
         artifact = None
     if artifact is not None:
-        return _facts(artifact.metadata)
-    from hotstart.models.description import (
-        describe,  # what reads a model folder is needed here alone
-    )
+        return artifact_info(artifact)
+    from hotstart.models.description import describe  # only here a model folder is read
     from hotstart.models.locate import locate
 
-    return _facts(describe(locate(spec, settings).folder, spec.source, spec.kind))
+    model = describe(locate(spec, settings).folder, spec.source, spec.kind)
+    return _unprepared_info(
+        model.dimension, model.truncate_dim, model.max_seq_length, model.classifier
+    )
 
 
-def _facts(model: Metadata | Description) -> ModelFacts:
-    return ModelFacts(model.truncate_dim or model.dimension, model.max_seq_length, model.classifier)
+def _unprepared_info(
+    dimension: int, truncate_dim: int | None, max_seq_length: int, classifier: Classifier | None
+) -> ModelInfo:
+    return ModelInfo(
+        dimension=dimension,
+        truncate_dim=truncate_dim,
+        prompts={},
+        default_prompt_name=None,
+        fingerprint="",
+        classifier=classifier,
+        max_seq_length=max_seq_length,
+    )
+
+
+def artifact_info(artifact: Artifact) -> ModelInfo:
+    """Return what is known of the model in `artifact`."""
+    metadata = artifact.metadata
+    return ModelInfo(
+        dimension=metadata.dimension,
+        truncate_dim=metadata.truncate_dim,
+        prompts=metadata.prompts,
+        default_prompt_name=metadata.default_prompt_name,
+        fingerprint=metadata.vector_space,
+        classifier=metadata.classifier,
+        max_seq_length=metadata.max_seq_length,
+    )
 
 
 _WEIGHTS = (".safetensors", ".bin")

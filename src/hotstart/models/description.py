@@ -25,8 +25,8 @@ from hotstart.models.architectures import (
     read_poolings,
     refuse_settings,
 )
-from hotstart.models.tokenizer import TOKENIZER, gives_segments, overruling_normalizer
-from hotstart.types import Classifier
+from hotstart.models.tokenizer import gives_segments, overruling_normalizer
+from hotstart.types import TOKENIZER, Classifier
 
 
 class ConfigFiles(NamedTuple):

@@ -17,9 +17,8 @@ from typing import Any
 
 from hotstart.errors import ModelDamaged
 from hotstart.files import write_whole
+from hotstart.types import TOKENIZER, WORDPIECE
 
-TOKENIZER = "tokenizer.json"
-WORDPIECE = "wordpiece.txt"
 _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
 _REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # where no tokenizer_class is named
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from hotstart.concurrency import Deadline
 from hotstart.engines import entry_of
 from hotstart.errors import HotstartError, StillComputing
-from hotstart.models.artifacts import ModelFacts
+from hotstart.models.artifacts import artifact_info
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance, Status
 from hotstart.pool.loader import (
     LoadedModel,
-    artifact_info,
-    foresee,
     info_without_loading,
     prepare_artifact,
+    unprepared_info,
 )
 from hotstart.pool.strategies import StrategyChoice, strategy_named
 from hotstart.progress import Advance
@@ -58,13 +56,13 @@ class ModelHandle:
         self._last: ModelInfo | None = None
         self.waits = entry_of(spec.engine).waits
 
-    def facts(self) -> ModelFacts:
-        """Return its dimension and its limit, without loading it where that can be."""
-        foreseen = foresee(self._spec)
-        if foreseen is not None:
-            return foreseen
-        with self._instance.lease() as model:  # its engine alone can tell
-            return ModelFacts(model.info.truncate_dim or model.engine.dimension, sys.maxsize)
+    def unprepared_info(self) -> ModelInfo:
+        """Return dimension and token limit of the model, loading it only where nothing else can."""
+        info = unprepared_info(self._spec)
+        if info is not None and info.dimension is not None:
+            return info
+        with self._instance.lease() as model:
+            return model.info._replace(dimension=model.engine.dimension)
 
     def known_info(self) -> ModelInfo | None:
         """Return what calls need to know: of the loaded model, else of the one that was loaded

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
 from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
-from hotstart.models.artifacts import Artifact, ModelFacts, facts, look
+from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
 from hotstart.pool.promotion import Load
@@ -23,17 +22,15 @@ if TYPE_CHECKING:
     from hotstart.engines.graph import GraphEngine
 
 
-def foresee(spec: ModelSpec) -> ModelFacts | None:
-    """Return dimension and limit of the model; None where a load alone can tell.
+def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
+    """Return what is known of the model without preparing it; None where only a load can tell.
 
     Raises:
         ModelError: the model is not on this machine.
     """
-    opened_from = entry_of(spec.engine).opened_from
-    if opened_from == "artifact":
-        return facts(spec, read_settings())
-    card = info_without_loading(spec)
-    return ModelFacts(card.dimension, sys.maxsize) if card and card.dimension else None
+    if entry_of(spec.engine).opened_from == "artifact":
+        return info_on_disk(spec, read_settings())
+    return info_without_loading(spec)
 
 
 def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
@@ -46,19 +43,6 @@ def check_source(spec: ModelSpec) -> None:
     """Raise InvalidInput for the address of another machine that cannot be read. Looks nowhere."""
     if entry_of(spec.engine).opened_from == "address":
         _by_address(spec)
-
-
-def artifact_info(artifact: Artifact) -> ModelInfo:
-    """Return what calls need to know of the model in `artifact`."""
-    metadata = artifact.metadata
-    return ModelInfo(
-        dimension=metadata.dimension,
-        truncate_dim=metadata.truncate_dim,
-        prompts=metadata.prompts,
-        default_prompt_name=metadata.default_prompt_name,
-        fingerprint=metadata.vector_space,
-        classifier=metadata.classifier,
-    )
 
 
 def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
@@ -197,7 +181,7 @@ def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMode
     address = RemoteAddress.parse(spec.source)
     access = remote_access(address.protocol)
     engine = engine_class(spec.engine)(address.at(access.url), access.key)
-    return LoadedModel(engine, _foreseen(spec), None)
+    return LoadedModel(engine, _known_info(spec), None)
 
 
 def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -205,13 +189,13 @@ def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMode
 
     report(stage, 0.5)
     engine = engine_class(spec.engine)(FakeSettings.parse(spec.source))
-    return LoadedModel(engine, _foreseen(spec), None)
+    return LoadedModel(engine, _known_info(spec), None)
 
 
-def _foreseen(spec: ModelSpec) -> ModelInfo:
-    card = info_without_loading(spec)
-    assert card is not None, f"engine {spec.engine} can be foreseen"
-    return card
+def _known_info(spec: ModelSpec) -> ModelInfo:
+    info = info_without_loading(spec)
+    assert info is not None, f"engine {spec.engine} has info without loading"
+    return info
 
 
 def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:
@@ -253,7 +237,10 @@ def _open(
 
 def _engine(artifact: Artifact, name: str, stage: Stage, *, beside: Engine | None) -> Engine:
     return open_engine(
-        *(name, artifact.prepared, stage, available_cores()),
+        name,
+        artifact.prepared,
+        stage,
+        available_cores(),
         cache_folder=compiled_folder(artifact.folder),
         beside=beside,
     )
@@ -336,7 +323,10 @@ def spec_of(
     choice = choose(strategy, read_settings().strategy)
     usual = strategy_named(choice.name).precision
     spec = ModelSpec(
-        *(source, revision, allow_download, choice.name),
+        source,
+        revision,
+        allow_download,
+        choice.name,
         engine=engine_for(source, engine, kind),
         precision=precision or (usual if usual in KINDS[kind] else "float32"),
         device=device,

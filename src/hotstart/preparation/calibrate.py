@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from hotstart.engines import open_engine
-from hotstart.engines.graph import TOKENIZER, Tokenizer, feed, pad
+from hotstart.engines.graph import Tokenizer, feed, pad
 from hotstart.models.description import Description
 from hotstart.models.metadata import Measurements, Metadata
 from hotstart.ort import input_types, open_session, session_options
 from hotstart.preparation.variant import WrittenFiles, write_observed, write_variant
 from hotstart.system import available_cores
-from hotstart.types import GraphFiles, PreparedModel
+from hotstart.types import TOKENIZER, GraphFiles, PreparedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,7 +30,6 @@ from hotstart.models.spec import (
     compiled_folder,
     known_model,
 )
-from hotstart.models.tokenizer import TOKENIZER, WORDPIECE
 from hotstart.preparation.variant import (
     SCHEMES,
     WrittenFiles,
@@ -39,7 +38,7 @@ from hotstart.preparation.variant import (
     write_variant,
 )
 from hotstart.preparation.weights import weight_files
-from hotstart.types import Progress
+from hotstart.types import TOKENIZER, WORDPIECE, Progress
 
 _TOKENIZER = (TOKENIZER, WORDPIECE)
 _MAKERS = ("hotstart", "onnx", "numpy")

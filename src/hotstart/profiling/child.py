@@ -139,4 +139,4 @@ def _tell(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(subject=sys.argv[1], model=sys.argv[2], strategy=sys.argv[3], mode=sys.argv[4])

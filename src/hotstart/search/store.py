@@ -204,7 +204,8 @@ class Store:
     def state(self) -> StoreState:
         """Return the state of this moment."""
         sql = "SELECT identity, generation, vectors_generation FROM meta"
-        return StoreState(*self._database.run(sql)[0])
+        [(identity, generation, vectors_generation)] = self._database.run(sql)
+        return StoreState(identity, generation, vectors_generation)
 
     def documents(self) -> dict[str, StoredDocument]:
         """Return every document by its path."""
