@@ -34,7 +34,7 @@ def fake(seconds: float = 0.0, **options: Any) -> Embedder:
 
 
 def wait_for(embedder: Embedder, text: str, **options: Any) -> bool:
-    return asyncio.run(embedder.wait_for_prefetch(text, timeout=10, **options))
+    return asyncio.run(embedder.await_prefetch(text, timeout=10, **options))
 
 
 def test_the_question_finds_the_prefetched_vector() -> None:
@@ -88,7 +88,7 @@ def test_waiting_for_what_nobody_asked_for_says_no_at_once() -> None:
     began = time.perf_counter()
     assert not wait_for(embedder, "never")
     embedder.prefetch("slow")
-    assert not asyncio.run(embedder.wait_for_prefetch("slow", timeout=0.01))
+    assert not asyncio.run(embedder.await_prefetch("slow", timeout=0.01))
     assert time.perf_counter() - began < 2.9
     assert wait_for(embedder, "slow")
 

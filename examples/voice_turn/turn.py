@@ -122,4 +122,4 @@ class Assistant:
         if not self._prefetches:
             return False
         with timeline.stage("embedding"):
-            return await self._embedder.wait_for_prefetch(text)
+            return await self._embedder.await_prefetch(text)

@@ -372,7 +372,7 @@ class Embedder(LoadableModel):
             EncodeRequest(text, prompt_name=prompt_name), namespace, supersedes
         )
 
-    async def wait_for_prefetch(
+    async def await_prefetch(
         self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
     ) -> bool:
         """Return whether the vector of `text` is there within `timeout` seconds.
