@@ -116,7 +116,7 @@ def test_two_replicas_answer_and_a_killed_one_is_replaced(run: Run) -> None:
 
 
 def test_the_vectors_are_those_of_an_embedder(run: Run) -> None:
-    handle = run({"default": {"source": "all-MiniLM-L6-v2"}}, is_ready_within=60)
+    handle = run({"default": {"source": "all-MiniLM-L6-v2"}}, ready_within=60)
     assert all(ready(status) == {"default"} for status in statuses(handle).values())
     vectors = handle.embed.remote(["one", "another"], "default").result()
     assert np.abs(vectors - Embedder().encode(["one", "another"])).max() < 1e-5
@@ -233,7 +233,7 @@ def test_a_vector_is_computed_once_by_two_replicas(run: Run) -> None:
 
 
 def test_http_is_answered_by_the_router_with_the_model_of_the_header(run: Run, port: int) -> None:
-    handle = run({"a": WHERE, "b": WHERE}, models_per_replica=1, is_ready_within=30)
+    handle = run({"a": WHERE, "b": WHERE}, models_per_replica=1, ready_within=30)
 
     def ask(name: str) -> dict[str, Any]:
         place = f"http://127.0.0.1:{port}/api/v1/models/{name}/predict"
