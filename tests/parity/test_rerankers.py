@@ -87,7 +87,9 @@ def test_scores_and_ranks_are_those_of_a_cross_encoder(
     from sentence_transformers import CrossEncoder
 
     # In float32: a processor with AMX computes in bfloat16, which these tiny models magnify.
-    monkeypatch.setattr("hotstart.engines.openvino.inference_precision", lambda flags: "f32")
+    monkeypatch.setattr(
+        "hotstart.engines.openvino.inference_precision", lambda flags, quantized: "f32"
+    )
 
     folder = str(RERANKERS / name / "model")
     model = CrossEncoder(folder, device="cpu")

@@ -127,7 +127,12 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
     app.state.service = service
-    app.add_middleware(AccessMiddleware, access_of(config), config.max_body, service.draining)
+    app.add_middleware(
+        AccessMiddleware,
+        access=access_of(config),
+        max_body=config.max_body,
+        draining=service.draining,
+    )
     return app
 
 
