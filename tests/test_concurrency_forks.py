@@ -6,10 +6,14 @@ import gc
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from subprocess import CompletedProcess
 
 import pytest
 
 from hotstart.concurrency import ForkLock
+
+Python = Callable[..., "CompletedProcess[str]"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -60,24 +64,34 @@ def test_a_fork_waits_for_the_one_who_holds_the_lock() -> None:
     thread.join(60)
 
 
-def test_threads_that_fork_at_once_do_not_hold_each_other_up() -> None:
-    lock = ForkLock()
+def test_threads_that_fork_at_once_do_not_hold_each_other_up(python: Python) -> None:
+    """In a process of its own: filelock, once imported, refuses to fork in two threads at once."""
+    done = python("-c", FORKING_THREADS)
+    assert done.returncode == 0, done.stderr
 
-    def fork() -> None:
-        for _ in range(10):
-            with lock:
-                pass
-            child = os.fork()
-            if not child:
-                os._exit(0)
-            os.waitpid(child, 0)
 
-    threads = [threading.Thread(target=fork) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
+FORKING_THREADS = """
+import os, threading
+from hotstart.concurrency import ForkLock
+
+lock = ForkLock()
+
+def fork():
+    for _ in range(10):
+        with lock:
+            pass
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+threads = [threading.Thread(target=fork, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(60)
+assert not any(thread.is_alive() for thread in threads)
+"""
 
 
 def test_a_lock_that_nobody_has_is_forgotten() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import DEVNULL, PIPE, CompletedProcess
 
 import numpy as np
 import pytest
@@ -48,10 +48,20 @@ def test_embed_reads_lines_and_writes_npy(python: Python, tmp_path: Path) -> Non
     assert cosines(vectors, expected).min() > 0.9999
 
 
-def test_embed_of_an_endless_pipe_answers_as_it_goes(python: Python) -> None:
-    code = f"yes text | {sys.executable} -m hotstart embed --model {TINY} - | head -n 3 | wc -l"
-    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.stdout.strip(), done.stderr) == ("3", "")
+def test_embed_of_an_endless_pipe_answers_as_it_goes() -> None:
+    endless = "import sys\nwhile True: sys.stdout.write('text\\n')"
+    embed = [sys.executable, "-m", "hotstart", "embed", "--model", TINY, "-"]
+    with (
+        subprocess.Popen([sys.executable, "-c", endless], stdout=PIPE, stderr=DEVNULL) as writer,
+        subprocess.Popen(embed, stdin=writer.stdout, stdout=PIPE, stderr=PIPE) as embedding,
+    ):
+        assert writer.stdout is not None
+        assert embedding.stdout is not None
+        assert embedding.stderr is not None
+        writer.stdout.close()
+        assert all(embedding.stdout.readline() for _ in range(3))
+        embedding.stdout.close()  # as head does
+        assert embedding.stderr.read() == b""
 
 
 @pytest.mark.parametrize(

