@@ -8,6 +8,7 @@ import re
 import pytest
 
 from hotstart import errors
+from hotstart.errors import message
 
 CLASSES = [
     value
@@ -78,9 +79,9 @@ def test_every_class_that_is_raised_has_an_example_here() -> None:
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_a_message_states_the_facts_and_the_remedy(error: errors.HotstartError) -> None:
-    assert str(error) == f"{error.facts}. {error.remedy}."
+    assert str(error) == message(error.facts, error.remedy)
     assert re.match(r"[A-Z/]|top_k|tantivy|numpy", error.facts)
-    assert re.match(r"[A-Z][a-z]+\b", error.remedy)
+    assert re.match(r"[A-Z][a-z]+\b", error.remedy) or " must be " in error.facts
     assert "\n" not in str(error)
 
 

@@ -1,44 +1,44 @@
-"""Every error hotstart raises, as one tree. Each message states the facts and the remedy.
+"""The error tree. Each message states the facts and the remedy.
 
 HotstartError
 ├── InvalidInput (ValueError)        what the caller passed cannot be used
 │   └── InvalidText                  one text of a batch cannot be embedded
 ├── MissingExtra (ImportError)       an optional dependency is not installed
 ├── ModelError                       a model as it lies on disk or on the hub
-│   ├── ModelNotFound                nothing by that name is on this machine
-│   │   ├── ModelFileMissing         the file that a model is made from is not there
-│   │   └── FunctionMissing          the function that makes a model is not there
+│   ├── ModelNotFound                no model of that name is on this machine
+│   │   ├── ModelFileMissing         the source file of a model does not exist
+│   │   └── FunctionMissing          the function that builds a model does not exist
 │   ├── ModelIncomplete              some of its files are missing
-│   ├── ModelDamaged                 a file is there and cannot be right
-│   ├── UnsupportedModel             no engine here can run it
-│   ├── DownloadFailed               the hub could not give it
-│   ├── ArtifactMissing              nothing was prepared from it yet
-│   ├── ArtifactDamaged              what was prepared from it no longer matches its record
-│   ├── PickleRefused                a file that would run code when it is loaded
-│   └── TypesRefused                 a skops file with types that nobody said to trust
-├── ReadinessError                   a model on its way into memory
-│   ├── NotReady (TimeoutError)      not within the caller's deadline
-│   ├── StillComputing (TimeoutError)  nor were the vectors
-│   ├── Overloaded                   more waits for the model than may
-│   ├── LoadFailed                   the load itself failed; its cause is chained
-│   ├── LoadTimeout                  the load took longer than it may
-│   ├── CheckFailed                  it was loaded and answers wrongly
-│   └── InsufficientMemory           the model does not fit into what this process may use
-├── RegistryError                    the models of a registry, by name
-│   ├── UnknownModel (KeyError)      there is none of that name
+│   ├── ModelDamaged                 a file exists and its content is invalid
+│   ├── UnsupportedModel             no installed engine can run it
+│   ├── DownloadFailed               the hub did not deliver it
+│   ├── ArtifactMissing              it was not prepared yet
+│   ├── ArtifactDamaged              the prepared files do not match their record
+│   ├── PickleRefused                loading the file would run code
+│   └── TypesRefused                 a skops file with types that are not trusted
+├── ReadinessError                   the readiness of a model
+│   ├── NotReady (TimeoutError)      the model was not ready in time
+│   ├── StillComputing (TimeoutError)  the vectors were not ready in time
+│   ├── Overloaded                   too many requests wait for the model
+│   ├── LoadFailed                   the load failed; its cause is chained
+│   ├── LoadTimeout                  the load exceeded load_timeout
+│   ├── CheckFailed                  the loaded model answered its check wrongly
+│   └── InsufficientMemory           the model does not fit into memory
+├── RegistryError                    a registry of models
+│   ├── UnknownModel (KeyError)      no model has that name
 │   └── UnknownVersion (KeyError)    the model has no version of that name
-├── RemoteError                      another machine that computes vectors
-│   ├── RemoteUnavailable            it is down, overloaded, or failed again and again
-│   ├── RemoteTimeout (TimeoutError)  it did not answer in time
-│   ├── RemoteRefused                it does not take what was sent
-│   └── RemoteAnswerInvalid          it answered what cannot be used
-└── SearchError                      an index of documents
-    ├── IndexMissing                 the folder was never indexed
+├── RemoteError                      a remote server that computes vectors
+│   ├── RemoteUnavailable            the server is down, overloaded, or fails repeatedly
+│   ├── RemoteTimeout (TimeoutError)  the server did not answer in time
+│   ├── RemoteRefused                the server refused the request
+│   └── RemoteAnswerInvalid          the server's response is invalid
+└── SearchError                      a search index
+    ├── IndexMissing                 the folder is not indexed
     ├── IndexBusy                    another process is writing it
     └── IndexDamaged                 the database cannot be read
 
-A message is composed here, by the class, from the facts the raiser hands over: no caller
-formats prose, and every message of one kind reads alike.
+Each class composes its message from the arguments of its constructor, so that all messages of
+one kind read alike.
 """
 
 from __future__ import annotations
@@ -51,23 +51,29 @@ class HotstartError(Exception):
     """Base of every error raised by hotstart.
 
     Attributes:
-        facts: what happened, without a closing full stop.
-        remedy: what to do about it, an imperative sentence without its full stop.
+        facts: what happened, without the final period.
+        remedy: what to do, an imperative sentence without the final period; empty if the facts
+            tell it.
     """
 
     def __init__(self, facts: str, remedy: str) -> None:
         self.facts = facts
         self.remedy = remedy
-        super().__init__(f"{facts}. {remedy}.")
+        super().__init__(message(facts, remedy))
 
     def again(self) -> HotstartError:
-        """Return a copy to be raised in another thread: a traceback belongs to one raising."""
+        """Return a copy to raise in another thread: a traceback belongs to one `raise`."""
         return _rebuild(type(self), self.__dict__ | {"args": self.args})
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Subclasses take named facts, so the default reduction (cls, self.args) cannot rebuild them
         # in another process.
         return _rebuild, (type(self), self.__dict__ | {"args": self.args})
+
+
+def message(facts: str, remedy: str) -> str:
+    """Return `facts` and `remedy` as sentences."""
+    return f"{facts}. {remedy}." if remedy else f"{facts}."
 
 
 def _rebuild(cls: type[HotstartError], state: dict[str, Any]) -> HotstartError:
@@ -78,10 +84,10 @@ def _rebuild(cls: type[HotstartError], state: dict[str, Any]) -> HotstartError:
 
 
 class InvalidInput(HotstartError, ValueError):
-    """An argument cannot be used: `name` had `got`, where `expected` is needed."""
+    """The argument `name` must be `expected` and is `got`."""
 
     def __init__(self, name: str, *, got: object, expected: str) -> None:
-        super().__init__(f"{name} is {got!r}", f"Give {expected}")
+        super().__init__(f"{name} must be {expected}, got {got!r}", "")
 
 
 class InvalidText(InvalidInput):
@@ -93,7 +99,7 @@ class InvalidText(InvalidInput):
 
 
 class MissingExtra(HotstartError, ImportError):
-    """`module` is not installed; the extra `extra` brings it."""
+    """`module` is not installed; the extra `extra` installs it."""
 
     def __init__(self, module: str, *, extra: str | None) -> None:
         wanted = f"hotstart[{extra}]" if extra else "hotstart"
@@ -101,38 +107,38 @@ class MissingExtra(HotstartError, ImportError):
 
 
 class ModelError(HotstartError):
-    """Something is the matter with a model as it lies on disk or on the hub."""
+    """A model on disk or on the hub cannot be used."""
 
 
 class ModelNotFound(ModelError):
-    """No model called `source` was found in any of the places `looked`."""
+    """The model `source` is in none of the places `looked`."""
 
     def __init__(self, source: str, *, looked: Sequence[str], on_hub: bool) -> None:
         super().__init__(
             f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})",
             f"Run: hotstart models pull {source} (or pass allow_download=True)"
             if on_hub
-            else "Give the folder that holds its config.json, or the name of a model",
+            else "Pass the folder with its config.json, or the name of a model",
         )
 
 
 class ModelFileMissing(ModelNotFound):
-    """The model `name` is made from the file `path`, and no file is there."""
+    """The file `path`, the source of the model `name`, does not exist."""
 
     def __init__(self, name: str, *, path: str) -> None:
         HotstartError.__init__(
-            self, f"Model {name!r} is not there: {path} is no file", "Give the path of its file"
+            self, f"Model {name!r} does not exist: {path} is not a file", "Set the path of its file"
         )
 
 
 class FunctionMissing(ModelNotFound):
-    """The model `name` is made by the function `source`, in which `missing` does not exist."""
+    """The function `source`, which builds the model `name`, lacks `missing`."""
 
     def __init__(self, name: str, *, source: str, missing: str) -> None:
         HotstartError.__init__(
             self,
-            f"Model {name!r} is made by {source}, and there is no {missing}",
-            "Give a function that can be imported, as package.module:function",
+            f"Model {name!r} is built by {source}, and {missing} does not exist",
+            "Name an importable function, as package.module:function",
         )
 
 
@@ -141,7 +147,7 @@ class ModelIncomplete(ModelError):
 
     def __init__(self, source: str, *, folder: str, missing: Sequence[str], on_hub: bool) -> None:
         super().__init__(
-            f"Model {source!r} is only partly in {folder}: missing {', '.join(missing)}",
+            f"Model {source!r} in {folder} is incomplete: missing {', '.join(missing)}",
             f"Run: hotstart models pull {source} (or pass allow_download=True)"
             if on_hub
             else "Copy the missing files into that folder",
@@ -149,14 +155,14 @@ class ModelIncomplete(ModelError):
 
 
 class ModelDamaged(ModelError):
-    """The model file `path` cannot be right, because of `reason`."""
+    """The content of the model file `path` is invalid, because of `reason`."""
 
     def __init__(self, path: str, *, reason: str) -> None:
-        super().__init__(f"{path} is damaged: {reason}", "Fetch the model again")
+        super().__init__(f"{path} is damaged: {reason}", "Download the model again")
 
 
 class UnsupportedModel(ModelError):
-    """`feature` of a model is `got`; the graph builder knows `supported`."""
+    """The `feature` of a model is `got`; hotstart supports `supported`."""
 
     def __init__(
         self,
@@ -172,7 +178,10 @@ class UnsupportedModel(ModelError):
                 ", and repositories that ship onnx/model.onnx",
                 "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
             ),
-            "reranker": ("", "Run it with sentence-transformers' CrossEncoder, or take another"),
+            "reranker": (
+                "",
+                "Run it with sentence-transformers' CrossEncoder, or use another model",
+            ),
         }[kind]
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
@@ -182,7 +191,7 @@ class UnsupportedModel(ModelError):
 
 
 class DownloadFailed(ModelError):
-    """The hub could not give `source`, because of `reason`."""
+    """The download of `source` failed, because of `reason`."""
 
     def __init__(self, source: str, *, reason: str, remedy: str | None = None) -> None:
         super().__init__(
@@ -192,18 +201,18 @@ class DownloadFailed(ModelError):
 
 
 class ArtifactMissing(ModelError):
-    """No artifact of `source`, a model of that `kind`, is in `folder`."""
+    """The folder `folder` has no artifact of the model `source`."""
 
     def __init__(self, source: str, *, folder: str, kind: str = "embedding") -> None:
         option = "" if kind == "embedding" else f" --kind {kind}"
         super().__init__(
-            f"Model {source!r} is not prepared (nothing in {folder})",
+            f"Model {source!r} is not prepared: {folder} is missing",
             f"Run: hotstart models prepare {source}{option}",
         )
 
 
 class ArtifactDamaged(ModelError):
-    """The prepared artifact in `folder` does not match its own record, because of `reason`."""
+    """The artifact in `folder` does not match its record, because of `reason`."""
 
     def __init__(self, folder: str, *, reason: str) -> None:
         self.reason = reason
@@ -214,44 +223,44 @@ class ArtifactDamaged(ModelError):
 
 
 class PickleRefused(ModelError):
-    """`path` is a pickle, or not the one that was named: loading it would run whatever it holds."""
+    """`path` is a pickle without a matching sha256; loading a pickle runs code."""
 
     def __init__(self, path: str, *, got: str | None = None, expected: str | None = None) -> None:
         facts = (
-            f"{path} has the SHA-256 {got}, configuration names {expected}"
+            f"{path} must have the SHA-256 {expected}, got {got}"
             if expected
             else f"{path} is a pickle, which runs code when it is loaded"
         )
         super().__init__(
             facts,
             "Load it where you trust it and save it with skops.io.dump(model, 'model.skops'); or "
-            "name its sha256 in the configuration if you made it yourself",
+            "set its sha256 in the configuration if you wrote the file",
         )
 
 
 class TypesRefused(ModelError):
-    """The skops file `path` holds the `types`, which nobody said to trust."""
+    """The skops file `path` contains `types` that are not trusted."""
 
     def __init__(self, path: str, *, types: Sequence[str]) -> None:
         self.types = tuple(types)
         super().__init__(
-            f"{path} holds types that are not trusted: {', '.join(types)}",
-            "List those you trust as trusted = [...] in the model's configuration",
+            f"{path} contains types that are not trusted: {', '.join(types)}",
+            "Add the types that you trust to trusted = [...] in the model's configuration",
         )
 
 
 class ReadinessError(HotstartError):
-    """A model is not in memory as the call needs it."""
+    """A model is not ready for the call."""
 
 
 class NotReady(ReadinessError, TimeoutError):
-    """The model was not ready within the caller's deadline; its load goes on.
+    """The model was not ready within the timeout of the call; its load continues.
 
     Attributes:
-        state: the instance's state when the deadline passed.
-        stage: what its load was doing.
-        elapsed: seconds since that load began.
-        expected: seconds the last load took, None when none has ended yet.
+        state: state of the instance at the timeout.
+        stage: stage of the load.
+        elapsed: seconds since the load began.
+        expected: seconds that the last load took; None before the first has ended.
     """
 
     def __init__(
@@ -262,73 +271,77 @@ class NotReady(ReadinessError, TimeoutError):
         estimate = "" if expected is None else f" of about {expected:.2f} s"
         super().__init__(
             f"Model {source!r} is {state} (stage {stage}, {elapsed:.2f} s{estimate})",
-            "Ask again, or give a longer timeout",
+            "Retry, or set a longer timeout",
         )
 
 
 class StillComputing(ReadinessError, TimeoutError):
-    """The vectors of `texts` texts were not there `after` seconds; `kept` when they are done."""
+    """The vectors of `texts` texts were not ready after `after` seconds.
+
+    `kept` tells whether they are cached once they are computed.
+    """
 
     def __init__(self, texts: int, *, after: float | None, kept: bool = True) -> None:
         super().__init__(
             f"The vectors of {texts} texts were not computed within {after or 0.0:g} s",
-            "Ask again: they are kept when they are done; or give a longer timeout"
+            "Retry: they are cached once computed; or set a longer timeout"
             if kept
-            else "Give a longer timeout, or ask for fewer at a time",
+            else "Set a longer timeout, or pass fewer texts",
         )
 
 
 class Overloaded(ReadinessError):
-    """So many `tokens` wait in a `lane` of the model that no more are taken.
+    """The queue of a `lane` is full: `tokens` wait in it.
 
     Attributes:
-        retry_after: seconds in which what waits will have been computed, about.
+        retry_after: estimated seconds until the waiting texts are computed.
     """
 
     def __init__(self, source: str, *, lane: str, tokens: int, retry_after: float) -> None:
         self.retry_after = retry_after
         super().__init__(
             f"Model {source!r} has about {tokens} tokens waiting in its {lane} lane",
-            f"Ask again in {retry_after:.0f} s, or add a replica",
+            f"Retry in {retry_after:.0f} s, or add a replica",
         )
 
 
 class LoadFailed(ReadinessError):
-    """The load of a model failed with `error`, which is chained; an ask in `retry_in` s retries."""
+    """The load of a model failed with `error`; calls after `retry_in` seconds retry it."""
 
     def __init__(self, source: str, *, error: BaseException, retry_in: float) -> None:
         self.retry_in = retry_in
         reason = str(error).strip() or "no message"
         super().__init__(
             f"Model {source!r} could not be loaded: {type(error).__name__}: {reason}",
-            f"Mend the cause; the next ask after {retry_in:g} s tries again",
+            f"Fix the cause; hotstart retries on the next call after {retry_in:g} s",
         )
 
 
 class LoadTimeout(ReadinessError):
-    """The load of a model was still at `stage` after the `after` seconds it may take."""
+    """The load of a model was at `stage` after `after` seconds, its limit."""
 
     def __init__(self, source: str, *, stage: str, after: float) -> None:
         super().__init__(
             f"Model {source!r} was still loading after {after:g} s (stage {stage})",
-            "Give a longer load_timeout, or look what holds it up with hotstart --debug",
+            "Set a longer load_timeout, or run with hotstart --debug to see where it stalls",
         )
 
 
 class CheckFailed(ReadinessError):
-    """The model was loaded, and its answer to `question` is wrong for `reason`; it never serves."""
+    """The loaded model answered the check `question` wrongly, so it does not serve."""
 
     def __init__(self, source: str, *, question: object, reason: str) -> None:
-        asked = repr(question)
-        asked = asked if len(asked) <= 80 else f"{asked[:77]}..."
+        shown = repr(question)
+        if len(shown) > 80:
+            shown = f"{shown[:77]}..."
         super().__init__(
-            f"Model {source!r} was loaded and failed its check: asked {asked}, {reason}",
-            "Look at the file it was loaded from, or mend the check in the configuration",
+            f"Model {source!r} failed its check: for the input {shown}, {reason}",
+            "Check the file of the model, or correct the check in the configuration",
         )
 
 
 class InsufficientMemory(ReadinessError):
-    """A model that needs `needed` bytes does not fit into the `available` that `limit` leaves."""
+    """A model needs `needed` bytes, and `limit` leaves `available` bytes."""
 
     def __init__(self, source: str, *, needed: int, available: int, limit: str) -> None:
         super().__init__(
@@ -339,20 +352,20 @@ class InsufficientMemory(ReadinessError):
 
 
 class RegistryError(HotstartError):
-    """Something was asked of a registry that it does not hold."""
+    """A name is not in the registry."""
 
 
 class UnknownModel(RegistryError, KeyError):
-    """The registry holds no model called `name`; it holds `known`."""
+    """The registry has no model `name`; it has `known`."""
 
     def __init__(self, name: str, *, known: Sequence[str]) -> None:
         listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
         super().__init__(
-            f"No model is called {name!r}; there are: {listed or 'none'}",
-            "Name one of these, or add it with set_model or in the configuration",
+            f"The registry has no model {name!r}; it has: {listed or 'none'}",
+            "Use one of these names, or add the model with set_model or in the configuration",
         )
 
-    __str__ = Exception.__str__  # KeyError's would put the message in quotes
+    __str__ = Exception.__str__  # KeyError quotes its message
 
 
 class UnknownVersion(RegistryError, KeyError):
@@ -361,84 +374,86 @@ class UnknownVersion(RegistryError, KeyError):
     def __init__(self, name: str, version: str, *, known: Sequence[str]) -> None:
         super().__init__(
             f"Model {name!r} has no version {version!r}; it has {', '.join(known) or 'none'}",
-            "Name one of these, or add it",
+            "Use one of these versions, or add it",
         )
 
     __str__ = Exception.__str__
 
 
 class RemoteError(HotstartError):
-    """The machine at `place`, a model's address without its secrets, gave no vectors.
+    """The server at `place`, an address without its secrets, returned no vectors.
 
     Attributes:
-        retry_after: seconds that the server asked to be left alone, 0 where it did not.
+        retry_after: seconds of its Retry-After header, 0 without one.
     """
 
     retry_after: float = 0.0
 
 
 class RemoteUnavailable(RemoteError):
-    """It cannot be reached or cannot answer now; `retry_in` seconds from now it is tried again."""
+    """The server cannot be reached or cannot answer; calls after `retry_in` seconds retry it."""
 
     def __init__(
         self, place: str, *, reason: str, retry_after: float = 0.0, retry_in: float | None = None
     ) -> None:
         self.retry_after, self.retry_in = retry_after, retry_in
-        when = "Look whether it runs" if retry_in is None else f"Ask again in {retry_in:.1f} s"
+        remedy = "Check that the server is running"
+        if retry_in is not None:
+            remedy = f"Retry in {retry_in:.1f} s"
         super().__init__(
-            f"Model {place} gave no vectors: {reason}",
-            f"{when}, or give a fallback to answer meanwhile",
+            f"Model {place} returned no vectors: {reason}",
+            f"{remedy}, or set a fallback",
         )
 
 
 class RemoteTimeout(RemoteError, TimeoutError):
-    """It had not answered after the `after` seconds of the call."""
+    """The server did not answer within `after` seconds, the timeout of the call."""
 
     def __init__(self, place: str, *, after: float) -> None:
         super().__init__(
-            f"Model {place} had not answered after {after:.3g} s",
-            "Give a longer timeout, or a fallback to answer meanwhile",
+            f"Model {place} did not answer within {after:.3g} s",
+            "Set a longer timeout, or a fallback",
         )
 
 
 class RemoteRefused(RemoteError):
-    """It refused the request with HTTP `status`, and `said` why."""
+    """The server refused the request with HTTP `status` and the message `said`."""
 
     def __init__(self, place: str, *, status: int, said: str) -> None:
         self.status = status
         remedies = {
-            401: "Set the key of the service in the environment, e.g. OPENAI_API_KEY",
-            403: "Look whether the key may use this model",
-            404: "Look at the model's name and at the address, whose path ends in /v1 for OpenAI's",
+            401: "Set the key of the service in the environment, for example OPENAI_API_KEY",
+            403: "Check that the key may use this model",
+            404: "Check the name of the model and the address; for OpenAI its path ends in /v1",
         }
         super().__init__(
             f"Model {place} refused with HTTP {status}: {said or 'no reason given'}",
-            remedies.get(status, "Look at what it says of the request"),
+            remedies.get(status, "Correct the request as the server says"),
         )
 
 
 class RemoteAnswerInvalid(RemoteError):
-    """Its answer cannot be used, because of `reason`; none of its vectors was taken."""
+    """The response of the server is invalid, because of `reason`; it is discarded."""
 
     def __init__(self, place: str, *, reason: str) -> None:
         super().__init__(
-            f"Model {place} answered what cannot be used: {reason}",
-            "Look at the server: its answer breaks the protocol",
+            f"The response of model {place} is invalid: {reason}",
+            "Check the server: its response violates the protocol",
         )
 
 
 class SearchError(HotstartError):
-    """Something is the matter with an index of documents."""
+    """A search index cannot be used."""
 
 
 class IndexMissing(SearchError):
-    """Neither `folder` nor a folder above it holds an index; None: no folder was named at all."""
+    """Neither `folder` nor a parent of it has an index; None if no folder is configured."""
 
     def __init__(self, folder: str | None) -> None:
         if folder is None:
-            super().__init__("No folder is searched here", "Start it with --index FOLDER")
+            super().__init__("The server has no search index", "Start it with --index FOLDER")
         else:
-            facts = f"{folder} is not indexed, and no folder above it is"
+            facts = f"Neither {folder} nor a parent folder is indexed"
             super().__init__(facts, f"Run: hotstart index {folder}")
 
 
@@ -448,7 +463,7 @@ class IndexBusy(SearchError):
     def __init__(self, folder: str) -> None:
         super().__init__(
             f"The index of {folder} is being written by another process",
-            "Wait for it to end, then run this again",
+            "Wait for that process to end, then retry",
         )
 
 
@@ -458,5 +473,5 @@ class IndexDamaged(SearchError):
     def __init__(self, path: str, *, reason: str, remedy: str | None = None) -> None:
         super().__init__(
             f"The index {path} cannot be used: {reason}",
-            remedy or "Delete it and run hotstart index again: it holds nothing but derived data",
+            remedy or "Delete it and run hotstart index again: it contains derived data only",
         )

@@ -242,5 +242,5 @@ def test_a_name_that_no_model_can_have(
     with running(checkout, environment, tmp_path / "log", "--model", "") as program:
         status, errors = program.ends()
     assert status == 2
-    assert errors.startswith("source is ''")
+    assert errors.startswith("source must be a folder")
     assert "Traceback" not in errors

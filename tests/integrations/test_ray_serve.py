@@ -145,7 +145,7 @@ def test_errors_come_as_what_they_are(run: Run) -> None:
         handle.predict.remote("nobody", 1).result()
     with pytest.raises(LoadFailed) as caught:
         handle.embed.remote("a", "broken").result()
-    assert "Mend the cause" in caught.value.remedy
+    assert "Fix the cause" in caught.value.remedy
     with pytest.raises(InvalidInput, match="an embedding model"):
         handle.embed.remote("a", "where").result()
     with pytest.raises(ModelRaised, match="NotForThePost: two arguments"):

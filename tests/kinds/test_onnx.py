@@ -136,7 +136,7 @@ def test_weights_that_are_gone_are_damage(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileMissing, match=r"none\.onnx is no file"):
+    with pytest.raises(ModelFileMissing, match=r"none\.onnx is not a file"):
         load(material(tmp_path / "none.onnx"), unheard)
 
 

@@ -88,7 +88,7 @@ def test_texts_and_sparse_answers(tmp_path: Path) -> None:
     asked = material(saved(fitted, tmp_path), options={"method": "transform"})
     answer = predict(load(asked, unheard), ["good good", "day"], asked)
     np.testing.assert_allclose(answer, fitted.transform(["good good", "day"]).toarray())
-    with pytest.raises(InvalidInput, match=r"inputs\[1\] is 'int'"):
+    with pytest.raises(InvalidInput, match=r"inputs\[1\] must be a text, got 'int'"):
         predict(fitted, ["day", 3], asked)
 
 
@@ -98,9 +98,11 @@ def test_rows_by_name_are_put_in_the_order_of_the_fit() -> None:
     turned = [{"id": 3, "visits": row["visits"], "age": row["age"]} for row in NAMED]
     for rows in (NAMED, turned, ROWS):
         assert predict(fitted, rows, material("")) == pytest.approx(expected)
-    with pytest.raises(InvalidInput, match=r"inputs\[1\] is \['age'\].*it lacks visits"):
+    with pytest.raises(
+        InvalidInput, match=r"inputs\[1\] must be a mapping with age, visits, got \['age'\]"
+    ):
         predict(fitted, [NAMED[0], {"age": 1}], material(""))
-    with pytest.raises(InvalidInput, match=r"inputs\[1\] is 'list'.*mappings"):
+    with pytest.raises(InvalidInput, match=r"inputs\[1\] must be a mapping.*'list'"):
         predict(fitted, [NAMED[0], [1, 2]], material(""))
 
 
@@ -120,17 +122,17 @@ def test_none_is_a_number_not_known() -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([[1.0]], r"inputs\[0\] is 'a list of 1'\. Give lists of 2"),
-        ([[1, 2], [1, 2, 3]], r"inputs\[1\] is 'a list of 3'\. Give lists of 2"),
+        ([[1.0]], r"inputs\[0\] must be a list of 2, got 'a list of 1'"),
+        ([[1, 2], [1, 2, 3]], r"inputs\[1\] must be a list of 2, got 'a list of 3'"),
         ([["a", "b"]], "could not convert"),
-        ([[1, [2]]], "Give lists of numbers"),
-        ([[1, {}]], "Give lists of numbers"),
+        ([[1, [2]]], "inputs must be lists of numbers"),
+        ([[1, {}]], "inputs must be lists of numbers"),
         ([[None, 1]], "NaN"),
-        ([1, 2], r"inputs\[0\] is 'int'"),
+        ([1, 2], r"inputs\[0\] must be a list of 2 numbers, got 'int'"),
         ([{"age": 1, "visits": 2}], "fitted without names"),
-        ("text", "is 'str'"),
-        ({"a": 1}, "is 'dict'"),
-        (None, "is 'NoneType'"),
+        ("text", "got 'str'"),
+        ({"a": 1}, "got 'dict'"),
+        (None, "got 'NoneType'"),
     ],
 )
 def test_rows_that_do_not_fit_are_told_what_is_needed(

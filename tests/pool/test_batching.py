@@ -235,7 +235,7 @@ def test_a_deadline_ends_the_wait_and_the_work() -> None:
         for number in range(2):  # one for each thread
             under_way.append(asyncio.create_task(embedder.aencode(f"under way {number}")))
             await asyncio.sleep(0.02)
-        with pytest.raises(StillComputing, match="fewer at a time"):
+        with pytest.raises(StillComputing, match="fewer texts"):
             await embedder.aencode("in vain", timeout=0.02)
         await asyncio.gather(*under_way)
         await embedder.aencode("after")

@@ -153,7 +153,7 @@ def test_misuse_is_told_before_anything_is_measured(
 
 
 def test_a_failure_within_the_process_comes_with_its_reason(fresh: Settings) -> None:
-    with pytest.raises(HotstartError, match=r"is not prepared .* hotstart models prepare"):
+    with pytest.raises(HotstartError, match=r"is not prepared: .* hotstart models prepare"):
         profile(Subject(TINY, "cached"), runs=1)
 
 

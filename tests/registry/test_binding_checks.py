@@ -46,7 +46,7 @@ def test_check_vectors_requires_finite_vectors_of_model_dimension() -> None:
         check_vectors("m", vectors, ModelInfo(8, None, {}, None, "f"), [])
     with pytest.raises(CheckFailed, match="not finite"):
         check_vectors("m", lambda t: vectors(t) * np.nan, ModelInfo(4, None, {}, None, "f"), [])
-    with pytest.raises(CheckFailed, match="asked 'x'"):
+    with pytest.raises(CheckFailed, match="for the input 'x'"):
         check_vectors(
             "m", vectors, ModelInfo(None, None, {}, None, "f"), [ModelCheck("x", [0.0] * 4)]
         )

@@ -82,15 +82,24 @@ def test_source_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
         ({}, "either a source or a table of versions"),
         ({"source": "a", "versions": {"1": "b"}}, "either a source or a table of versions"),
         ({"versions": {}}, "at least one version"),
-        ({"versions": {"1": 2}}, r"models\.m\.versions\.1 is 2"),
-        ({"source": "a", "sorce": "b"}, "a key of .models.m. is 'sorce'"),
-        ({"source": "a", "version": "x", "route": {"y": 1}}, r"models\.m\.route is 'y'.*one of x"),
-        ({"source": "a", "shadow": "v9"}, r"models\.m\.shadow is 'v9'"),
-        ({"source": "a", "sha256": "zz"}, "sha256 is 'zz'"),
+        ({"versions": {"1": 2}}, r"models\.m\.versions\.1 must be a text, got 2"),
+        ({"source": "a", "sorce": "b"}, "a key of .models.m. must be .* got 'sorce'"),
+        (
+            {"source": "a", "version": "x", "route": {"y": 1}},
+            r"models\.m\.route must be one of x, got 'y'",
+        ),
+        ({"source": "a", "shadow": "v9"}, r"models\.m\.shadow must be one of 1, got 'v9'"),
+        ({"source": "a", "sha256": "zz"}, "sha256 must be .* got 'zz'"),
         ({"source": "a", "check": [{"output": 1}]}, "an input to ask"),
-        ({"source": "a", "check": [{"input": 1, "exact": 1}]}, r"check\[0\]. is 'exact'"),
-        ({"source": "a", "trust_remote_code": True}, "a key of .models.m. is 'trust_remote_code'"),
-        ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive is -1"),
+        (
+            {"source": "a", "check": [{"input": 1, "exact": 1}]},
+            r"check\[0\]. must be .* got 'exact'",
+        ),
+        (
+            {"source": "a", "trust_remote_code": True},
+            "a key of .models.m. must be .* got 'trust_remote_code'",
+        ),
+        ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive must be .* got -1"),
     ],
 )
 def test_invalid_table_is_refused_by_key(table: dict[str, Any], told: str) -> None:
@@ -109,7 +118,7 @@ def test_circular_fallbacks_are_refused() -> None:
         "a": {"kind": "onnx", "source": "x", "fallback": "b"},
         "b": {"kind": "onnx", "source": "y", "fallback": "a"},
     }
-    with pytest.raises(InvalidInput, match=r"models\.a\.fallback is 'a'"):
+    with pytest.raises(InvalidInput, match=r"models\.a\.fallback must be .* got 'a'"):
         read_config({"models": models})
 
 

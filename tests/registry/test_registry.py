@@ -41,7 +41,11 @@ def test_from_config_resolves_paths_from_file_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "a file that is there"), ("[models", "a TOML file"), ("models = 3", "models is 3")],
+    [
+        (None, "a file that is there"),
+        ("[models", "a TOML file"),
+        ("models = 3", "models must be a table, got 3"),
+    ],
 )
 def test_invalid_file_is_refused(tmp_path: Path, content: str | None, told: str) -> None:
     file = tmp_path / "hotstart.toml"
@@ -174,7 +178,7 @@ def test_malicious_pickle_is_never_run(tmp_path: Path) -> None:
         assert {entry.status for entry in entries.values()} == {"failed"}
         assert isinstance(entries["named"].last_error, PickleRefused)
         assert "skops.io.dump" in str(entries["churn"].last_error)
-        assert "configuration names 0000" in str(entries["hashed"].last_error)
+        assert "must have the SHA-256 0000" in str(entries["hashed"].last_error)
         for name in entries:
             with pytest.raises(Exception, match=r".+"):
                 registry.reload(name)

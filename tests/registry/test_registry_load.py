@@ -45,7 +45,7 @@ def test_load_all_takes_as_long_as_slowest_model(make: Make) -> None:
     assert sorted(registry.loaded_models) == sorted([*quick, "slow", "slower"])
     assert registry.failed_models.keys() == {"failing"}
     assert "its file is gone" in registry.failed_models["failing"]
-    assert "the next ask after" in registry.failed_models["failing"]
+    assert "on the next call after" in registry.failed_models["failing"]
     assert registry.skipped_models.keys() == {"missing"}
     assert "pip install 'hotstart[sentiment]'" in registry.skipped_models["missing"]
     assert entries["slower"].load_duration == pytest.approx(1.5, abs=0.3)
@@ -82,7 +82,7 @@ def test_load_selected_loads_only_named_models(make: Make) -> None:
     assert registry.load_selected(name for name in "a").keys() == {"a"}
     assert asyncio.run(registry.aload_selected(["b"])).keys() == {"b"}
     assert registry.loaded_models == ["a", "b"]
-    with pytest.raises(UnknownModel, match="No model is called 'd'; there are: a, b, c"):
+    with pytest.raises(UnknownModel, match="no model 'd'; it has: a, b, c"):
         registry.load_selected(["d"])
 
 

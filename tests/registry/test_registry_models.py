@@ -105,7 +105,7 @@ def test_added_version_answers_after_set_route(make: Make) -> None:
 def test_add_version_refuses_models_of_the_program(make: Make) -> None:
     registry = make(configured=custom())
     registry.set_model("mine", object())
-    with pytest.raises(UnknownModel, match="there are: configured"):
+    with pytest.raises(UnknownModel, match="it has: configured"):
         registry.add_version("mine", "2", "x:y")
 
 

@@ -36,7 +36,7 @@ def test_get_model_starts_load_and_raises_progress(make: Make) -> None:
 def test_unknown_model_is_refused(make: Make) -> None:
     registry = make(m=custom())
     for ask in (registry.get_model, registry.unload, registry.reload, registry.is_loaded):
-        with pytest.raises(UnknownModel, match="No model is called 'n'"):
+        with pytest.raises(UnknownModel, match="no model 'n'"):
             ask("n")
     with pytest.raises(UnknownModel), registry.lease("n"):
         pass

@@ -48,7 +48,7 @@ def test_router_and_lifespan_serve_in_own_application() -> None:
         assert answer.status_code == 200
         assert client.get("/mine").json() == "mine"
         assert client.post("/v1/embeddings", json={"model": "none", "input": "a"}).json()["error"]
-        assert client.post("/embed", json={"inputs": 7}).json()["remedy"]
+        assert client.post("/embed", json={"inputs": 7}).json()["detail"]
         assert "/v1/embeddings" in client.get("/openapi.json").json()["paths"]
     assert held.is_loaded("fake")  # it is the program's own, and stays
 
@@ -90,11 +90,11 @@ def test_unknown_model_to_load_fails_at_start() -> None:
     held = registry(fake={"source": "fake:"})
     config = ServerConfig(models=("none",))
     app = FastAPI(lifespan=hotstart.lifespan(held, config))
-    with pytest.raises(hotstart.HotstartError, match="No model is called 'none'"), TestClient(app):
+    with pytest.raises(hotstart.HotstartError, match="no model 'none'"), TestClient(app):
         pass
     searched = ServerConfig(index=".", index_model="none")
     app = FastAPI(lifespan=hotstart.lifespan(held, searched))
-    with pytest.raises(hotstart.HotstartError, match="No model is called 'none'"), TestClient(app):
+    with pytest.raises(hotstart.HotstartError, match="no model 'none'"), TestClient(app):
         pass
 
 

@@ -31,7 +31,7 @@ def test_openai_client_embeds(client: openai.OpenAI) -> None:
 
 
 def test_openai_client_raises_its_own_errors(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="No model is called"):
+    with pytest.raises(openai.NotFoundError, match="has no model"):
         client.embeddings.create(model="none", input="a")
     with pytest.raises(openai.BadRequestError, match="token ids"):
         client.embeddings.create(model="minilm", input=[1, 2])

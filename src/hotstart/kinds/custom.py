@@ -40,7 +40,7 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> Any:
     """
     ask = getattr(model, "predict", model)
     if not callable(ask):
-        expected = "one that has predict, or can be called"
+        expected = "an object with predict, or a callable"
         raise InvalidInput(f"model {material.name!r}", got=type(model).__name__, expected=expected)
     return plain(ask(inputs))
 

@@ -62,7 +62,7 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
     method = _method(model, material)
     rows = inputs if isinstance(inputs, list) else plain(inputs)
     if not isinstance(rows, list):
-        expected = "a list of rows, each a list of numbers or a mapping of names to them"
+        expected = "a list of rows, each a list of numbers or a mapping of names to numbers"
         raise InvalidInput("inputs", got=type(inputs).__name__, expected=expected)
     if not rows:
         return []
@@ -125,29 +125,29 @@ def _table(model: Any, rows: list[Any]) -> Any:
     if isinstance(first, Mapping):
         return _named(rows, None if names is None else list(names), count)
     if isinstance(first, str):
-        _check_rows(rows, str, "a text a row")
+        _check_rows(rows, str, "a text")
         return rows
-    needed = "lists" if count is None else f"lists of {count} numbers"
+    needed = "a list" if count is None else f"a list of {count} numbers"
     _check_rows(rows, list, needed)
     length = len(first) if count is None else count
     for position, row in enumerate(rows):
         if len(row) != length:
             got = f"a list of {len(row)}"
-            raise InvalidInput(f"inputs[{position}]", got=got, expected=f"lists of {length}")
+            raise InvalidInput(f"inputs[{position}]", got=got, expected=f"a list of {length}")
     return _array(rows) if names is None else frame(rows, extra="pandas", columns=names)
 
 
 def _named(rows: list[Any], names: list[str] | None, count: int | None) -> Any:
     if names is None and count is not None:
         # scikit-learn would take the columns in whatever order they come
-        expected = f"lists of {count} numbers: the model was fitted without names"
+        expected = f"a list of {count} numbers, because the model was fitted without names"
         raise InvalidInput("inputs[0]", got="a mapping", expected=expected)
-    _check_rows(rows, Mapping, "mappings of names to numbers")
+    _check_rows(rows, Mapping, "a mapping of names to numbers")
     needed = list(rows[0]) if names is None else names
     for position, row in enumerate(rows):
         missing = [name for name in needed if name not in row]
         if missing:
-            expected = f"all of {', '.join(needed)}; it lacks {', '.join(missing)}"
+            expected = f"a mapping with {', '.join(needed)}"
             raise InvalidInput(f"inputs[{position}]", got=sorted(map(str, row)), expected=expected)
     return frame(rows, extra="pandas", columns=needed)
 
@@ -166,7 +166,7 @@ def _array(rows: list[list[Any]]) -> Any:
     try:
         return np.array(rows, dtype=object if texts else None if _whole(rows) else float)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput("inputs", got=str(error), expected="lists of numbers") from error
+        raise InvalidInput("inputs", got=rows, expected=f"lists of numbers ({error})") from error
 
 
 def _whole(rows: list[list[Any]]) -> bool:

@@ -370,7 +370,7 @@ def _refuse_circles(models: Mapping[str, ModelConfig]) -> None:
         trail = [name]
         while (following := models[trail[-1]].fallback) in models:
             if following in trail:
-                expected = "a model whose own fallbacks do not lead back"
+                expected = "a model without a circular fallback"
                 raise InvalidInput(f"models.{name}.fallback", got=following, expected=expected)
             assert following is not None
             trail.append(following)

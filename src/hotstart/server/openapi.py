@@ -18,7 +18,7 @@ _PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What went wrong."},
-        "remedy": {"type": "string", "description": "How to fix it."},
+        "remedy": {"type": "string", "description": "How to fix it; empty if `detail` says it."},
     },
 }
 _OPENAI_ERROR = {

@@ -60,7 +60,7 @@ def problem(
         path: of the request; below /v1 the response has the form of OpenAI's errors.
         status: of HTTP, 400 or above.
         facts: what went wrong.
-        remedy: how to fix it.
+        remedy: how to fix it; empty if `facts` say it.
         retry_after: seconds after which a retry may succeed.
     """
     headers = {}
@@ -71,9 +71,13 @@ def problem(
         headers["www-authenticate"] = "Bearer"
     if path.startswith("/v1/"):
         kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
-        message = f"{facts}. {remedy}."
         content: dict[str, Any] = {
-            "error": {"message": message, "type": kind, "param": None, "code": code}
+            "error": {
+                "message": errors.message(facts, remedy),
+                "type": kind,
+                "param": None,
+                "code": code,
+            }
         }
         return Response(orjson.dumps(content), status, headers, "application/json")
     content = {

@@ -39,7 +39,7 @@ def test_what_is_written_is_read(source: str, expected: tuple[str, ...]) -> None
     ],
 )
 def test_what_is_no_address_is_refused_with_the_form(source: str) -> None:
-    with pytest.raises(InvalidInput, match=f"Give {source.partition(':')[0]}:"):
+    with pytest.raises(InvalidInput, match=f"must be {source.partition(':')[0]}:"):
         RemoteAddress.parse(source)
     with pytest.raises(InvalidInput):
         Embedder(source)

@@ -79,7 +79,7 @@ def test_invalid_request_returns_problem(served: Served, body: dict[str, Any]) -
 
 def test_missing_kind_is_reported(serve: Serve) -> None:
     served = serve({"rows": {"kind": "custom", "source": "json:JSONDecoder"}})
-    assert "embedding" in served.post("/embed", {"inputs": "a"}).json()["remedy"]
+    assert "embedding" in served.post("/embed", {"inputs": "a"}).json()["detail"]
     assert served.get("/info").status_code == 400
     assert served.post("/rerank", {"query": "a", "texts": ["b"]}).status_code == 400
 

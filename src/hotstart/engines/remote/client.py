@@ -73,7 +73,7 @@ class RemoteClient:
         """Return the JSON that answers `body`, within `timeout` seconds, attempts and waits in all.
 
         Raises:
-            RemoteUnavailable: it is down, or failed again and again.
+            RemoteUnavailable: the server is down, or the last calls failed.
             RemoteTimeout: it did not answer in time.
             RemoteRefused: it does not take the request.
             RemoteAnswerInvalid: it answered what is no JSON.
@@ -127,7 +127,7 @@ class RemoteClient:
 
     def _attempt(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
         if not self._circuit.allows():
-            reason = "it failed again and again"
+            reason = "the last calls in a row failed"
             raise RemoteUnavailable(self.place, reason=reason, retry_in=self._circuit.retry_in())
         self._tally.add("requests")
         began = time.monotonic()
