@@ -155,5 +155,5 @@ def test_a_bad_document_is_named_by_its_position() -> None:
 
 
 def test_a_model_of_several_labels_cannot_rank() -> None:
-    with pytest.raises(InvalidInput, match="a model of one label"):
+    with pytest.raises(InvalidInput, match="must be one label"):
         RankRequest("q", ["a"]).model_inputs(THREE)

@@ -1,6 +1,6 @@
 """hotstart: embedding models ready without a cold start.
 
-`import hotstart` imports nothing else; each name below is imported when it is first used.
+`import hotstart` imports no other module; each name below is imported at its first use.
 """
 
 from __future__ import annotations

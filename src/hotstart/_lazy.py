@@ -12,10 +12,10 @@ from hotstart.errors import MissingExtra
 
 @contextmanager
 def brought_by(extra: str | None, library: str) -> Iterator[None]:
-    """Raise MissingExtra, naming `extra`, where what is imported within finds no `library`.
+    """Raise MissingExtra with `extra` where an import in the block does not find `library`.
 
-    Only the absence of the library itself is translated: an ImportError from within an installed
-    library is a fault of that installation and passes through unchanged.
+    Only the absence of the library is translated. An ImportError inside an installed library is a
+    fault of that installation and is raised unchanged.
     """
     try:
         yield
@@ -26,6 +26,6 @@ def brought_by(extra: str | None, library: str) -> Iterator[None]:
 
 
 def require(module: str, *, extra: str | None = None) -> Any:
-    """Import and return `module`; where its library is absent, raise MissingExtra as above."""
+    """Import and return `module`; raise MissingExtra if its library is not installed."""
     with brought_by(extra, module.partition(".")[0]):
         return importlib.import_module(module)

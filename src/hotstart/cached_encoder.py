@@ -22,25 +22,24 @@ from hotstart.types import EmbedOutput, ModelInfo
 if TYPE_CHECKING:
     from hotstart.telemetry import Metric
 
-_FEW = 64  # texts whose names the event loop may compute itself, in under 0.2 ms
+_FEW = 64  # the event loop hashes up to so many texts itself, in under 0.2 ms
 _THREADS_THAT_WAIT = 16
 _THREADS_THAT_COMPUTE = 1
 
 
 class CacheInfo(NamedTuple):
-    """Hits, misses and contents of a cache. `hits` and `misses` are of every embedder that shares
-    it.
+    """Hits, misses and contents of a cache, for all embedders that share it.
 
     Attributes:
-        hits: vectors found near or far, or being computed for somebody else already.
+        hits: vectors found in a store, or being computed for another caller.
         misses: vectors that were computed.
-        prefetch_hits: questions whose vector was there, or on its way, because of a prefetch.
-        prefetch_wasted: vectors that were prefetched and not asked for.
-        entries: vectors kept, near and far.
-        bytes: of them.
-        damaged: values that could not be read, and were computed anew.
-        errors: failures of the far store; each was a miss, or a vector that was not kept.
-        prefetch: the whole account of prefetches.
+        prefetch_hits: texts whose vector was cached or being computed because of a prefetch.
+        prefetch_wasted: prefetched vectors that were never used.
+        entries: cached vectors, in memory and in the far store.
+        bytes: size of the cached vectors.
+        damaged: values that could not be read and were computed again.
+        errors: failures of the far store; each one was a miss or a vector that was not stored.
+        prefetch: counts of the prefetcher.
     """
 
     hits: int
@@ -55,7 +54,7 @@ class CacheInfo(NamedTuple):
 
 
 class CachedEncoder:
-    """Embeds texts with `model`, each vector computed once. Safe from any thread."""
+    """A model whose vectors are each computed once. Thread-safe."""
 
     def __init__(self, spec: ModelSpec, model: ModelHandle, cache: EmbeddingCache) -> None:
         self._spec = spec
@@ -70,8 +69,8 @@ class CachedEncoder:
         """Return the vectors of `request`, float32 (n, dimension).
 
         Raises:
-            NotReady: the model was not ready within `timeout` seconds; its load goes on.
-            StillComputing: others were computing one of the vectors and were not done in time.
+            NotReady: the model was not ready within `timeout` seconds; its load continues.
+            StillComputing: another caller did not compute one of the vectors in time.
             HotstartError: the load or the engine failed.
         """
         deadline = Deadline(timeout)
@@ -79,9 +78,9 @@ class CachedEncoder:
         return self._obtain(request, deadline)
 
     async def aembed(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
-        """Do what `embed` does without blocking the event loop.
+        """Await the vectors of `request`; see `embed`.
 
-        What was begun goes on when this is cancelled or gives up: others may wait for it too.
+        The computation continues when the call is cancelled, because others may wait for it.
         """
         deadline = Deadline(timeout)
         while True:
@@ -104,7 +103,7 @@ class CachedEncoder:
                 continue
 
     def prefetch(self, request: EncodeRequest, namespace: str, supersedes: str | None) -> None:
-        """Compute the vector of the one text of `request` behind other work; return at once."""
+        """Queue the one text of `request` for the prefetcher; return at once."""
         ask = self._ask(request)
         stale = None if supersedes is None else ask._replace(text=supersedes)
         self._prefetcher.prefetch(
@@ -114,7 +113,7 @@ class CachedEncoder:
     async def is_fetched(self, request: EncodeRequest, timeout: float | None) -> bool:
         """Return whether the one vector of `request` is cached within `timeout` seconds.
 
-        False at once where it is neither near nor under way.
+        False at once if it is neither in memory nor being computed.
         """
         end = self._prefetcher.ready(self._ask(request))
         if end is not None and not await all_done([end], timeout):
@@ -123,7 +122,7 @@ class CachedEncoder:
         return info is not None and self._cache.has(request.inputs, self._space(request, info))
 
     def info(self) -> CacheInfo:
-        """Return the counts as they are now."""
+        """Return the current counts."""
         account, asked = self._cache.info(), self._prefetcher.info()
         kept = account.kept
         return CacheInfo(
@@ -139,12 +138,12 @@ class CachedEncoder:
         )
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield every count and time."""
+        """Yield every metric."""
         yield from self._cache.metrics()
         yield from self._prefetcher.metrics()
 
     def _obtain(self, request: EncodeRequest, deadline: Deadline) -> EmbedOutput:
-        """Return the vectors, found, awaited or computed, of whichever model is loaded by then."""
+        """Return the vectors, cached, awaited or computed by the model that is loaded by then."""
         while True:
             info = self._model.info(deadline.left)
             lookup = self._cache.begin(request.inputs, self._space(request, info))
@@ -158,13 +157,13 @@ class CachedEncoder:
                 continue
 
     def _note_use(self, request: EncodeRequest, info: ModelInfo) -> None:
-        """Tell the prefetcher which texts are used: it counts the prefetches that paid."""
+        """Report used texts to the prefetcher, which counts its hits."""
         prompt = request.prompt(info)
         for text in request.inputs:
             self._prefetcher.asked(PrefetchRequest(text, prompt))
 
     def _fulfil(self, request: EncodeRequest, lookup: Lookup, timeout: float | None) -> None:
-        """Compute the vectors that `lookup` must supply, in this thread."""
+        """Compute the missing vectors of `lookup` in this thread."""
         deadline = Deadline(timeout)
         with self._cache.fulfil(lookup, timeout) as work:
             for texts in work:
@@ -172,7 +171,7 @@ class CachedEncoder:
                 work.put(self._model.embed(part, deadline.left))
 
     def _fulfil_together(self, request: EncodeRequest, lookup: Lookup) -> None:
-        """Compute the vectors that `lookup` must supply, together with those of other calls."""
+        """Compute the missing vectors of `lookup` in a batch with other calls."""
         if self._model.waits or request.runs_alone:
             self._fulfil(request, lookup, None)
             return
@@ -194,6 +193,6 @@ class CachedEncoder:
         )
 
     def _ask(self, request: EncodeRequest) -> PrefetchRequest:
-        """The prompt is empty where the model is not known without waiting."""
+        """The prompt is empty if the model is not known without waiting."""
         info = self._model.known_info()
         return PrefetchRequest(request.inputs[0], request.prompt(info) if info else "")

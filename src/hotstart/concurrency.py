@@ -1,7 +1,7 @@
 """Fork-safe locks, deadlines and the circuit breaker.
 
-A forked child has the memory of all its parent's threads and runs but one of them. A lock that
-another one held is held for ever there, and what it guards is half done.
+A forked child has the memory of all threads of its parent and runs only one of them. A lock that
+another thread held stays locked in the child, and the data that it guards is half changed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Literal, Protocol
 
 
 class Settling(Protocol):
-    """Guards a change that a fork must not interrupt."""
+    """An object whose changes a fork must not interrupt."""
 
     def settle(self) -> None:
-        """Return when nobody is in the midst of a change, and let nobody begin one."""
+        """Block until no thread is changing the object, and keep others from starting a change."""
 
     def resume(self) -> None:
         """Resume after a fork, in the parent and in the child, in the thread that forked."""
@@ -27,7 +27,7 @@ class Settling(Protocol):
 class ForkLock:
     """A lock that no other thread holds in a forked child.
 
-    What runs under it takes no other lock of this kind: whoever forks takes all of them.
+    Code that holds it must not take another ForkLock: a fork takes all of them.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ForkLock:
         settle_at_fork(self)
 
     def settle(self) -> None:
-        """Hold it."""
+        """Acquire the lock before a fork."""
         self._lock.acquire()
 
     def resume(self) -> None:
@@ -55,7 +55,7 @@ _settled: list[Settling] = []
 
 
 def settle_at_fork(thing: Settling) -> None:
-    """Settle `thing` before each fork of this process, as long as `thing` lives."""
+    """Call `thing.settle` before each fork of this process while `thing` exists."""
     with _registering:
         _living.add(thing)
 
@@ -74,17 +74,17 @@ def _resume_all() -> None:
 
 
 class Resettable(Protocol):
-    """Holds locks and threads that a forked child must not use."""
+    """An object with locks and threads that a forked child must not use."""
 
     def reset_after_fork(self) -> None:
-        """Start anew, in the child: the threads stayed in the parent."""
+        """Replace locks and threads in the child; the threads exist in the parent only."""
 
 
 _resettable: weakref.WeakSet[Resettable] = weakref.WeakSet()
 
 
 def reset_after_fork(thing: Resettable) -> None:
-    """Call `thing.reset_after_fork` in each forked child, as long as `thing` lives."""
+    """Call `thing.reset_after_fork` in each forked child while `thing` exists."""
     with _registering:
         _resettable.add(thing)
 
@@ -102,10 +102,10 @@ if hasattr(os, "register_at_fork"):
 class IdleThreads:
     """Up to `most` daemon threads that start on demand and end after `idle_seconds` without work.
 
-    Both methods need `changed` held.
+    The caller of each method holds `changed`.
 
     Attributes:
-        changed: guards the work of the owner, and is notified when there is more.
+        changed: guards the work of the owner; notified when there is more work.
     """
 
     def __init__(self, name: str, most: int, idle_seconds: float = 10.0) -> None:
@@ -115,7 +115,7 @@ class IdleThreads:
         self._idle_seconds = idle_seconds
         self._threads = 0
         self._idle = 0
-        self._woken = 0  # idle threads that were notified and do not run yet
+        self._woken = 0  # notified threads that have not woken yet
 
     def wake(self, run: Callable[[], object]) -> None:
         """Wake an idle thread, or start one that calls `run`, unless `most` are at work."""
@@ -126,12 +126,12 @@ class IdleThreads:
             self._threads += 1
             try:
                 threading.Thread(target=run, name=self._name, daemon=True).start()
-            except RuntimeError:  # the system starts no more threads
+            except RuntimeError:  # the system cannot start another thread
                 self._threads -= 1
                 raise
 
     def wait_for_work(self, has_work: Callable[[], object]) -> bool:
-        """Return whether `has_work()`; if false, the calling thread must end."""
+        """Wait for work; return false if the calling thread must end."""
         while not has_work():
             self._idle += 1
             notified = self.changed.wait(self._idle_seconds)
@@ -144,7 +144,7 @@ class IdleThreads:
 
 
 class Deadline:
-    """The end of `timeout` seconds that start now; None never ends."""
+    """The end of `timeout` seconds from now; None for no end."""
 
     def __init__(self, timeout: float | None) -> None:
         self.seconds = timeout
@@ -165,12 +165,12 @@ CircuitState = Literal["closed", "open", "half-open"]
 
 
 class CircuitBreaker:
-    """Decides whether a failing service may be tried. Safe from any thread; waits for nothing.
+    """Decides whether a failing service may be called. Thread-safe; never blocks.
 
     Args:
-        threshold: failures in a row that open it.
+        threshold: consecutive failures that open the circuit.
         cooldown: seconds until the first trial.
-        longest: seconds the cool-down doubles up to, with each trial that fails.
+        longest: upper bound in seconds of the cool-down, which doubles with each failed trial.
         clock: monotonic seconds.
     """
 
@@ -192,16 +192,17 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitState:
-        """`closed`: all pass; `open`: none does; `half-open`: one may, or does at this moment."""
+        """`closed`: all calls pass; `open`: none passes; `half-open`: one trial passes."""
         with self._lock:
             if self._open_until is None:
                 return "closed"
             return "open" if self._clock() < self._open_until else "half-open"
 
     def allows(self) -> bool:
-        """Return whether to try now. In `half-open` the first who asks gets the one trial.
+        """Return whether a call may be made now. In `half-open` the first caller gets the one
+        trial.
 
-        A trial whose outcome nobody tells ends by itself after a cool-down.
+        A trial without a reported outcome expires after a cool-down.
         """
         with self._lock:
             now = self._clock()
@@ -214,20 +215,20 @@ class CircuitBreaker:
             return True
 
     def retry_in(self) -> float:
-        """Return the seconds until a try is allowed, 0 where it is now."""
+        """Return the seconds until a call is allowed, 0 if it is allowed now."""
         with self._lock:
             ends = [end for end in (self._open_until, self._trial_until) if end is not None]
             return max(0.0, max(ends, default=0.0) - self._clock()) if ends else 0.0
 
     def succeeded(self) -> None:
-        """Note a success: it closes."""
+        """Record a success, which closes the circuit."""
         with self._lock:
             self._failures = 0
             self._cooldown = self._first
             self._open_until = self._trial_until = None
 
     def failed(self) -> None:
-        """Note a failure: in a row with others, or as the trial, it opens."""
+        """Record a failure; a failed trial, or `threshold` of them in a row, opens the circuit."""
         with self._lock:
             now = self._clock()
             self._failures += 1

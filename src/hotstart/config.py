@@ -54,8 +54,8 @@ class ModelsFolder(NamedTuple):
     """The folder of a registry's models.
 
     Attributes:
-        folder: MODEL_CACHE_DIR, absolute; None where it is not set.
-        version: MODEL_VERSION, the version that serves where a model has several; None: the newest.
+        folder: MODEL_CACHE_DIR, absolute; None if it is not set.
+        version: MODEL_VERSION, the version that serves if a model has several; None for the newest.
     """
 
     folder: str | None
@@ -65,7 +65,7 @@ class ModelsFolder(NamedTuple):
 def refuse_telemetry() -> None:
     """Disable the telemetry of ONNX Runtime while it is imported.
 
-    Its telemetry also runs a thread, for which a forked child would wait at its end for ever.
+    Its telemetry also starts a thread. A forked child would wait for that thread when it exits.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -86,13 +86,13 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
 
 
 def server_keys(environ: Mapping[str, str] | None = None) -> ServerKeys:
-    """Return the keys that requests have to bring: HOTSTART_API_KEY, HOTSTART_ADMIN_KEY."""
+    """Return the keys that requests must carry: HOTSTART_API_KEY, HOTSTART_ADMIN_KEY."""
     env = os.environ if environ is None else environ
     return ServerKeys(env.get("HOTSTART_API_KEY") or None, env.get("HOTSTART_ADMIN_KEY") or None)
 
 
 def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
-    """Read from `environ`, by default the process's own, where the models of a registry lie."""
+    """Read the folder of a registry's models from `environ`, by default `os.environ`."""
     env = os.environ if environ is None else environ
     folder = env.get("MODEL_CACHE_DIR")
     return ModelsFolder(
@@ -102,7 +102,7 @@ def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from `environ`, by default the process's own as it is at this moment."""
+    """Read the settings from `environ`, by default the current `os.environ`."""
     env = os.environ if environ is None else environ
     return Settings(
         cache_dir=_cache_dir(env),
@@ -116,14 +116,14 @@ def _cache_dir(env: Mapping[str, str]) -> str:
     chosen = env.get("HOTSTART_CACHE_DIR")
     if chosen:
         return os.path.abspath(os.path.expanduser(chosen))
-    if sys.platform == "linux":  # as platformdirs has it, without the 5 ms of importing it
+    if sys.platform == "linux":  # the value of platformdirs, whose import takes 5 ms
         home = env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
         return os.path.join(os.path.expanduser(home), "hotstart")
     return str(require("platformdirs").user_cache_dir("hotstart", appauthor=False))
 
 
 def _hub_cache(env: Mapping[str, str]) -> str:
-    """The order of huggingface_hub.constants, without the import."""
+    """Return the hub cache in the order of huggingface_hub.constants, without importing it."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if env.get(name):
             return os.path.expanduser(env[name])
@@ -134,7 +134,7 @@ def _hub_cache(env: Mapping[str, str]) -> str:
 
 
 def _strategy(content: Mapping[str, Any]) -> str | None:
-    """The strategy that the configuration file names."""
+    """Return the strategy of the configuration file."""
     strategy = content.get("models", {}).get("default", {}).get("strategy")
     return None if strategy is None else str(strategy)
 
@@ -145,7 +145,7 @@ def _here() -> dict[str, Any]:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Return what a configuration file says; InvalidInput where it is absent or no TOML."""
+    """Return the content of a TOML file; raise InvalidInput if it is absent or invalid."""
     if not os.path.isfile(path):
         raise InvalidInput("the configuration", got=path, expected="a file that is there")
     tomllib = require("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -162,10 +162,10 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def bytes_of(text: str) -> int:
-    """Return the bytes that `text` says: kB, MB, GB, TB by thousands, KiB and so on by 1024.
+    """Return the bytes of a size such as `2GB` or `512MiB` (powers of 1000 and 1024).
 
     Raises:
-        ValueError: it is no size.
+        ValueError: `text` is not a size.
     """
     match = _SIZE.fullmatch(text)
     if not match:
@@ -176,10 +176,10 @@ def bytes_of(text: str) -> int:
 
 
 class Table:
-    """A TOML table; each read checks type and range. Each method returns None, or what is empty,
-    for an absent key.
+    """A TOML table; each method checks type and range.
 
-    Every method raises InvalidInput for a value that is not what it takes.
+    Each method returns None, or an empty value, for an absent key, and raises InvalidInput for a
+    value of another type or range.
     """
 
     def __init__(self, where: str, content: object) -> None:
@@ -189,14 +189,14 @@ class Table:
         self.content: Mapping[str, Any] = content
 
     def refuse_others(self, known: Iterable[str]) -> None:
-        """Raise InvalidInput where there is a key that is not `known`."""
+        """Raise InvalidInput for a key that is not in `known`."""
         for key in self.content:
             if key not in known:
                 expected = f"one of {', '.join(sorted(known))}"
                 raise InvalidInput(f"a key of [{self.where}]", got=key, expected=expected)
 
     def table(self, key: str, at: str | None = None) -> Table:
-        """Return the table `key`, called `at` where it is not called after this one."""
+        """Return the table `key`; messages call it `at`, by default a key of this table."""
         return Table(at or f"{self.where}.{key}", self.content.get(key) or {})
 
     def tables(self, key: str) -> list[Table]:
@@ -205,7 +205,7 @@ class Table:
         return [Table(f"{self.where}.{key}[{n}]", entry) for n, entry in enumerate(entries)]
 
     def text(self, key: str, form: re.Pattern[str] | None = None) -> str | None:
-        """Return a text that is not empty, of the `form` if one is given."""
+        """Return a non-empty string that matches `form`, if given."""
         value = self._take(key, str, "a text")
         if value is not None and (not value or (form and not form.fullmatch(value))):
             expected = f"a text of the form {form.pattern}" if form else "a text that is not empty"
@@ -213,32 +213,32 @@ class Table:
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts."""
+        """Return a list of strings."""
         entries = self._take(key, list, "a list of texts") or []
         if not all(isinstance(entry, str) for entry in entries):
             raise self._refused(key, entries, "a list of texts")
         return tuple(entries)
 
     def flag(self, key: str) -> bool:
-        """Return true or false, false where it is absent."""
+        """Return a boolean, false for an absent key."""
         return bool(self._take(key, bool, "true or false"))
 
     def count(self, key: str) -> int | None:
-        """Return a whole number above 0."""
+        """Return a positive integer."""
         value = self._take(key, int, "a whole number above 0")
         if value is not None and (isinstance(value, bool) or value < 1):
             raise self._refused(key, value, "a whole number above 0")
         return value
 
     def number(self, key: str) -> float | None:
-        """Return a number not below 0, such as of seconds."""
+        """Return a number of at least 0, for example seconds."""
         value = self._take(key, (int, float), "a number")
         if value is not None and (isinstance(value, bool) or not 0 <= value < float("inf")):
-            raise self._refused(key, value, "a number not below 0")
+            raise self._refused(key, value, "a number of at least 0")
         return value
 
     def size(self, key: str) -> int | None:
-        """Return a number of bytes, given as such or as a text like 2GB or 512MiB."""
+        """Return a number of bytes, written as an integer or as a string such as 2GB or 512MiB."""
         value = self._take(key, (int, str), "a size such as 2GB")
         if value is None:
             return None
@@ -248,7 +248,7 @@ class Table:
             raise self._refused(key, value, "a size such as 2GB or 512MiB") from None
 
     def weights(self, key: str) -> dict[str, float]:
-        """Return numbers not below 0, by name, at least one of them above 0."""
+        """Return numbers of at least 0 by name; at least one is positive."""
         table = self.table(key)
         taken = {name: table.number(name) or 0.0 for name in table.content}
         if taken and not any(taken.values()):

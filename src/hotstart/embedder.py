@@ -1,9 +1,8 @@
-"""Texts in, vectors out. Read this file first: everything else stands behind one of its lines.
+"""`Embedder`: texts to vectors, by way of cache and pool. Read this file first.
 
-texts ──check──▶ cache: "their vectors, please" ──▶ pool: "the loaded model" ──▶ engine: run
- (encoding)       │ (embedding_cache, if any)        │
-                  └─ near, far, or under way         └─ the first ask loads it:
-                                                        models (find, prepare) ──▶ engines (open)
+texts ──check──▶ cache: known vectors ──▶ pool: loaded model ──▶ engine: run
+ (encoding)       (if there is one)        └─ the first call loads it:
+                                              models (find) ──▶ preparation ──▶ engines (open)
 """
 
 from __future__ import annotations
@@ -34,46 +33,45 @@ if TYPE_CHECKING:
     from hotstart.telemetry import Metric
 
     class AskOptions(EncodeOptions, total=False):
-        """The keyword options of `encode`, `timeout` included."""
+        """The keyword options of `encode` with `timeout`."""
 
         timeout: float | None
 
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 STREAM_WINDOW = 1024
-"""Texts of a stream that are held at a time."""
+"""Texts of a stream that are embedded together."""
 
 _FIRST_CACHE = "memory:64MB"
 
 
 class Embedder(LoadableModel):
-    """An embedding model by name. Making one loads nothing; any thread may call its methods.
+    """An embedding model by name. The constructor loads nothing; the methods are thread-safe.
 
-    Embedders of one model share one loaded instance of it in the process; strategy, time limit and
-    keep-alive are those of the first.
+    Embedders of one model share one loaded instance in the process. The first one sets strategy,
+    load_timeout and keep_alive.
 
     Args:
         model: a known name (`all-MiniLM-L6-v2`), a repository of the hub (`owner/name`), or a
             folder as sentence-transformers saves it.
         revision: commit, tag or branch of a hub repository.
         strategy: when and in which stages the model is loaded: a `LoadingStrategy` or its name;
-            None for HOTSTART_STRATEGY, hotstart.toml, else `lazy`; `auto` for what suits the
-            machine.
+            None for HOTSTART_STRATEGY, hotstart.toml, else `lazy`; `auto` chooses by the machine.
         engine: `onnx` (the default), `openvino`, `torch`, `static`; `openai:...`, `tei:...` and
             `hotstart:...` run on the engine `remote`, `fake:...` on `fake`.
         precision: of the weights, `float32` or `int8`; None for the strategy's.
-        device: for the engine `torch`: `cpu`, `cuda`, `mps`; None for the best there is.
-        trust_remote_code: for the engine `torch`: run code that the model's repository brings.
-            It comes from here alone, never from a file or a request.
+        device: for the engine `torch`: `cpu`, `cuda`, `mps`; None for the best available.
+        trust_remote_code: for the engine `torch`: run code of the model's repository. Only this
+            argument enables it, never a file or a request.
         truncate_dim: keep only this many leading dimensions of each vector.
-        allow_download: let a load fetch a model that is not on this machine.
-        load_timeout: seconds after which a load has failed.
-        keep_alive: seconds without use after which the model's memory is given back.
-        cache: where vectors are kept: `memory:64MB`, `sqlite:FILE`, `redis://HOST:PORT/0`, or an
-            `EmbeddingCache`; None computes each anew.
-        fallback: another model, which `answer` takes where this one gives nothing in time.
-        on_progress: called with stage and fraction while it loads, by the thread that loads.
-        pool: where the loaded model lives; by default the process's own pool.
+        allow_download: let a load download a model that is not on this machine.
+        load_timeout: seconds after which a load fails.
+        keep_alive: seconds without use after which the model is unloaded.
+        cache: where vectors are stored: `memory:64MB`, `sqlite:FILE`, `redis://HOST:PORT/0`, or an
+            `EmbeddingCache`; None for no cache.
+        fallback: the model that `embed` uses if this one does not answer in time.
+        on_progress: called by the loading thread with stage and fraction.
+        pool: owner of the loaded model; by default the pool of the process.
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class Embedder(LoadableModel):
 
     @property
     def model(self) -> str:
-        """The model as it was named."""
+        """The name of the model, as the constructor got it."""
         return self._spec.source
 
     @property
@@ -134,21 +132,21 @@ class Embedder(LoadableModel):
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens kept of a text, special tokens counted, without loading the model."""
+        """Tokens kept of a text, special tokens included, without loading the model."""
         limit = self._model.unprepared_info().max_seq_length
         return sys.maxsize if limit is None else limit
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the vector space: vectors may be compared when it is equal, and only then.
+        """Identity of the vector space. Compare only vectors of equal fingerprint.
 
-        Prepares the model if need be and, where only its engine can tell, loads it.
+        Prepares the model if needed; loads it if only its engine knows the fingerprint.
         """
         return self._cut(self._model.fingerprint())
 
     @property
     def fallback(self) -> Embedder | None:
-        """The fallback of `embed`; its vectors belong to another space."""
+        """The fallback of `embed`; its vectors belong to another vector space."""
         return self._fallback
 
     # Vectors --------------------------------------------------------------------------------
@@ -171,26 +169,26 @@ class Embedder(LoadableModel):
 
         Args:
             inputs: one text, or a sequence of texts.
-            prompt_name: the model's own prompt of that name is put before each text; by default
-                its default prompt, if it has one.
-            prompt: put before each text; goes before `prompt_name`.
-            batch_size: the most texts run together; by default what a token budget allows.
+            prompt_name: name of the model's prompt that is put before each text; by default its
+                default prompt, if it has one.
+            prompt: put before each text; overrides `prompt_name`.
+            batch_size: maximal number of texts in a batch; by default limited by a token budget.
             show_progress_bar: draw a bar on the terminal.
             precision: `float32`; `int8` or `uint8` (steps of each dimension's range over these
                 inputs); `binary` or `ubinary` (one bit a dimension).
             convert_to_numpy: for a sequence, False gives a list of 1-d arrays.
             normalize_embeddings: scale each vector to length 1.
-            truncate_dim: keep only this many leading dimensions; goes before the constructor's.
-            timeout: seconds to wait for the model; None waits as long as its load takes.
+            truncate_dim: keep only this many leading dimensions; overrides the constructor's.
+            timeout: seconds to wait for the model; None for no limit.
 
         Returns:
-            float32 (dimension,) for one text, (n, dimension) for n of them, n = 0 included;
-            the dtypes of `precision` are told in `hotstart.encoding`.
+            float32 (dimension,) for one text, (n, dimension) for n texts, n = 0 included; see
+            `hotstart.encoding.quantize` for the dtypes of `precision`.
 
         Raises:
             InvalidInput: an argument cannot be used.
-            NotReady: the model was not ready in time; its load goes on.
-            HotstartError: the load failed, for the reason it states.
+            NotReady: the model was not ready in time; its load continues.
+            HotstartError: the load failed.
         """
         request = EncodeRequest(
             inputs,
@@ -212,10 +210,10 @@ class Embedder(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Any:
-        """Do what `encode` does without blocking the event loop, by load or by computation.
+        """Await the vectors of `inputs`; see `encode`.
 
-        Calls that are awaited together run together; a few texts never wait behind many.
-        Cancelling one call harms no other.
+        Concurrent calls share batches; a few texts never wait behind many. Cancelling one call
+        does not affect others.
         """
         request = self._request(inputs, options)
         return request.result(await self._arun(request, timeout))
@@ -232,13 +230,13 @@ class Embedder(LoadableModel):
 
         Args:
             inputs: one text, or a sequence of texts.
-            accept_fallback: take the vectors of the fallback, which has a space of its own, where
-                the model gives none in time. The fallback is loaded while the model computes.
+            accept_fallback: return the vectors of the fallback, which has another vector space, if
+                the model does not answer in time. The fallback loads meanwhile.
             timeout: seconds to wait for the model; then the fallback answers if it is ready.
-            options: of `encode`.
+            options: see `encode`.
 
         Raises:
-            HotstartError: as `encode`, of the last model that was asked.
+            HotstartError: see `encode`; of the fallback, if it was used.
         """
         fallback = self._start_fallback(accept_fallback)
         deadline = Deadline(timeout)
@@ -248,7 +246,9 @@ class Embedder(LoadableModel):
         except HotstartError as error:
             if fallback is None or isinstance(error, InvalidInput):
                 raise
-            options.pop("truncate_dim", None)  # the fallback has dimensions of its own
+            options.pop(
+                "truncate_dim", None
+            )  # truncate_dim belongs to the model, not to its fallback
             result = fallback.embed(inputs, accept_fallback=True, timeout=deadline.left, **options)
             return result._replace(reason=error.facts)
 
@@ -260,14 +260,15 @@ class Embedder(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[EncodeOptions],
     ) -> EmbeddingResult:
-        """Do what `embed` does without blocking the event loop.
+        """Await the vectors of `inputs` with their provenance; see `embed`.
 
-        `timeout` bounds the computation too; 0 waits for the vectors if the model is ready now.
+        `timeout` bounds the computation too; with 0 the call waits only if the model is ready.
 
         Raises:
-            StillComputing: not within `timeout` seconds; what nobody awaits is not computed.
-            Overloaded: more waits for the model than may.
-            HotstartError: as `encode`, of the last model that was asked.
+            StillComputing: the vectors were not ready within `timeout` seconds; texts that no call
+                awaits are not computed.
+            Overloaded: too many texts wait for the model.
+            HotstartError: see `encode`; of the fallback, if it was used.
         """
         fallback = self._start_fallback(accept_fallback)
         deadline = Deadline(timeout)
@@ -277,17 +278,19 @@ class Embedder(LoadableModel):
         except HotstartError as error:
             if fallback is None or isinstance(error, InvalidInput):
                 raise
-            options.pop("truncate_dim", None)  # the fallback has dimensions of its own
+            options.pop(
+                "truncate_dim", None
+            )  # truncate_dim belongs to the model, not to its fallback
             result = await fallback.aembed(
                 inputs, accept_fallback=True, timeout=deadline.left, **options
             )
             return result._replace(reason=error.facts)
 
     def count_tokens(self, texts: Sequence[str], *, timeout: float | None = None) -> int | None:
-        """Return how many tokens of `texts` the model runs; None where its engine cannot tell.
+        """Return the number of tokens of `texts`; None if the engine cannot tell.
 
         Raises:
-            HotstartError: as `encode`.
+            HotstartError: see `encode`.
         """
         return self._model.count(texts, timeout)
 
@@ -296,30 +299,30 @@ class Embedder(LoadableModel):
     async def aencode_query(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_query` does without blocking the event loop."""
+        """Await the vectors of questions; see `encode_query`."""
         return await self.aencode(inputs, **_with_prompt_name("query", options))
 
     async def aencode_document(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
-        """Do what `encode_document` does without blocking the event loop."""
+        """Await the vectors of documents; see `encode_document`."""
         return await self.aencode(inputs, **_with_prompt_name("document", options))
 
     def encode_query(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
-        """Encode questions: with the model's prompt `query`, if it has one. Options as `encode`."""
+        """Encode questions with the model's prompt `query`, if it has one."""
         return self.encode(inputs, **_with_prompt_name("query", options))
 
     def encode_document(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
-        """Encode what is asked about: with the model's prompt `document`, if it has one."""
+        """Encode documents with the model's prompt `document`, if it has one."""
         return self.encode(inputs, **_with_prompt_name("document", options))
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of one question as a plain list."""
+        """Return the vector of one question as a list of floats."""
         vector: list[float] = self.encode_query(text).tolist()
         return vector
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the vectors of `texts` as plain lists."""
+        """Return the vectors of `texts` as lists of floats."""
         vectors: list[list[float]] = self.encode_document(texts).tolist()
         return vectors
 
@@ -330,10 +333,10 @@ class Embedder(LoadableModel):
         window: int = STREAM_WINDOW,
         **options: Unpack[AskOptions],
     ) -> Iterator[NDArray[Any]]:
-        """Yield the vector of each of `inputs` in order, holding at most `window` of them.
+        """Yield the vector of each of `inputs` in order, computing `window` of them at a time.
 
-        `inputs` may be endless. Options as `encode`; of its precisions int8 and uint8 would take
-        their steps from one window each, so they are refused.
+        `inputs` may be endless. Options: see `encode`. `int8` and `uint8` are refused, because each
+        window would have other steps.
         """
         if options.get("precision") in {"int8", "uint8"}:
             raise InvalidInput(
@@ -358,15 +361,15 @@ class Embedder(LoadableModel):
     ) -> None:
         """Compute and cache the vector of `text` in the background; return at once.
 
-        A text that is on its way already is not fetched twice. The newest goes first; where more
-        than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is begun.
+        A text that is being computed is not computed twice. The newest text goes first; if more
+        than 64 wait, the oldest is dropped. Without a `cache`, one of 64 MB in memory is created.
 
         Args:
-            text: what will be asked for.
-            namespace: what it is for: figures are told for each.
-            supersedes: a text that nobody will ask for any more, as of partial speech; it is
-                dropped if its turn has not come.
-            prompt_name: as it will be asked for.
+            text: the text of the later call.
+            namespace: label of the metrics.
+            supersedes: a text that is no longer needed, for example partial speech; it is dropped
+                if it still waits.
+            prompt_name: the prompt of the later call.
         """
         self._prefetching.prefetch(
             EncodeRequest(text, prompt_name=prompt_name), namespace, supersedes
@@ -375,9 +378,9 @@ class Embedder(LoadableModel):
     async def await_prefetch(
         self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
     ) -> bool:
-        """Return whether the vector of `text` is there within `timeout` seconds.
+        """Return whether the vector of `text` is cached within `timeout` seconds.
 
-        False at once where it was not asked for ahead, and false where it could not be made.
+        False at once if it is not being prefetched; false if its computation failed.
         """
         return await self._prefetching.is_fetched(
             EncodeRequest(text, prompt_name=prompt_name), timeout
@@ -389,18 +392,18 @@ class Embedder(LoadableModel):
         return self._cached is not None
 
     def cache_info(self) -> CacheInfo:
-        """Return what cache and prefetch were good for so far."""
+        """Return the counts of cache and prefetch."""
         return self._prefetching.info()
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield every count and time that is kept of this embedder, as it is now."""
+        """Yield every metric of this embedder."""
         if self._cached:
             yield from self._cached.metrics()
         yield from self._model.metrics()
 
     @property
     def _prefetching(self) -> CachedEncoder:
-        """The cached encoder; the first prefetch starts one in memory."""
+        """Return the cached encoder; the first prefetch creates one in memory."""
         if self._cached is None:
             self._cached = self._behind(_FIRST_CACHE)
         return self._cached
@@ -455,26 +458,26 @@ class Embedder(LoadableModel):
 
 
 def _with_prompt_name(role: str, options: AskOptions) -> AskOptions:
-    """Return `options` with the prompt called `role`, unless they name another."""
+    """Return `options` with the prompt name `role`, unless they name a prompt."""
     return {**options, "prompt_name": options.get("prompt_name") or role}
 
 
 _lock = threading.Lock()
-_provider: list[Embedder] = []  # empty until the first call decides
+_provider: list[Embedder] = []  # None until the first call
 
 
 def preload_embeddings(model: str = DEFAULT_MODEL, *, strategy: str = "progressive") -> None:
-    """Begin to load the program's embedder in the background; return in under a millisecond.
+    """Start to load the embedder of the process in the background; return at once.
 
-    The first call, of this or of `get_embedding_provider`, decides model and strategy.
+    The first call of this function or of `get_embedding_provider` sets model and strategy.
     """
     _get(model, strategy).start_loading()
 
 
 def get_embedding_provider(timeout: float | None = None) -> Embedder | None:
-    """Return the program's embedder, the same everywhere, once it is ready.
+    """Return the embedder of the process once it is ready.
 
-    None where its load failed, or did not end within `timeout` seconds.
+    None if its load failed or did not end within `timeout` seconds.
     """
     embedder = _get(DEFAULT_MODEL, "progressive")
     try:

@@ -34,7 +34,7 @@ class TextFault(NamedTuple):
 
 
 def check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
-    """Return `inputs`, or raise InvalidText for the first that is none, counted from `first`."""
+    """Return `inputs`; raise InvalidText for the first that is not a text, counted from `first`."""
     if isinstance(inputs, (bytes, bytearray)) or not hasattr(inputs, "__getitem__"):
         raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
     for position, text in enumerate(inputs, first):
@@ -45,7 +45,7 @@ def check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
 
 
 def check_pairs(inputs: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return `inputs` as pairs of texts, or raise InvalidText for the first that is none."""
+    """Return `inputs` as pairs of texts; raise InvalidText for the first that is not a pair."""
     pairs = []
     for position, pair in enumerate(inputs):
         if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
@@ -94,7 +94,7 @@ class OutputFormat(NamedTuple):
     truncate_dim: int | None = None
 
     def check(self, dimension: int, texts: int) -> None:
-        """Raise InvalidInput where `texts` vectors of `dimension` cannot take this format."""
+        """Raise InvalidInput if `texts` vectors of `dimension` cannot have this format."""
         cut = self.truncate_dim
         if self.precision not in PRECISIONS:
             raise InvalidInput(
@@ -104,9 +104,9 @@ class OutputFormat(NamedTuple):
             raise InvalidInput("truncate_dim", got=cut, expected=f"a number from 1 to {dimension}")
         if self.precision in _CALIBRATED and texts == 1:
             raise InvalidInput(
-                "precision",
-                got=self.precision,
-                expected="two texts or more: it divides their range",
+                "inputs",
+                got=texts,
+                expected=f"at least two texts for precision {self.precision}",
             )
 
     def apply(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
@@ -149,7 +149,10 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
     return quantized.astype(precision)
 
 
-_ROLES = ("query", "document")  # prompt names that every model has, empty where it sets none
+_ROLES = (
+    "query",
+    "document",
+)  # prompt names of every model; the prompt is empty if the model sets none
 
 
 class EncodeRequest:
@@ -157,9 +160,9 @@ class EncodeRequest:
 
     Attributes:
         inputs: the texts to embed.
-        batch_size: the most texts run together; None for what a token budget allows.
+        batch_size: maximal number of texts in a batch; None for the token budget.
         show_progress_bar: whether to draw a bar on the terminal.
-        runs_alone: whether the texts must not be run together with those of other calls.
+        runs_alone: whether the texts must not share a batch with other calls.
 
     Raises:
         InvalidInput: an argument cannot be used; InvalidText for a text, with its position.
@@ -191,7 +194,7 @@ class EncodeRequest:
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)
 
     def check(self, info: ModelInfo) -> None:
-        """Raise InvalidInput where the model of `info` cannot give the output asked for."""
+        """Raise InvalidInput if the model of `info` cannot give the requested output."""
         if info.dimension is not None:
             self._format(info).check(info.dimension, len(self.inputs))
 
@@ -202,7 +205,7 @@ class EncodeRequest:
         return [prompt + text for text in self.inputs]
 
     def part(self, texts: Sequence[str], prompt: str) -> EncodeRequest:
-        """Return a request for the vectors of `texts` as the model gives them, with `prompt`."""
+        """Return a request for the plain vectors of `texts` with `prompt`."""
         request = EncodeRequest(
             texts,
             prompt=prompt,
@@ -213,7 +216,7 @@ class EncodeRequest:
         return request
 
     def role(self, info: ModelInfo) -> str:
-        """Return the name of the prompt in use, empty where the model has no text for it."""
+        """Return the name of the prompt in use; empty if the model has no such prompt."""
         name = self._prompt_name or info.default_prompt_name or ""
         return name if self._prompt is None and info.prompts.get(name) else ""
 
@@ -232,7 +235,7 @@ class EncodeRequest:
     def result(self, output: EmbedOutput) -> Any:
         """Return what the call returns for the vectors of `output`."""
         output_format = self._format(output.info)
-        if output.info.dimension is None:  # else it was checked before the texts were run
+        if output.info.dimension is None:  # otherwise `check` ran before the texts
             output_format.check(output.vectors.shape[1], len(self.inputs))
         vectors = output_format.apply(output.vectors)
         if self._is_single:

@@ -11,13 +11,13 @@ from hotstart._lazy import require
 
 
 def beside(path: str) -> str:
-    """Return a fresh hidden name in the folder of `path`, for what will be renamed to `path`."""
+    """Return a new hidden name in the folder of `path`, for a file that is renamed to `path`."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.{os.getpid()}-{os.urandom(4).hex()}")
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Write `content` to `path` so that a reader, or a crash, sees the old file or the new one."""
+    """Write `content` to `path` atomically; a crash leaves the old file or the new one."""
     staged = beside(path)
     try:
         with open(staged, "xb") as file:
@@ -32,7 +32,7 @@ def write_whole(path: str, content: bytes) -> None:
 
 
 def remove_file(path: str) -> None:
-    """Remove `path` if it is there."""
+    """Remove `path` if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -49,10 +49,10 @@ def sync(path: str) -> None:
 
 
 def place_folder(staged: str, path: str) -> None:
-    """Move the finished folder `staged` to `path`, replacing a folder that is there.
+    """Move the complete folder `staged` to `path`, replacing an existing folder.
 
-    Every file is synced first. Between the two renames of a replacement there is an instant
-    without `path`; a crash in it leaves no folder, never a half-written one.
+    Sync every file first. A crash between the two renames of a replacement leaves no folder, never
+    a half-written one.
     """
     for folder, _, names in os.walk(staged):
         for name in names:
@@ -62,7 +62,7 @@ def place_folder(staged: str, path: str) -> None:
         discarded = beside(path)
         os.rename(path, discarded)
         os.rename(staged, path)
-        import shutil  # it imports three compressors
+        import shutil  # shutil imports three compressors
 
         shutil.rmtree(discarded, ignore_errors=True)
     else:
@@ -71,7 +71,7 @@ def place_folder(staged: str, path: str) -> None:
 
 
 def remove_leftovers(path: str) -> None:
-    """Remove what a killed writer left `beside` `path`; the caller holds the lock of `path`."""
+    """Remove the files of killed writers of `path`; the caller holds its lock."""
     folder, name = os.path.split(path)
     for entry in os.listdir(folder):
         if entry.startswith(f".{name}."):
@@ -90,10 +90,10 @@ constructing = threading.Lock()
 
 @contextmanager
 def exclusive(path: str, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file `path` exclusively; yields whether it is held.
+    """Hold the lock file `path` exclusively; yield whether it is held.
 
-    With `wait` false, a lock held elsewhere is not waited for: False is yielded. The kernel
-    releases the lock of a process that dies. The file itself stays.
+    With `wait` false, yield False at once for a lock held elsewhere. The kernel releases the lock
+    of a process that dies. The file remains.
     """
     filelock = require("filelock")
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -15,22 +15,22 @@ _FAULTS = (
 
 
 def import_runtime() -> Any:
-    """Import ONNX Runtime, its telemetry refused first, and return it."""
+    """Import and return ONNX Runtime with its telemetry disabled."""
     refuse_telemetry()
     return require("onnxruntime")
 
 
 def session_options(threads: int, *, packed: bool = True) -> Any:
-    """Return options for sessions that use `threads` cores and leave them alone when idle.
+    """Return options for sessions that use `threads` cores and none of them when idle.
 
-    With `packed` false the weights are used as they lie in the file: the session opens earlier
-    and runs slower.
+    With `packed` false the session uses the weights as the file stores them: it opens earlier and
+    runs slower.
     """
     options = import_runtime().SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that wait in a spin keep an idle process busy and take the cores of its neighbours.
+    # Spinning threads would keep an idle process busy and take cores from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not packed:
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -38,10 +38,10 @@ def session_options(threads: int, *, packed: bool = True) -> Any:
 
 
 def open_session(path: str, options: Any, *, optimize: bool) -> Any:
-    """Open the ONNX file `path` on the CPU, optimised first or run as it is.
+    """Open the ONNX file `path` on the CPU, optimised at load or run as it is.
 
     Raises:
-        session_faults(): it cannot be run.
+        session_faults(): the file cannot be run.
     """
     runtime = import_runtime()
     levels = runtime.GraphOptimizationLevel
@@ -50,17 +50,17 @@ def open_session(path: str, options: Any, *, optimize: bool) -> Any:
 
 
 def session_faults() -> tuple[type[Exception], ...]:
-    """Return the errors that ONNX Runtime raises, which have no base class but Exception."""
+    """Return the error classes of ONNX Runtime, whose only base class is Exception."""
     import_runtime()
     binding = require("onnxruntime.capi.onnxruntime_pybind11_state")
     return tuple(getattr(binding, name) for name in _FAULTS if hasattr(binding, name))
 
 
 def input_types(session: Any) -> dict[str, str]:
-    """Return NumPy's name for the type of each of a session's inputs, by the input's name."""
+    """Return the NumPy type name of each input of a session, by input name."""
     return {entry.name: element_type(entry) for entry in session.get_inputs()}
 
 
 def element_type(entry: Any) -> str:
-    """Return NumPy's name for the type of a session's input, `tensor(int64)` and the like."""
+    """Return the NumPy type name of an ONNX type such as `tensor(int64)`."""
     return str(entry.type).removeprefix("tensor(").removesuffix(")")

@@ -14,9 +14,9 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
-    """Yield a function that moves the bar on by so many of `total` steps.
+    """Yield a function that advances the bar by a number of `total` steps.
 
-    Drawn on standard error, and only where that is a terminal.
+    Draw on standard error, only if it is a terminal.
     """
     if not shown or not sys.stderr.isatty():
         yield _nothing
@@ -36,9 +36,9 @@ def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
 
 @contextmanager
 def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
-    """Show `title` and a spinner while the block runs, if it runs for longer than `after` seconds.
+    """Show `title` and a spinner while the block runs, from `after` seconds on.
 
-    Drawn on standard error, and only where that is a terminal.
+    Draw on standard error, only if it is a terminal.
     """
     if not sys.stderr.isatty():
         yield
@@ -48,7 +48,7 @@ def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
 
     def show() -> None:
         console = require("rich.console").Console(stderr=True)
-        with ended:  # not after the block has ended
+        with ended:  # the block may have ended
             if not timer.finished.is_set():
                 shown.enter_context(console.status(title))
 
@@ -64,4 +64,4 @@ def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
 
 
 def _nothing(steps: int) -> None:
-    """An advance that nobody sees."""
+    """Ignore the steps: nothing is drawn."""

@@ -1,7 +1,6 @@
-"""Pairs of texts in, scores out: how well a passage answers a query, read side by side.
+"""`Reranker`: pairs of texts to scores.
 
-The same way as an embedder's: pairs ──check──▶ pool: "the loaded model" ──▶ engine: run, and what
-comes out of it are a classifier's logits, of which `scoring` makes scores.
+pairs ──check──▶ pool: loaded model ──▶ engine: logits of a classifier ──▶ scoring: scores
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ if TYPE_CHECKING:
 
 
 class Reranker(LoadableModel):
-    """A cross-encoder by name. Making one loads nothing; any thread may call its methods.
+    """A cross-encoder by name. The constructor loads nothing; the methods are thread-safe.
 
-    Rerankers of one model share one loaded instance of it in the process; strategy, time limit and
-    keep-alive are those of the first.
+    Rerankers of one model share one loaded instance in the process. The first one sets strategy,
+    load_timeout and keep_alive.
 
     Args:
         model: a repository of the hub (`owner/name`; without an owner, of `cross-encoder`), or a
             folder as sentence-transformers' CrossEncoder or transformers saves it.
         revision: commit, tag or branch of a hub repository.
-        strategy: when and in which stages the model is loaded, as an `Embedder`'s; `quantized`,
-            which may be set for a whole program, loads at first use, in float32 all the same.
+        strategy: when and in which stages the model is loaded, see `Embedder`; `quantized` loads
+            float32 at first use, because rerankers have no 8-bit weights.
         engine: `onnx` (the default) or `openvino`.
-        precision: of the weights: `float32`, which is what None gives.
-        allow_download: let a load fetch a model that is not on this machine.
-        load_timeout: seconds after which a load has failed.
-        keep_alive: seconds without use after which the model's memory is given back.
-        on_progress: called with stage and fraction while it loads, by the thread that loads.
-        pool: where the loaded model lives; by default the process's own pool.
+        precision: of the weights, `float32`.
+        allow_download: let a load download a model that is not on this machine.
+        load_timeout: seconds after which a load fails.
+        keep_alive: seconds without use after which the model is unloaded.
+        on_progress: called by the loading thread with stage and fraction.
+        pool: owner of the loaded model; by default the pool of the process.
 
     Raises:
         InvalidInput: an argument cannot be used, an engine or a precision for one.
@@ -79,19 +78,19 @@ class Reranker(LoadableModel):
 
     @property
     def model(self) -> str:
-        """The model as it was named."""
+        """The name of the model, as the constructor got it."""
         return self._spec.source
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of its outputs, one for each, without loading the model."""
+        """The name of each output, without loading the model."""
         classifier = self._model.unprepared_info().classifier
         assert classifier is not None, "the folder of a reranker says so"
         return classifier.labels
 
     @property
     def max_seq_length(self) -> int:
-        """Tokens kept of a pair, special tokens counted, without loading the model."""
+        """Tokens kept of a pair, special tokens included, without loading the model."""
         limit = self._model.unprepared_info().max_seq_length
         assert limit is not None, "the folder of a reranker has one"
         return limit
@@ -107,24 +106,24 @@ class Reranker(LoadableModel):
     ) -> Any:
         """Return the scores of `inputs`, as sentence-transformers' CrossEncoder does.
 
-        A pair that is too long loses tokens at the end of whichever text is longer.
+        A pair that is too long loses tokens at the end of the longer text.
 
         Args:
             inputs: one pair of texts, or a sequence of pairs.
-            activation: what makes scores of the model's logits: `sigmoid`, `softmax`, `tanh`, or
-                `identity` for the logits themselves; None for the model's own.
-            batch_size: the most pairs run together; by default what a token budget allows.
+            activation: function from logits to scores: `sigmoid`, `softmax`, `tanh`, or `identity`;
+                None for the model's own.
+            batch_size: maximal number of pairs in a batch; by default limited by a token budget.
             show_progress_bar: draw a bar on the terminal.
-            timeout: seconds to wait for the model; None waits as long as its load takes.
+            timeout: seconds to wait for the model; None for no limit.
 
         Returns:
-            float32 (n,) for n pairs and a model of one label, (n, labels) for one of several,
-            n = 0 included; for one pair a single float32, or (labels,).
+            float32 (n,) for n pairs and a model of one label, (n, labels) for several labels,
+            n = 0 included; for one pair a float32 scalar, or (labels,).
 
         Raises:
             InvalidInput: an argument cannot be used; InvalidText for a pair, with its position.
-            NotReady: the model was not ready in time; its load goes on.
-            HotstartError: the load failed, for the reason it states.
+            NotReady: the model was not ready in time; its load continues.
+            HotstartError: the load failed.
         """
         request = ScoreRequest(
             inputs,
@@ -141,9 +140,9 @@ class Reranker(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[ScoreOptions],
     ) -> Any:
-        """Do what `predict` does without blocking the event loop, by load or by computation.
+        """Await the scores of `inputs`; see `predict`.
 
-        Being cancelled harms nobody else who asks.
+        Cancelling one call does not affect others.
         """
         request = ScoreRequest(inputs, **options)
         return request.result(await self._arun(request, timeout))
@@ -160,25 +159,25 @@ class Reranker(LoadableModel):
         show_progress_bar: bool = False,
         timeout: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the documents that answer `query` best, best first. Other options as `predict`.
+        """Return the documents that answer `query` best, best first.
 
         Args:
             query: a text.
             documents: texts.
             top_k: how many to return; None for all.
             return_documents: return their texts too.
-            activation: as of `predict`.
-            batch_size: as of `predict`.
-            show_progress_bar: as of `predict`.
-            timeout: as of `predict`.
+            activation: see `predict`.
+            batch_size: see `predict`.
+            show_progress_bar: see `predict`.
+            timeout: see `predict`.
 
         Returns:
-            `{"corpus_id": position, "score": float}` each, with `"text"` where asked for; of equal
-            scores the earlier document comes first.
+            A list of `{"corpus_id": position, "score": float}`, with `"text"` if requested; of
+            equal scores the earlier document comes first.
 
         Raises:
             InvalidInput: an argument cannot be used, or the model has several labels.
-            HotstartError: as `predict`.
+            HotstartError: see `predict`.
         """
         request = RankRequest(
             query,
@@ -199,7 +198,7 @@ class Reranker(LoadableModel):
         timeout: float | None = None,
         **options: Unpack[RankOptions],
     ) -> list[dict[str, Any]]:
-        """Do what `rank` does without blocking the event loop."""
+        """Await the best documents; see `rank`."""
         request = RankRequest(query, documents, **options)
         return request.result(await self._arun(request, timeout))
 

@@ -1,7 +1,7 @@
 """Read the header of a safetensors file, and convert its dtypes.
 
 Format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes
-(https://github.com/huggingface/safetensors#format). The tensors themselves are never read here.
+(https://github.com/huggingface/safetensors#format). The tensors themselves are not read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tensor:
 
 
 def read_header(path: str) -> dict[str, Tensor]:
-    """Return the tensors of `path` by name; ModelDamaged where the header cannot be right."""
+    """Return the tensors of `path` by name; raise ModelDamaged if the header is invalid."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(8)
@@ -64,11 +64,11 @@ def _tensor(path: str, entry: dict[str, Any], data: int, size: int) -> Tensor:
 
 
 FLOATS = ("F32", "F16", "BF16")
-"""The element types read here."""
+"""The dtypes that `read_floats` converts."""
 
 
 def read_floats(tensor: Tensor, first: int = 0, count: int | None = None) -> NDArray[np.float32]:
-    """Return `count` numbers of `tensor`, by default all, from number `first` on; flat."""
+    """Return `count` numbers of `tensor` from number `first` on, by default all; 1-d."""
     import numpy as np
 
     item = ITEM_BYTES[tensor.dtype]

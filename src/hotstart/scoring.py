@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _sigmoid(logits: Logits) -> Logits:
-    """In the form that never takes the exponential of a large number."""
+    """Return the sigmoid without taking the exponential of a large number."""
     import numpy as np
 
     small = np.exp(-np.abs(logits))
@@ -67,9 +67,9 @@ class ScoreRequest:
 
     Attributes:
         inputs: the pairs of texts to score.
-        batch_size: the most pairs run together; None for what a token budget allows.
+        batch_size: maximal number of pairs in a batch; None for the token budget.
         show_progress_bar: whether to draw a bar on the terminal.
-        runs_alone: whether the pairs must not be run together with those of other calls.
+        runs_alone: whether the pairs must not share a batch with other calls.
     """
 
     def __init__(
@@ -124,22 +124,22 @@ class RankRequest(ScoreRequest):
         if isinstance(documents, (str, bytes, dict)) or not hasattr(documents, "__getitem__"):
             raise InvalidInput("documents", got=documents, expected="a list of texts")
         if top_k is not None and top_k < 0:
-            raise InvalidInput("top_k", got=top_k, expected="how many to return, or None for all")
+            raise InvalidInput("top_k", got=top_k, expected="a positive integer or None")
         super().__init__([(query, document) for document in documents], **options)
         self._documents = documents
         self._top_k = top_k
         self._return_documents = return_documents
 
     def model_inputs(self, info: ModelInfo) -> list[tuple[str, str]]:
-        """Return the pairs. Raises InvalidInput where the model has several labels."""
+        """Return the pairs; raise InvalidInput if the model has several labels."""
         labels = classifier_of(info).labels
         if len(labels) != 1:
-            expected = "a model of one label to rank with, or ask predict"
+            expected = "one label (use predict for a model of several labels)"
             raise InvalidInput("labels", got=labels, expected=expected)
         return super().model_inputs(info)
 
     def result(self, output: EmbedOutput) -> list[dict[str, Any]]:
-        """Return positions and scores of the documents, best first; equal scores in their order."""
+        """Return positions and scores of the documents, best first, with a stable order."""
         scores = super().result(output).tolist()
         ranked = [
             {"corpus_id": position, "score": score}

@@ -12,7 +12,7 @@ class ForeignDatabase(sqlite3.DatabaseError):
 
 
 class NewerDatabase(sqlite3.DatabaseError):
-    """The database has a `version` that this program does not know; it knows up to `newest`."""
+    """The `version` of the database is newer than `newest`, the last that this program knows."""
 
     def __init__(self, version: int, newest: int) -> None:
         super().__init__(f"its layout is number {version}, the newest known here is {newest}")
@@ -22,10 +22,10 @@ class NewerDatabase(sqlite3.DatabaseError):
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit the block's changes, or none of them. `connection` is in autocommit mode.
+    """Commit all changes of the block, or none. `connection` must be in autocommit mode.
 
-    The transaction is a writer from its beginning (BEGIN IMMEDIATE): it cannot fail half-way
-    because another writer came first.
+    BEGIN IMMEDIATE takes the write lock first, so that the transaction cannot fail half-way because
+    of another writer.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -40,11 +40,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def migrate(
     connection: sqlite3.Connection, application_id: int, migrations: Sequence[Sequence[str]]
 ) -> None:
-    """Bring the database to the newest layout, each migration whole or not at all.
+    """Apply the missing migrations, each one completely or not at all.
 
     Args:
         connection: in autocommit mode. A new database gets every migration.
-        application_id: the number in the header of the file that tells our files from others.
+        application_id: the number in the file header that identifies databases of hotstart.
         migrations: the statements of each; append only. The first sets `application_id`.
 
     Raises:
@@ -57,7 +57,9 @@ def migrate(
     connection.execute("PRAGMA journal_mode = WAL")
     for number, statements in enumerate(migrations, start=1):
         with transaction(connection):
-            if _version(connection, application_id, newest) < number:  # else another process did
+            if (
+                _version(connection, application_id, newest) < number
+            ):  # otherwise another process did it
                 for statement in statements:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-_SMALL_MEMORY = 1_500_000_000  # bytes left, below which 8-bit weights are the better choice
-_YIELDING = 5  # steps of niceness: a third of the processor's time beside a thread at 0
+_SMALL_MEMORY = 1_500_000_000  # free bytes below which 8-bit weights are recommended
+_YIELDING = 5  # niceness: a third of the CPU time beside a thread at 0
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 _NOTED_FLAGS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
@@ -27,13 +27,13 @@ class ResourceProfile(NamedTuple):
     Attributes:
         cores: by affinity and cgroup quota.
         memory: bytes left under the tightest of cgroup, address space limit and free memory.
-        limit: which of these that is.
-        instructions: of the CPU, those that matter for matrix products.
-        devices: `cpu`, and `cuda` or `mps` where there is one.
-        device: the one recommended.
-        engine: recommended for it.
-        batch_size: texts a batch, recommended for bulk work on it.
-        strategy: recommended; `why` says for what reason.
+        limit: the name of that limit.
+        instructions: CPU instructions that speed up matrix products.
+        devices: `cpu`, and `cuda` or `mps` if available.
+        device: the recommended device.
+        engine: the recommended engine.
+        batch_size: the recommended texts per batch for bulk work.
+        strategy: the recommended strategy; `why` gives the reason.
     """
 
     cores: int
@@ -49,7 +49,7 @@ class ResourceProfile(NamedTuple):
 
     @classmethod
     def detect(cls) -> ResourceProfile:
-        """Look at this machine as it is now. Imports nothing and takes about a millisecond."""
+        """Return the profile of this machine. Imports nothing and takes about 1 ms."""
         return recommend(available_cores(), memory_left(), cpu_flags(), devices())
 
 
@@ -97,16 +97,16 @@ _MEMORY_V1 = _MemoryFiles(
 def available_cores(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int:
     """Return how many cores this process can keep busy, at least 1.
 
-    The lesser of its CPU affinity and its cgroup quota (v2 `cpu.max` of its group and of each
-    group above it, v1 `cpu.cfs_quota_us`), rounded up: more threads than quota are throttled, and
-    a throttled thread holds up the others of its matrix product.
+    The minimum of CPU affinity and cgroup quota (v2 `cpu.max` of the group and its parents, v1
+    `cpu.cfs_quota_us`), rounded up. Threads beyond the quota are throttled, and a throttled thread
+    delays the other threads of a matrix product.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min([affinity or 1, *_quotas(root, membership)]))
 
 
 def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> MemoryLeft:
-    """Return what the tightest limit leaves: cgroup, RLIMIT_AS, or the machine's free memory.
+    """Return the bytes left under the tightest limit: cgroup, RLIMIT_AS, or free memory.
 
     Page cache counts as free, in a cgroup too: the kernel drops it for a process that needs it.
     """
@@ -114,12 +114,12 @@ def memory_left(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgro
 
 
 def memory_limit(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> int | None:
-    """Return the size in bytes of the limit that `memory_left` names; None if not told."""
+    """Return the size in bytes of the limit that `memory_left` names; None if unknown."""
     return min(_memory_limits(root, membership)).size or None
 
 
 class _MemoryLimit(NamedTuple):
-    """What a limit leaves, and its size in bytes; 0 if the system does not tell."""
+    """The bytes that a limit leaves, and its size; 0 if unknown."""
 
     left: MemoryLeft
     size: int
@@ -143,13 +143,13 @@ def _memory_limits(root: str, membership: str) -> Iterator[_MemoryLimit]:
 def pressure_files(
     root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup"
 ) -> Iterator[str]:
-    """Yield where the kernel may tell of short memory: of the cgroup, then of the machine."""
+    """Yield the pressure (PSI) files of the cgroup and of the machine."""
     yield from (os.path.join(group, "memory.pressure") for group in _groups(root, membership))
     yield "/proc/pressure/memory"
 
 
 def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
-    """Return the instruction set flags of the CPU; none where the system does not tell."""
+    """Return the instruction set flags of the CPU; empty if unknown."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             line = next((line for line in file if line.startswith("flags")), "")
@@ -159,7 +159,7 @@ def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
 
 
 def devices(root: str = "/dev") -> tuple[str, ...]:
-    """Return `cpu` and, after it, what could do better, by the traces of its driver."""
+    """Return `cpu`, then `cuda` or `mps` if its driver is present."""
     if os.path.exists(os.path.join(root, "nvidiactl")):
         return ("cpu", "cuda")
     if sys.platform == "darwin" and os.uname().machine == "arm64":
@@ -168,15 +168,15 @@ def devices(root: str = "/dev") -> tuple[str, ...]:
 
 
 def resident_memory() -> int:
-    """Return how many bytes this process has in memory, mapped files included; 0 if not told."""
+    """Return the resident bytes of this process, mapped files included; 0 if unknown."""
     pages = _read_words("/proc/self/statm")
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
 
 def return_freed_memory() -> None:
-    """Return freed memory to the system, where the C library can.
+    """Return freed memory to the system, if the C library supports it.
 
-    glibc keeps freed pages in its arenas; a model that was unloaded would still be counted.
+    glibc keeps freed pages in its arenas, so that an unloaded model would still count.
     """
     trim = _malloc_trim()
     if trim is not None:
@@ -184,16 +184,16 @@ def return_freed_memory() -> None:
 
 
 def yield_processor() -> None:
-    """Lower the priority of this thread and of those it starts, as nice(1) does.
+    """Lower the priority of this thread and of the threads it starts, as nice(1) does.
 
-    Linux alone has a niceness for each thread (setpriority(2)); elsewhere nothing is changed.
+    Only Linux has a niceness for each thread (setpriority(2)); other systems change nothing.
     """
     if sys.platform == "linux":
         os.nice(_YIELDING)
 
 
 def keep_for_ever(thing: object) -> None:
-    """Keep `thing` alive beyond the interpreter: it is never freed."""
+    """Keep `thing` alive until the process ends: the interpreter never frees it."""
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
@@ -201,8 +201,8 @@ def keep_for_ever(thing: object) -> None:
 
 @functools.cache
 def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's function, looked up once: ctypes makes a class for each look, which only gc frees."""
-    import ctypes  # a model is unloaded seldom, and this costs milliseconds
+    """Return malloc_trim of glibc, cached: ctypes creates a class for each look-up."""
+    import ctypes  # importing ctypes takes milliseconds, and unloads are rare
 
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -213,7 +213,7 @@ def _machine_memory() -> int:
 
 def _address_space() -> Iterator[_MemoryLimit]:
     try:
-        import resource  # POSIX alone has it
+        import resource  # POSIX only
     except ImportError:
         return
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -237,7 +237,7 @@ def _quotas(root: str, membership: str) -> Iterator[int]:
 
 
 def _groups(root: str, membership: str, controller: str = "") -> Iterator[str]:
-    """The cgroup folders from this process's own up to the root; of v1 for one `controller`."""
+    """Yield the cgroup folders of this process up to the root; v1 for one `controller`."""
     top = os.path.join(root, controller) if controller else root
     for line in _read_words(membership):
         controllers, _, path = line.partition(":")[2].partition(":")
@@ -250,7 +250,7 @@ def _groups(root: str, membership: str, controller: str = "") -> Iterator[str]:
 
 
 def _field(path: str, name: str) -> int:
-    """The number after `name` in a file of such pairs, 0 where there is none."""
+    """Return the number after `name` in a file of name and number pairs, else 0."""
     words = _read_words(path)
     return int(words[words.index(name) + 1]) if name in words else 0
 

@@ -28,9 +28,9 @@ class HistogramSnapshot(NamedTuple):
     """The buckets, sum and count of a histogram at one moment.
 
     Attributes:
-        bounds: upper bound of each bucket; one more, without a bound, follows.
-        counts: observations at most as large as each bound, then all of them.
-        sum: of everything observed.
+        bounds: upper bound of each bucket but the last, which has none.
+        counts: cumulative number of observations of each bucket.
+        sum: sum of the observations.
     """
 
     bounds: tuple[float, ...]
@@ -43,9 +43,9 @@ class HistogramSnapshot(NamedTuple):
         return self.counts[-1]
 
     def quantile(self, share: float) -> float | None:
-        """Return a bound below which `share` (0 to 1) of the observations lie.
+        """Return an upper bound of the quantile `share` (0 to 1).
 
-        None while nothing was observed; infinity where it lies beyond the last bound.
+        None without observations; infinity beyond the last bound.
         """
         if not self.total:
             return None
@@ -65,7 +65,7 @@ class Metric(NamedTuple):
 
 
 class Histogram:
-    """Counts observations in buckets. Safe from any thread."""
+    """Counts observations in buckets. Thread-safe."""
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = tuple(bounds)
@@ -80,20 +80,20 @@ class Histogram:
             self._sum += value
 
     def read(self) -> HistogramSnapshot:
-        """Return what was seen so far."""
+        """Return a snapshot."""
         with self._lock:
             return HistogramSnapshot(self._bounds, tuple(accumulate(self._counts)), self._sum)
 
 
 class Counters:
-    """Counts by name. Safe from any thread."""
+    """Counts by name. Thread-safe."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._lock = ForkLock()
 
     def add(self, name: str, number: int = 1) -> None:
-        """Count `number` more of `name`."""
+        """Add `number` to the count of `name`."""
         with self._lock:
             self._counts[name] += number
 
@@ -121,21 +121,21 @@ def span(name: str, **attributes: str | int | None) -> Iterator[None]:
 
 
 def here() -> Any:
-    """Return the context that a span of another thread may later be put into; None: no tracing."""
+    """Return the current trace context for a span of another thread; None without tracing."""
     if not _is_on():
         return None
     return require("opentelemetry.context", extra="otel").get_current()
 
 
 def past(name: str, began: int, ended: int, within: Any, **attributes: str | int | None) -> Any:
-    """Record a span that has ended, within the context `within`; return its context.
+    """Record a span that has ended in the context `within`; return its context.
 
     Args:
-        name: of the span, `hotstart.NAME`.
-        began: nanoseconds since the epoch.
-        ended: the same.
-        within: what `here` returned; None makes no span.
-        attributes: of the span.
+        name: name of the span, `hotstart.NAME`.
+        began: begin in nanoseconds since the epoch.
+        ended: end in nanoseconds since the epoch.
+        within: the context that `here` returned; None records nothing.
+        attributes: attributes of the span.
     """
     if within is None:
         return None

@@ -36,7 +36,7 @@ class LoadingStrategy(str, Enum):
 
 
 class LoadProgress(NamedTuple):
-    """How far a load is: `fraction` 0 to 1, `eta` in seconds, each None where not known."""
+    """The progress of a load: `fraction` from 0 to 1, `eta` in seconds; None if unknown."""
 
     stage: str
     fraction: float | None
@@ -48,15 +48,15 @@ Progress = Callable[[str, float], None]
 
 
 TextOrPair = str | tuple[str, str]
-"""What a model is asked: a text, or, of a reranker, a pair of them."""
+"""One input of a model: a text, or a pair of texts for a reranker."""
 
 
 class Classifier(NamedTuple):
     """The outputs of a reranker.
 
     Attributes:
-        labels: what each of them stands for.
-        activation: what makes scores of them, a key of `hotstart.scoring.ACTIVATIONS`.
+        labels: the name of each output.
+        activation: function from outputs to scores, a key of `hotstart.scoring.ACTIVATIONS`.
     """
 
     labels: tuple[str, ...]
@@ -64,14 +64,14 @@ class Classifier(NamedTuple):
 
 
 class ModelInfo(NamedTuple):
-    """What is known of a model: all of it once it is prepared or loaded, part of it before.
+    """What is known of a model: everything once it is prepared or loaded, a part before.
 
     Attributes:
-        dimension: length of the engine's vectors, of a reranker the number of its labels; None
-            where the first answer will tell.
-        truncate_dim: leading dimensions kept of them, where the model says so.
+        dimension: length of the engine's vectors; for a reranker, its number of labels; None until
+            the first response of a remote server.
+        truncate_dim: number of leading dimensions that the model keeps; None for all.
         prompts: text put before an input, by prompt name.
-        default_prompt_name: the prompt in use where the caller names none.
+        default_prompt_name: the prompt in use if the caller names none.
         fingerprint: identity of the vector space; empty before the model is prepared.
         classifier: labels and activation of a reranker.
         max_seq_length: tokens kept of a text, special tokens included; None for no limit.
@@ -91,8 +91,8 @@ class EngineOutput(NamedTuple):
 
     Attributes:
         vectors: float32 (n, dimension), in the order of the texts.
-        token_counts: tokens run for each text, special tokens included; None where the engine
-            does not see them.
+        token_counts: tokens of each text, special tokens included; None if the engine does not
+            know them.
     """
 
     vectors: NDArray[np.float32]
@@ -105,7 +105,7 @@ class EmbedOutput(NamedTuple):
     Attributes:
         vectors: float32 (n, dimension), in the order of the texts.
         info: the model that computed them.
-        tokens: tokens run for all texts; None where the engine does not see them.
+        tokens: tokens of all texts; None if the engine does not know them.
     """
 
     vectors: NDArray[np.float32]
@@ -114,13 +114,13 @@ class EmbedOutput(NamedTuple):
 
     @classmethod
     def of(cls, output: EngineOutput, info: ModelInfo) -> EmbedOutput:
-        """Return what the engine of the model of `info` returned."""
+        """Return `output`, computed by the model of `info`."""
         counts = output.token_counts
         return cls(output.vectors, info, None if counts is None else sum(counts))
 
     @classmethod
     def joined(cls, parts: Sequence[EmbedOutput]) -> EmbedOutput:
-        """Return the outputs of one model, at least one, as one, in their order."""
+        """Concatenate the outputs of one model, at least one, in order."""
         if len(parts) == 1:
             return parts[0]
         import numpy as np
@@ -134,19 +134,19 @@ class EmbedOutput(NamedTuple):
 
 
 class ModelRequest(Protocol):
-    """One call of a model: its inputs, and what depends on the model that answers."""
+    """One call of a model: its inputs and options."""
 
     @property
     def inputs(self) -> Sequence[TextOrPair]:
-        """The texts or pairs, as the caller gave them."""
+        """The texts or pairs, as the caller passed them."""
 
     @property
     def batch_size(self) -> int | None:
-        """The most inputs run together; None for what a token budget allows."""
+        """The maximal number of inputs in a batch; None for the token budget."""
 
     @property
     def runs_alone(self) -> bool:
-        """Whether the inputs must not be run together with those of other calls."""
+        """Whether the inputs must not share a batch with other calls."""
 
     def model_inputs(self, info: ModelInfo) -> Sequence[TextOrPair]:
         """Return the inputs as the model of `info` reads them. Raises InvalidInput."""
@@ -158,11 +158,11 @@ class EmbeddingResult(NamedTuple):
     Attributes:
         vectors: what `encode` returns.
         model: the name of the model that computed the vectors.
-        engine: the engine that runs the model; None where nothing was computed.
+        engine: the engine that runs the model; None if nothing was computed.
         fingerprint: the identity of the vector space. Compare vectors of one fingerprint only.
-        reason: why the fallback answered; None where the model itself did.
-        tokens: tokens run for the texts; None where the engine does not see them, or a cache
-            had the vectors.
+        reason: why the fallback answered; None if the model answered.
+        tokens: tokens of the texts; None if the engine does not know them, or the vectors were
+            cached.
     """
 
     vectors: Any
@@ -178,11 +178,10 @@ class GraphFiles(NamedTuple):
 
     Attributes:
         encoder: the file whose inputs are token ids.
-        output: the encoder's output that is read.
-        optimized: whether the file is optimised already, so that loading need not do it.
-        head: a second file, from token embeddings and mask to vectors, where needed.
-        block: of weights in 8 bits, how many share a scale, as inputs do where products are
-            computed in 8 bits; None for float32.
+        output: name of the encoder's output.
+        optimized: whether the file is optimised, so that loading need not optimise it.
+        head: a second file, from token embeddings and mask to vectors; None if not needed.
+        block: number of 8-bit weights that share a scale; None for float32.
     """
 
     encoder: str
@@ -193,12 +192,12 @@ class GraphFiles(NamedTuple):
 
 
 class PreparedModel(NamedTuple):
-    """What an engine needs to know of an artifact.
+    """The part of an artifact that an engine reads.
 
     Attributes:
         folder: the artifact's folder; file names are relative to it.
         dimension: length of a vector.
-        pad_token_id: fills the shorter texts of a batch.
+        pad_token_id: the token that pads the shorter texts of a batch.
     """
 
     folder: str

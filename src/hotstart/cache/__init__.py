@@ -21,13 +21,13 @@ class CacheAddress(NamedTuple):
     """A parsed cache URL.
 
     Attributes:
-        scheme: what keeps them; `memory` keeps them in this process alone.
-        place: the address without its options, as the store takes it.
-        near: bytes kept in this process's memory.
-        precision: in which floats are kept far, `float32` or `float16`.
-        max_bytes: bound of a SQLite file.
-        ttl: seconds after which Redis drops a value; None keeps it.
-        namespace: what Redis keys begin with.
+        scheme: the kind of store; `memory` is private to the process.
+        place: the address without its options.
+        near: size in bytes of the memory tier.
+        precision: precision of stored floats, `float32` or `float16`.
+        max_bytes: maximal size of a SQLite file.
+        ttl: seconds after which Redis expires a value; None for never.
+        namespace: prefix of the Redis keys.
     """
 
     scheme: str
@@ -43,15 +43,15 @@ class CacheAddress(NamedTuple):
 
     @property
     def safe(self) -> str:
-        """The address without user and password, to be printed."""
+        """The address without user and password, for messages."""
         return re.sub(r"//.*@", "//", self.place)
 
     @classmethod
     def parse(cls, url: str) -> CacheAddress:
-        """Read `url`; its options stand behind a question mark.
+        """Parse `url`; options follow a question mark.
 
         Raises:
-            InvalidInput: a scheme or option that is not known, or a value that is none.
+            InvalidInput: the scheme or an option is unknown, or a value is invalid.
         """
         place, _, query = url.partition("?")
         scheme = place.partition(":")[0]
@@ -71,7 +71,7 @@ class CacheAddress(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How an option is parsed, and what it must be."""
+    """The parser of an option and the description of its values."""
 
     read: Callable[[str], Any]
     expected: str
@@ -121,10 +121,10 @@ STORES = {
 
 
 def open_cache(url: str) -> TieredCache:
-    """Return the cache at `url`: memory, over a store that processes share if it names one.
+    """Return the cache at `url`: a memory tier, over a shared store if `url` names one.
 
     Raises:
-        InvalidInput: the address cannot be read.
+        InvalidInput: the address is invalid.
         MissingExtra: the store's library is not installed.
     """
     address = CacheAddress.parse(url)
@@ -133,7 +133,7 @@ def open_cache(url: str) -> TieredCache:
 
 
 def open_store(url: str) -> ByteStore:
-    """Return the store at `url` alone, for bytes of any kind. Raises as `open_cache` does."""
+    """Return the byte store at `url` without a memory tier. Errors: see `open_cache`."""
     return _open(CacheAddress.parse(url))
 
 

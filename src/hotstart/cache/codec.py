@@ -2,8 +2,8 @@
 
     "hv" | format 1 byte | type 1 byte | dimension 4 bytes | CRC-32 4 bytes | little-endian floats
 
-The checksum is taken over the head before it and the floats after it. Whatever is not exactly this
-is no value: damaged, truncated or foreign bytes are never taken for a vector.
+The checksum covers the header before it and the floats after it. Damaged, truncated or foreign
+bytes do not match this format and are never read as a vector.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _DIGEST_BYTES = 20
 
 
 class VectorSpace(NamedTuple):
-    """Everything but the text that decides a vector. Vectors of different spaces never share a key.
+    """Everything except the text that determines a vector. Different spaces never share a key.
 
     Attributes:
-        source: the model as it was named.
-        revision: of a hub repository.
-        fingerprint: of the model: its weights, tokenizer, precision, pooling and normalisation.
-        engine: what computes it, where engines differ in the vectors they give.
-        role: the name of the prompt, where the model has a text for it.
-        prompt: the text put before each text.
-        dimensions: asked of the model; None for those it has.
+        source: the name of the model.
+        revision: revision of a hub repository.
+        fingerprint: hash of weights, tokenizer, precision, pooling and normalisation.
+        engine: the engine, if its vectors differ from those of other engines.
+        role: the name of the prompt, if the model has it.
+        prompt: the text before each text.
+        dimensions: requested number of dimensions; None for all.
     """
 
     source: str
@@ -56,7 +56,7 @@ class VectorSpace(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _hasher(space: VectorSpace) -> hashlib.blake2b:
-    """A hash that has seen `space`; JSON ends where the text begins, whatever either says."""
+    """Return a hash over `space`; its JSON is self-delimiting, so no text can imitate it."""
     return hashlib.blake2b(json.dumps(space).encode(), digest_size=_DIGEST_BYTES)
 
 
@@ -67,11 +67,11 @@ _CHECKSUM = struct.Struct("<I")
 _BEFORE_FLOATS = _HEAD.size + _CHECKSUM.size
 _MAGIC = b"hv"
 _FORMAT = 1
-_TOO_LARGE = 65520  # float16 rounds it to infinity
+_TOO_LARGE = 65520  # float16 rounds larger numbers to infinity
 
 
 class _Type(NamedTuple):
-    """How the floats of a value are stored."""
+    """A storage format of floats."""
 
     number: int
     dtype: str
@@ -85,8 +85,8 @@ _BY_NUMBER = {kind.number: kind for kind in _TYPES.values()}
 def encode(vector: NDArray[np.float32], precision: StoredPrecision = "float32") -> bytes:
     """Return `vector` (d,) as bytes.
 
-    `float16` halves them and rounds to 11 significant bits; a vector with a number too large for
-    it, of 65520 or more, stays float32.
+    `float16` takes half the bytes and rounds to 11 significant bits. A vector with a number of
+    65520 or more stays float32.
     """
     import numpy as np
 
@@ -99,7 +99,7 @@ def encode(vector: NDArray[np.float32], precision: StoredPrecision = "float32") 
 
 
 def decode(raw: bytes) -> NDArray[np.float32] | None:
-    """Return the vector (d,) float32, read-only; None for bytes that are none."""
+    """Return the vector (d,), float32 and read-only; None if `value` is invalid."""
     import numpy as np
 
     if len(raw) < _BEFORE_FLOATS:

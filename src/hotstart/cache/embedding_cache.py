@@ -1,10 +1,11 @@
 """The embedding cache: each vector is computed once (single-flight).
 
-    begin ──▶ near? found                                    (never waits)
-          └─▶ under way in this process? awaited
+    begin ──▶ in memory? found                               (never waits)
+          └─▶ computed by another thread? awaited
           └─▶ else mine ──fulfil──▶ far? ──lease──▶ second look ──▶ compute ──▶ put, resolve
 
-Whoever stops waiting stops nothing, and an error is told to all who wait and then forgotten.
+A caller that stops waiting does not stop the computation. All waiting callers get an error; it is
+not cached.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ class Abandoned(Exception):
 
 
 class SingleFlight:
-    """Computations under way, by key. Safe from any thread."""
+    """Running computations by key. Thread-safe."""
 
     def __init__(self) -> None:
         self.reset_after_fork()
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: the threads that compute stayed in the parent."""
+        """Reset in a forked child: the computing threads exist in the parent only."""
         self._lock = threading.Lock()
         self._flights: dict[bytes, Flight] = {}
 
     def join(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Flight], list[bytes]]:
-        """Return the future of each of `keys`, and the keys that nobody was computing yet.
+        """Return the future of each of `keys`, and the keys that no thread is computing.
 
         The caller must `resolve` or `fail` these keys.
         """
@@ -65,12 +66,12 @@ class SingleFlight:
         return flights, mine
 
     def resolve(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
-        """Give those who wait their vectors."""
+        """Give waiting callers their vectors."""
         for key, vector in vectors.items():
             self._take(key).set_result(vector)
 
     def fail(self, keys: Iterable[bytes], error: BaseException) -> None:
-        """Tell those who wait for one of `keys` why there is no vector. Nothing remains of it."""
+        """Raise `error` in the callers that wait for one of `keys`; the error is not cached."""
         for key in keys:
             self._take(key).set_exception(error)
 
@@ -86,14 +87,14 @@ _WINDOW = 256  # texts computed under one lease
 
 
 class Lookup:
-    """What one call asks of the cache.
+    """The texts of one call, and where their vectors come from.
 
     Attributes:
         space: the vector space of the texts.
-        keys: of each text, in the order of the call.
-        found: vectors that are near.
-        awaited: vectors under way, those of `mine` included.
-        mine: texts by key that the caller must supply with `fulfil`.
+        keys: key of each text, in the order of the call.
+        found: vectors in memory.
+        awaited: futures of vectors being computed, `mine` included.
+        mine: texts by key that the caller must compute with `fulfil`.
     """
 
     def __init__(self, space: VectorSpace, keys: list[bytes], found: dict[bytes, Any]) -> None:
@@ -104,11 +105,11 @@ class Lookup:
         self.mine: dict[bytes, str] = {}
 
     def vectors(self) -> NDArray[np.float32]:
-        """Return the vectors in the order asked for, float32 (n, dimension), once all are there.
+        """Wait for all vectors; return them in the order of the call, float32 (n, dimension).
 
         Raises:
-            Abandoned: whoever computed one gave up.
-            Exception: what stood in the way of computing one.
+            Abandoned: the caller that computed one of them gave up.
+            Exception: the computation of one of them failed.
         """
         import numpy as np
 
@@ -118,14 +119,14 @@ class Lookup:
 
 
 class CacheCounters(NamedTuple):
-    """Where the vectors that were asked for came from, and what is stored.
+    """The sources of the requested vectors, and the state of the stores.
 
     Attributes:
-        near: this process's memory.
-        far: the store that processes share.
-        joined: somebody's computation that was under way.
-        computed: their model.
-        kept: the state of what is kept.
+        near: from memory.
+        far: from the shared store.
+        joined: from a running computation of another caller.
+        computed: from the model.
+        kept: the state of the stores.
     """
 
     near: int
@@ -136,11 +137,11 @@ class CacheCounters(NamedTuple):
 
 
 class SpaceChanged(Abandoned):
-    """The model that computed has another vector space than the one asked for."""
+    """The model that computed has another vector space than the requested one."""
 
 
 class EmbeddingCache:
-    """Caches vectors in memory, and in the store that `url` names. Safe from any thread.
+    """A cache of vectors in memory and in the store of `url`. Thread-safe.
 
     Args:
         url: `memory:64MB`, `sqlite:FILE` or `redis://HOST:PORT/0`; see `hotstart.cache`.
@@ -153,12 +154,12 @@ class EmbeddingCache:
 
     @classmethod
     def shared(cls, url: str) -> EmbeddingCache:
-        """Return the cache at `url`, one for the whole process while anybody uses it."""
+        """Return the cache at `url`, one for the whole process while it is in use."""
         cache = _by_url.get(url)
         return cache if cache is not None else _by_url.setdefault(url, cls(url))
 
     def begin(self, texts: Sequence[str], space: VectorSpace) -> Lookup:
-        """Look near, and join what is under way. Never waits: for the event loop too."""
+        """Look in memory and join running computations; never wait."""
         keys = space.keys(texts)
         lookup = Lookup(space, keys, self._kept.near(keys))
         text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in lookup.found}
@@ -171,37 +172,37 @@ class EmbeddingCache:
 
     @contextmanager
     def fulfil(self, lookup: Lookup, timeout: float | None = None) -> Iterator[Work]:
-        """Supply what is `mine` of `lookup`: found far, or computed by the caller.
+        """Supply the texts `mine` of `lookup`, from the far store or computed by the caller.
 
             with cache.fulfil(lookup) as work:
                 for texts in work:
                     work.put(model.embed(texts))
 
-        Everybody who waits for a vector gets it, or the error that ended the block.
+        All callers that wait for a vector get it, or the error that ended the block.
 
         Raises:
-            StillComputing: another process was not done with a vector within `timeout` seconds.
-            OtherSpace: the model that computed is another by now.
+            StillComputing: another process did not compute a vector within `timeout` seconds.
+            SpaceChanged: the model changed meanwhile.
         """
         work = Work(self._kept, self._flights, self._tally, lookup, Deadline(timeout))
         try:
             with span("fulfil", model=lookup.space.source, texts=len(lookup.mine)):
                 yield work
         except BaseException as error:
-            # A deadline, or Ctrl-C, is the caller's own: whoever has more time takes over.
+            # A timeout or Ctrl-C concerns this caller only: another caller takes over.
             late = timeout is not None and isinstance(error, TimeoutError)
             is_own = late or not isinstance(error, Exception)
             work.fail(Abandoned() if is_own else error)
             raise
-        work.fail(Abandoned())  # nothing is left unless the caller left the loop early
+        work.fail(Abandoned())  # keys are left only if the caller left the loop early
 
     def has(self, texts: Sequence[str], space: VectorSpace) -> bool:
-        """Return whether all of `texts` are kept near. Never waits."""
+        """Return whether all of `texts` are in memory. Never waits."""
         keys = space.keys(texts)
         return self._kept.near(keys).keys() >= set(keys)
 
     def info(self) -> CacheCounters:
-        """Return the counts as they are now."""
+        """Return the current counts."""
         near, far, joined, computed = (self._tally[name] for name in CacheCounters._fields[:-1])
         return CacheCounters(near, far, joined, computed, self._kept.info())
 
@@ -214,7 +215,7 @@ class EmbeddingCache:
         yield from self._kept.metrics()
 
     def close(self) -> None:
-        """Close the connection or file; what is kept far stays."""
+        """Close the connection or file; stored vectors stay."""
         self._kept.close()
 
 
@@ -239,7 +240,7 @@ class Work:
         self._leased: set[bytes] = set()
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Yield texts that this process must compute; `put` their vectors before the next ones."""
+        """Yield texts that this process must compute; call `put` before the next iteration."""
         while self._left:
             window = list(islice(self._left, _WINDOW))
             while window := [key for key in window if key in self._left]:
@@ -249,10 +250,10 @@ class Work:
                     self._wait(window)
 
     def put(self, output: EmbedOutput) -> None:
-        """Keep the vectors of the texts that were yielded last, and resolve who waits for them.
+        """Store the vectors of the texts yielded last and resolve their futures.
 
         Raises:
-            OtherSpace: the model that computed them is another than the one asked for.
+            SpaceChanged: another model computed them than the requested one.
         """
         if output.info.fingerprint != self._space.fingerprint:
             raise SpaceChanged
@@ -261,13 +262,13 @@ class Work:
         self._resolve(vectors)
 
     def fail(self, error: BaseException) -> None:
-        """End the leases, and raise `error` where vectors that are left are awaited."""
+        """End the leases and raise `error` in the callers that wait for the remaining vectors."""
         self._release()
         left, self._left = self._left, {}
         self._flights.fail(left, error)
 
     def _find(self, keys: Sequence[bytes]) -> None:
-        """Resolve what is kept near or far."""
+        """Resolve the keys that are in memory or in the far store."""
         found = self._kept.get_many([key for key in keys if key in self._left])
         self._counters.add("far", len(found))
         self._resolve(found)
@@ -275,7 +276,7 @@ class Work:
     def _lease(self, window: Sequence[bytes]) -> Iterator[list[str]]:
         missing = [key for key in window if key in self._left]
         self._leased = self._kept.claim(missing, LEASE)
-        if self._kept.is_shared:  # the last owner of a lease may have put the vector meanwhile
+        if self._kept.is_shared:  # the previous owner of the lease may have stored the vector
             self._find([key for key in missing if key in self._leased])
         self._computing = {
             key: self._left[key] for key in missing if key in self._leased and key in self._left

@@ -20,8 +20,8 @@ Fetch = Callable[[], object]
 MOST_WAITING = 64
 """Texts that wait at most; a newer one takes the place of the oldest."""
 
-_MOST_REMEMBERED = 4096  # fetched and not asked for yet; the oldest beyond them count as wasted
-_IDLE_SECONDS = 5.0  # after which a thread without work ends
+_MOST_REMEMBERED = 4096  # unused vectors to remember; older ones count as wasted
+_IDLE_SECONDS = 5.0  # seconds after which an idle thread ends
 
 
 class PrefetchRequest(NamedTuple):
@@ -32,19 +32,19 @@ class PrefetchRequest(NamedTuple):
 
 
 class PrefetchInfo(NamedTuple):
-    """What became of the prefetched texts.
+    """The outcomes of prefetched texts.
 
     Attributes:
-        asked: those that were neither on their way nor waiting to be asked for.
-        used: asked for afterwards, when their vector was there or on its way.
-        late: asked for while they still waited for their turn.
-        wasted: fetched and not asked for: superseded, or by now among the oldest.
-        superseded: by a longer text, before their turn came.
-        dropped: for newer ones, as too many waited.
-        failed: their vector could not be made; the question itself will tell why.
-        unasked: fetched, and not asked for so far.
-        waiting: now, for their turn.
-        running: now.
+        asked: prefetches of texts that were neither cached nor being computed.
+        used: texts used later, when their vector was cached or being computed.
+        late: texts used while they still waited.
+        wasted: texts computed and not used: superseded, or too old.
+        superseded: texts replaced by a newer text while they waited.
+        dropped: texts dropped because too many waited.
+        failed: texts whose computation failed; the later call raises the error.
+        unasked: texts computed and not used yet.
+        waiting: texts that wait now.
+        running: texts being computed now.
     """
 
     asked: int
@@ -71,7 +71,7 @@ class _Job:
 
 
 class Prefetcher:
-    """Fetches texts in up to `threads` threads. Safe from any thread."""
+    """Computes texts in up to `threads` threads. Thread-safe."""
 
     def __init__(self, threads: int) -> None:
         self._most_threads = threads
@@ -79,7 +79,7 @@ class Prefetcher:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: the threads stayed in the parent."""
+        """Reset in a forked child: the threads exist in the parent only."""
         self._threads = IdleThreads("hotstart-prefetch", self._most_threads, _IDLE_SECONDS)
         self._changed = self._threads.changed
         self._waiting: OrderedDict[PrefetchRequest, _Job] = OrderedDict()
@@ -95,9 +95,9 @@ class Prefetcher:
         namespace: str = "",
         supersedes: PrefetchRequest | None = None,
     ) -> None:
-        """Call `fetch` for `ask` behind other work; return at once.
+        """Queue `fetch` for `ask`; return at once.
 
-        What it `supersedes` is dropped if it still waits.
+        Drop the request that it `supersedes` if that still waits.
         """
         with self._changed:
             if supersedes is not None and supersedes != ask:
@@ -111,7 +111,7 @@ class Prefetcher:
             self._threads.wake(self._work)
 
     def asked(self, ask: PrefetchRequest) -> None:
-        """Note that the question itself came: what was fetched for it was of use."""
+        """Record that `ask` is used now."""
         with self._changed:
             if ask in self._unused:
                 self._count("used", self._unused.pop(ask))
@@ -122,7 +122,7 @@ class Prefetcher:
                 self._drop(ask, "late")
 
     def ready(self, ask: PrefetchRequest) -> Future[None] | None:
-        """Return what ends when `ask` was fetched, None where that is not under way."""
+        """Return the future of `ask`; None if it is not being prefetched."""
         with self._changed:
             job = self._waiting.get(ask) or self._running.get(ask)
             return job.ready if job else None
@@ -138,7 +138,7 @@ class Prefetcher:
             return PrefetchInfo(*(sums[name] for name in PrefetchInfo._fields))
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield the counts by outcome and namespace, and how long a vector took to be ready."""
+        """Yield the counts by outcome and namespace, and the time until a vector was ready."""
         with self._changed:
             counts = dict(self._counts)
         for (outcome, namespace), count in sorted(counts.items()):
@@ -192,7 +192,7 @@ class Prefetcher:
     def _supersede(self, ask: PrefetchRequest) -> None:
         if ask in self._waiting:
             self._drop(ask, "superseded")
-        elif ask in self._running:  # it is not stopped: what it finds is of use to who asks for it
+        elif ask in self._running:  # it runs on: the result serves a later call
             self._running[ask].stale = True
         elif ask in self._unused:
             self._count("wasted", self._unused.pop(ask))

@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
-_HEALTH_SECONDS = 30  # idle for longer, a connection is looked at before it is used
+_HEALTH_SECONDS = 30  # seconds of idleness after which a connection is checked before use
 
-# Gives the places of the keys granted. A key without a time to live is no lease of ours.
+# Returns the indexes of the granted keys. A key without a time to live is not a lease.
 _CLAIM = """
 local granted = {}
 for place, key in ipairs(KEYS) do
@@ -32,7 +32,7 @@ end
 return granted
 """
 
-# A lease is ended by who has it; whoever waits for one of them is told.
+# Only the owner ends a lease; the waiting processes are notified.
 _RELEASE = """
 for _, key in ipairs(KEYS) do
     if redis.call('TYPE', key).ok == 'string' and redis.call('GET', key) == ARGV[1] then
@@ -46,11 +46,11 @@ end
 class RedisStore:
     """A byte store in Redis; it connects at the first call.
 
-    A Redis that is down or restarts costs one attempt a cool-down. Meanwhile, and where it is full,
-    nothing is found or kept; `errors` counts it, and the log tells once that it went and came back.
+    While Redis is down, one call per cool-down tries it; the others find and store nothing, as when
+    it is full. `errors` counts the failures; the log names the first failure and the recovery.
 
     Raises:
-        InvalidInput: the address is none that Redis has.
+        InvalidInput: the address is not a Redis URL.
     """
 
     def __init__(self, address: CacheAddress) -> None:
@@ -64,7 +64,7 @@ class RedisStore:
         self._circuit = CircuitBreaker(threshold=1, cooldown=0.25, longest=5.0)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is there under each of `keys`; a key of another type has nothing."""
+        """Return the values of `keys` by key; keys of another Redis type are absent."""
         if not keys:
             return {}
         names = [self._values + key for key in keys]
@@ -73,7 +73,7 @@ class RedisStore:
         return {key: raw for key, raw in zip(keys, found, strict=True) if raw is not None}
 
     def set_many(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep `entries`, as long as their time to live and the memory of Redis allow."""
+        """Store `entries` for their time to live."""
 
         def write() -> None:
             pipeline = self._client.pipeline(transaction=False)
@@ -88,7 +88,7 @@ class RedisStore:
             self._try("write", write, None)
 
     def delete_many(self, keys: Sequence[bytes]) -> None:
-        """Remove what is there under each of `keys`."""
+        """Delete `keys`."""
         if keys:
             names = [self._values + key for key in keys]
             self._try("write", lambda: self._client.delete(*names), 0)
@@ -117,20 +117,22 @@ class RedisStore:
         return self._try("write", ask, {*keys}) if keys else set()
 
     def release(self, keys: Collection[bytes]) -> None:
-        """End this store object's leases on `keys`, and tell those who wait."""
+        """End this store object's leases on `keys` and notify waiting processes."""
         names = [self._leases + key for key in keys]
         if names:
             owner = self._owner()
             self._try("write", lambda: self._client.eval(_RELEASE, len(names), *names, owner), None)
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Return when one of `keys` is released, or its lease ends, at most after `seconds`."""
+        """Wait until one of `keys` is released or its lease expires, at most `seconds`."""
         names = [self._leases + key for key in keys]
 
         def listen() -> None:
             with self._client.pubsub(ignore_subscribe_messages=True) as hearing:
                 hearing.subscribe(*names)
-                left = self._shortest_lease(names)  # a second look, now that nothing is missed
+                left = self._shortest_lease(
+                    names
+                )  # check again after subscribing, so that no release is missed
                 deadline = time.monotonic() + min(seconds, left)
                 while (left := deadline - time.monotonic()) > 0:
                     if hearing.get_message(timeout=left) is not None:
@@ -140,7 +142,7 @@ class RedisStore:
             self._try("read", listen, None)
 
     def info(self) -> StoreInfo:
-        """Return the errors; what is kept, Redis itself tells, and shares with others."""
+        """Return the errors; Redis itself reports its contents, which others share."""
         return StoreInfo(0, 0, 0, self._faults.count)
 
     def close(self) -> None:
@@ -148,7 +150,7 @@ class RedisStore:
         self._client.close()
 
     def _connectable(self, address: CacheAddress) -> Any:
-        # A connection that was closed meanwhile is made anew at once; who is silent is asked once.
+        # Reconnect at once after a closed connection; do not retry after a timeout.
         once = require("redis.retry").Retry(
             require("redis.backoff").NoBackoff(), 1, (self._redis.ConnectionError,)
         )
@@ -165,18 +167,18 @@ class RedisStore:
             raise InvalidInput("cache", got=address.safe, expected=expected) from None
 
     def _owner(self) -> str:
-        """Return the owner of this process's leases; a forked child has its own."""
+        """Return the lease owner of this process; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _shortest_lease(self, names: Sequence[bytes]) -> float:
-        """Seconds until the first of these leases ends, 0 where one has ended."""
+        """Return the seconds until the first lease expires, 0 if one has expired."""
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.pttl(name)
         return float(max(0.0, min(pipeline.execute()) / 1e3))
 
     def _try(self, doing: str, call: Callable[[], T], otherwise: T) -> T:
-        """Return what `call` returns; `otherwise` where Redis fails, or failed a moment ago."""
+        """Return the result of `call`; `otherwise` if Redis fails or failed a moment ago."""
         if not self._circuit.allows():
             self._faults.add()
             return otherwise
@@ -185,7 +187,7 @@ class RedisStore:
         except (self._redis.RedisError, OSError) as error:
             self._faults.begin(doing, error)
             if isinstance(error, self._redis.ResponseError):
-                self._circuit.succeeded()  # it answers, if only to refuse: full, or read-only
+                self._circuit.succeeded()  # Redis answers, but it is full or read-only
             else:
                 self._circuit.failed()
             return otherwise

@@ -22,18 +22,18 @@ from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
 from hotstart.sqlite import ForeignDatabase, NewerDatabase, migrate, transaction
 
-_APPLICATION = 0x68637631  # "hcv1", in the header of the file: what tells our files from others
+_APPLICATION = 0x68637631  # "hcv1" in the file header identifies caches of hotstart
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         f"PRAGMA application_id = {_APPLICATION}",
-        # `used` is the minute of the last use, coarse so that a hit seldom writes.
+        # `used` is the minute of the last use; coarse, so that a hit rarely writes.
         """CREATE TABLE entries (
             key BLOB NOT NULL UNIQUE,
             value BLOB NOT NULL,
             used INTEGER NOT NULL)""",
         "CREATE INDEX entries_by_use ON entries (used)",
-        # `until` is in seconds since 1970: processes have no other clock in common.
+        # `until` is in seconds since 1970, the only clock that processes share.
         "CREATE TABLE leases (key BLOB PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL)",
     ),
 )
@@ -50,20 +50,20 @@ class Connections:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._state = threading.Condition(threading.Lock())  # guards the next three
+        self._state = threading.Condition(threading.Lock())  # guards the next three attributes
         self._idle: list[sqlite3.Connection] = []
         self._users = 0
         self._settling = False
         settle_at_fork(self)
 
     def __del__(self) -> None:
-        """A cache that is dropped rather than closed leaves no connection open."""
+        """Close the connections of a cache that was not closed."""
         for connection in self._idle:
             connection.close()
 
     @contextmanager
     def borrow(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that nobody else has. What fails is not used again."""
+        """Yield a connection for exclusive use. A connection that fails is closed."""
         with self._using():
             with self._state:
                 idle = self._idle
@@ -79,15 +79,15 @@ class Connections:
                 if idle is self._idle:
                     idle.append(connection)
                     return
-            connection.close()  # all were closed meanwhile
+            connection.close()  # all connections were closed meanwhile
 
     def recover(self, error: Exception) -> None:
-        """Set the file aside where `error` says that it is damaged; the next call begins anew."""
+        """Move the file aside if `error` means damage; the next call creates a new one."""
         if not _tells_of_damage(error):
             return
         self.close()
         with self._using(), exclusive(f"{self.path}.lock"):
-            if self._is_damaged():  # else another process was first
+            if self._is_damaged():  # otherwise another process moved it
                 aside = f"{self.path}.damaged-{time.time_ns()}"
                 for suffix in ("", "-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
@@ -95,7 +95,7 @@ class Connections:
                 logger.warning("Cache %s: damaged, set aside as %s", self.path, aside)
 
     def close(self) -> None:
-        """Close those that nobody has at this moment, and the others when they are given back."""
+        """Close idle connections now, and borrowed ones when they are returned."""
         with self._state:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -107,13 +107,13 @@ class Connections:
         See "How To Corrupt An SQLite Database File", 2.6, in SQLite's documentation.
         """
         self._state.acquire()
-        self._settling = True  # else users who follow one another closely leave no gap
+        self._settling = True  # otherwise frequent users would never leave all connections idle
         self._state.wait_for(lambda: not self._users)
         while self._idle:
             self._idle.pop().close()
 
     def resume(self) -> None:
-        """Lend again."""
+        """Lend connections again."""
         self._settling = False
         self._state.notify_all()
         self._state.release()
@@ -156,21 +156,21 @@ def _tells_of_damage(error: Exception) -> bool:
 
 T = TypeVar("T")
 
-_A_STATEMENT = 500  # parameters that every SQLite takes
-_RECENCY = 60.0  # seconds in which a use counts as one
-_MOST_TOUCHED = 256  # uses noted before they are written
-_ROOM = 0.9  # of the bound, left after making room, so that not each write has to
-_GIVEN_UP = 32  # entries at a time
-_LONGEST_LOOK = 0.05  # seconds between two looks at another process's lease
+_A_STATEMENT = 500  # parameters that every SQLite build accepts
+_RECENCY = 60.0  # seconds within which uses count once
+_MOST_TOUCHED = 256  # uses recorded before they are written
+_ROOM = 0.9  # share of the bound to evict down to, so that not every write evicts
+_GIVEN_UP = 32  # entries evicted together
+_LONGEST_LOOK = 0.05  # seconds between checks of another process's lease
 
 
 class SqliteStore:
     """A byte store in the SQLite file of `address`.
 
-    A file that is damaged is set aside and begun anew: it holds nothing that cannot be had again.
+    A damaged file is moved aside and a new one created: it contains derived data only.
 
     Raises:
-        InvalidInput: the file is a database of another program, or its folder cannot be made.
+        InvalidInput: the file is a database of another program, or its folder cannot be created.
     """
 
     def __init__(self, address: CacheAddress) -> None:
@@ -191,7 +191,7 @@ class SqliteStore:
             self._fail("read", error)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is there under each of `keys`, without those that have nothing."""
+        """Return the values of `keys` by key; absent keys are left out."""
         nothing: dict[bytes, bytes] = {}
         found = self._try("read", partial(self._read, keys), nothing)
         if len(self._touched) >= _MOST_TOUCHED:
@@ -199,11 +199,11 @@ class SqliteStore:
         return found
 
     def set_many(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep `entries`, and give up the least recently used where there are too many."""
+        """Store `entries`; evict the least recently used beyond the bound."""
         self._try("write", partial(self._write, entries), None)
 
     def delete_many(self, keys: Sequence[bytes]) -> None:
-        """Remove what is there under each of `keys`."""
+        """Delete `keys`."""
         sql = "DELETE FROM entries WHERE key = ?"
         self._try("write", partial(_change, sql, [(key,) for key in keys]), None)
 
@@ -223,10 +223,9 @@ class SqliteStore:
         self._try("write", partial(_change, sql, [(key, owner) for key in keys]), None)
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Return when one of `keys` is leased no more, at most after `seconds`.
+        """Wait until the lease of one of `keys` ends, at most `seconds`.
 
-        No event crosses from process to process here: the table is looked at again and again, at
-        intervals that grow from 1 to 50 ms.
+        SQLite notifies no other process, so this polls the table at intervals from 1 to 50 ms.
         """
         deadline = time.monotonic() + seconds
         interval = 0.001
@@ -235,7 +234,7 @@ class SqliteStore:
             interval = min(_LONGEST_LOOK, 1.5 * interval)
 
     def info(self) -> StoreInfo:
-        """Return the counts of this moment; the bytes are those of the file's pages in use."""
+        """Return the current counts; bytes are those of the used pages of the file."""
         ((entries,),) = self._ask("SELECT count(*) FROM entries", (), [(0,)])
         size = self._try("read", _bytes_used, 0)
         return StoreInfo(entries, size, self._evicted, self._faults.count)
@@ -247,7 +246,7 @@ class SqliteStore:
         self._connections.close()
 
     def _owner(self) -> str:
-        """Return the owner of this process's leases; a forked child has its own."""
+        """Return the lease owner of this process; a forked child has its own."""
         return f"{self._nonce}-{os.getpid()}"
 
     def _read(self, keys: Sequence[bytes], connection: sqlite3.Connection) -> dict[bytes, bytes]:
@@ -262,7 +261,7 @@ class SqliteStore:
         return found
 
     def _write(self, entries: Mapping[bytes, bytes], connection: sqlite3.Connection) -> None:
-        """Write `entries`, and which ones were used since the last time."""
+        """Write `entries` and the recorded uses."""
         minute = _now()
         with transaction(connection):
             sql = "UPDATE entries SET used = ? WHERE key = ?"
@@ -279,19 +278,19 @@ class SqliteStore:
         while self._touched:
             try:
                 touched.add(self._touched.popleft())
-            except IndexError:  # another thread took the last
+            except IndexError:  # another thread took the last use
                 break
         return touched
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Give up the least recently used, a few at a time, until there is room again."""
+        """Evict the least recently used entries, a few at a time, until the bound is met."""
         if _bytes_used(connection) <= self._most_bytes:
             return
         oldest = f"SELECT rowid FROM entries ORDER BY used, rowid LIMIT {_GIVEN_UP}"
         while _bytes_used(connection) > _ROOM * self._most_bytes:
             gone = connection.execute(f"DELETE FROM entries WHERE rowid IN ({oldest})").rowcount
             if not gone:
-                return  # what remains is the file's own
+                return  # the rest is overhead of the file
             self._evicted += gone
 
     def _claim(
@@ -318,7 +317,7 @@ class SqliteStore:
         return self._try("read", lambda c: c.execute(sql, values).fetchall(), otherwise)
 
     def _try(self, doing: str, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Return what `work` returns; a failure of the file is counted and logged instead."""
+        """Return the result of `work`; count and log a failure of the file."""
         try:
             with self._connections.borrow() as connection:
                 done = work(connection)
@@ -339,7 +338,7 @@ def _change(sql: str, rows: list[tuple[Any, ...]], connection: sqlite3.Connectio
 
 
 def _bytes_used(connection: sqlite3.Connection) -> int:
-    """Bytes of the file's pages that hold something, uncommitted changes counted."""
+    """Return the bytes of the used pages of the file, uncommitted changes included."""
     sql = (
         "SELECT (page_count - freelist_count) * page_size"
         " FROM pragma_page_count, pragma_freelist_count, pragma_page_size"

@@ -13,10 +13,10 @@ class StoreInfo(NamedTuple):
     """What a store holds, its evictions and errors.
 
     Attributes:
-        entries: values kept; 0 where the store shares its place with others and cannot tell.
-        bytes: they take; 0 likewise.
-        evicted: values given up for newer ones, by this process.
-        errors: times it could not be reached or written; each was a miss or a value not kept.
+        entries: stored values; 0 if the store shares its place with others and cannot tell.
+        bytes: size of the stored values; 0 if it cannot tell.
+        evicted: values evicted by this process.
+        errors: failed reads and writes; each was a miss or a value that was not stored.
     """
 
     entries: int
@@ -26,20 +26,20 @@ class StoreInfo(NamedTuple):
 
 
 class ByteStore(Protocol):
-    """Stores bytes by key. Safe from any thread; may be shared by processes.
+    """A store of bytes by key. Thread-safe; processes may share it.
 
-    It never raises for a failure of its own: what cannot be read is not there, what cannot be
-    written is not kept, and `errors` counts it.
+    A method never raises for a failure of the store: a failed read is a miss, a failed write is
+    dropped, and `errors` counts both.
     """
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is there under each of `keys`, without those that have nothing."""
+        """Return the values of `keys` by key; absent keys are left out."""
 
     def set_many(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep `entries`, in the place of what was there."""
+        """Store `entries`, replacing existing values."""
 
     def delete_many(self, keys: Sequence[bytes]) -> None:
-        """Remove what is there under each of `keys`."""
+        """Delete `keys`."""
 
     def keys(self, prefix: bytes = b"") -> Iterator[bytes]:
         """Yield the keys that begin with `prefix`."""
@@ -47,18 +47,18 @@ class ByteStore(Protocol):
     def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
         """Return those of `keys` on which the caller now has a lease of `seconds`.
 
-        Of many who claim a key one gets it, until it is released or the lease has run out. A store
-        that cannot be reached grants every lease: better two computations than none.
+        One of several claimants gets a key, until it is released or the lease expires. A store that
+        cannot be reached grants every lease: two computations are better than none.
         """
 
     def release(self, keys: Collection[bytes]) -> None:
-        """End the caller's leases on `keys`; those of others stay."""
+        """End the caller's leases on `keys`; leases of others stay."""
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Return when others may have ended a lease on one of `keys`, at most after `seconds`."""
+        """Wait until another lease on one of `keys` may have ended, at most `seconds`."""
 
     def info(self) -> StoreInfo:
-        """Return the counts of this moment."""
+        """Return the current counts."""
 
     def close(self) -> None:
         """Close files and connections."""
@@ -68,7 +68,7 @@ logger = logging.getLogger("hotstart.cache")
 
 
 class FailureLog:
-    """Logs the first and the last failure of the store at `place`. Safe from any thread."""
+    """Logs the first and the last failure of the store at `place`. Thread-safe."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -82,12 +82,12 @@ class FailureLog:
         return self._count
 
     def add(self, number: int = 1) -> None:
-        """Count `number` more of what the log was told of already."""
+        """Add `number` failures without logging them."""
         with self._lock:
             self._count += number
 
     def begin(self, doing: str, error: Exception, number: int = 1) -> None:
-        """Count `number` of `doing`, as "write"; the first of a row is logged as a warning."""
+        """Add `number` failures of `doing`, for example "write"; log the first of a series."""
         with self._lock:
             self._count += number
             first = doing not in self._failing
@@ -97,7 +97,7 @@ class FailureLog:
         logger.log(level, "Cache %s: %s failed: %s: %s", self._place, doing, kind, error)
 
     def end(self, doing: str) -> None:
-        """Note that `doing` worked; logged where it failed the last time."""
+        """Record that `doing` succeeded; log it after a failure."""
         if doing not in self._failing:
             return
         with self._lock:

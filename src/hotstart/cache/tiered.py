@@ -22,7 +22,7 @@ ENTRY_BYTES = 250
 
 
 class MemoryTier:
-    """An LRU cache of read-only vectors, up to `most_bytes`. Safe from any thread; never waits."""
+    """An LRU cache of read-only vectors of up to `most_bytes`. Thread-safe; never waits."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -32,7 +32,7 @@ class MemoryTier:
         self._lock = ForkLock()
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """Return those of the vectors that are here; they are now the most recently used."""
+        """Return the cached vectors of `keys` by key; they become the most recently used."""
         found = {}
         with self._lock:
             for key in keys:
@@ -43,7 +43,7 @@ class MemoryTier:
         return found
 
     def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keep copies of `vectors` that nobody can write to."""
+        """Store read-only copies of `vectors`."""
         for key, vector in vectors.items():
             own = vector.copy()
             own.flags.writeable = False
@@ -56,7 +56,7 @@ class MemoryTier:
                     self._evicted += 1
 
     def info(self) -> StoreInfo:
-        """Return the counts of this moment."""
+        """Return the current counts."""
         with self._lock:
             return StoreInfo(len(self._vectors), self._bytes, self._evicted, 0)
 
@@ -70,10 +70,10 @@ class TieredInfo(NamedTuple):
     """Entries, bytes, evictions and errors of a tiered cache.
 
     Attributes:
-        entries: vectors kept, near or far, whichever are more.
-        bytes: they take, near or far, whichever is more.
-        evicted: given up for newer ones, by this process.
-        damaged: far values that were none, and were overwritten.
+        entries: the larger of the entries in memory and in the far store.
+        bytes: the larger of their sizes.
+        evicted: vectors evicted by this process.
+        damaged: invalid values of the far store, which were overwritten.
         errors: failures of the far store.
     """
 
@@ -85,9 +85,7 @@ class TieredInfo(NamedTuple):
 
 
 class TieredCache:
-    """Looks in memory, then in the far store; what is found far is kept in memory. Safe from any
-    thread.
-    """
+    """A memory tier over a far store; vectors found far move into memory. Thread-safe."""
 
     def __init__(
         self,
@@ -102,15 +100,15 @@ class TieredCache:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes put vectors here too."""
+        """Whether other processes use the far store too."""
         return self._far is not None
 
     def near(self, keys: Sequence[bytes]) -> Vectors:
-        """Return the vectors that are near. Never waits."""
+        """Return the vectors in memory. Never waits."""
         return self._near.get_many(keys)
 
     def get_many(self, keys: Sequence[bytes]) -> Vectors:
-        """Return the vectors that are near or far."""
+        """Return the vectors in memory or in the far store."""
         found = self._near.get_many(keys)
         missing = [key for key in keys if key not in found]
         if missing and self._far is not None:
@@ -120,13 +118,13 @@ class TieredCache:
         return found
 
     def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keep `vectors`, near and far."""
+        """Store `vectors` in memory and in the far store."""
         self._near.put_many(vectors)
         if self._far is not None and vectors:
             self._far.set_many({k: encode(v, self._precision) for k, v in vectors.items()})
 
     def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
-        """Return the keys that this process is to compute; see `ByteStore.claim`."""
+        """Return the keys that this process must compute; see `ByteStore.claim`."""
         if self._far is None or not keys:
             return {*keys}
         return self._far.claim(keys, seconds)
@@ -137,12 +135,12 @@ class TieredCache:
             self._far.release(keys)
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Return when other processes may be done with one of `keys`."""
+        """Wait until another process may have computed one of `keys`."""
         if self._far is not None:
             self._far.wait(keys, seconds)
 
     def info(self) -> TieredInfo:
-        """Return the counts of this moment."""
+        """Return the current counts."""
         near, far = self._near.info(), self._far.info() if self._far else StoreInfo(0, 0, 0, 0)
         return TieredInfo(
             entries=max(near.entries, far.entries),
@@ -153,7 +151,7 @@ class TieredCache:
         )
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what is kept, and what went wrong."""
+        """Yield the metrics of contents and errors."""
         stores = {"near": self._near.info()} | ({"far": self._far.info()} if self._far else {})
         for tier, info in stores.items():
             at = {"tier": tier}

@@ -1,6 +1,7 @@
 """The command line: argv to one call to output.
 
-Exit status: 0 done, 1 failed, 2 misused. An error is one line; `--debug` shows its traceback.
+Exit status: 0 success, 1 failure, 2 usage error. An error is one line; `--debug` adds the
+traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NoReturn
 from hotstart.cli.parser import build_parser
 from hotstart.errors import HotstartError, InvalidInput
 
-INTERRUPTED = 130  # what a shell reports for SIGINT
+INTERRUPTED = 130  # exit status of a shell for SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = int(getattr(importlib.import_module(module), function)(arguments))
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, for example head, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:
@@ -41,11 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run the command of this process's own arguments and end the process.
+    """Run the command of `sys.argv` and end the process.
 
-    At once where the answer is out and a load or a promotion still runs in a thread: waiting for
-    it would break the deadline the answer was given by, and the interpreter must not be torn down
-    under native code.
+    End at once if a load or promotion still runs in a thread: waiting for it would exceed the
+    timeout of the answer, and the interpreter must not be torn down under native code.
     """
     status = main()
     pool = sys.modules.get("hotstart.pool.pool")

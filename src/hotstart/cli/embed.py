@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Embed the texts and print or write their vectors."""
     texts = _lines(sys.stdin) if arguments.texts == ["-"] else iter(arguments.texts)
-    embedder = Embedder(arguments.model, strategy="progressive")  # it loads while texts are read
+    embedder = Embedder(
+        arguments.model, strategy="progressive"
+    )  # the model loads while the texts are read
     options = {
         "prompt_name": arguments.prompt_name,
         "normalize_embeddings": arguments.normalize,
@@ -53,7 +55,7 @@ def _lines(stream: io.TextIOBase | Iterable[str]) -> Iterator[str]:
 
 
 def _keep(texts: Iterable[str], kept: deque[str]) -> Iterator[str]:
-    """Pass `texts` on, remembering those whose vectors are still to come."""
+    """Yield `texts` and remember those that wait for their vectors."""
     for text in texts:
         kept.append(text)
         yield text

@@ -17,7 +17,7 @@ from hotstart.progress import bar
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return `rows` below `head`, each column as wide as its widest cell; no head of blanks."""
+    """Return `rows` as an aligned table below `head`."""
     lines = [list(head), *map(list, rows)] if any(head) else list(map(list, rows))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -27,7 +27,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def file_size(count: int) -> str:
-    """Return `count` bytes as people read them: 90.9 MB."""
+    """Return `count` bytes as text, for example 90.9 MB."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:
@@ -37,7 +37,7 @@ def file_size(count: int) -> str:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print the prepared models, and the known ones that are not prepared."""
+    """Print the prepared models and the known models that are not prepared."""
     settings = read_settings()
     found = list(list_artifacts(settings))
     prepared = [artifact for artifact in found if isinstance(artifact, Artifact)]
@@ -55,7 +55,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Print what is known of one model, prepared or not."""
+    """Print the details of one model, prepared or not."""
     spec, settings = _spec(arguments), read_settings()
     artifact = find(spec, settings)
     if artifact is not None:
@@ -81,7 +81,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_pull(arguments: argparse.Namespace) -> int:
-    """Bring one model onto this machine; a model that is whole here needs no network."""
+    """Download one model; a model that is complete on this machine needs no network."""
     spec, settings = _spec(arguments), read_settings()
     try:
         print(f"{spec.source} is here already: {locate(spec, settings).folder}")
@@ -93,7 +93,7 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
 
 def run_prepare(arguments: argparse.Namespace) -> int:
-    """Prepare one model anew."""
+    """Prepare one model again."""
     spec, settings = _spec(arguments), read_settings()
     with bar(f"Preparing {spec.source}", 100) as advance:
         done = 0
@@ -109,7 +109,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Compare every file of one prepared model with its recorded SHA-256."""
+    """Compare each file of one prepared model with its recorded SHA-256."""
     spec, settings = _spec(arguments), read_settings()
     artifact = find(spec, settings)
     if artifact is None:
@@ -122,7 +122,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 
 def run_rm(arguments: argparse.Namespace) -> int:
-    """Remove what was prepared of one model."""
+    """Remove the prepared files of one model."""
     spec, settings = _spec(arguments), read_settings()
     if not remove(spec, settings):
         raise _missing(spec, settings)

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure fresh processes and print where their time goes."""
     subject = _subject(arguments.model, arguments.strategy)
     if arguments.html:
-        _check_folder(arguments.html)  # before the minute it takes, not after
+        _check_folder(arguments.html)  # check before the minute-long measurement
     with bar("Measuring", 100) as advance:
         shown = 0
 
@@ -53,7 +53,7 @@ def _subject(model: str, strategy: str | None) -> Subject:
 
 
 def _own_folder(spec: ModelSpec, settings: Settings) -> str | None:
-    """The model's own files, None where only what was prepared of them is left."""
+    """Return the folder of the model; None if only its prepared files exist."""
     try:
         artifact = find(spec, settings)
     except ArtifactDamaged:
@@ -65,7 +65,7 @@ def _own_folder(spec: ModelSpec, settings: Settings) -> str | None:
 
 
 def _device(path: str) -> int:
-    """The file system of `path`, or of where it would be made."""
+    """Return the device number of `path` or of its nearest existing parent."""
     path = os.path.realpath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)

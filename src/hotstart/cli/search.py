@@ -18,7 +18,7 @@ from hotstart.search import Answer, Hit, SearchIndex
 
 
 def run_index(arguments: argparse.Namespace) -> int:
-    """Index what changed below the folder and say what was done."""
+    """Index changed files below the folder and print a summary."""
     if not os.path.isdir(arguments.path):
         raise InvalidInput("PATH", got=arguments.path, expected="a folder")
     embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
@@ -36,7 +36,7 @@ def run_index(arguments: argparse.Namespace) -> int:
 
 
 class _Bars:
-    """One bar a phase, drawn as its progress is reported."""
+    """Progress bars, one for each phase."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -45,7 +45,7 @@ class _Bars:
         self._advance: Advance | None = None
 
     def report(self, phase: str, done: int, total: int) -> None:
-        """Move the bar of `phase` to `done` of `total`."""
+        """Set the bar of `phase` to `done` of `total`."""
         if phase != self._phase:
             self._stack.pop_all().close()
             self._phase, self._done = phase, 0
@@ -81,7 +81,7 @@ def _as_text(hit: Hit, words: set[str]) -> str:
 
 
 def _excerpt(text: str, words: set[str]) -> list[str]:
-    """A few lines on end of `text`: those with the most of `words`, the first of equals."""
+    """Return a few consecutive lines of `text` with the most `words`."""
     lines = [line for line in text.splitlines() if line.strip()]
     starts = range(max(1, len(lines) - _LINES + 1))
     best = max(starts, key=lambda n: len(words & _words("\n".join(lines[n : n + _LINES]))))
@@ -89,12 +89,12 @@ def _excerpt(text: str, words: set[str]) -> list[str]:
 
 
 def _words(text: str) -> set[str]:
-    """The words that say something: the short ones stand in every line."""
+    """Return the longer words: short words occur in every line."""
     return set(re.findall(r"\w{4,}", text.lower()))
 
 
 def _summary(answer: Answer) -> str:
-    """Return the line that names time, mode and engine of an answer."""
+    """Return the line with time, mode and engine of an answer."""
     count = f"{len(answer.hits)} result{'' if len(answer.hits) == 1 else 's'}"
     parts = [f"{count} in {answer.seconds:.3f} s", f"mode {answer.mode}"]
     parts.append(f"engine {answer.engine} ({answer.model})" if answer.model else "no engine")

@@ -10,7 +10,7 @@ from hotstart._lazy import brought_by
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve what the configuration says, until a signal ends it."""
+    """Serve the configured models until a signal ends the process."""
     with brought_by("server", "uvicorn"):
         from hotstart.server.run import read_all, serve
     models, config = read_all(arguments.config)

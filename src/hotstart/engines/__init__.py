@@ -40,7 +40,7 @@ class Engine(Protocol):
         """
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return how many tokens of each text are run, special ones included; None if it cannot
+        """Return how many tokens of each text are run, special tokens included; None if it cannot
         tell."""
 
     def metrics(self) -> Iterable[Metric]:
@@ -58,7 +58,7 @@ class EngineEntry(NamedTuple):
 
     Attributes:
         home: its class, as `module:name`.
-        extra: the extra of hotstart that brings its library, None where every install has it.
+        extra: the extra of hotstart that brings its library, None if every install has it.
         opened_from: what its class is called with: an `artifact` (Prepared, Stage, threads), a
             model's own `folder`, the `address` of another machine, or `nothing` of a model, but
             settings.

@@ -157,7 +157,7 @@ def fake_control(name: str = "fake") -> FakeControl:
 
 
 def forget_fake_control(name: str = "fake") -> None:
-    """Release what hangs under `name` and let its counts begin anew."""
+    """Release what hangs under `name` and let its counts begin again."""
     with _rehearsals_lock:
         past = _controls.pop(name, None)
     if past is not None:

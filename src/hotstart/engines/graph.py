@@ -68,7 +68,7 @@ class Batch(NamedTuple):
 class Tokenizer:
     """The tokenizer of an artifact.
 
-    Safe from any thread, and so one serves every engine of an artifact.
+    Thread-safe, and so one serves every engine of an artifact.
     """
 
     def __init__(self, path: str) -> None:
@@ -162,7 +162,7 @@ class GraphEngine:
         return EngineOutput(vectors, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
-        """Return how many tokens of each text are run, special ones included."""
+        """Return how many tokens of each text are run, special tokens included."""
         return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
 
     def metrics(self) -> tuple[Metric, ...]:

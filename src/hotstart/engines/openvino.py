@@ -127,7 +127,7 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
 
 
 def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
-    """The next idle request; None where there is none and `wait` is false."""
+    """The next idle request; None if there is none and `wait` is false."""
     try:
         return idle.get(block=wait)
     except Empty:
@@ -140,7 +140,7 @@ def _compile(
     """Return the compiled graph and the name of the output that is read.
 
     A cached model is found by the content of graph and weights, not by their path: one that was
-    prepared anew is compiled anew. One process at a time writes to the cache; another that loads
+    prepared again is compiled again. One process at a time writes to the cache; another that loads
     in that moment does without, and so does one that may not write there.
     """
     openvino = _library()

@@ -107,7 +107,7 @@ class StaticEngine:
         return ()
 
     def close(self) -> None:
-        """Give the mapped table back."""
+        """Release the mapped table."""
         self._table = self._mapping = self._weights = None
 
     def _rows(self, table: NDArray[Any], tokens: NDArray[np.int64]) -> NDArray[Any]:
@@ -148,7 +148,7 @@ class _Words:
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """The id of the token for unknown words, of each kind of vocabulary; None where it has none."""
+    """The id of the token for unknown words, of each kind of vocabulary; None if it has none."""
     model = tokenizer.model
     if hasattr(model, "unk_token"):  # WordPiece, BPE, WordLevel
         known = model.unk_token is not None

@@ -29,7 +29,7 @@ class TorchEngine:
 
     Args:
         folder: a folder as sentence-transformers saves it; nothing is fetched.
-        device: torch's name of one (`cpu`, `cuda`, `cuda:1`, `mps`); None: the best there is.
+        device: torch's name of one (`cpu`, `cuda`, `cuda:1`, `mps`); None: the best available.
         trust_remote_code: run Python code that lies in the folder. Only ever from the code of a
             program that trusts that folder, never from a request or a file.
     """
@@ -65,7 +65,7 @@ class TorchEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens of each text are run, special ones included."""
+        """Return how many tokens of each text are run, special tokens included."""
         mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
         return [int(row.sum()) for row in mask]
 
@@ -74,7 +74,7 @@ class TorchEngine:
         return ()
 
     def close(self) -> None:
-        """Drop the model and give its memory back, a device's too."""
+        """Drop the model and free its memory, a device's too."""
         self._model = None
         gc.collect()  # a torch module and its parts refer to one another
         if self.device.startswith("cuda"):

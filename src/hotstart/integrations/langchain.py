@@ -69,7 +69,7 @@ class HotstartByteStore(BaseStore[str, bytes]):
         self._store = open_store(url)
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return what is kept under each key, None where there is nothing."""
+        """Return what is kept under each key, None if there is nothing."""
         names = [_name(key) for key in keys]
         found = self._store.get_many(names)
         return [found.get(name) for name in names]

@@ -209,7 +209,7 @@ class RegistryReplica:
         """Raise if no model is ready or loading: Ray then replaces the replica.
 
         What is loading, or not asked for yet, may still answer; and a replica of which some models
-        answer is worth more than its replacement, which has to load them all anew.
+        answer is worth more than its replacement, which has to load them all again.
         """
         infos = list(self._registry.models().values())
         if infos and all(info.status in _CANNOT_ANSWER for info in infos):

@@ -43,7 +43,7 @@ class Kind(Protocol):
 
         Raises:
             MissingExtra: its library is not installed.
-            HotstartError: the model cannot be loaded, for the reason it states.
+            HotstartError: the model cannot be loaded.
         """
 
     def predict(self, model: Any, inputs: Any, material: ModelSource) -> Any:

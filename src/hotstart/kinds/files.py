@@ -21,7 +21,7 @@ def find_file(material: ModelSource) -> str:
     """Return the path of the file `material.source`; its SHA-256 is compared where one is named.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
         ModelDamaged: its SHA-256 is another than the one named.
     """
     path = os.path.expanduser(material.source)
@@ -39,7 +39,7 @@ def read_file(material: ModelSource) -> bytes:
     """Return what the file `material.source` holds, whatever its SHA-256.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
     """
     with open(find_file(material._replace(sha256=None)), "rb") as file:
         return file.read()
@@ -65,7 +65,7 @@ def load_pickle(material: ModelSource) -> Any:
     that joblib put into files of their own (`.npy`, a memory map) are not found.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
         PickleRefused: no SHA-256 is named, or the file has another. Nothing of it was run.
         ModelDamaged: it has the SHA-256 named, and is no pickle.
         Exception: whatever its own code raises, ModuleNotFoundError for a library not installed.

@@ -29,7 +29,7 @@ def load(material: ModelSource, report: Progress) -> Any:
     Weights that lie in files beside it are found there. No option is taken.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
         ModelDamaged: ONNX Runtime cannot run it, or its SHA-256 is not the one named.
     """
     report("reading", 0.0)
@@ -83,7 +83,7 @@ def _array(value: Any, entry: Any) -> NDArray[Any]:
 
 
 def _cast(natural: NDArray[Any], entry: Any) -> NDArray[Any] | None:
-    """The values as the input's type, None where they cannot be said in it."""
+    """The values as the input's type, None if they cannot be said in it."""
     import numpy as np
 
     try:

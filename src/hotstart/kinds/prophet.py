@@ -22,7 +22,7 @@ def load(material: ModelSource, report: Progress) -> Any:
     """Return the fitted Prophet in the file `material.source`. No option is taken.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
         ModelDamaged: it is not what prophet.serialize.model_to_json writes, or its SHA-256 is not
             the one named.
     """
@@ -42,7 +42,7 @@ def load(material: ModelSource, report: Progress) -> Any:
 def predict(model: Any, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
     """Return the forecast: `ds` (ISO date), `yhat`, `yhat_lower` and `yhat_upper` of every date.
 
-    The bounds come of random trends, drawn anew each time; they are None where the model was
+    The bounds come of random trends, drawn again each time; they are None if the model was
     fitted with `uncertainty_samples=0`.
 
     Args:

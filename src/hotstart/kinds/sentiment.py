@@ -66,7 +66,7 @@ class TextBlobModel:
 class PipelineModel:
     """A text-classification pipeline of transformers; a long text is cut.
 
-    Calls from several threads take turns: its tokenizers fail when two threads use one of them.
+    Concurrent calls take turns: its tokenizers fail when two threads use one of them.
     """
 
     def __init__(self, pipeline: Any) -> None:

@@ -30,7 +30,7 @@ def load(material: ModelSource, report: Progress) -> Any:
     The option `method`, one of METHODS, is what `predict` asks the model.
 
     Raises:
-        ModelFileMissing: it is no file.
+        ModelFileMissing: the path is not a file.
         ModelDamaged: it cannot be read, or is no skops file; nothing of it was run.
         TypesRefused: it holds types that are not trusted. Nothing of it was run.
         PickleRefused: a pickle without the SHA-256 named. Nothing of it was run.
@@ -51,7 +51,7 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
 
     Args:
         model: the model.
-        inputs: rows: lists of numbers (None where one is not known) or texts; mappings by the
+        inputs: rows: lists of numbers (None if one is not known) or texts; mappings by the
             names the model was fitted with, what else they hold being left aside; or texts.
         material: says which method, in its option `method`.
 

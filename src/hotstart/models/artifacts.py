@@ -59,7 +59,7 @@ def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
-    """Return the artifact of `spec` as recorded, None where none was prepared.
+    """Return the artifact of `spec` as recorded, None if none was prepared.
 
     A look at one small file; whether the others match it is for `check` and `verify`.
 
@@ -122,7 +122,7 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Return whether an original file changed, as after training the model anew.
+    """Return whether an original file changed, as after training the model again.
 
     Originals that are gone do not count: the artifact needs them no longer.
     """
@@ -143,7 +143,7 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
     Prompts and fingerprint are empty but for an artifact.
 
     Raises:
-        ModelError: the model is on this machine in none of these.
+        ModelError: the model is on in none of these places.
     """
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}

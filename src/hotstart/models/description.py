@@ -166,12 +166,12 @@ class Description:
     """What a model folder says of its model.
 
     Attributes:
-        weights: safetensors files, relative to `folder`; empty where `shipped_graph` is used.
+        weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
         shipped_graph: the ONNX file the repository brings, where no graph can be built.
         poolings: modes of `hotstart.models.architectures.POOLINGS`, concatenated in this order.
         head: what follows pooling, in order.
         dimension: length of the resulting vector; of a reranker, how many labels it has.
-        max_seq_length: tokens kept of a text, special tokens counted.
+        max_seq_length: tokens kept of a text, special tokens included.
         lowercase: whether texts are lowered before anything else.
         normalizer: what stands in place of the tokenizer's own normaliser, if anything.
         truncate_dim: leading dimensions kept of a vector, where the model says so.

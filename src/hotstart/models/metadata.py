@@ -117,7 +117,7 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
 
 
 def read_metadata(folder: str) -> Metadata | None:
-    """Return the record of the artifact in `folder`, None where there is no artifact.
+    """Return the record of the artifact in `folder`, None if there is no artifact.
 
     Raises:
         ArtifactDamaged: there is one, unreadable or of another format.

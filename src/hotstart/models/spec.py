@@ -32,7 +32,7 @@ class ModelSpec:
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
         engine: what runs it, a key of `hotstart.engines.ENGINES`.
         precision: of the weights as they are run, one of those in KINDS.
-        device: where the engine torch runs it; None for the best there is.
+        device: where the engine torch runs it; None for the best available.
         trust_remote_code: let the engine torch run code that the repository brings.
         kind: what it is for, a key of KINDS.
     """

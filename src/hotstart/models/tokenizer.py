@@ -46,7 +46,7 @@ def gives_segments(model_type: str, config: Mapping[str, Any]) -> bool:
 def overruling_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the normaliser that tokenizer_config.json puts in place of the tokenizer's own.
 
-    None where it leaves it alone, as for every class but those that rebuild it.
+    None if it leaves it alone, as for every class but those that rebuild it.
     """
     named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     if named not in _REBUILT and (named or model_type not in _REBUILT_BY_DEFAULT):

@@ -106,7 +106,7 @@ class _Workers:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: the threads stayed in the parent."""
+        """Reset in a forked child: the threads exist in the parent only."""
         self._lock = threading.Lock()
         self._executors: dict[bool, ThreadPoolExecutor] = {}
 

@@ -136,7 +136,7 @@ class PendingCall:
     def take(self, part: CallPart, made: EmbedOutput) -> bool:
         """Keep the vectors of a run, and tell them when they are all; one thread at a time.
 
-        Returns false where they are of another space than those before: the model was loaded anew
+        Returns false where they are of another space than those before: the model was loaded again
         between two runs, and all of it has to run again.
         """
         if part.attempt != self.attempt:
@@ -179,7 +179,7 @@ _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
 class LaneQueue:
-    """The pending calls of one lane of one model. Safe from any thread."""
+    """The pending calls of one lane of one model. Thread-safe."""
 
     def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
         self._name, self._lane, self._lease = name, lane, lease
@@ -376,7 +376,7 @@ class _InstanceLanes:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: threads and callers stayed in the parent."""
+        """Start again in a forked child: threads and callers stayed in the parent."""
         self._lock = threading.Lock()
         self._lanes: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = (
             weakref.WeakKeyDictionary()

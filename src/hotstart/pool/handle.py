@@ -107,7 +107,7 @@ class ModelHandle:
             advance: called with the number of texts done, every few texts.
 
         Raises:
-            NotReady: the model was not ready in time; its load goes on.
+            NotReady: the model was not ready in time; its load continues.
             HotstartError: the load failed, or the engine did.
         """
         deadline, count = Deadline(timeout), len(request.inputs)
@@ -142,7 +142,7 @@ class ModelHandle:
         With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
 
         Raises:
-            NotReady: the model was not ready in time; its load goes on.
+            NotReady: the model was not ready in time; its load continues.
             StillComputing: the vectors were not ready in time; they are not computed any more.
             Overloaded: too much waits already.
         """
@@ -169,7 +169,7 @@ class ModelHandle:
         """Return `run(request, seconds left)`, computed by a worker thread once the model is ready.
 
         Raises:
-            NotReady: the model was not ready in time; its load goes on.
+            NotReady: the model was not ready in time; its load continues.
             HotstartError: the load failed, or the engine did.
         """
         from hotstart.pool import aio  # only a coroutine needs asyncio
@@ -179,7 +179,7 @@ class ModelHandle:
         return await aio.in_thread(run, request, deadline.left, waits=self.waits)
 
     def count(self, texts: Sequence[str], timeout: float | None = None) -> int | None:
-        """Return how many tokens `texts` are to the model, None where it cannot tell.
+        """Return how many tokens `texts` are to the model, None if it cannot tell.
 
         Raises:
             HotstartError: as `embed`.
@@ -268,7 +268,7 @@ class LoadableModel:
         """Load if need be and return whether the model is ready within `timeout` seconds.
 
         Raises:
-            HotstartError: the load failed, for the reason it states.
+            HotstartError: the load failed, with the reason in the message.
         """
         return self._instance.wait(timeout)
 

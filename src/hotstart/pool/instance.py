@@ -152,7 +152,7 @@ T = TypeVar("T")
 
 
 class Instance(Generic[T]):
-    """One loaded model: loaded by `load`, freed by `close`. Safe from any thread.
+    """One loaded model: loaded by `load`, freed by `close`. Thread-safe.
 
     Args:
         load: loads each of `stages`; a promotion is given the model that serves meanwhile.
@@ -274,7 +274,7 @@ class Instance(Generic[T]):
         """Start the load if need be and return whether the model is ready within `timeout` s.
 
         Raises:
-            HotstartError: the load failed, for the reason it states.
+            HotstartError: the load failed, with the reason in the message.
         """
         try:
             with self._changed:
@@ -303,7 +303,7 @@ class Instance(Generic[T]):
 
         Raises:
             NotReady: it was not ready in time. The load goes on.
-            HotstartError: the load failed, for the reason it states.
+            HotstartError: the load failed, with the reason in the message.
         """
         with self._changed:
             self._wait_ready(timeout)
@@ -347,13 +347,13 @@ class Instance(Generic[T]):
         self._end_unloading(slot)
 
     def reload(self) -> None:
-        """Load the model anew beside the one that serves, and swap it in between two calls.
+        """Load the model again beside the one that serves, and swap it in between two calls.
 
         Calls in flight end on the one they began with, which is then closed. Where nothing is
         loaded, this loads. One at a time: a reload asked for while one runs follows it.
 
         Raises:
-            HotstartError: the load failed, for the reason it states. What served serves on.
+            HotstartError: the load failed, with the reason in the message. What served serves on.
         """
         old = self._begin_reload()
         if old is None:
@@ -371,7 +371,7 @@ class Instance(Generic[T]):
             self._end_reload(old, new, reason)
 
     def reset_after_fork(self) -> None:
-        """Begin anew from `unloaded`, as a forked child must: its threads and locks stayed behind.
+        """Begin again from `unloaded`, as a forked child must: its threads and locks stayed behind.
 
         The parent's model is never freed in the child, not even at its end: that would be to wait
         for threads that the child does not have. Its pages are shared with the parent.

@@ -116,7 +116,7 @@ class LoadAttempt(Generic[T]):
 
         Raises:
             LoadTimeout: the load took longer than its time limit.
-            HotstartError: the load failed, for the reason it states.
+            HotstartError: the load failed, with the reason in the message.
         """
         self._ended.wait()
         error = self.error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
-    """Return what is known of the model without preparing it; None where only a load can tell.
+    """Return what is known of the model without preparing it; None if only a load can tell.
 
     Raises:
         ModelError: the model is not on this machine.
@@ -34,7 +34,7 @@ def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
 
 
 def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
-    """Return what calls need to know of the model; None where a load alone can tell."""
+    """Return what calls need to know of the model; None if a load alone can tell."""
     tell = _TELLERS.get(entry_of(spec.engine).opened_from)
     return tell(spec) if tell else None
 
@@ -104,7 +104,7 @@ class LoadedModel(NamedTuple):
     artifact: Artifact | None
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self.engine.close()
         return_freed_memory()
 

@@ -72,7 +72,7 @@ class ResidentModels(Protocol):
 
 
 class MemoryBudget:
-    """The memory that the models of one pool may use. Safe from any thread.
+    """The memory that the models of one pool may use. Thread-safe.
 
     Args:
         models: the loaded models of the pool.
@@ -93,7 +93,7 @@ class MemoryBudget:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Start anew, as a forked child must."""
+        """Start again, as a forked child must."""
         self._turn = threading.Lock()
         self._reserved = 0
 
@@ -192,7 +192,7 @@ class MemoryPressureMonitor(threading.Thread):
 def watch_memory_pressure(
     relieve: Callable[[], object], files: Iterable[str] | None = None, trigger: bytes = TRIGGER
 ) -> MemoryPressureMonitor | None:
-    """Return a running watch on the first of `files` that takes a trigger; None where none does.
+    """Return a running watch on the first of `files` that takes a trigger; None if none does.
 
     By default on the pressure of this process's cgroup, else of the machine.
     """

@@ -121,7 +121,7 @@ class Pool:
             timeout = instance.settle(timeout)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: no model is loaded, and no lock of the parent held."""
+        """Start again in a forked child: no model is loaded, and no lock of the parent held."""
         self._reset()
         for instance, _ in self._held.values():
             instance.reset_after_fork()

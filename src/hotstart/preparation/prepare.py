@@ -217,7 +217,7 @@ def prepare(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec` anew, whatever is there."""
+    """Prepare the artifact of `spec` again, whatever is there."""
     with exclusive(_lock_path(spec, settings)):
         return check(build(spec, settings, on_progress))
 
@@ -246,7 +246,7 @@ def repair(
     settings: Settings,
     on_progress: Progress,
 ) -> Artifact | None:
-    """Prepare `artifact` anew if, read whole, it is damaged; None where it is as recorded."""
+    """Prepare `artifact` again if, read whole, it is damaged; None if it is as recorded."""
     faults = verify(artifact)
     if not faults:
         return None

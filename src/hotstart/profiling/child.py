@@ -111,7 +111,7 @@ def _tokenizer_time(embedder: Any) -> float | None:
 
 
 def _uncompiled() -> list[str]:
-    """The imported modules that were compiled anew, as no usable bytecode lay beside them."""
+    """The imported modules that were compiled again, as no usable bytecode lay beside them."""
     names = []
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

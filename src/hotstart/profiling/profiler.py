@@ -25,7 +25,7 @@ class Subject(NamedTuple):
     Attributes:
         model: as `Embedder` takes it.
         strategy: its name, None for the one that is configured.
-        folder: the model's own files, for another library to load; None where they are gone.
+        folder: the model's own files, for another library to load; None if they are gone.
         other_file_system: whether the cache lies on another file system than these.
     """
 

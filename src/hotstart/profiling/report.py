@@ -16,7 +16,7 @@ class Advice(NamedTuple):
     Attributes:
         finding: what is the case.
         remedy: what to do about it.
-        saves_ms: measured, None where that cannot be.
+        saves_ms: measured, None if that cannot be.
     """
 
     name: str

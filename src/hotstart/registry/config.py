@@ -35,7 +35,7 @@ class DiscoveredFile(NamedTuple):
     Attributes:
         kind: a name of KINDS.
         path: of the file.
-        version: as its name has it, without a leading `v`; None where it has none.
+        version: as its name has it, without a leading `v`; None if it has none.
         pickled: whether it is a pickle, which its kind loads only with its SHA-256 named.
     """
 
@@ -199,7 +199,7 @@ class RegistryConfig(NamedTuple):
     Attributes:
         memory: bytes that all models may take; None for what the machine has.
         most_loads: loads side by side.
-        watch: whether files are watched, and what changes is loaded anew.
+        watch: whether files are watched, and what changes is loaded again.
         folder: where models are discovered, MODEL_CACHE_DIR by default; None for nowhere.
         version: that serves of a discovered model with several, MODEL_VERSION by default; None for
             the highest.

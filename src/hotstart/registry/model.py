@@ -137,10 +137,10 @@ class ChosenVersion(NamedTuple):
 
 
 class RegisteredModel:
-    """The versions that a registry holds under one name. Safe from any thread.
+    """The versions that a registry holds under one name. Thread-safe.
 
     Attributes:
-        sole: the version that answers every request; None where the route has several.
+        sole: the version that answers every request; None if the route has several.
         info: the status of the model as a whole.
         shadow: the version on which calls are repeated, if any.
         fallback: name of the model that answers where this one is not ready.
@@ -196,7 +196,7 @@ class RegisteredModel:
 
     @property
     def spare(self) -> RegisteredModel | None:
-        """The fallback; None where none is configured."""
+        """The fallback; None if none is configured."""
         return self._models.get(self.fallback) if self.fallback else None
 
     def files(self) -> Iterator[tuple[str, Version]]:
@@ -229,7 +229,7 @@ class RegisteredModel:
         """Return `version` once it is ready, else the fallback, which loads meanwhile.
 
         Raises:
-            HotstartError: neither is ready before `deadline`, for the reason it states.
+            HotstartError: neither is ready before `deadline`, with the reason in the message.
         """
         if version.model is not None:  # the caller leases it: one lease is enough
             version.metrics.tally.add("hits")
@@ -338,7 +338,7 @@ class RegisteredModel:
     # Status --------------------------------------------------------------------------------
 
     def compose(self) -> None:
-        """Compose `info` anew, if the model has a route yet."""
+        """Compose `info` again, if the model has a route yet."""
         with self._lock:
             if not self._route:
                 return

@@ -216,7 +216,7 @@ class ModelRegistry:
         Raises:
             UnknownModel: there is none of that name.
             NotReady: neither it nor a fallback was ready in time.
-            HotstartError: its load failed, for the reason it states.
+            HotstartError: its load failed, with the reason in the message.
         """
         model = self._models.get(name)
         if model is None:
@@ -348,7 +348,7 @@ class ModelRegistry:
         """Return whether the model is ready within `timeout` seconds, loading it if need be.
 
         Raises:
-            HotstartError: its load failed, for the reason it states.
+            HotstartError: its load failed, with the reason in the message.
         """
         from hotstart.pool.aio import is_ready_within
 

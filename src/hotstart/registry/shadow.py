@@ -37,7 +37,7 @@ class ShadowTraffic:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start anew in a forked child: the thread stayed in the parent."""
+        """Start again in a forked child: the thread stayed in the parent."""
         self._threads = IdleThreads("hotstart-shadow", 1, _IDLE)
         self._changed = self._threads.changed
         self._waiting: deque[ShadowCall] = deque()

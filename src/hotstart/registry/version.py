@@ -41,7 +41,7 @@ _COUNTERS = {
 
 
 class VersionMetrics:
-    """Counts and times of one version. Safe from any thread."""
+    """Counts and times of one version. Thread-safe."""
 
     def __init__(self) -> None:
         self.tally = Counters()
@@ -179,7 +179,7 @@ class Version:
 
     @property
     def instance(self) -> Instance[Any]:
-        """The instance in the pool. Raises as `served`."""
+        """The instance in the pool. Errors: see `served`."""
         return self.served().binding.instance
 
     def served(self) -> Served:
@@ -232,14 +232,14 @@ class Version:
 
     @contextmanager
     def lease(self, timeout: float | None = None) -> Iterator[Any]:
-        """Yield what callers get, loaded for the whole block. Raises as `wait`."""
+        """Yield what callers get, loaded for the whole block. Errors: see `wait`."""
         served = self.served()
         with served.binding.instance.lease(timeout, texts=0) as loaded:
             self.count_use()
             yield served.model(loaded)
 
     def predict(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Return the answer to `inputs`, counted and timed. Raises as `wait`, and as its kind."""
+        """Return the answer to `inputs`, counted and timed. Errors: see `wait`, and as its kind."""
         with self._counted():
             self.count_use()
             return self.served().predict(inputs, timeout)
@@ -253,7 +253,7 @@ class Version:
     async def aembed(
         self, texts: Sequence[str], options: EncodeOptions, timeout: float | None = None
     ) -> EmbeddingResult:
-        """Return the vectors of `texts`, counted and timed. Raises as `Served.aembed`."""
+        """Return the vectors of `texts`, counted and timed. Errors: see `Served.aembed`."""
         with self._counted():
             self.count_use()
             return await self.served().aembed(texts, options, timeout)
@@ -265,7 +265,7 @@ class Version:
         options: RankOptions,
         timeout: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Return `documents` ranked, counted and timed. Raises as `Served.arank`."""
+        """Return `documents` ranked, counted and timed. Errors: see `Served.arank`."""
         with self._counted():
             self.count_use()
             return await self.served().arank(query, documents, options, timeout)

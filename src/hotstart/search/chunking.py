@@ -96,7 +96,7 @@ Outline = dict[int, Heading]
 
 
 def python_outline(lines: list[str]) -> Outline | None:
-    """Return the outline of the module with these `lines`; None where they are not Python.
+    """Return the outline of the module with these `lines`; None if they are not Python.
 
     Decorators and the comments right above belong to a definition. What follows it and is none
     itself begins a section of what holds it.
@@ -294,7 +294,7 @@ def _sections(path: str, lines: list[str]) -> list[_Section]:
 
 
 def _trimmed(lines: list[str], section: _Section) -> _Section | None:
-    """`section` without the blank lines around it; None where there is nothing else."""
+    """`section` without the blank lines around it; None if there is nothing else."""
     start, end = section.start, section.end
     while start < end and not lines[start].strip():
         start += 1

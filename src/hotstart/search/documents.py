@@ -165,7 +165,7 @@ def read_document(path: str) -> FileContent:
     """Return what the file `path` holds.
 
     Raises:
-        PassedOver: it cannot be searched, for the reason it states.
+        PassedOver: it cannot be searched, with the reason in the message.
         FileNotFoundError: it is gone.
     """
     try:
@@ -201,7 +201,7 @@ def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
 
 
 def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> FoundFile | None:
-    """The file `entry`; None where its name or size already says that it cannot be searched."""
+    """The file `entry`; None if its name or size already says that it cannot be searched."""
     try:
         entry.path.encode()
         status = entry.stat(follow_symlinks=False)

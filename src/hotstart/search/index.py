@@ -49,7 +49,7 @@ class Answer:
 
     Attributes:
         mode: `hybrid`, `lexical`, or `semantic` where no chunk holds a word of the query.
-        reason: why this is not a hybrid answer over the whole index; None where it is.
+        reason: why this is not a hybrid answer over the whole index; None if it is.
         seconds: how long the search took.
         model: the model whose vectors took part; None in a lexical answer.
         engine: what ran that model.

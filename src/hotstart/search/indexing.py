@@ -78,7 +78,7 @@ def update_index(
     began = time.perf_counter()
     report = on_progress or _nobody
     # A store that lost its last commits in a crash of the machine would use their generations
-    # anew; a lexical index that still has them must not be taken for one of these.
+    # again; a lexical index that still has them must not be taken for one of these.
     lexical.sync(store)
     scan = _Scan(root, store, report)
     scan.run()

@@ -100,7 +100,7 @@ class LexicalIndex:
             self.rebuild(store, report)
 
     def rebuild(self, store: Store, on_progress: Advance | None = None) -> None:
-        """Make the index anew from `store`, whose lock the caller holds.
+        """Make the index again from `store`, whose lock the caller holds.
 
         That is done beside the old one, which answers until it is replaced.
         """
@@ -128,7 +128,7 @@ class LexicalIndex:
         score, best first. A query that is no words, or an index that is not there, finds nothing.
 
         Raises:
-            LexicalDamaged: the index cannot be read; the next `sync` makes it anew.
+            LexicalDamaged: the index cannot be read; the next `sync` makes it again.
         """
         words = query_words(query)
         index = self._index or self._open()
@@ -154,7 +154,7 @@ class LexicalIndex:
         return require("tantivy", extra="search")
 
     def _open(self) -> Any:
-        """Open the index anew and return it; None where there is none that can be opened."""
+        """Open the index again and return it; None if there is none that can be opened."""
         tantivy = self._tantivy
         try:
             self._index = tantivy.Index.open(self._folder)

@@ -64,7 +64,7 @@ class Nearest(NamedTuple):
     Attributes:
         ranking: the ids and cosines.
         reason: why these are not all there could be, or not by the model that was meant.
-        model: that made the query's vector, None where none did.
+        model: that made the query's vector, None if none did.
         engine: what runs it.
     """
 
@@ -75,7 +75,7 @@ class Nearest(NamedTuple):
 
 
 class Semantic:
-    """Ranks chunks by the cosine to a query. Safe from any thread.
+    """Ranks chunks by the cosine to a query. Thread-safe.
 
     The vectors are kept between searches, and loaded again when the store has others.
     """
@@ -128,7 +128,7 @@ class Semantic:
 
 
 def _shortfall(vectors: int, store: Store, model: str) -> str | None:
-    """Why vectors do not cover the whole index, None where they do."""
+    """Why vectors do not cover the whole index, None if they do."""
     chunks = store.count_chunks()
     if vectors >= chunks:
         return None

@@ -103,7 +103,7 @@ class GracefulShutdown:
 
 
 class RequestMetrics:
-    """Counts and times of each route. Safe from any thread."""
+    """Counts and times of each route. Thread-safe."""
 
     def __init__(self) -> None:
         self._latency: dict[str, Histogram] = {}

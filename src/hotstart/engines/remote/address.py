@@ -28,7 +28,7 @@ class RemoteAddress(NamedTuple):
 
     Attributes:
         protocol: a key of `hotstart.engines.remote.protocols.PROTOCOLS`.
-        model: as the other machine calls it; empty where it has one only.
+        model: as the other machine calls it; empty if it has one only.
         url: of its interface, None for the protocol's own place.
     """
 

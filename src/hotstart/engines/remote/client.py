@@ -53,10 +53,10 @@ class RemoteLimits(NamedTuple):
 
 
 class RemoteClient:
-    """Posts JSON to `address`, with retries within the caller's time. Safe from any thread;
+    """Posts JSON to `address`, with retries within the caller's time. Thread-safe;
     connections are reused.
 
-    A forked child makes a client of its own, as its pool loads the model anew there.
+    A forked child makes a client of its own, as its pool loads the model again there.
     """
 
     def __init__(self, address: RemoteAddress, key: str | None, limits: RemoteLimits) -> None:
@@ -155,7 +155,7 @@ class RemoteClient:
                 raw = bytearray()
                 for chunk in response.iter_bytes():
                     raw += chunk
-                    if deadline.is_over:  # a timeout of httpx begins anew with each chunk
+                    if deadline.is_over:  # a timeout of httpx begins again with each chunk
                         raise RemoteTimeout(self.place, after=budget)
         except httpx.TimeoutException as error:
             raise RemoteTimeout(self.place, after=budget) from error

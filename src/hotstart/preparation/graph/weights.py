@@ -19,7 +19,7 @@ golden texts to float32; passages of 122 tokens a second on OpenVINO):
 What a value projection gets wrong goes straight into the sum that becomes the vector. Smoothing
 takes from few inputs that are far larger than the rest what their block's scale loses to them.
 ONNX Runtime is no faster for it, but needs a third of the memory; with `accuracy_level` 0 it widens
-every weight anew at each call, as it does where it may not pack them (first light).
+every weight again at each call, as it does where it may not pack them (first light).
 """
 
 from __future__ import annotations
