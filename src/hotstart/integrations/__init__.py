@@ -11,7 +11,7 @@ from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.pool.aio import in_thread
 
-# Not `cache`: its address may hold a password, and where vectors are kept is the machine's matter.
+# Without `cache`: its URL may contain a password, and its place depends on the machine.
 WRITTEN = (
     *("revision", "strategy", "engine", "precision", "device", "truncate_dim"),
     *("allow_download", "load_timeout", "keep_alive"),
@@ -19,12 +19,12 @@ WRITTEN = (
 
 
 def public_name(model: str) -> str:
-    """Return `model` as it is written down: an address is without user and password."""
+    """Return `model` for serialization, an address without user and password."""
     return re.sub(r"//[^/@]*@", "//", model)
 
 
 def written(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of `options` is written down, as plain values; None is left out."""
+    """Return the serializable `options` as plain values, without None."""
     return {
         name: value.value if isinstance(value, Enum) else value
         for name in WRITTEN
@@ -33,22 +33,22 @@ def written(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_written(options: Mapping[str, Any]) -> None:
-    """Raise InvalidInput where `options`, read from somewhere, hold what code alone may give."""
+    """Raise InvalidInput if deserialized `options` contain an option that only code may set."""
     if "trust_remote_code" in options:
-        raise InvalidInput("trust_remote_code", got="written down", expected="it in code alone")
+        raise InvalidInput("trust_remote_code", got="a serialized value", expected="set in code")
 
 
 async def query_vector(embedder: Embedder, text: str) -> list[float]:
-    """Return what `embedder.embed_query` returns."""
+    """Return the vector of a question as a list of floats."""
     vector: list[float] = (await embedder.aencode_query(text)).tolist()
     return vector
 
 
 async def document_vectors(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
-    """Return what `embedder.embed_documents` returns."""
+    """Return the vectors of texts as lists of floats."""
     return await in_thread(_rows, await embedder.aencode_document(texts))
 
 
 def _rows(vectors: Iterable[Any]) -> list[list[float]]:
-    # Row by row: one call for thousands of them would keep the interpreter from the loop.
+    # Row by row: one call for thousands of rows would block the event loop.
     return [vector.tolist() for vector in vectors]

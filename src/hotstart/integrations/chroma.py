@@ -23,17 +23,17 @@ _DECISIVE = ("model", "revision", "precision", "truncate_dim")
 
 @register_embedding_function
 class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
-    """An embedding function for Chroma. Making one loads nothing; any thread may use it.
+    """An embedding function for Chroma. The constructor loads nothing; it is thread-safe.
 
-    A collection keeps its configuration, without `cache` and permissions; whoever opens the
-    collection after importing this module embeds with the same model.
+    A collection stores its configuration without `cache` and permissions. A program that imports
+    this module and opens the collection embeds with the same model.
 
     Args:
-        model: a model's name or folder, as `Embedder` takes it.
-        options: of `Embedder`, as `strategy`, `truncate_dim` or `cache`.
+        model: name or folder of the model, see `Embedder`.
+        options: options of `Embedder`, for example `strategy`, `truncate_dim` or `cache`.
 
     Attributes:
-        embedder: what computes the vectors: to load it ahead, or to ask for its `fingerprint`.
+        embedder: the `Embedder`, for example to load it early or to read its `fingerprint`.
     """
 
     def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> None:
@@ -41,7 +41,7 @@ class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
         self._options = options
 
     def __call__(self, input: Documents) -> list[NDArray[np.float32]]:
-        """Return the vector of each text that is asked about, float32 (dimension,)."""
+        """Return the vector of each document, float32 (dimension,)."""
         return list(self.embedder.encode_document(input))
 
     def embed_query(self, input: Documents) -> list[NDArray[np.float32]]:
@@ -50,37 +50,37 @@ class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def name() -> str:
-        """Return the name by which a collection's configuration refers to this class."""
+        """Return the name of this class in the configuration of a collection."""
         return "hotstart"
 
     def get_config(self) -> dict[str, Any]:
-        """Return model and options as a collection keeps them."""
+        """Return model and options for the configuration of a collection."""
         return {"model": public_name(self.embedder.model), **written(self._options)}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> HotstartEmbeddingFunction:
-        """Make what `get_config` told; InvalidInput for an option that code alone may give."""
+        """Build a configured function; raise InvalidInput for an option that only code may set."""
         check_written(config)
         return HotstartEmbeddingFunction(**config)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Raise InvalidInput for an option that code alone may give."""
+        """Raise InvalidInput for an option that only code may set."""
         check_written(config)
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
-        """Raise InvalidInput where vectors of the collection would be of another space."""
+        """Raise InvalidInput if the vectors would belong to another vector space."""
         for name in _DECISIVE:
             old, new = old_config.get(name), new_config.get(name)
             if old != new:
                 raise InvalidInput(name, got=new, expected=f"{old!r}, as the collection has it")
 
     def default_space(self) -> Space:
-        """Return `cosine`: the models' own measure, whether or not vectors have length 1."""
+        """Return `cosine`, the metric of the models."""
         return "cosine"
 
     def supported_spaces(self) -> list[Space]:
-        """Return every space that Chroma knows."""
+        """Return every metric of Chroma."""
         return ["cosine", "l2", "ip"]

@@ -36,16 +36,16 @@ class _Component:
         self.embedder = Embedder(model, **self.options)
 
     def warm_up(self) -> None:
-        """Begin to load the model and return at once."""
+        """Start loading the model and return at once."""
         self.embedder.start_loading()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the component as a pipeline writes it down."""
+        """Return the component in serialized form."""
         return dict(default_to_dict(self, **self._parameters()))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Any:
-        """Make what `to_dict` wrote down; InvalidInput for an option that code alone may give."""
+        """Build a serialized component; raise InvalidInput for an option that only code may set."""
         check_written(data.get("init_parameters", {}).get("options") or {})
         return default_from_dict(cls, data)
 
@@ -59,13 +59,13 @@ class _Component:
 
 @component
 class HotstartTextEmbedder(_Component):
-    """Embeds a question in a Haystack pipeline. Making one loads nothing.
+    """Embeds a question in a Haystack pipeline. The constructor loads nothing.
 
     Args:
-        model: a model's name or folder, as `Embedder` takes it.
-        prefix: put before the text; a prompt of the model's own stands before it.
-        suffix: put after the text.
-        options: of `Embedder`, as `strategy`, `truncate_dim` or `cache`.
+        model: name or folder of the model, see `Embedder`.
+        prefix: text before the question, after the model's prompt.
+        suffix: text after the question.
+        options: options of `Embedder`, for example `strategy`, `truncate_dim` or `cache`.
     """
 
     @component.output_types(embedding=list[float])
@@ -75,7 +75,7 @@ class HotstartTextEmbedder(_Component):
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
-        """Do what `run` does without blocking the event loop."""
+        """Await the result of `run`."""
         return {"embedding": await query_vector(self.embedder, self._around(text))}
 
 
@@ -83,9 +83,9 @@ class HotstartTextEmbedder(_Component):
 class HotstartDocumentEmbedder(_Component):
     """Embeds documents in a Haystack pipeline.
 
-    Args, beside those:
-        meta_fields_to_embed: fields of a document's `meta` whose values go before its content.
-        embedding_separator: stands between those values, and before the content.
+    Further arguments:
+        meta_fields_to_embed: fields of `meta` whose values are put before the content.
+        embedding_separator: separator between these values and the content.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class HotstartDocumentEmbedder(_Component):
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Do what `run` does without blocking the event loop."""
+        """Await the result of `run`."""
         texts = [self._text(document) for document in documents]
         return _embedded(documents, await document_vectors(self.embedder, texts))
 

@@ -15,26 +15,26 @@ with brought_by("langchain", "langchain_core"):
     from langchain_core.embeddings import Embeddings
     from langchain_core.stores import BaseStore
 
-_OURS = b"langchain:"  # so that vectors kept by an embedder may lie in the same place
+_OURS = b"langchain:"  # so that an embedder's vectors can share the store
 
 
 class HotstartEmbeddings(Embeddings):
-    """An embedding model for LangChain. Making one loads nothing; any thread may use it.
+    """An embedding model for LangChain. The constructor loads nothing; it is thread-safe.
 
     Args:
-        model: a model's name or folder, as `Embedder` takes it.
-        options: of `Embedder`, as `strategy`, `truncate_dim` or `cache`.
+        model: name or folder of the model, see `Embedder`.
+        options: options of `Embedder`, for example `strategy`, `truncate_dim` or `cache`.
 
     Attributes:
-        embedder: what computes the vectors: to load it ahead, or to ask for its `fingerprint`, the
-            namespace under which vectors may be kept.
+        embedder: the `Embedder`, for example to load it early or to use its `fingerprint` as the
+            namespace of a cache.
     """
 
     def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, **options: Any) -> None:
         self.embedder = Embedder(model, **options)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Return the vector of each text that is asked about."""
+        """Return the vector of each document."""
         return self.embedder.embed_documents(texts)
 
     def embed_query(self, text: str) -> list[float]:
@@ -42,26 +42,25 @@ class HotstartEmbeddings(Embeddings):
         return self.embedder.embed_query(text)
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Do what `embed_documents` does without blocking the event loop."""
+        """Await the vectors of documents; see `embed_documents`."""
         return await document_vectors(self.embedder, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
-        """Do what `embed_query` does without blocking the event loop."""
+        """Await the vector of a question; see `embed_query`."""
         return await query_vector(self.embedder, text)
 
 
 class HotstartByteStore(BaseStore[str, bytes]):
-    """Stores bytes by key in SQLite or Redis.
+    """A LangChain store of bytes by key in SQLite or Redis.
 
-    A place for what can be had again: the least recently used is given up where the place is full,
-    what cannot be read is not there, and what cannot be written is not kept. Threads and processes
-    may share one place.
+    A store for reproducible values: it evicts the least recently used ones when full, a failed read
+    is a miss, and a failed write is dropped. Threads and processes may share one store.
 
     Args:
-        url: `sqlite:FILE` or `redis://HOST:PORT/0`, as `Embedder(cache=...)` takes it.
+        url: `sqlite:FILE` or `redis://HOST:PORT/0`, see `Embedder(cache=...)`.
 
     Raises:
-        InvalidInput: the address cannot be read.
+        InvalidInput: the address is invalid.
         MissingExtra: the store's library is not installed.
     """
 
@@ -69,17 +68,17 @@ class HotstartByteStore(BaseStore[str, bytes]):
         self._store = open_store(url)
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return what is kept under each key, None if there is nothing."""
+        """Return the value of each key; None for an absent key."""
         names = [_name(key) for key in keys]
         found = self._store.get_many(names)
         return [found.get(name) for name in names]
 
     def mset(self, key_value_pairs: Sequence[tuple[str, bytes]]) -> None:
-        """Keep each value under its key, in the place of what was there."""
+        """Store each value under its key."""
         self._store.set_many({_name(key): value for key, value in key_value_pairs})
 
     def mdelete(self, keys: Sequence[str]) -> None:
-        """Remove what is kept under each key."""
+        """Delete the keys."""
         self._store.delete_many([_name(key) for key in keys])
 
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
@@ -88,7 +87,7 @@ class HotstartByteStore(BaseStore[str, bytes]):
             yield name.removeprefix(_OURS).decode()
 
     def close(self) -> None:
-        """Close the file or connection; what is kept stays."""
+        """Close the file or connection; stored values stay."""
         self._store.close()
 
 

@@ -20,14 +20,14 @@ with brought_by("llamaindex", "llama_index"):
 
 
 class HotstartEmbedding(BaseEmbedding):
-    """An embedding model for LlamaIndex. Making one loads nothing; any thread may use it.
+    """An embedding model for LlamaIndex. The constructor loads nothing; it is thread-safe.
 
     `to_dict` and `to_json` leave out passwords, `cache` and permissions.
 
     Attributes:
-        model_name: a model's name or folder, as `Embedder` takes it.
-        options: of `Embedder`, as `strategy`, `truncate_dim` or `cache`.
-        embed_batch_size: texts handed over at a time; the engine divides them as suits it.
+        model_name: name or folder of the model, see `Embedder`.
+        options: options of `Embedder`, for example `strategy`, `truncate_dim` or `cache`.
+        embed_batch_size: texts per call; the engine divides them into batches.
     """
 
     model_name: str = Field(default=DEFAULT_MODEL, description="A model's name or folder.")
@@ -36,29 +36,29 @@ class HotstartEmbedding(BaseEmbedding):
     _embedder: Embedder = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Make the embedder; a copy in another process makes its own."""
+        """Create the embedder; a copy in another process creates its own."""
         super().model_post_init(context)
         self._embedder = Embedder(self.model_name, **self.options)
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which it is written down."""
+        """Return the name of this class in serialized form."""
         return "HotstartEmbedding"
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> HotstartEmbedding:
-        """Make what `to_dict` wrote down; InvalidInput for an option that code alone may give."""
+        """Build a serialized model; raise InvalidInput for an option that only code may set."""
         check_written(data.get("options") or {})
         made: HotstartEmbedding = super().from_dict(data, **kwargs)
         return made
 
     @property
     def embedder(self) -> Embedder:
-        """The `Embedder`, to load it ahead or to read its `fingerprint`."""
+        """The `Embedder`, for example to load it early or to read its `fingerprint`."""
         return self._embedder
 
     def to_payload(self) -> dict[str, Any]:
-        """Return what is told to those who observe: no secret is in it."""
+        """Return the payload of instrumentation events, without secrets."""
         return {**super().to_payload(), "model_name": public_name(self.model_name)}
 
     @field_serializer("model_name")

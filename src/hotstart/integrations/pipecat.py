@@ -21,19 +21,20 @@ _PARTIAL = (InterimTranscriptionFrame, EagerTranscriptionFrame)
 
 
 class HotstartPrefetchProcessor(FrameProcessor):
-    """Prefetches the embedding of a transcript, and passes every frame on.
+    """Prefetches the embedding of each transcript and passes every frame on.
 
-    Each partial transcript is prefetched in the place of the one before it, the final one whatever
-    else waits. Whoever then asks `embedder` for the text, as a retrieval further down, finds the
-    vector there or on its way.
+    A partial transcript supersedes the previous one; the final one is always prefetched. A later
+    call of `embedder` with that text, for example a retrieval, finds the vector cached or being
+    computed.
 
     Args:
-        embedder: what will be asked; it may have any cache.
-        prompt_name: with which it will be asked, as by `encode_query`; None for `encode`.
-        namespace: under which the figures of these prefetches are told.
-        normalize: what a transcript becomes before it is asked for; the same text must be asked.
-        least_words: shorter partial transcripts are not worth a vector.
-        options: of Pipecat's `FrameProcessor`.
+        embedder: the embedder of the later call; it may have any cache.
+        prompt_name: prompt name of the later call, for example of `encode_query`; None for
+            `encode`.
+        namespace: label of the metrics of these prefetches.
+        normalize: function applied to a transcript; the later call must pass its result.
+        least_words: minimal number of words of a partial transcript to prefetch.
+        options: options of Pipecat's `FrameProcessor`.
     """
 
     def __init__(
@@ -52,10 +53,10 @@ class HotstartPrefetchProcessor(FrameProcessor):
         self._namespace = namespace
         self._normalize = normalize
         self._least_words = least_words
-        self._partial: dict[str, str] = {}  # what each user is saying
+        self._partial: dict[str, str] = {}  # current partial transcript by user
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note what a transcript says, and pass the frame on."""
+        """Prefetch a transcript and pass the frame on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, _PARTIAL):
             self._hear(frame.user_id, frame.text)

@@ -1,6 +1,6 @@
 """The registry as a Ray Serve application with model multiplexing.
 
-handle, HTTP ──▶ Ray: a replica that holds the model ──▶ lease: it stays meanwhile ──▶ registry
+handle, HTTP ──▶ Ray: a replica that has the model ──▶ lease: no unload ──▶ registry
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ModelSlot:
         self._end: Callable[[], None] | None = end
 
     def __del__(self) -> None:
-        end, self._end = self._end, None  # the interpreter calls it once more
+        end, self._end = self._end, None  # the interpreter calls it again
         if end:
             end()
 
@@ -69,7 +69,7 @@ class ModelSlots:
             return sorted(self._count)
 
     def _unload(self, name: str) -> None:
-        if name not in self.held():  # unless a new use began meanwhile
+        if name not in self.held():  # a new use may have begun
             self._registry.unload(name)
 
 
@@ -82,7 +82,7 @@ AUTOSCALING: Mapping[str, Any] = MappingProxyType({"target_ongoing_requests": 8}
 DEPLOYMENT: Mapping[str, Any] = MappingProxyType(
     {
         "name": "hotstart",
-        "max_ongoing_requests": 32,  # as many calls as a process has threads that wait
+        "max_ongoing_requests": 32,  # the number of threads of a process that wait
         "health_check_period_s": 10,
         "health_check_timeout_s": 30,
     }
@@ -106,10 +106,10 @@ class ReplicaStatus(NamedTuple):
     """A replica at one moment.
 
     Attributes:
-        pid: its process.
-        models: the status of each model, by name.
-        reasons: why, by name.
-        leased: the models that Ray's slots and calls in flight keep in it.
+        pid: process id.
+        models: status of each model by name.
+        reasons: reason of the status by name.
+        leased: models that slots of Ray and calls in flight use.
     """
 
     pid: int
@@ -130,24 +130,26 @@ def application(
 ) -> Any:
     """Return the registry that `config` describes as an application for `serve.run`.
 
-    Each replica has a registry of its own, and begins to load the first `models_per_replica` of
-    its models when it is made. Ray sends the requests for a model to a replica that holds it.
+    Each replica has its own registry and starts loading the first `models_per_replica` models. Ray
+    sends the requests of a model to a replica that has it.
 
     Args:
-        config: as `ModelRegistry.from_config` takes it. Tables travel to the replicas; a file is
-            read by each of them, at the same path on every node.
-        min_replicas: that there are at any time.
-        max_replicas: that there may be.
-        models_per_replica: that one replica holds; the least recently used goes for the next.
-        ready_within: seconds that Ray waits for a new replica's first models before it sends it
-            requests; with 0 requests come at once, and wait for their model as they say.
-        autoscaling: more of Ray's `AutoscalingConfig`.
-        options: more of `serve.deployment`, as `ray_actor_options`; goes before `DEPLOYMENT`.
+        config: tables or file, see `ModelRegistry.from_config`. Tables are sent to the replicas; a
+            file is read by each of them, at the same path on every node.
+        min_replicas: minimal number of replicas.
+        max_replicas: maximal number of replicas.
+        models_per_replica: maximal number of models of a replica; the least recently used one is
+            evicted.
+        ready_within: seconds that Ray waits for the first models of a new replica before it sends
+            requests; 0 for no wait.
+        autoscaling: further keys of Ray's `AutoscalingConfig`.
+        options: further options of `serve.deployment`, for example `ray_actor_options`; they
+            override `DEPLOYMENT`.
 
     Raises:
         MissingExtra: Ray is not installed.
     """
-    # Plain types can be pickled; a replica runs in another folder, so the path is absolute.
+    # Plain types can be pickled; a replica runs in another folder and needs an absolute path.
     sent = dict(config) if isinstance(config, Mapping) else os.path.abspath(config)
     replicas = {"min_replicas": min_replicas, "max_replicas": max_replicas}
     settings = {**DEPLOYMENT, "autoscaling_config": {**autoscaling, **replicas}, **options}
@@ -175,7 +177,7 @@ class RegistryReplica:
     async def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Do what the registry's `predict` does. Raises as that, or ModelRaised."""
+        """Return the prediction of the registry. Errors: see its `predict`, or ModelRaised."""
         async with self.holding(name):
             return await self._registry.apredict(name, inputs, key=key, timeout=timeout)
 
@@ -188,7 +190,7 @@ class RegistryReplica:
         timeout: float | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Any:
-        """Return the vectors that the embedding `model` makes of `texts`. Options as `encode`."""
+        """Return the vectors of `texts` from the embedding `model`. Options: see `encode`."""
         async with self.holding(model):
             prediction = await self._registry.aembed(
                 model, texts, options, key=key, timeout=timeout
@@ -208,8 +210,8 @@ class RegistryReplica:
     def check_health(self) -> None:
         """Raise if no model is ready or loading: Ray then replaces the replica.
 
-        What is loading, or not asked for yet, may still answer; and a replica of which some models
-        answer is worth more than its replacement, which has to load them all again.
+        A loading or unused model may still answer, and a replica with some working models is better
+        than a replacement, which must load all of them again.
         """
         infos = list(self._registry.models().values())
         if infos and all(info.status in _CANNOT_ANSWER for info in infos):
@@ -220,11 +222,11 @@ class RegistryReplica:
         """Pin the model for the block, even if Ray evicts it from its slot.
 
         Raises:
-            UnknownModel: there is none of that name.
-            ModelRaised: what was raised within cannot be sent.
+            UnknownModel: no model has that name.
+            ModelRaised: an error in the block cannot be pickled.
         """
         await self.get_model(name)
-        self._leases.add(name)  # no await in between, hence no eviction either
+        self._leases.add(name)  # without an await in between there is no eviction
         try:
             yield
         except Exception as error:
@@ -237,7 +239,7 @@ class RegistryReplica:
     def lease(self, name: str) -> ModelSlot:
         """Start loading the model and return its slot. Raises UnknownModel.
 
-        It is not waited for here: Ray fills one slot at a time.
+        Do not wait here: Ray fills one slot at a time.
         """
         self._registry.start_loading(name)
         self._leases.add(name)
@@ -249,7 +251,7 @@ class RegistryReplica:
 
     def http(self) -> Any:
         """Return the registry's routes as an ASGI application."""
-        from hotstart.server import mounted  # handles alone need no HTTP
+        from hotstart.server import mounted  # only HTTP needs it
 
         return mounted(self._registry)
 
@@ -271,7 +273,7 @@ def _with_slots(number: int) -> type:
             return self.lease(model_id)
 
         async def get_model(self, model_id: str) -> ModelSlot:
-            self._registry.is_loaded(model_id)  # Ray empties a slot before it asks for the model
+            self._registry.is_loaded(model_id)  # Ray empties a slot before it requests the model
             lease: ModelSlot = await self._slot(model_id)
             return lease
 

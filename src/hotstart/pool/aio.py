@@ -1,7 +1,7 @@
 """The asyncio edge: wait for models and run calls without blocking the loop.
 
-Objects bound to an event loop are made where they are awaited, so any number of loops, and threads
-beside them, may use one instance.
+Objects bound to an event loop are created where they are awaited, so that any number of loops and
+threads may use one instance.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from hotstart.system import available_cores
 
 T = TypeVar("T")
 
-_WAITING = 32  # calls at a time that wait for other machines
+_WAITING = 32  # concurrent calls that wait for remote servers
 
 
 async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
-    """Return when the model of `instance` is ready, having had it loaded if need be.
+    """Wait until the model of `instance` is ready, loading it if needed.
 
-    Being cancelled, or giving up, harms neither the load nor anybody else who waits.
+    A cancellation or timeout affects neither the load nor other callers.
 
     Raises:
-        NotReady: not within `timeout` seconds.
+        NotReady: the model was not ready within `timeout` seconds.
         HotstartError: the load failed.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -49,7 +49,7 @@ async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
 
 
 async def is_ready_within(instance: Instance[Any], timeout: float | None) -> bool:
-    """Do what `until_ready` does; return whether it was in time, in place of NotReady."""
+    """Return whether the model is ready within `timeout` seconds; see `until_ready`."""
     try:
         await until_ready(instance, timeout)
     except NotReady:
@@ -61,9 +61,9 @@ async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False
     """Return what `call` returns, computed by a worker thread.
 
     Args:
-        call: called with `arguments`.
-        arguments: its own.
-        waits: whether it waits for another machine rather than computes.
+        call: the function to call.
+        arguments: its positional arguments.
+        waits: whether it waits for a remote server rather than computes.
     """
     loop = asyncio.get_running_loop()
     work = functools.partial(contextvars.copy_context().run, call, *arguments)
@@ -76,13 +76,13 @@ def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> 
 
 
 async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> bool:
-    """Return whether all of `futures` end within `timeout` seconds; one wake-up for all of them.
+    """Return whether all of `futures` end within `timeout` seconds, with one wake-up for all.
 
-    Being cancelled, or giving up, cancels none of them.
+    A cancellation or timeout cancels none of them.
     """
     loop = asyncio.get_running_loop()
     settled = loop.create_future()
-    left = itertools.count(len(futures) - 1, -1)  # next() is one step, whichever thread takes it
+    left = itertools.count(len(futures) - 1, -1)  # next() is atomic
 
     def one_less(_: Future[Any]) -> None:
         if next(left) == 0:
@@ -99,7 +99,7 @@ async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> b
 
 
 class _Workers:
-    """The worker threads of this process: a few that compute, many that wait for other machines."""
+    """The worker threads of this process: a few that compute, many that wait for remote servers."""
 
     def __init__(self) -> None:
         self.reset_after_fork()
@@ -125,7 +125,7 @@ _workers = _Workers()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, settled: asyncio.Future[None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop was closed: no coroutine waits any more
         loop.call_soon_threadsafe(_finish, settled)
 
 

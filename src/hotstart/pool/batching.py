@@ -2,7 +2,7 @@
 
 call ──submit──▶ lane ──next run (pure: lanes.py)──▶ the engine, once ──▶ each call its vectors
 
-A thread begins with a call that finds none idle and ends when nobody has asked for a while.
+A call starts a thread if none is idle; a thread ends when no call came for a while.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from hotstart.pool.loader import LoadedModel
 from hotstart.telemetry import Counters, Histogram, Metric, here, past
 from hotstart.types import EmbedOutput, ModelInfo, ModelRequest, TextOrPair
 
-_CHARACTERS = 4  # of a token, about, in English
-_SPECIAL = 2  # tokens put around a text
-_LONGEST = 512  # tokens: most models cut a text there
+_CHARACTERS = 4  # characters of an English token, on average
+_SPECIAL = 2  # special tokens of a text
+_LONGEST = 512  # tokens at which most models truncate a text
 
 
 class Lane(NamedTuple):
     """The settings of one queue of a model.
 
     Attributes:
-        name: what it is for.
-        most_texts: of a call that may take it.
-        most_tokens: of such a call, about.
-        run: tokens of one run, about; a single text may exceed them.
-        room: tokens that may wait in it, about.
-        threads: runs at a time. Two keep two parts of a processor busy without waiting for one
-            another: 27 % more short texts a second than one after the other on OpenVINO.
+        name: the name of the lane.
+        most_texts: maximal number of texts of a call.
+        most_tokens: approximate maximal number of tokens of a call.
+        run: approximate tokens of one run; a single text may exceed them.
+        room: approximate maximal number of waiting tokens.
+        threads: concurrent runs. Two threads on OpenVINO give 27 % more short texts a second
+            than one.
     """
 
     name: str
@@ -66,24 +66,24 @@ class RunShare(NamedTuple):
 
 
 def estimated_tokens(text: str | tuple[str, str]) -> int:
-    """Return about how many tokens a text, or a pair of texts, takes."""
+    """Return the estimated number of tokens of a text or a pair of texts."""
     characters = len(text) if isinstance(text, str) else len(text[0]) + len(text[1])
     return min(characters // _CHARACTERS + _SPECIAL, _LONGEST)
 
 
 def lane_for(texts: int, tokens: int) -> Lane:
-    """Return the lane of a call of so many texts, and of about so many tokens."""
+    """Return the lane of a call with so many texts and estimated tokens."""
     return next(lane for lane in LANES if texts <= lane.most_texts and tokens <= lane.most_tokens)
 
 
 def next_run(queue: Iterable[tuple[Sequence[int], int]], budget: int) -> list[RunShare]:
-    """Return what runs next: texts in the order they came, one at least, of `budget` tokens.
+    """Return the texts of the next run, in order of arrival: at least one, up to `budget` tokens.
 
-    Part of a call may run before the rest of it.
+    A call may be split between runs.
 
     Args:
-        queue: of each call the tokens of its texts, about, and how many of them have run.
-        budget: in tokens.
+        queue: for each call, the estimated tokens of its texts and the number of texts that ran.
+        budget: maximal number of tokens.
     """
     shares: list[RunShare] = []
     left = budget
@@ -127,20 +127,21 @@ class PendingCall:
         self._inputs_of = ""
 
     def model_inputs(self, info: ModelInfo) -> Sequence[TextOrPair]:
-        """Return the inputs as the model of `info` reads them, made once for all runs of it."""
+        """Return the inputs as the model of `info` reads them, computed once per call."""
         if self._inputs is None or self._inputs_of != info.fingerprint:
             self._inputs = self.request.model_inputs(info)
             self._inputs_of = info.fingerprint
         return self._inputs
 
     def take(self, part: CallPart, made: EmbedOutput) -> bool:
-        """Keep the vectors of a run, and tell them when they are all; one thread at a time.
+        """Store the vectors of a run and resolve the future when all are there; one thread at a
+        time.
 
-        Returns false where they are of another space than those before: the model was loaded again
-        between two runs, and all of it has to run again.
+        Return false if an earlier run had another vector space: the model was reloaded between two
+        runs, and the whole call must run again.
         """
         if part.attempt != self.attempt:
-            return True  # of an attempt that was given up
+            return True  # of an abandoned attempt
         before = next(iter(self._parts.values()), made)
         if before.info.fingerprint != made.info.fingerprint:
             self._parts, self.begun = {}, 0
@@ -152,8 +153,8 @@ class PendingCall:
         return True
 
     def fail(self, error: BaseException) -> None:
-        """Raise `error` where the future is awaited."""
-        with suppress(InvalidStateError):  # nobody waits any more
+        """Raise `error` in the caller."""
+        with suppress(InvalidStateError):  # no caller waits any more
             self.future.set_exception(error)
 
     def _tell(self, made: EmbedOutput) -> None:
@@ -173,8 +174,8 @@ class PendingCall:
 
 Lease = Callable[[float | None, int], AbstractContextManager[LoadedModel]]
 
-_IDLE_SECONDS = 10.0  # without calls, after which a thread ends
-_FIRST_RATE = 5000.0  # tokens a second, until a run has told
+_IDLE_SECONDS = 10.0  # seconds without calls after which a thread ends
+_FIRST_RATE = 5000.0  # tokens a second, before the first measured run
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -195,7 +196,7 @@ class LaneQueue:
         """Queue `call`; it runs together with other waiting calls.
 
         Raises:
-            Overloaded: too much waits already.
+            Overloaded: too many tokens wait already.
         """
         with self._changed:
             if self._waiting + call.weight > self._lane.room and self._waiting:
@@ -210,7 +211,7 @@ class LaneQueue:
             self._threads.wake(self._serve)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what waits, runs and was done."""
+        """Yield the metrics of the lane."""
         labels = {"lane": self._lane.name}
         now = {
             "waiting": ("Calls that wait", len(self._calls)),
@@ -238,7 +239,7 @@ class LaneQueue:
                 self._rate += 0.2 * (weight / took - self._rate)
 
     def _next(self) -> list[CallPart]:
-        """Wait for calls and return what runs next; nothing once nobody has asked for a while."""
+        """Wait for calls and return the next run; nothing after a while without calls."""
         with self._changed:
             if not self._threads.wait_for_work(self._has_calls):
                 return []
@@ -264,7 +265,7 @@ class LaneQueue:
         return CallPart(call, start, stop, call.attempt)
 
     def _drop_unawaited(self) -> None:
-        """Calls whose deadline is over, or whose caller has gone, are not computed in vain."""
+        """Drop calls that timed out or whose caller was cancelled."""
         if any(call.future.done() for call in self._calls):
             kept = deque(call for call in self._calls if not call.future.done())
             self._tally.add("dropped", len(self._calls) - len(kept))
@@ -275,7 +276,7 @@ class LaneQueue:
         self._waiting = sum(sum(call.tokens[call.begun :]) for call in self._calls)
 
     def _run(self, run: Sequence[CallPart]) -> None:
-        """Run all at once; where that fails each on its own, so that one harms no other."""
+        """Run all parts together; if that fails, run each alone to isolate the failure."""
         try:
             made = self._embed(run)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
@@ -334,7 +335,7 @@ class Lanes:
     """The queues of one model."""
 
     def __init__(self, instance: Instance[LoadedModel]) -> None:
-        # Weakly: the instance is what these are kept by.
+        # A weak reference: the instance owns its lanes.
         held = weakref.ref(instance)
 
         def lease(timeout: float | None, texts: int) -> AbstractContextManager[LoadedModel]:
@@ -345,19 +346,19 @@ class Lanes:
         self._queues = {lane.name: LaneQueue(instance.name, lane, lease) for lane in LANES}
 
     def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
-        """Run the inputs of `request` with what waits beside them. Raises Overloaded."""
+        """Queue the inputs of `request`. Raises Overloaded."""
         call = PendingCall(request)
         self._queues[lane_for(len(request.inputs), call.weight).name].put(call)
         return call.future
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield the figures of each lane."""
+        """Yield the metrics of each lane."""
         for queue in self._queues.values():
             yield from queue.metrics()
 
 
 def _rows(run: Sequence[CallPart]) -> Iterator[slice]:
-    """Which rows of a run's vectors are of each part."""
+    """Return the rows of each part in the vectors of a run."""
     end = 0
     for part in run:
         begin, end = end, end + part.stop - part.start
@@ -369,14 +370,14 @@ def _size(run: Sequence[CallPart]) -> int:
 
 
 class _InstanceLanes:
-    """The lanes of each instance, which all its callers share."""
+    """The lanes of each instance; all callers of an instance share them."""
 
     def __init__(self) -> None:
         self.reset_after_fork()
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start again in a forked child: threads and callers stayed in the parent."""
+        """Reset in a forked child: threads and callers exist in the parent only."""
         self._lock = threading.Lock()
         self._lanes: weakref.WeakKeyDictionary[Instance[LoadedModel], Lanes] = (
             weakref.WeakKeyDictionary()

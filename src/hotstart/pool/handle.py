@@ -47,7 +47,7 @@ class ModelHandle:
     """The model of `spec` in `instance`, as its users call it.
 
     Attributes:
-        waits: whether calls wait for another machine: they run side by side, not together.
+        waits: whether calls wait for a remote server; they then run concurrently, not in batches.
     """
 
     def __init__(self, spec: ModelSpec, instance: Instance[LoadedModel]) -> None:
@@ -57,7 +57,7 @@ class ModelHandle:
         self.waits = entry_of(spec.engine).waits
 
     def unprepared_info(self) -> ModelInfo:
-        """Return dimension and token limit of the model, loading it only where nothing else can."""
+        """Return the info of the model; load it only if nothing else has the dimension."""
         info = unprepared_info(self._spec)
         if info is not None and info.dimension is not None:
             return info
@@ -65,8 +65,9 @@ class ModelHandle:
             return model.info._replace(dimension=model.engine.dimension)
 
     def known_info(self) -> ModelInfo | None:
-        """Return what calls need to know: of the loaded model, else of the one that was loaded
-        last, else what can be told without loading it. Never waits."""
+        """Return the info of the loaded model, else of the last loaded one, else what the disk has.
+
+        Never waits."""
         model = self._instance.peek()
         if model is not None:
             self._last = model.info
@@ -75,10 +76,10 @@ class ModelHandle:
         return self._last
 
     def info(self, timeout: float | None = None) -> ModelInfo:
-        """Return what calls need to know, having the model loaded if need be.
+        """Return the info of the model; load it if needed.
 
         Raises:
-            NotReady: not within `timeout` seconds.
+            NotReady: the model was not ready within `timeout` seconds.
             HotstartError: the load failed.
         """
         known = self.known_info()
@@ -88,7 +89,7 @@ class ModelHandle:
             return model.info
 
     def fingerprint(self) -> str:
-        """Return the identity of its vector space, having it prepared or loaded if need be."""
+        """Return the identity of the vector space; prepare or load the model if needed."""
         if entry_of(self._spec.engine).opened_from == "artifact":
             return artifact_info(prepare_artifact(self._spec)).fingerprint
         return self.info().fingerprint
@@ -102,13 +103,13 @@ class ModelHandle:
         """Return the vectors of the inputs of `request`, float32 (n, dimension).
 
         Args:
-            request: the texts; of a reranker pairs of texts, whose vectors are its logits.
-            timeout: seconds to wait for the model, and for an engine that asks another machine.
-            advance: called with the number of texts done, every few texts.
+            request: texts, or pairs of texts for a reranker, whose vectors are logits.
+            timeout: seconds to wait for the model, and for a remote server.
+            advance: called every few texts with the number of texts done.
 
         Raises:
             NotReady: the model was not ready in time; its load continues.
-            HotstartError: the load failed, or the engine did.
+            HotstartError: the load or the engine failed.
         """
         deadline, count = Deadline(timeout), len(request.inputs)
         outputs: list[EmbedOutput] = []
@@ -127,26 +128,26 @@ class ModelHandle:
             return EmbedOutput.joined(outputs)
 
     def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
-        """Run the inputs of `request`, one at least, together with those of other calls.
+        """Queue the inputs of `request`, at least one; they share batches with other calls.
 
         Raises:
-            Overloaded: too much waits already.
+            Overloaded: too many tokens wait already.
         """
-        from hotstart.pool.batching import lanes_of  # a single thread needs none
+        from hotstart.pool.batching import lanes_of  # blocking calls need no lanes
 
         return lanes_of(self._instance).submit(request)
 
     async def together(self, request: ModelRequest, timeout: float | None = None) -> EmbedOutput:
         """Submit `request` once the model is ready, and await its vectors.
 
-        With a `timeout` of 0 they are awaited as long as they take, if the model is ready now.
+        With a `timeout` of 0, wait for the vectors without limit if the model is ready now.
 
         Raises:
             NotReady: the model was not ready in time; its load continues.
-            StillComputing: the vectors were not ready in time; they are not computed any more.
-            Overloaded: too much waits already.
+            StillComputing: the vectors were not ready in time; their computation is dropped.
+            Overloaded: too many tokens wait already.
         """
-        from hotstart.pool.aio import all_done, until_ready  # only a coroutine needs asyncio
+        from hotstart.pool.aio import all_done, until_ready  # only coroutines need asyncio
 
         deadline, count = Deadline(timeout), len(request.inputs)
         await until_ready(self._instance, timeout)
@@ -158,7 +159,7 @@ class ModelHandle:
                 self._last = future.result().info
                 return future.result()
             finally:
-                future.cancel()  # where it is not done, nobody awaits it any more
+                future.cancel()  # unless it is done, no caller awaits it any more
 
     async def in_thread(
         self,
@@ -170,37 +171,38 @@ class ModelHandle:
 
         Raises:
             NotReady: the model was not ready in time; its load continues.
-            HotstartError: the load failed, or the engine did.
+            HotstartError: the load or the engine failed.
         """
-        from hotstart.pool import aio  # only a coroutine needs asyncio
+        from hotstart.pool import aio  # only coroutines need asyncio
 
         deadline = Deadline(timeout)
         await aio.until_ready(self._instance, timeout)
         return await aio.in_thread(run, request, deadline.left, waits=self.waits)
 
     def count(self, texts: Sequence[str], timeout: float | None = None) -> int | None:
-        """Return how many tokens `texts` are to the model, None if it cannot tell.
+        """Return the number of tokens of `texts`; None if the engine cannot tell.
 
         Raises:
-            HotstartError: as `embed`.
+            HotstartError: see `embed`.
         """
         with self._instance.lease(timeout, texts=0) as model:
             counts = model.engine.count(texts)
             return None if counts is None else sum(counts)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what its engine counts, if it is loaded, and its lanes."""
+        """Yield the metrics of the lanes and, if loaded, of the engine."""
         model = self._instance.peek()
         if model is not None:
             yield from model.engine.metrics()
-        from hotstart.pool.batching import lanes_of  # a single thread needs none
+        from hotstart.pool.batching import lanes_of  # blocking calls need no lanes
 
         yield from lanes_of(self._instance).metrics()
 
 
 class LoadableModel:
-    """The base of `Embedder` and `Reranker`: load state, waiting, promotion, unload. Making one
-    begins the load where the strategy says so.
+    """The base of `Embedder` and `Reranker`: load state, waiting, promotion, unload.
+
+    The constructor starts the load if the strategy says so.
     """
 
     def __init__(
@@ -218,7 +220,7 @@ class LoadableModel:
 
     @property
     def engine(self) -> str | None:
-        """The engine that runs the model, None while it is not loaded."""
+        """The engine that runs the model; None while it is not loaded."""
         model = self._instance.peek()
         return model.engine.name if model else None
 
@@ -229,22 +231,22 @@ class LoadableModel:
 
     @property
     def is_loading(self) -> bool:
-        """Whether a load is under way that will make it answer."""
+        """Whether the model is being loaded."""
         return self._instance.state == "loading"
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it answers at once."""
+        """Whether the model is loaded."""
         return self._instance.state == "ready"
 
     @property
     def error(self) -> HotstartError | None:
-        """Why the last load failed, None unless it did."""
+        """Why the last load failed; None if it did not."""
         return self._instance.failure
 
     @property
     def load_time(self) -> float | None:
-        """Seconds the last load took, None before one ended."""
+        """Seconds that the last load took; None before the first has ended."""
         return self._instance.status().load_time
 
     @property
@@ -257,7 +259,7 @@ class LoadableModel:
         return LoadProgress(status.stage, status.fraction, eta)
 
     def status(self) -> Status:
-        """Return the state with its reason, each stage's time, and why this strategy."""
+        """Return the state with its reason, the time of each stage, and the strategy."""
         return self._instance.status()._replace(strategy=self._choice.said)
 
     def start_loading(self) -> None:
@@ -265,7 +267,7 @@ class LoadableModel:
         self._instance.start()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Load if need be and return whether the model is ready within `timeout` seconds.
+        """Load the model if needed; return whether it is ready within `timeout` seconds.
 
         Raises:
             HotstartError: the load failed, with the reason in the message.
@@ -273,22 +275,23 @@ class LoadableModel:
         return self._instance.wait(timeout)
 
     async def await_ready(self, timeout: float | None = None) -> bool:
-        """Do what `wait_ready` does without blocking the event loop."""
-        from hotstart.pool.aio import is_ready_within  # who awaits has imported asyncio
+        """Await the readiness of the model; see `wait_ready`."""
+        from hotstart.pool.aio import is_ready_within  # coroutines have asyncio loaded
 
         return await is_ready_within(self._instance, timeout)
 
     def get_if_ready(self) -> Self | None:
-        """Return this object if it answers at once, else None; never waits, starts nothing."""
+        """Return this object if the model is loaded, else None. Never waits and starts no load."""
         return self if self._instance.peek() is not None else None
 
     def promote(self, stage: Stage) -> None:
-        """Promote the model to `stage` beside its work, as before bulk work; return at once.
+        """Promote the model to `stage` in the background; return at once.
 
-        Where that cannot be done, what serves goes on serving, and `status().refused` says why.
+        If the promotion fails, the current stage keeps serving and `status().refused` has the
+        reason.
         """
         self._instance.promote(stage)
 
     def unload(self) -> None:
-        """Give the model's memory back once the calls in flight end; a later call reloads."""
+        """Unload the model once the calls in flight have ended; a later call loads it again."""
         self._instance.unload()

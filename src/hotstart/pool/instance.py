@@ -1,15 +1,15 @@
-"""One loaded model: its states, and the calls that use it.
+"""One loaded model: its state machine, leases, reload, keep-alive.
 
     unloaded ──load──▶ loading ──▶ ready ──unload──▶ unloading ──▶ unloaded
                           └──────▶ failed ──called again after the back-off──▶ loading
 
 A reload and a promotion keep the state `ready`: each loads beside the slot that serves.
 
-However many threads call, one load runs. A caller that stops waiting stops nothing: the load runs
-in a thread of its own and ends for the callers that still wait and for later ones.
+However many threads call, one load runs, in its own thread. A caller that stops waiting does not
+stop it.
 
-A call holds the slot it began with. A promotion or a reload swaps in another slot for later calls,
-and the old slot is closed when the last of its calls has ended.
+A call keeps the slot it began with. A promotion or reload swaps in another slot for later calls;
+the old slot is closed when its last call has ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Hear = Callable[[State, str], None]
 
 
 class Listeners:
-    """The callbacks of one instance. A failing callback harms neither load nor others."""
+    """The callbacks of one instance. A failing callback affects neither the load nor others."""
 
     def __init__(self) -> None:
         self._progress: list[Progress] = []
@@ -45,15 +45,15 @@ class Listeners:
         self._progress.append(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
-        """Call `hear` with each state that is entered, under the lock."""
+        """Call `hear` with each new state, under the lock."""
         self._states.append(hear)
 
     def on_end(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, at the end of the load under way."""
+        """Call `callback` once, at the end of the running load."""
         self._settled.append(callback)
 
     def notify_progress(self, stage: str, fraction: float) -> None:
-        """Tell of a step."""
+        """Report a step of a load."""
         for on_progress in self._progress:
             try:
                 on_progress(stage, fraction)
@@ -63,23 +63,23 @@ class Listeners:
                 logging.getLogger(__name__).exception("A progress callback failed at %s", stage)
 
     def notify_state(self, state: State, reason: str) -> None:
-        """Tell of a state that was entered."""
+        """Report a new state."""
         for hear in self._states:
             hear(state, reason)
 
     def notify_end(self) -> None:
-        """Tell that the load under way has ended."""
+        """Report the end of the running load."""
         callbacks, self._settled = self._settled, []
         for callback in callbacks:
-            with contextlib.suppress(RuntimeError):  # of an event loop that was closed meanwhile
+            with contextlib.suppress(RuntimeError):  # its event loop was closed
                 callback()
 
 
 class KeepAliveTimer:
     """Calls `unload_if_idle(why)` `seconds` after the last `touch`.
 
-    One timer at a time, however often it is touched: a timer that finds a later touch is set
-    again for what is left.
+    Only one timer runs, however often `touch` is called: a timer that finds a later touch restarts
+    for the remaining time.
     """
 
     def __init__(self, seconds: float, unload_if_idle: Callable[[str], object]) -> None:
@@ -91,12 +91,12 @@ class KeepAliveTimer:
         self._stopped = False
 
     def stop(self) -> None:
-        """Call nothing any more."""
+        """Stop the timer."""
         with self._lock:
             self._stopped = True
 
     def touch(self) -> None:
-        """Note that a use has ended."""
+        """Record the end of a use."""
         with self._lock:
             self._touched = time.monotonic()
             if not self._running:
@@ -123,16 +123,16 @@ class Status(NamedTuple):
     """The state of an instance at one moment.
 
     Attributes:
-        reason: why it is in this state, for a person to read.
-        stage: what serves, or, while it loads, what is being done.
-        fraction: how far the load is, 0 to 1; None while nothing loads.
-        elapsed: seconds since the load began, None while nothing loads.
-        load_time: seconds the last successful load took, None before one ended.
-        stages: seconds each stage took to load, in the order they were reached.
-        refused: stages it could not be promoted to, with the reason.
-        loads: loads that ended well; promotions are not counted.
-        in_use: calls that are using the model now.
-        strategy: its name, and why it was chosen where the machine chose it.
+        reason: the reason of the state, for people.
+        stage: the serving stage or, during a load, its current step.
+        fraction: progress of the load, 0 to 1; None if none runs.
+        elapsed: seconds since the load began; None if none runs.
+        load_time: seconds of the last successful load; None before the first.
+        stages: load time of each reached stage in seconds, in order.
+        refused: stages that could not be reached, with the reason.
+        loads: number of successful loads without promotions.
+        in_use: number of calls that use the model now.
+        strategy: name of the strategy, and why `auto` chose it.
     """
 
     state: State
@@ -155,8 +155,8 @@ class Instance(Generic[T]):
     """One loaded model: loaded by `load`, freed by `close`. Thread-safe.
 
     Args:
-        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
-        load_timeout: seconds after which a load has failed; None lets it take what it takes.
+        load: loads one of `stages`; for a promotion it gets the serving model.
+        load_timeout: seconds after which a load fails; None for no limit.
         keep_alive: seconds after the end of the last use at which the model is unloaded.
         patience: texts embedded before the first promotion.
     """
@@ -185,16 +185,16 @@ class Instance(Generic[T]):
 
     @property
     def state(self) -> State:
-        """The state at this moment."""
+        """The current state."""
         return self._state
 
     @property
     def busy(self) -> bool:
-        """Whether something is being loaded at this moment, a promotion included."""
+        """Whether a load or promotion runs."""
         return self._state == "loading" or self._serving.promoting
 
     def touch(self) -> None:
-        """Note a use that was no lease."""
+        """Record a use without a lease."""
         self._used_at = time.monotonic()
         if self._keep_alive_timer:
             self._keep_alive_timer.touch()
@@ -211,7 +211,7 @@ class Instance(Generic[T]):
         self.touch()
 
     def not_ready(self) -> NotReady:
-        """Return the error that says how far the load is."""
+        """Return a NotReady error with the progress of the load."""
         attempt = self._attempt
         if attempt is not None:
             return attempt.not_ready(self._state, self._load_time)
@@ -231,13 +231,13 @@ class Instance(Generic[T]):
         return self._backoff.failure if self._state == "failed" else None
 
     def peek(self) -> T | None:
-        """Return the model if it is loaded at this moment; never waits, starts nothing."""
+        """Return the model if it is loaded. Never waits and starts no load."""
         slot = self._serving.slot
         return slot.model if slot is not None and self._state == "ready" else None
 
     @property
     def last_used(self) -> float:
-        """When it was last loaded, used, or touched, by the clock `time.monotonic`."""
+        """Time of the last load, use or touch, by `time.monotonic`."""
         return self._used_at
 
     @property
@@ -247,7 +247,7 @@ class Instance(Generic[T]):
         return slot.users if slot is not None else 0
 
     def status(self) -> Status:
-        """Return the state of this moment."""
+        """Return the current status."""
         with self._changed:
             loading = self._attempt if self._state == "loading" else None
             slot = self._serving.slot
@@ -271,7 +271,7 @@ class Instance(Generic[T]):
             self._start_if_due()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Start the load if need be and return whether the model is ready within `timeout` s.
+        """Start the load if needed; return whether the model is ready within `timeout` seconds.
 
         Raises:
             HotstartError: the load failed, with the reason in the message.
@@ -284,9 +284,7 @@ class Instance(Generic[T]):
             return False
 
     def when_settled(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at the end of the load under way, from any thread; at once if none
-        is.
-        """
+        """Call `callback` at the end of the running load, from any thread; at once if none runs."""
         with self._changed:
             if self._state in {"loading", "unloading"}:
                 self._listeners.on_end(callback)
@@ -295,14 +293,14 @@ class Instance(Generic[T]):
 
     @contextmanager
     def lease(self, timeout: float | None = None, texts: int = 1) -> Iterator[T]:
-        """Yield the loaded model, loading it if need be; it is not unloaded while it is leased.
+        """Yield the loaded model, loading it if needed. A leased model is not unloaded.
 
         Args:
-            timeout: seconds to wait for the model; None waits as long as the load takes.
-            texts: how much it will be used for; what decides whether a faster engine pays.
+            timeout: seconds to wait for the model; None for no limit.
+            texts: number of texts of the call; promotions depend on their sum.
 
         Raises:
-            NotReady: it was not ready in time. The load goes on.
+            NotReady: the model was not ready in time; its load continues.
             HotstartError: the load failed, with the reason in the message.
         """
         with self._changed:
@@ -320,40 +318,41 @@ class Instance(Generic[T]):
         self._listeners.listen(on_progress)
 
     def listen_states(self, hear: Hear) -> None:
-        """Call `hear` with each state that is entered, under the lock."""
+        """Call `hear` with each new state, under the lock."""
         with self._changed:
             self._listeners.listen_states(hear)
             hear(self._state, self._reason)
 
     def promote(self, stage: Stage) -> None:
-        """Promote the model to `stage` beside its work; return at once."""
+        """Promote the model to `stage` in the background; return at once."""
         with self._changed:
             self._start_if_due()
             self._serving.promote(stage)
 
     def settle(self, timeout: float) -> float:
-        """Wait up to `timeout` seconds for loads under way to end; return the seconds left."""
+        """Wait up to `timeout` seconds for running loads; return the seconds left."""
         deadline = time.monotonic() + timeout
         with self._changed:
             self._changed.wait_for(lambda: not self.busy, max(0.0, timeout))
         return deadline - time.monotonic()
 
     def unload(self) -> None:
-        """Give the model's memory back, after a load under way and the calls in flight have ended;
-        a call that comes meanwhile has it loaded again."""
+        """Unload the model after the running load and the calls in flight have ended.
+
+        A call that comes meanwhile loads it again."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled)
             slot = self._begin_unloading("unload was asked for")
         self._end_unloading(slot)
 
     def reload(self) -> None:
-        """Load the model again beside the one that serves, and swap it in between two calls.
+        """Load the model again beside the serving one, and swap it in between two calls.
 
-        Calls in flight end on the one they began with, which is then closed. Where nothing is
-        loaded, this loads. One at a time: a reload asked for while one runs follows it.
+        Calls in flight end on the old model, which is then closed. Load the model if it is not
+        loaded. Concurrent reloads run one after the other.
 
         Raises:
-            HotstartError: the load failed, with the reason in the message. What served serves on.
+            HotstartError: the load failed; the old model keeps serving.
         """
         old = self._begin_reload()
         if old is None:
@@ -371,17 +370,17 @@ class Instance(Generic[T]):
             self._end_reload(old, new, reason)
 
     def reset_after_fork(self) -> None:
-        """Begin again from `unloaded`, as a forked child must: its threads and locks stayed behind.
+        """Reset to `unloaded` in a forked child: its threads and locks exist in the parent only.
 
-        The parent's model is never freed in the child, not even at its end: that would be to wait
-        for threads that the child does not have. Its pages are shared with the parent.
+        The child never frees the parent's model, not even at exit, because freeing would wait for
+        threads that the child does not have. Its pages are shared with the parent.
         """
         keep_for_ever(self._serving)
         self._reset()
         self._listeners.notify_state(self._state, self._reason)
 
-    # The only writers of the state. They need the lock `_changed` held, but for
-    # `_end_unloading`, `_begin_reload` and `_end_reload`, which take it.
+    # The only writers of the state. The caller holds the lock `_changed`, except for
+    # `_end_unloading`, `_begin_reload` and `_end_reload`, which acquire it.
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
@@ -405,7 +404,7 @@ class Instance(Generic[T]):
         return None if seconds is None else KeepAliveTimer(seconds, self.unload_if_idle)
 
     def _wait_ready(self, timeout: float | None) -> None:
-        """Wait, the condition held, until there is a model or the reason why there is none."""
+        """Wait for a model or an error. The caller holds the condition."""
         deadline = Deadline(timeout)
         self._start_if_due()
         failed_before = self._backoff.count
@@ -443,7 +442,7 @@ class Instance(Generic[T]):
         return self._load(stage, notify, None)
 
     def _end_attempt(self, attempt: LoadAttempt[T]) -> None:
-        """Serve the loaded slot, or note the failure."""
+        """Serve the loaded slot, or record the failure."""
         with self._changed:
             if attempt.error is not None:
                 failure = self._backoff.note(attempt.error, time.monotonic())

@@ -16,11 +16,11 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
 
 
 class Backoff:
-    """The failures of one instance, and when the next attempt is due.
+    """The failures of one instance, and the time of the next attempt.
 
     Attributes:
-        failure: the last one.
-        count: how many there were in all.
+        failure: the last failure.
+        count: number of all failures.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class Backoff:
         self.count = 0
 
     def note(self, error: BaseException, now: float) -> HotstartError:
-        """Keep `error`, which came at `now`, and return it as the waiters are told of it."""
+        """Record `error` at time `now`; return the LoadFailed that callers get."""
         delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._in_row)
         self._in_row += 1
         self.count += 1
@@ -44,7 +44,7 @@ class Backoff:
         return self.failure
 
     def end(self) -> None:
-        """Note that a load ended well: the next failure is the first in a row."""
+        """Record a successful load, which resets the back-off."""
         self._in_row = 0
 
     def waive(self) -> None:
@@ -52,7 +52,7 @@ class Backoff:
         self._retry_at = 0.0
 
     def is_over(self, now: float) -> bool:
-        """Return whether a load may be tried again."""
+        """Return whether the next load may start."""
         return now >= self._retry_at
 
 
@@ -63,17 +63,17 @@ class LoadAttempt(Generic[T]):
     """One load in its own thread; it ends once: with a slot, an error, or at its time limit.
 
     Args:
-        name: of the model, for messages and the thread.
+        name: name of the model, for messages and the thread.
         stage: the stage to load.
         load: loads the stage and reports its progress.
-        close: frees a model that comes after the time limit.
-        timeout: seconds after which the load has failed; None for no limit.
+        close: frees a model that is loaded after the time limit.
+        timeout: seconds after which the load fails; None for no limit.
 
     Attributes:
         began: when the load began, by the clock `time.monotonic`.
-        doing: what the load is doing.
-        fraction: how far it is, 0 to 1.
-        error: why the load failed, None unless it did.
+        doing: current step of the load.
+        fraction: progress of the load, 0 to 1.
+        error: why the load failed; None if it did not.
     """
 
     def __init__(
@@ -127,13 +127,13 @@ class LoadAttempt(Generic[T]):
         raise LoadFailed(self._name, error=error, retry_in=0.0) from error
 
     def take(self) -> Slot[T]:
-        """Return the slot of a load that succeeded, and hold it no more."""
+        """Return the slot of a successful load and drop the reference."""
         slot, self._slot = self._slot, None
         assert slot is not None
         return slot
 
     def not_ready(self, state: State, expected: float | None) -> NotReady:
-        """Return the error that says how far the load is; `expected` is the last load's time."""
+        """Return a NotReady error; `expected` is the duration of the last load."""
         elapsed = time.monotonic() - self.began
         return NotReady(
             self._name, state=state, stage=self.doing, elapsed=elapsed, expected=expected
@@ -146,7 +146,7 @@ class LoadAttempt(Generic[T]):
             self._end(error=error)
             return
         slot = Slot(model, self._stage, time.monotonic() - self.began)
-        if not self._end(slot=slot):  # the time limit passed: the waiters have their error
+        if not self._end(slot=slot):  # the time limit passed: the callers have their error
             self._close(model)
 
     def _give_up(self) -> None:
@@ -154,7 +154,7 @@ class LoadAttempt(Generic[T]):
         self._end(error=LoadTimeout(self._name, stage=self.doing, after=self._timeout))
 
     def _end(self, *, slot: Slot[T] | None = None, error: BaseException | None = None) -> bool:
-        """End the attempt with this outcome; return whether it had not ended before."""
+        """End the attempt with this outcome; return false if it has already ended."""
         with self._lock:
             if self._is_over:
                 return False

@@ -1,4 +1,4 @@
-"""From a spec to a loaded model; what is known before the load."""
+"""Load a model from its spec; what is known before the load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
-    """Return what is known of the model without preparing it; None if only a load can tell.
+    """Return the info of a model without preparing it; None if only a load can tell.
 
     Raises:
         ModelError: the model is not on this machine.
@@ -34,13 +34,13 @@ def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
 
 
 def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
-    """Return what calls need to know of the model; None if a load alone can tell."""
+    """Return the info of a prepared or remote model; None if only a load can tell."""
     tell = _TELLERS.get(entry_of(spec.engine).opened_from)
     return tell(spec) if tell else None
 
 
 def check_source(spec: ModelSpec) -> None:
-    """Raise InvalidInput for the address of another machine that cannot be read. Looks nowhere."""
+    """Raise InvalidInput for an invalid remote address. Reads no file."""
     if entry_of(spec.engine).opened_from == "address":
         _by_address(spec)
 
@@ -79,25 +79,25 @@ def ensure(
 ) -> Artifact:
     """Return the artifact of `spec`, prepared now if it is absent, stale or damaged.
 
-    The network is used only where the spec allows it.
+    Use the network only if the spec allows it.
 
     Raises:
-        ModelError: the model cannot be found, read or run, as its subclasses say.
+        ModelError: the model cannot be found, read or run.
     """
     usable, _ = look(spec, settings)
     if usable is not None:
         return usable
-    from hotstart.preparation.prepare import prepare_once  # what builds is not needed to open
+    from hotstart.preparation.prepare import prepare_once  # opening an artifact does not need it
 
     return prepare_once(spec, settings, on_progress)
 
 
-_ENGINE_BYTES = 60_000_000  # libraries and working memory, as measured for a short text
+_ENGINE_BYTES = 60_000_000  # libraries and working memory, measured with a short text
 THROUGHPUT_ENGINE = "openvino"
 
 
 class LoadedModel(NamedTuple):
-    """An engine that holds a model, and what calls need to know of it."""
+    """An engine with a loaded model, and the info of the model."""
 
     engine: Engine
     info: ModelInfo
@@ -112,15 +112,15 @@ class LoadedModel(NamedTuple):
 def load_model(
     spec: ModelSpec, stage: Stage, report: Progress, beside: LoadedModel | None
 ) -> LoadedModel:
-    """Load one stage of the model of `spec`, preparing it first where that was not done yet.
+    """Load one stage of the model of `spec`; prepare the model first if needed.
 
-    A promotion, `beside` what serves, opens the very artifact that serves, whatever has become of
-    the model's files meanwhile: one instance answers in one vector space.
+    A promotion opens the artifact of the serving model `beside`, even if the model's files changed
+    meanwhile: one instance has one vector space.
 
     Raises:
-        ArtifactMissing: the strategy loads prepared models only, and this is none.
-        InsufficientMemory: the model does not fit into what this process may still use.
-        HotstartError: it cannot be found, read or run, as its subclasses say.
+        ArtifactMissing: the strategy loads prepared models only, and the model is not prepared.
+        InsufficientMemory: the model does not fit into the memory that is left.
+        HotstartError: the model cannot be found, read or run.
     """
     with span("load", model=spec.source, engine=spec.engine, stage=stage):
         if beside is not None and beside.artifact is not None:
@@ -129,7 +129,7 @@ def load_model(
 
 
 def weights_bytes(spec: ModelSpec) -> int:
-    """Return how many bytes of weights are prepared for `spec`, 0 where that is not known."""
+    """Return the bytes of prepared weights of `spec`, 0 if unknown."""
     if entry_of(spec.engine).opened_from != "artifact":
         return 0
     usable, _ = look(spec, read_settings())
@@ -137,13 +137,12 @@ def weights_bytes(spec: ModelSpec) -> int:
 
 
 def prepare_artifact(spec: ModelSpec, report: Progress | None = None) -> Artifact:
-    """Return the artifact of `spec`, prepared and measured if need be, without loading it."""
+    """Return the artifact of `spec`, preparing it if needed, without loading it."""
     return ensure(spec, read_settings(), report)
 
 
 def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
-    """An engine that cannot open the artifact has it read whole; if it proves damaged in a way
-    the quick look cannot see, it is prepared again, once."""
+    """Open the artifact; if the engine cannot, verify it fully and prepare it again once."""
     settings = read_settings()
     report("metadata", 0.0)
     artifact = _artifact(spec, settings, report)
@@ -153,7 +152,7 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     except HotstartError:
         raise
     except Exception:
-        from hotstart.preparation.prepare import repair  # seldom needed, and not cheap to import
+        from hotstart.preparation.prepare import repair  # rarely needed and slow to import
 
         repaired = repair(artifact, spec, settings, report)
         if repaired is None:
@@ -174,7 +173,7 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
 
 
 def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
-    """Nothing is asked of the other machine yet: its first answer shows whether it is there."""
+    """Open without a request: the first call shows whether the server runs."""
     from hotstart.engines.remote.address import RemoteAddress
 
     report(stage, 0.5)
@@ -209,7 +208,7 @@ def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact
 
 
 def _check_memory(spec: ModelSpec, metadata: Metadata) -> None:
-    """Refuse a load that would be killed half-way: weights, their packed copy, and the engine."""
+    """Raise InsufficientMemory if weights, their packed copy and the engine do not fit."""
     needed = 2 * metadata.weights_bytes + _ENGINE_BYTES
     left = memory_left()
     if left.bytes < needed:
@@ -226,7 +225,7 @@ def _open(
     report(stage, 0.5)
     opened = functools.partial(_engine, artifact, beside=beside)
     if stage == "throughput":
-        from hotstart.engines.graph import DualEngine  # seldom needed
+        from hotstart.engines.graph import DualEngine  # rarely needed
 
         question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "fast_start"))
         engine: Engine = DualEngine(question, opened(THROUGHPUT_ENGINE, stage))
@@ -255,7 +254,7 @@ _OPENERS: dict[str, Callable[[ModelSpec, Stage, Progress], LoadedModel]] = {
 
 
 class Limits(NamedTuple):
-    """Time limits of a load and of an unused model, in seconds; None for no limit."""
+    """Time limits in seconds of a load and of an unused model; None for no limit."""
 
     load_timeout: float | None = None
     keep_alive: float | None = None
@@ -272,12 +271,12 @@ class ModelFactory(NamedTuple):
     """How a model is loaded and freed.
 
     Attributes:
-        name: for messages.
-        load: loads each of `stages`; a promotion is given the model that serves meanwhile.
-        close: gives back what `load` returned.
+        name: name for messages.
+        load: loads one of `stages`; for a promotion it gets the serving model.
+        close: frees the object that `load` returned.
         patience: uses before the first promotion.
-        size: tells about how many bytes it takes, 0 where that is not known; may look at files.
-        pinned: whether it is kept whatever other models need.
+        size: returns the approximate bytes of the model, 0 if unknown; may read files.
+        pinned: whether the model is never evicted.
     """
 
     name: str
@@ -290,7 +289,7 @@ class ModelFactory(NamedTuple):
 
 
 def factory_of(spec: ModelSpec) -> ModelFactory:
-    """Return how the model of `spec` is made; an engine that opens no artifact has one stage."""
+    """Return the factory of the model of `spec`; without an artifact it has one stage."""
     strategy = strategy_named(spec.strategy)
     staged = entry_of(spec.engine).opened_from == "artifact"
     return ModelFactory(
@@ -315,7 +314,7 @@ def spec_of(
     trust_remote_code: bool = False,
     allow_download: bool = False,
 ) -> tuple[ModelSpec, StrategyChoice]:
-    """Return the spec of the model `source`, and the choice of its strategy. Looks nowhere.
+    """Return the spec of the model `source` and its strategy. Reads no file.
 
     Raises:
         InvalidInput: an argument cannot be used.

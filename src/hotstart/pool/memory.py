@@ -1,6 +1,6 @@
 """The memory budget: eviction policy, reservations, memory pressure.
 
-The policy stands in `pressure`; this carries it out, for one load at a time.
+`victims` is the pure policy; `MemoryBudget` applies it, one load at a time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Resident(NamedTuple):
     """A loaded model, as the eviction policy sees it.
 
     Attributes:
-        key: what it is called in its pool.
-        bytes: of memory that unloading it gives back, as far as known.
-        last_used: a time; the smaller, the longer ago.
-        in_use: calls that are using it now.
-        pinned: whether it stays whatever happens.
+        key: its key in the pool.
+        bytes: approximate bytes that unloading it frees.
+        last_used: time of the last use, by `time.monotonic`.
+        in_use: number of calls that use it now.
+        pinned: whether it is never evicted.
     """
 
     key: Hashable
@@ -38,9 +38,9 @@ class Resident(NamedTuple):
 
 
 def victims(residents: Iterable[Resident], wanted: int) -> list[Resident]:
-    """Return what to unload, in this order, to have `wanted` bytes, and no more than that.
+    """Return the models to unload, in order, to free `wanted` bytes, and no more than needed.
 
-    All that may go at all where that is less than `wanted`; nothing where none are wanted.
+    Return every evictable model if all of them free less than `wanted`.
     """
     may_go = (r for r in residents if not r.in_use and not r.pinned and r.bytes > 0)
     chosen: list[Resident] = []
@@ -76,8 +76,8 @@ class MemoryBudget:
 
     Args:
         models: the loaded models of the pool.
-        budget: bytes for all of them; None for what the machine, or the cgroup, has left.
-        left: returns what that is.
+        budget: bytes for all of them; None for the memory that machine or cgroup has left.
+        left: returns the memory left.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MemoryBudget:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Start again, as a forked child must."""
+        """Reset in a forked child."""
         self._turn = threading.Lock()
         self._reserved = 0
 
@@ -101,10 +101,10 @@ class MemoryBudget:
     def reserve(self, name: str, size: Callable[[], int]) -> Iterator[None]:
         """Free the bytes of a model and reserve them while it is loaded.
 
-        `size` is called only where a model could be evicted, or a budget be exceeded.
+        `size` is called only if a model can be evicted or the budget exceeded.
 
         Raises:
-            InsufficientMemory: there is not enough, though every idle model was evicted.
+            InsufficientMemory: evicting every idle model does not free enough.
         """
         wanted = size() if self.budget is not None or self._models.has_several() else 0
         with self._turn:
@@ -117,7 +117,7 @@ class MemoryBudget:
                 self._reserved -= wanted
 
     def check(self) -> None:
-        """Evict idle models where less than SCARCE is left; at most once a second."""
+        """Evict idle models if less than SCARCE is left; at most once a second."""
         now = time.monotonic()
         if now - self._checked_at < 1.0:
             return
@@ -167,7 +167,7 @@ class MemoryPressureMonitor(threading.Thread):
         self._ending, self._end = os.pipe()
 
     def run(self) -> None:
-        """Wait for the kernel's word."""
+        """Wait for events of the kernel."""
         import select
 
         waiting = select.poll()
@@ -184,7 +184,7 @@ class MemoryPressureMonitor(threading.Thread):
             os.close(self._ending)
 
     def stop(self) -> None:
-        """End it and return when it has ended."""
+        """Stop the thread and wait for its end."""
         os.close(self._end)
         self.join()
 
@@ -192,9 +192,9 @@ class MemoryPressureMonitor(threading.Thread):
 def watch_memory_pressure(
     relieve: Callable[[], object], files: Iterable[str] | None = None, trigger: bytes = TRIGGER
 ) -> MemoryPressureMonitor | None:
-    """Return a running watch on the first of `files` that takes a trigger; None if none does.
+    """Return a running monitor of the first of `files` that accepts a trigger; None if none does.
 
-    By default on the pressure of this process's cgroup, else of the machine.
+    By default monitor the cgroup of this process, else the machine.
     """
     for path in pressure_files() if files is None else files:
         try:
@@ -213,6 +213,6 @@ def watch_memory_pressure(
 
 
 def _logger() -> Logger:
-    import logging  # 4 ms that a first vector is spared
+    import logging  # logging takes 4 ms to import
 
     return logging.getLogger(__name__)

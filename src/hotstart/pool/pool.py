@@ -19,7 +19,7 @@ from hotstart.pool.memory import MemoryBudget, Resident
 from hotstart.system import resident_memory
 from hotstart.types import Progress, Stage
 
-_PATIENCE = 3.0  # seconds that an exit or a fork waits for loads under way
+_PATIENCE = 3.0  # seconds that an exit or a fork waits for running loads
 MOST_LOADS = 16
 """Loads at a time: many wait for a disk, a library's import or another machine, side by side."""
 
@@ -33,15 +33,15 @@ class Pool:
     """The instances of a process. Equal specs share one instance, one load, one set of weights.
 
     Args:
-        budget: bytes that its models may take; None for what the machine has.
-        most_loads: how many are loaded at a time; further ones wait for their turn.
+        budget: bytes that the models may take; None for the memory of the machine.
+        most_loads: maximal number of concurrent loads; further loads wait.
     """
 
     def __init__(self, *, budget: int | None = None, most_loads: int = MOST_LOADS) -> None:
         self._most_loads = most_loads
         self._held: dict[Hashable, _Held] = {}
-        self._grown: dict[Hashable, int] = {}  # by loads that ran alone
-        self._sizes: dict[Hashable, int] = {}  # as factorys tell it of what is loaded now
+        self._grown: dict[Hashable, int] = {}  # measured growth of loads that ran alone
+        self._sizes: dict[Hashable, int] = {}  # size by factory of each loaded model
         self.memory = MemoryBudget(self, budget)
         self._reset()
         if hasattr(os, "register_at_fork"):
@@ -55,9 +55,9 @@ class Pool:
         self.memory.reset_after_fork()
 
     def instance(self, spec: ModelSpec, limits: Limits = NO_LIMITS) -> Instance[LoadedModel]:
-        """Return the instance of `spec`, made now if need be; this loads nothing.
+        """Return the instance of `spec`, creating it if needed. Loads nothing.
 
-        Strategy and limits are those of the first who asks for it.
+        The first caller sets strategy and limits.
         """
         held = self._held.get(spec)
         return held.instance if held else self.hold(spec, factory_of(spec), limits)
@@ -65,7 +65,7 @@ class Pool:
     def hold(
         self, key: Hashable, factory: ModelFactory, limits: Limits = NO_LIMITS
     ) -> Instance[Any]:
-        """Return the instance called `key`, made by `factory` if need be; this loads nothing."""
+        """Return the instance `key`, created by `factory` if needed. Loads nothing."""
         with self._lock:
             if key not in self._held:
                 instance: Instance[Any] = Instance(
@@ -81,7 +81,7 @@ class Pool:
             return self._held[key].instance
 
     def drop(self, key: Hashable) -> None:
-        """Unload the instance called `key`, if there is one, and know it no more."""
+        """Unload and forget the instance `key`, if there is one."""
         with self._lock:
             held = self._held.pop(key, None)
             self._grown.pop(key, None)
@@ -90,16 +90,17 @@ class Pool:
             held.instance.unload()
 
     def size(self, key: Hashable) -> int:
-        """Return about how many bytes the model called `key` takes.
+        """Return the approximate bytes of the model `key`.
 
-        What this process grew by while it alone was loaded; at least what its files hold.
+        The growth of this process during its load, if it loaded alone; at least the size of its
+        files.
         """
         if key not in self._sizes:
             self._sizes[key] = self._held[key].factory.size()
         return max(self._grown.get(key, 0), self._sizes[key])
 
     def residents(self) -> list[Resident]:
-        """Return what is loaded at this moment, as the policy on memory looks at it."""
+        """Return the loaded models, as the eviction policy sees them."""
         with self._lock:
             held = dict(self._held)
         return [
@@ -109,19 +110,19 @@ class Pool:
         ]
 
     def loading(self) -> list[str]:
-        """Return the names of the models that are being loaded, or promoted, at this moment."""
+        """Return the names of the models that are being loaded or promoted."""
         with self._lock:
             return [held.instance.name for held in self._held.values() if held.instance.busy]
 
     def settle(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds, in all, for the loads under way."""
+        """Wait up to `timeout` seconds for the running loads."""
         with self._lock:
             held = list(self._held.values())
         for instance, _ in held:
             timeout = instance.settle(timeout)
 
     def reset_after_fork(self) -> None:
-        """Start again in a forked child: no model is loaded, and no lock of the parent held."""
+        """Reset in a forked child: no model is loaded and no lock is held."""
         self._reset()
         for instance, _ in self._held.values():
             instance.reset_after_fork()
@@ -138,7 +139,7 @@ class Pool:
 
     @contextmanager
     def _place(self, report: Progress) -> Iterator[None]:
-        """One of the places for loads side by side."""
+        """Hold one of the `most_loads` places for concurrent loads."""
         if not self._places.acquire(blocking=False):
             report("waiting", 0.0)
             self._places.acquire()
@@ -150,7 +151,7 @@ class Pool:
     def _load(
         self, key: Hashable, factory: ModelFactory, stage: Stage, report: Progress, beside: Any
     ) -> Any:
-        if beside is not None:  # a promotion, of what has its place already
+        if beside is not None:  # a promotion: its model has a place already
             return factory.load(stage, report, beside)
         with self._place(report), self.memory.reserve(factory.name, factory.size):
             with self._lock:
@@ -172,8 +173,8 @@ class Pool:
 def default_pool() -> Pool:
     """Return the pool of this process.
 
-    At exit it waits a while for loads under way: the interpreter crashes if it ends while a thread
-    runs native code.
+    At exit it waits for running loads: the interpreter crashes if it ends while a thread runs
+    native code.
     """
     pool = Pool()
     atexit.register(pool.settle, _PATIENCE)
@@ -181,7 +182,7 @@ def default_pool() -> Pool:
 
 
 def _settle(reference: weakref.ref[Pool]) -> None:
-    """Wait for loads under way before a fork: a child cannot repair half-imported modules."""
+    """Wait for running loads before a fork: a child cannot complete half-imported modules."""
     pool = reference()
     if pool is not None:
         pool.settle(_PATIENCE)

@@ -1,7 +1,6 @@
-"""The slot that serves an instance, and its promotion: a better stage is loaded beside it.
+"""Load a better stage beside the serving one and swap it in between two calls.
 
-A call holds the slot it began with. A promotion swaps in a new slot between two calls; the old slot
-is closed when the last of its calls has ended.
+A call keeps the slot it began with; the old slot is closed when its last call has ended.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ class Slot(Generic[T]):
 class ActiveSlot(Generic[T]):
     """The slot that new calls get; None while nothing serves.
 
-    All methods but `close` and `retire` need `changed` held.
+    The caller holds `changed`, except for `close` and `retire`.
 
     Args:
         changed: the condition of the instance.
-        stages: of the strategy, in the order they are promoted to.
+        stages: stages of the strategy, in the order of promotion.
         patience: texts before the first promotion.
         load: loads a stage beside the serving model.
         close: frees a model.
 
     Attributes:
-        stage_times: seconds each stage took to load, in the order they were reached.
+        stage_times: load time of each reached stage in seconds, in order.
         promoting: whether a promotion is running.
         refused: stages that could not be promoted to, with the reason.
     """
@@ -73,12 +72,12 @@ class ActiveSlot(Generic[T]):
         self._requested: Stage | None = None
 
     def begin(self, slot: Slot[T]) -> None:
-        """Serve `slot`, the first of a load."""
+        """Serve `slot`, the first stage of a load."""
         self._serve(slot)
         self._promote_if_due()
 
     def take(self, texts: int) -> Slot[T]:
-        """Return the slot for a call of so many texts; it is not closed before it is given back."""
+        """Return the slot for a call of so many texts; `give_back` ends its use."""
         slot = self.slot
         assert slot is not None
         slot.users += 1
@@ -97,7 +96,7 @@ class ActiveSlot(Generic[T]):
         return slot
 
     def promote(self, stage: Stage) -> None:
-        """Load `stage` next, now or as soon as something serves, even if it was refused before."""
+        """Load `stage` next, even if it was refused before: now, or once a stage serves."""
         self.refused.pop(stage, None)
         self._requested = stage
         self._promote_if_due()
@@ -116,7 +115,7 @@ class ActiveSlot(Generic[T]):
         self._changed.notify_all()
 
     def succeed(self, new: Slot[T]) -> None:
-        """Serve `new`, loaded from the beginning, from the next call on."""
+        """Serve `new`, a reload, from the next call on."""
         self._serve(new)
 
     def close(self, slot: Slot[T]) -> None:
@@ -145,7 +144,7 @@ class ActiveSlot(Generic[T]):
         slot = self.slot
         if slot is None:
             return
-        if self._requested == slot.stage:  # it serves already
+        if self._requested == slot.stage:  # it is the serving stage
             self._requested = None
         stage = next_stage(
             self._stages,
@@ -163,7 +162,7 @@ class ActiveSlot(Generic[T]):
 
     def _run_promotion(self, old: Slot[T], stage: Stage) -> None:
         """Load `stage` beside `old` and swap it in, or refuse it and let `old` serve on."""
-        with self._changed:  # the calls that waited for the first stage go first
+        with self._changed:  # let the calls that waited for the first stage go first
             has_calls = self._texts > 0
             self._changed.wait_for(lambda: has_calls and old.users == 0, GRACE)
         began = time.monotonic()
@@ -171,7 +170,7 @@ class ActiveSlot(Generic[T]):
             model = self._load(stage, _ignore_progress, old.model)
             self.close(self._swap(old, Slot(model, stage, time.monotonic() - began)))
         except Exception as error:  # noqa: BLE001 - the old slot serves on
-            import logging  # 4 ms that a start without a failure is spared
+            import logging  # logging takes 4 ms to import
 
             logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, error)
             self.refused[stage] = str(error)
@@ -181,9 +180,9 @@ class ActiveSlot(Generic[T]):
             self._changed.notify_all()
 
     def _swap(self, old: Slot[T], new: Slot[T]) -> Slot[T]:
-        """Put `new` in the place of `old`; return the one to close.
+        """Replace `old` by `new`; return the slot to close.
 
-        That is `new` where `old` does not serve any more: it was unloaded meanwhile.
+        Return `new` if `old` was unloaded meanwhile.
         """
         with self._changed:
             if self.slot is not old:
@@ -194,4 +193,4 @@ class ActiveSlot(Generic[T]):
 
 
 def _ignore_progress(stage: str, fraction: float) -> None:
-    """Ignore the progress of a promotion: nobody waits for it."""
+    """Ignore the progress of a promotion: no caller waits for it."""

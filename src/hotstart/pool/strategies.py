@@ -15,13 +15,13 @@ class Strategy(NamedTuple):
     """When a model is loaded, and in which stages.
 
     Attributes:
-        starts: what begins the load.
-        stages: loaded one after the other; from the first on the model answers, each later one
-            is a promotion beside it.
-        precision: of the weights, where the user names none.
-        prepared_only: nothing may be prepared or downloaded on the way.
-        patience: texts embedded before the first promotion: a command that asks once shall not
-            pay for packing, a program that goes on asking gets it beside its work.
+        starts: the event that starts the load.
+        stages: stages in order; the model answers from the first one on, each later one is a
+            promotion.
+        precision: default precision of the weights.
+        prepared_only: whether a load may neither prepare nor download.
+        patience: texts embedded before the first promotion, so that a command with one text does
+            not pay for packed weights.
     """
 
     starts: Start
@@ -53,9 +53,9 @@ class StrategyChoice(NamedTuple):
 
 
 def choose(given: str | None, configured: str | None) -> StrategyChoice:
-    """Return the strategy to use: what was given, else what is configured, else `lazy`.
+    """Return the strategy to use: the given one, else the configured one, else `lazy`.
 
-    `auto` looks at the machine and says why it took what it took.
+    `auto` chooses by the machine and gives the reason.
     """
     name = given or configured or "lazy"
     name = name.value if isinstance(name, LoadingStrategy) else name
@@ -67,7 +67,7 @@ def choose(given: str | None, configured: str | None) -> StrategyChoice:
 
 
 def strategy_named(name: str) -> Strategy:
-    """Return the strategy called `name`; InvalidInput for a name that is none."""
+    """Return the strategy `name`; raise InvalidInput for an unknown name."""
     if name not in STRATEGIES:
         known = ", ".join([*STRATEGIES, AUTO])
         raise InvalidInput("strategy", got=name, expected=f"one of {known}")
@@ -84,10 +84,10 @@ def next_stage(
     """Return the stage to promote to from `current`, None to stay.
 
     Args:
-        stages: of the strategy.
-        current: what serves now.
-        texts: embedded so far; the throughput stage waits for BULK_TEXTS of them.
-        requested: a stage that was asked for; it waits for nothing.
+        stages: stages of the strategy.
+        current: the serving stage.
+        texts: number of embedded texts; the throughput stage needs BULK_TEXTS.
+        requested: a requested stage, which is due at once.
     """
     if requested is not None and requested != current:
         return requested

@@ -1,9 +1,9 @@
-"""The program of a measured process; its text is handed to `python -c`, so that nothing of
-hotstart is imported before its clock runs.
+"""The program of a measured process.
 
-Arguments: what to load (`hotstart` or `sentence-transformers`), the model, the strategy or "", and
-`plain`, `imports` (run under -X importtime: marks go to standard error, between its lines) or
-`compiled` (bytecode may be written). Its last line of output is what it found, as JSON.
+Its text is passed to `python -c`, so that its clock starts before hotstart is imported. Arguments:
+the subject (`hotstart` or `sentence-transformers`), the model, the strategy or "", and the mode:
+`plain`, `imports` (under -X importtime, with marks on standard error) or `compiled` (bytecode may
+be written). The last line of output is the result as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys  # noqa: E402
 if sys.argv[-1] == "imports":
     os.write(2, b"hotstart mark start\n")
 
-TYPE_CHECKING = False  # typing's own import would be billed to nobody
+TYPE_CHECKING = False  # the import of typing would be counted nowhere
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -38,13 +38,13 @@ def main(subject: str, model: str, strategy: str, mode: str) -> None:
     marks = [("start", _BEGAN)]
 
     def mark(name: str) -> None:
-        if marks[-1][0] not in {name, "first vector"}:  # a second load is of no interest
+        if marks[-1][0] not in {name, "first vector"}:  # only the first load counts
             marks.append((name, time.monotonic()))
             if mode == "imports":
                 os.write(2, f"hotstart mark {name}\n".encode())
 
     found: dict[str, Any] = {"marks": marks}
-    atexit.register(_tell, found)  # before the pool's own, and so after it: promotions have ended
+    atexit.register(_tell, found)  # registered first, so it runs last, when promotions have ended
     try:
         if subject == "hotstart":
             _hotstart(model, strategy, mark, found, traced=mode == "imports")
@@ -74,7 +74,7 @@ def _hotstart(
     embedder.encode(TEXT)
     found["second"] = time.monotonic() - began
     found["engine"] = embedder.engine
-    found["status"] = embedder.status  # asked at the end
+    found["status"] = embedder.status  # called at the end
     found["dont_write_bytecode"] = sys.dont_write_bytecode
     found["uncompiled"] = _uncompiled()
     if traced:
@@ -93,7 +93,7 @@ def _sentence_transformers(model: str, mark: Mark) -> None:
 
 
 def _tokenizer_time(embedder: Any) -> float | None:
-    """Seconds that the tokenizer takes of a load, from a second one watched by a profile hook."""
+    """Return the seconds of the tokenizer in a load, from a second load under a profile hook."""
     import threading
 
     times: list[float] = []
@@ -104,14 +104,14 @@ def _tokenizer_time(embedder: Any) -> float | None:
             times.append(time.monotonic())
 
     embedder.unload()
-    threading.setprofile(watch)  # of the thread that loads
+    threading.setprofile(watch)  # in the loading thread
     embedder.wait_ready()
     threading.setprofile(None)
     return times[1] - times[0] if len(times) > 1 else None
 
 
 def _uncompiled() -> list[str]:
-    """The imported modules that were compiled again, as no usable bytecode lay beside them."""
+    """Return the imported modules without usable bytecode."""
     names = []
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

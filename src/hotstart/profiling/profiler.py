@@ -23,10 +23,10 @@ class Subject(NamedTuple):
     """The model and strategy to profile.
 
     Attributes:
-        model: as `Embedder` takes it.
-        strategy: its name, None for the one that is configured.
-        folder: the model's own files, for another library to load; None if they are gone.
-        other_file_system: whether the cache lies on another file system than these.
+        model: name or folder, see `Embedder`.
+        strategy: name of the strategy; None for the configured one.
+        folder: original files of the model, for another library; None if they are gone.
+        other_file_system: whether the cache is on another file system than the model.
     """
 
     model: str
@@ -41,10 +41,10 @@ def profile(
     against: str | None = None,
     on_run: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Start fresh processes and account for their time; `on_run` is told how many have ended.
+    """Measure fresh processes and return a report; call `on_run` with the number of ended ones.
 
-    They take turns, so that a slow moment of the machine falls on all kinds of them. A model that
-    was never prepared is prepared by the first.
+    The kinds of processes alternate, so that a slow moment of the machine affects all of them. The
+    first process prepares a model that is not prepared.
 
     Raises:
         MissingExtra: the library to compare with is not installed.

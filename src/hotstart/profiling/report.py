@@ -114,7 +114,7 @@ class RunFacts(NamedTuple):
     stages: tuple[StageTime, ...] = ()
 
     def milliseconds(self, *names: str) -> float:
-        """Return what the stages of these names took."""
+        """Return the milliseconds of the stages with these names."""
         return sum(stage.ms for stage in self.stages if stage.name in names)
 
     @property

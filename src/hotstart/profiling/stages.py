@@ -1,4 +1,4 @@
-"""From raw runs and import times to the stages of a start."""
+"""Compose the stages of a start from runs and import times."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ class _Module(NamedTuple):
 
 
 def import_times(log: str) -> dict[str, dict[str, float]]:
-    """Return seconds by mark and package; what came before the first mark is under `spawn`.
+    """Return seconds by mark and package; imports before the first mark are under `spawn`.
 
-    A module counts for the outermost third-party package that had it imported: what NumPy needs of
-    the standard library is NumPy's. What hotstart itself imports of the standard library, and the
-    interpreter, is `standard library`.
+    A module counts for the outermost third-party package that imported it, so that NumPy includes
+    its standard library imports. `standard library` is what hotstart and the interpreter import.
     """
     times: dict[str, dict[str, float]] = {"spawn": {}}
     mark = "spawn"
@@ -42,7 +41,9 @@ def import_times(log: str) -> dict[str, dict[str, float]]:
             mark = line.removeprefix(_MARK)
             times.setdefault(mark, {})
         elif match := _LINE.match(line):
-            level = len(match[2]) // 2  # children are printed before their parent, further in
+            level = (
+                len(match[2]) // 2
+            )  # children are printed before their parent, with more indentation
             inner = open_levels.pop(level + 1, [])
             module = _Module(package_of(match[3]), int(match[1]) / 1e6, inner)
             open_levels[level].append(module)
@@ -57,7 +58,7 @@ def package_of(module: str) -> str:
 
 
 def _by_package(levels: dict[int, list[_Module]]) -> dict[str, float]:
-    """Seconds of all that was imported since the last mark; `levels` is left empty."""
+    """Return the seconds by package since the last mark; empty `levels`."""
     times: dict[str, float] = defaultdict(float)
 
     def add(module: _Module, cause: str | None) -> None:
@@ -87,10 +88,10 @@ class Task(NamedTuple):
 
     Attributes:
         subject: `hotstart` or `sentence-transformers`.
-        model: a name or a folder.
-        strategy: "" for the one that is configured.
-        mode: as in `child`.
-        pycache: a folder for bytecode in place of those beside the modules.
+        model: name or folder.
+        strategy: name of the strategy; "" for the configured one.
+        mode: mode of `child`.
+        pycache: folder for bytecode instead of those beside the modules.
     """
 
     subject: str
@@ -104,9 +105,9 @@ class Run(NamedTuple):
     """The result of one measured process.
 
     Attributes:
-        marks: seconds from its start, in the order they were passed; `first vector` is the last.
-        log: what -X importtime and the marks wrote.
-        found: the rest of what it told.
+        marks: seconds since its start, in order; `first vector` is the last.
+        log: output of -X importtime and the marks.
+        found: other results of the process.
     """
 
     marks: dict[str, float]
@@ -120,7 +121,7 @@ class Run(NamedTuple):
 
     @property
     def intervals(self) -> dict[str, float]:
-        """Seconds from each mark to the next, by the name of the first; `spawn` is the earliest."""
+        """Seconds from each mark to the next, by name of the first; `spawn` is the earliest."""
         names, times = ["spawn", *self.marks], [0.0, *self.marks.values()]
         return {
             name: end - begin for name, begin, end in zip(names, times, times[1:], strict=False)
@@ -131,9 +132,9 @@ def start(task: Task) -> Run:
     """Run `task` in a fresh process.
 
     Raises:
-        HotstartError: it failed, for the reason it told.
+        HotstartError: the process failed; the message has its reason.
     """
-    began = time.monotonic()  # one clock for all the processes of a machine
+    began = time.monotonic()  # the clock is common to all processes of a machine
     try:
         done = subprocess.run(_command(task), capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
@@ -192,15 +193,15 @@ _PEER_NAMES: dict[str, tuple[str, Kind]] = {
     "start": ("import", "import"),
     "imported": ("load", "load"),
 }
-_AFTER = {"import tokenizers", "tokenizer"}  # an engine opens its session first
-_SLIVER = 0.0005  # seconds of imports below which they are not told apart from the work
+_AFTER = {"import tokenizers", "tokenizer"}  # the engine opens its session first
+_SLIVER = 0.0005  # seconds below which imports count as work
 
 
 def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[StageTime]:
-    """Return the stages in the order they were passed.
+    """Return the stages in order.
 
-    Times are medians of `plain`. The runs under -X importtime, `watched`, are slower: of them the
-    shares of each interval are taken, not the times.
+    Times are medians of `plain`. The runs `watched` under -X importtime are slower, so only their
+    shares of each interval are used.
     """
     shares = _shares(watched)
     pieces: list[tuple[str, Kind, float]] = []
@@ -219,7 +220,7 @@ def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[StageTime]:
 
 
 def medians(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the median of each figure that every sample has, in the order of the last."""
+    """Return the median of each value that all samples have, in the order of the last sample."""
     common = [name for name in samples[-1] if all(name in sample for sample in samples)]
     return {name: median(sample[name] for sample in samples) for name in common}
 
@@ -231,7 +232,7 @@ def of_a_peer(intervals: Mapping[str, float]) -> list[StageTime]:
 
 
 def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """By mark: the share of its interval that each package's imports, and the tokenizer, took."""
+    """Return by mark the share of its interval that each package and the tokenizer took."""
     found: list[dict[tuple[str, str], float]] = []
     for run in watched:
         intervals, parts = run.intervals, {}
@@ -251,7 +252,7 @@ def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 
 def _in_a_row(pieces: Sequence[tuple[str, Kind, float]]) -> list[StageTime]:
-    """Stages one after the other; neighbours of one name are one."""
+    """Return consecutive stages; merge neighbours of equal name."""
     stages: list[StageTime] = []
     now = 0.0
     for name, kind, seconds in pieces:

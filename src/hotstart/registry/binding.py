@@ -1,10 +1,10 @@
-"""Bind a model's configuration to an instance in the pool, and to an object that answers calls.
+"""Bind a configured model to an instance of the pool; validate what it loads.
 
 configuration ──▶ Binding: key, instance, size ──▶ ServedEmbedder, ServedReranker or ServedObject
 
-Callers get an `Embedder` or a `Reranker`, which stand on the instance. For every other kind they
-get the loaded object itself. The check before a version serves is in this file too: it asks the
-version the way its callers do.
+Callers get an `Embedder` or a `Reranker` over the instance, or, for every other kind, the loaded
+object. The check before a version serves is in this file too, because it calls the version as its
+callers do.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ ENTIRELY = math.inf
 
 
 def difference(one: Any, other: Any) -> float:
-    """Return the greatest difference between numbers of two answers that stand in the same place.
+    """Return the greatest difference between corresponding numbers of two answers.
 
-    0 where they are equal, and where both are not a number or both nothing; `ENTIRELY` where their
-    shapes, their keys, or anything else that is no number differ.
+    Return 0 for equal values, NaN and None included; `ENTIRELY` if shapes, keys or non-numbers
+    differ.
     """
     one, other = _plain(one), _plain(other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -74,7 +74,7 @@ def is_finite(answer: Any) -> bool:
 
 
 def _plain(answer: Any) -> Any:
-    """NumPy's arrays and numbers as Python's."""
+    """Return NumPy arrays and numbers as Python objects."""
     return answer.tolist() if hasattr(answer, "tolist") else answer
 
 
@@ -90,15 +90,15 @@ Embed = Callable[[Sequence[Any]], Any]
 CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[ModelCheck]], None]
 """Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
 
-_PROBE = "hotstart"  # what an embedding model is asked in any case
+_PROBE = "hotstart"  # the input of every embedding check
 
 
 def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCheck]) -> None:
-    """Ask each of `checks`; the first one also warms the model up.
+    """Run each of `checks`; the first one also warms up the model.
 
     Raises:
-        CheckFailed: an answer is not the expected one, has a number that is not finite, or the
-            model raised in place of answering.
+        CheckFailed: an answer differs from the expected one or has a number that is not finite, or
+            the model raised an error.
     """
     for check in checks:
         try:
@@ -112,9 +112,7 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCh
 
 
 def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
-    """Embed a probe: the vector must be finite and of the model's dimension. Then run the
-    checks.
-    """
+    """Embed a probe, whose vector must be finite and have the model's dimension; run the checks."""
     vector = embed([_PROBE])[0]
     if not is_finite(vector):
         raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
@@ -125,7 +123,7 @@ def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[Mod
 
 
 def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
-    """Score a probe: the logits must be finite. Then run the checks on scores."""
+    """Score a probe, whose logits must be finite; run the checks."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
@@ -194,7 +192,7 @@ class Served(ABC):
 
     @abstractmethod
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
-        """Do what `predict` does without blocking the event loop."""
+        """Await the answer to `inputs`; see `predict`."""
 
     async def aembed(
         self, texts: Sequence[str], options: EncodeOptions, timeout: float | None
@@ -202,8 +200,8 @@ class Served(ABC):
         """Return the vectors of `texts` with their provenance.
 
         Raises:
-            InvalidInput: this is no embedding model.
-            HotstartError: as `Embedder.aembed`.
+            InvalidInput: this is not an embedding model.
+            HotstartError: see `Embedder.aembed`.
         """
         raise InvalidInput("model", got="a model without vectors", expected="an embedding model")
 
@@ -213,8 +211,8 @@ class Served(ABC):
         """Return the positions and scores of `documents`, best first.
 
         Raises:
-            InvalidInput: this is no reranker.
-            HotstartError: as `Reranker.arank`.
+            InvalidInput: this is not a reranker.
+            HotstartError: see `Reranker.arank`.
         """
         raise InvalidInput("model", got="a model that ranks nothing", expected="a reranker")
 
@@ -224,7 +222,7 @@ class Served(ABC):
 
     @property
     def dimension(self) -> int | None:
-        """Length of the vectors; None for a model that makes none."""
+        """Length of the vectors; None for a model without vectors."""
         return None
 
     @property
@@ -243,7 +241,7 @@ class Served(ABC):
 
 
 class ServedEmbedder(Served):
-    """An embedding model. Callers get its `Embedder`, made when first needed."""
+    """An embedding model. Callers get its `Embedder`, created at first use."""
 
     def __init__(self, binding: Binding, spec: ModelSpec, make: Callable[[], Embedder]) -> None:
         self.binding = binding
@@ -256,7 +254,7 @@ class ServedEmbedder(Served):
         return self._make()
 
     def model(self, loaded: Any) -> Embedder:
-        """Return the `Embedder`, which finds what is loaded itself."""
+        """Return the `Embedder`, which leases the instance itself."""
         return self.handle
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
@@ -300,7 +298,7 @@ class ServedEmbedder(Served):
 
 
 class ServedReranker(Served):
-    """A reranker. Callers get its `Reranker`, made when first needed."""
+    """A reranker. Callers get its `Reranker`, created at first use."""
 
     def __init__(self, binding: Binding, make: Callable[[], Reranker]) -> None:
         self.binding = binding
@@ -312,7 +310,7 @@ class ServedReranker(Served):
         return self._make()
 
     def model(self, loaded: Any) -> Reranker:
-        """Return the `Reranker`, which finds what is loaded itself."""
+        """Return the `Reranker`, which leases the instance itself."""
         return self.handle
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
@@ -333,7 +331,7 @@ class ServedReranker(Served):
 
 
 class ServedObject(Served):
-    """A model of any other kind. Callers get the loaded object; its kind answers for it."""
+    """A model of any other kind. Callers get the loaded object."""
 
     def __init__(self, binding: Binding, kind: Kind, source: ModelSource) -> None:
         self.binding = binding
@@ -345,13 +343,13 @@ class ServedObject(Served):
         return loaded.model
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
-        """Return what the kind answers. Only the wait for the model is bounded by `timeout`."""
+        """Return the answer of the kind. `timeout` bounds only the wait for the model."""
         with self.binding.instance.lease(timeout, texts=0) as loaded:
             return self._kind.predict(loaded.model, inputs, self._source)
 
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
-        """Do what `predict` does in a worker thread."""
-        from hotstart.pool.aio import in_thread  # callers of coroutines have asyncio loaded
+        """Await the answer, computed by a worker thread; see `predict`."""
+        from hotstart.pool.aio import in_thread  # coroutines have asyncio loaded
 
         return await in_thread(self.predict, inputs, timeout, waits=True)
 
@@ -374,8 +372,8 @@ def bind_version(config: ModelConfig, label: str, pool: Pool, key: Hashable) -> 
     """Bind the version `label` of a configured model to an instance. Loads nothing.
 
     Args:
-        config: of the model.
-        label: of the version.
+        config: configuration of the model.
+        label: label of the version.
         pool: holds the instance.
         key: of an instance that this version alone uses; embedding models and rerankers of one
             specification share theirs.

@@ -25,7 +25,7 @@ from hotstart.pool.pool import MOST_LOADS
 
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)")
 _VERSIONED = re.compile(rf"(.+)-{_VERSION.pattern}", re.DOTALL)
-_PEEK = 4096  # bytes at either end of a JSON; Prophet writes its version last
+_PEEK = 4096  # bytes read at either end of a JSON file; Prophet writes its version last
 _PROPHETS = re.compile(rb'"__(?:fb)?prophet_version"\s*:')
 
 
@@ -34,9 +34,9 @@ class DiscoveredFile(NamedTuple):
 
     Attributes:
         kind: a name of KINDS.
-        path: of the file.
-        version: as its name has it, without a leading `v`; None if it has none.
-        pickled: whether it is a pickle, which its kind loads only with its SHA-256 named.
+        path: path of the file.
+        version: version in its name, without a leading `v`; None without one.
+        pickled: whether it is a pickle, which is loaded only with a configured SHA-256.
     """
 
     kind: str
@@ -48,11 +48,11 @@ class DiscoveredFile(NamedTuple):
 def discover(folder: str) -> dict[str, tuple[DiscoveredFile, ...]]:
     """Return the models in `folder` by name, each with its versions, the newest last.
 
-    A file is called `<name>.<ending>` or `<name>-<version>.<ending>`, where a version is numbers
-    with points between, and perhaps a `v` before: `churn-1.2.0.skops`, `churn-v2.onnx`. A file
-    without a version is older than every one with. Endings are those of KINDS; a `.json` counts
-    where it is Prophet's. Sub-folders, hidden files and files of other endings are left aside, and
-    so is a pickle beside a file of another ending that has its name and version.
+    A file is named `<name>.<ending>` or `<name>-<version>.<ending>`. A version is numbers separated
+    by points, with an optional `v` before: `churn-1.2.0.skops`, `churn-v2.onnx`. A file without a
+    version is older than every file with one. Endings are those of KINDS; a `.json` file must be
+    Prophet's. Sub-folders, hidden files and other endings are ignored, and so is a pickle beside a
+    file of another ending with equal name and version.
 
     Raises:
         InvalidInput: two files are the same version of the same model.
@@ -71,18 +71,18 @@ def discover(folder: str) -> dict[str, tuple[DiscoveredFile, ...]]:
 
 
 def parse_stem(stem: str) -> tuple[str, str | None]:
-    """Return name and version of a file called `stem`, its ending taken off. Pure."""
+    """Return name and version of a file name without its ending. Pure."""
     matched = _VERSIONED.fullmatch(stem)
     return (matched[1], matched[2]) if matched else (stem, None)
 
 
 def serving(name: str, versions: Sequence[DiscoveredFile], wanted: str | None) -> DiscoveredFile:
-    """Return of the model `name` the version `wanted` (`v2` and `2.0` mean one), or the newest.
+    """Return the version `wanted` of the model `name`, or the newest (`v2` equals `2.0`).
 
-    Where there is but one, it is that one.
+    Return the only version of a model with one.
 
     Raises:
-        UnknownVersion: there are several, and none is `wanted`.
+        UnknownVersion: the model has several versions, and none is `wanted`.
     """
     if wanted is None or len(versions) == 1:
         return versions[-1]
@@ -108,7 +108,7 @@ def _is_prophets(path: str) -> bool:
 
 
 def _ordered(files: Sequence[DiscoveredFile]) -> tuple[DiscoveredFile, ...]:
-    """By version. A pickle gives way to a file of another ending that is the same version."""
+    """Order files by version; drop a pickle beside another file of its version."""
     ordered: dict[tuple[int, ...], DiscoveredFile] = {}
     for each in sorted(files, key=lambda file: file.pickled):
         known = ordered.setdefault(_order(each.version), each)
@@ -124,7 +124,7 @@ def _order(version: str | None) -> tuple[int, ...]:
         return ()
     matched = _VERSION.fullmatch(version)
     if not matched:
-        return (-1,)  # asked for, and of no file
+        return (-1,)  # `wanted` is given and no file has it
     numbers = [int(number) for number in matched[1].split(".")]
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()
@@ -146,9 +146,9 @@ class ModelCheck(NamedTuple):
     """A question with its expected answer, asked before a model serves.
 
     Attributes:
-        input: what the model is asked.
-        output: what it must answer; None: anything whose numbers are finite.
-        tolerance: the greatest difference that numbers may have.
+        input: input of the model.
+        output: expected answer; None accepts any answer with finite numbers.
+        tolerance: maximal difference of numbers.
     """
 
     input: Any
@@ -197,12 +197,12 @@ class RegistryConfig(NamedTuple):
     """The tables `[registry]` and `[models.*]`.
 
     Attributes:
-        memory: bytes that all models may take; None for what the machine has.
-        most_loads: loads side by side.
-        watch: whether files are watched, and what changes is loaded again.
-        folder: where models are discovered, MODEL_CACHE_DIR by default; None for nowhere.
-        version: that serves of a discovered model with several, MODEL_VERSION by default; None for
-            the highest.
+        memory: bytes that all models may take; None for the memory of the machine.
+        most_loads: maximal number of concurrent loads.
+        watch: whether to reload models whose files change.
+        folder: folder of discovered models, by default MODEL_CACHE_DIR; None for no discovery.
+        version: serving version of a discovered model with several, by default MODEL_VERSION;
+            None for the highest.
     """
 
     models: Mapping[str, ModelConfig] = _NONE
@@ -214,10 +214,10 @@ class RegistryConfig(NamedTuple):
 
 
 def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
-    """Return what the tables of `content` say; relative paths are taken from the folder `home`.
+    """Return the configuration in the tables of `content`; paths are relative to `home`.
 
     Raises:
-        InvalidInput: naming the key, what it is, and what it has to be.
+        InvalidInput: a key is unknown or has an invalid value.
     """
     top = Table("hotstart.toml", content)
     table = top.table("registry", at="registry")
@@ -238,7 +238,7 @@ def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
 
 
 def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelConfig:
-    """Return what the table `[models.NAME]` says. InvalidInput as `read_config`."""
+    """Return the configuration in the table `[models.NAME]`. Errors: see `read_config`."""
     check_name(name)
     table = Table(f"models.{name}", content)
     table.refuse_others((*ModelConfig._fields[1:], "source", "sha256"))
@@ -271,10 +271,10 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
 
 
 def with_fallbacks(models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
-    """Return `models`, and a model for each fallback that is none of them but a source of its own.
+    """Return `models` and a model `NAME.fallback` for each fallback that is a source.
 
-    It is of the same kind, and called after the model it stands in for: `NAME.fallback`. An
-    embedding model looks after its fallback itself: that one's vectors are of another space.
+    The fallback has the kind of its model. An embedding model handles its fallback itself, because
+    the vectors belong to another vector space.
     """
     whole = dict(models)
     for name, model in models.items():
@@ -287,7 +287,7 @@ def with_fallbacks(models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
 
 
 def discovered(config: RegistryConfig) -> dict[str, ModelConfig]:
-    """Return the models in the folder of `config`, but those that it configures itself."""
+    """Return the models discovered in the folder of `config`, without the configured ones."""
     if config.folder is None:
         return {}
     return {
@@ -304,21 +304,21 @@ def _discovered_model(
     versions = {
         each.version or ONLY_VERSION: VersionConfig(each.path)
         for each in files
-        if each.kind == kind  # another kind by the same name is another model, and has none
+        if each.kind == kind  # a model of another kind keeps its own settings
     }
     serves = serving(name, [each for each in files if each.kind == kind], wanted)
     return ModelConfig(name, kind, versions, serves.version or ONLY_VERSION)
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidInput for what cannot be a model's name."""
+    """Raise InvalidInput for an invalid model name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         expected = "up to 64 letters, digits, '_', '.' and '-', a letter or digit first"
         raise InvalidInput("a model's name", got=name, expected=expected)
 
 
 def natural_order(versions: Iterable[str]) -> list[str]:
-    """Return `versions` with their numbers in order: 1.2, 1.10, 2."""
+    """Return `versions` in numeric order: 1.2, 1.10, 2."""
     return sorted(versions, key=lambda v: [(int(n or -1), t) for n, t in _PARTS.findall(v)])
 
 
@@ -341,7 +341,7 @@ def _versions(table: Table, home: str) -> dict[str, VersionConfig]:
 
 
 def _source(sources: Table, label: str, home: str) -> str:
-    """A path that is one, from the folder `home`; any other source as it stands."""
+    """Return a path relative to `home` as absolute; any other source unchanged."""
     source = sources.text(label)
     if not source:
         raise InvalidInput(f"{sources.where}.{label}", got=source, expected="a source")

@@ -18,12 +18,12 @@ class StateChange(NamedTuple):
     """A state that a model entered.
 
     Attributes:
-        name: of the model.
-        version: of it that changed.
-        status: what that version is now.
-        reason: why.
-        info: the model as a whole.
-        at: when, in seconds since the epoch.
+        name: name of the model.
+        version: label of the version.
+        status: new status of the version.
+        reason: reason of the status.
+        info: status of the whole model.
+        at: time in seconds since the epoch.
     """
 
     name: str
@@ -38,11 +38,11 @@ class LoadStep(NamedTuple):
     """A step of a load.
 
     Attributes:
-        name: of the model.
-        version: of it that is loaded.
-        stage: what is being done.
-        fraction: of the load that is done, 0 to 1.
-        at: when, in seconds since the epoch.
+        name: name of the model.
+        version: label of the version.
+        stage: current step of the load.
+        fraction: progress of the load, 0 to 1.
+        at: time in seconds since the epoch.
     """
 
     name: str
@@ -58,7 +58,7 @@ Event = StateChange | LoadStep
 class ChangeEvents:
     """Delivers events to listeners in one thread, started with the first listener.
 
-    A callback may call the registry, and may take its time: changes wait for it, models do not.
+    A callback may call the registry and may be slow: it delays other events, not the models.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class ChangeEvents:
             self._waiting.put(event)
 
     def close(self) -> None:
-        """Deliver the queued events, and end."""
+        """Deliver the queued events and stop the thread."""
         thread = self._thread
         if thread is not None:
             self._waiting.put(None)

@@ -1,4 +1,4 @@
-"""A model of a registry: its versions, its route, its fallback, and its status.
+"""One registered model: versions, routing, fallback, rollback.
 
 key ──▶ `choose`: the route's version ──▶ `choose_ready`: that version, or the fallback's
 """
@@ -23,31 +23,31 @@ from hotstart.registry.version import ModelStatus, Version
 
 
 def draw(cumulative: Sequence[float], share: float) -> int:
-    """Return the place whose part of the sum `share`, 0 to 1, falls into.
+    """Return the index of the weight that `share`, 0 to 1, of the sum falls into.
 
-    `cumulative` are the sums of the weights up to each place.
+    `cumulative` has the sum of the weights up to each index.
     """
     return bisect(cumulative, share * cumulative[-1], 0, len(cumulative) - 1)
 
 
 def choose(weights: Mapping[str, float], model: str, key: str) -> str:
-    """Return the version that answers `key`, each getting its share of all keys.
+    """Return the version that answers `key`; each version gets its share of the keys.
 
     Weighted rendezvous hashing (Schindelhauer and Schomaker 2005, "Weighted Distributed Hash
     Tables"): the version with the least -ln(h) / weight, h uniform in (0, 1) by version and key.
-    A key stays with its version unless that one loses weight or another gains it.
+    A key stays with its version unless that version loses weight or another gains it.
 
     Args:
-        weights: of each version, at least one of them positive; they need not add up to anything.
-        model: takes part in the hash, so that the same keys fall differently for each model.
-        key: of the request, such as a user's name.
+        weights: weight of each version, at least one positive; their sum is arbitrary.
+        model: part of the hash, so that keys are distributed differently for each model.
+        key: key of the request, for example a user name.
     """
     positive = {version: weight for version, weight in weights.items() if weight > 0}
     return min(positive, key=lambda v: (-math.log(_uniform(model, v, key)) / positive[v], v))
 
 
 def _uniform(*parts: str) -> float:
-    """A number in (0, 1) by the hash of `parts`."""
+    """Return a number in (0, 1) from the hash of `parts`."""
     digest = hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=8)
     return (int.from_bytes(digest.digest(), "big") + 0.5) / 2**64
 
@@ -56,21 +56,21 @@ class RegisteredModelInfo(NamedTuple):
     """A registered model at one moment.
 
     Attributes:
-        name: in the registry.
-        kind: its kind.
-        status: of the version that serves; `skipped` where an optional dependency is missing.
-        reason: why, for a person to read.
-        loaded_at: when what serves was loaded, in UTC; None before.
-        load_duration: seconds that took.
-        version: that serves, or serves most.
-        versions: all there are.
-        route: the share of requests that each version answers.
-        last_error: why the last load, or reload, failed: of the version that serves, else of
-            another that requests are led to; None after ones that went well.
-        fallback: the model that is given where this one is not ready.
-        shadow: the version on which calls are repeated.
-        can_roll_back: whether the route was another before.
-        serving: where uses and memory are counted.
+        name: name in the registry.
+        kind: kind of the model.
+        status: status of the serving version; `skipped` if an optional dependency is missing.
+        reason: reason of the status, for people.
+        loaded_at: time of the serving load in UTC; None before the first.
+        load_duration: seconds of that load.
+        version: the version that serves most requests.
+        versions: all versions.
+        route: share of requests of each version.
+        last_error: error of the last load or reload of the serving version, else of another routed
+            version; None after successful loads.
+        fallback: model that answers while this one is not ready.
+        shadow: version that repeats calls.
+        can_roll_back: whether there is a previous route.
+        serving: versions that count uses and memory.
     """
 
     name: str
@@ -90,7 +90,7 @@ class RegisteredModelInfo(NamedTuple):
 
     @property
     def leading(self) -> Version:
-        """The version that serves, or serves most."""
+        """The version that serves most requests."""
         return next(version for version in self.serving if version.label == self.version)
 
     @property
@@ -100,7 +100,7 @@ class RegisteredModelInfo(NamedTuple):
 
     @property
     def memory(self) -> int:
-        """About how many bytes its loaded versions take."""
+        """Approximate bytes of the loaded versions."""
         return sum(version.memory for version in self.serving)
 
 
@@ -121,7 +121,7 @@ class Prediction(NamedTuple):
 
 
 class ChosenVersion(NamedTuple):
-    """The version that answers a call, and why it is a fallback's."""
+    """The version that answers a call, and why it belongs to the fallback."""
 
     version: Version
     reason: str | None
@@ -176,7 +176,7 @@ class RegisteredModel:
     # Versions ------------------------------------------------------------------------------
 
     def version(self, label: str) -> Version:
-        """Return the version called `label`; UnknownVersion where there is none."""
+        """Return the version `label`; raise UnknownVersion if there is none."""
         try:
             return self._versions[label]
         except KeyError:
@@ -189,7 +189,7 @@ class RegisteredModel:
 
     @property
     def wanted(self) -> list[Version]:
-        """Those that the route leads to, and the shadow."""
+        """The routed versions and the shadow."""
         route = self._route
         routed = [self._versions[label] for label, weight in route.items() if weight > 0]
         return routed + ([self.shadow] if self.shadow and self.shadow not in routed else [])
@@ -206,7 +206,7 @@ class RegisteredModel:
                 yield source.source, self.version(label)
 
     def add(self, version: Version) -> Version | None:
-        """Hold `version`, answering nothing yet; return the one it takes the place of, if any."""
+        """Add `version` without routing requests to it; return the version it replaces, if any."""
         with self._lock:
             replaced = self._versions.get(version.label)
             self._versions = self._versions | {version.label: version}
@@ -217,7 +217,7 @@ class RegisteredModel:
     # Which version answers -----------------------------------------------------------------
 
     def choose(self, key: str | None) -> Version:
-        """Return the version for a request of `key`; without a key, drawn by weight."""
+        """Return the version for a request with `key`; without a key, draw by weight."""
         if self.sole is not None:
             return self.sole
         if key is not None:
@@ -255,10 +255,10 @@ class RegisteredModel:
             return choice._replace(reason=choice.reason or error.facts)
 
     async def achoose_ready(self, version: Version, deadline: Deadline) -> ChosenVersion:
-        """Do what `choose_ready` does without blocking the event loop.
+        """Await the version that answers; see `choose_ready`.
 
-        The load is awaited on the event loop. A worker thread waits only while the fallback loads
-        too, so callers of a slow model do not exhaust the thread pool.
+        Await the load on the event loop. A worker thread waits only while the fallback loads too,
+        so that callers of a slow model do not exhaust the thread pool.
         """
         from hotstart.pool.aio import in_thread, until_ready  # coroutines have asyncio loaded
 
@@ -284,8 +284,8 @@ class RegisteredModel:
         """Route requests to versions by `weights`, once each of these versions is loaded.
 
         Raises:
-            UnknownVersion: there is no version of a label.
-            InvalidInput: a weight is below 0, or all are 0.
+            UnknownVersion: a label is unknown.
+            InvalidInput: a weight is negative, or all are 0.
             HotstartError: a version was not loaded within `timeout`; the route stays.
         """
         self._make_ready(weights, timeout)
@@ -302,7 +302,7 @@ class RegisteredModel:
 
         Raises:
             InvalidInput: there was no route before.
-            HotstartError: as `set_route`.
+            HotstartError: see `set_route`.
         """
         if not self._before:
             expected = "a model whose route was changed: nothing served before this one"

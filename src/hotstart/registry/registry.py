@@ -1,6 +1,6 @@
-"""Many models by name, each with the readiness that embeddings have. Read this file first.
+"""`ModelRegistry`: many models by name. Read this file first.
 
-One class, and so one file: every method is short and acts on the registered models.
+It is one class and so one file: each method is short and delegates to the registered models.
 
 name ──▶ model: which version answers ──▶ version ──▶ instance in the pool ──▶ the loaded object
          (routing, fallback, shadow)                    (load, reload, unload, memory)
@@ -48,22 +48,21 @@ logger = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """Models by name: loaded side by side, versioned, routed, reloaded, kept within memory.
+    """Models by name: loaded concurrently, versioned, routed, reloaded, within a memory budget.
 
-    Making one loads nothing; any thread may call its methods. Its models live in a pool: that of
-    the process, which embedders of the same models share, or one of its own where `memory` or
-    `most_loads` is configured.
+    The constructor loads nothing; the methods are thread-safe. The models live in the pool of the
+    process, which embedders share, or in a separate pool if `memory` or `most_loads` is configured.
 
     Args:
-        config: what it holds from the beginning.
-        pool: where its models live.
+        config: the configured models.
+        pool: owner of the loaded models.
     """
 
     def __init__(self, config: RegistryConfig | None = None, *, pool: Pool | None = None) -> None:
         self._config = config or RegistryConfig()
         self._pool = pool or _pool_for(self._config)
         self._models: dict[str, RegisteredModel] = {}
-        self._lock = threading.RLock()  # held by writers of _models; readers need no lock
+        self._lock = threading.RLock()  # for writers of _models; readers need no lock
         self._changes = ChangeEvents()
         self._serial = itertools.count()
         reset_after_fork(self)
@@ -78,12 +77,12 @@ class ModelRegistry:
     def from_config(
         cls, config: str | os.PathLike[str] | Mapping[str, Any] = CONFIG_FILE
     ) -> ModelRegistry:
-        """Return the registry of a configuration file, or of its tables: docs/registry.md.
+        """Return the registry of a configuration file or of its tables; see docs/registry.md.
 
-        Relative paths are taken from the file's folder.
+        Paths are relative to the folder of the file.
 
         Raises:
-            InvalidInput: it is not there, no TOML, or says what cannot be, naming the key.
+            InvalidInput: the file is absent or invalid; the message names the key.
         """
         if isinstance(config, Mapping):
             return cls(read_config(config))
@@ -122,7 +121,7 @@ class ModelRegistry:
     def on_change(self, callback: Callable[[StateChange], object]) -> None:
         """Call `callback` with each change of a model's state, in order.
 
-        A thread of its own calls it, so that it may ask the registry whatever it likes.
+        A separate thread calls it, so that it may call the registry.
         """
         self._changes.listen(StateChange, callback)
 
@@ -153,11 +152,11 @@ class ModelRegistry:
     ) -> None:
         """Register an object of the program as `version` of `name`, and route requests to it.
 
-        It is never unloaded to make room. A version of that name is replaced; any others stay, for
+        The object is never evicted. A version of that label is replaced; other versions stay for
         `rollback` and `set_route`.
 
         Raises:
-            InvalidInput: the name, or the type, cannot be one.
+            InvalidInput: the name or the kind is invalid.
         """
         added = self._bind(name, kind, version, lambda: model, pinned=True)
         added.wait()
@@ -188,7 +187,7 @@ class ModelRegistry:
         """Add a version to a configured model. It gets requests once `set_route` names it.
 
         Raises:
-            UnknownModel: there is no such model in the configuration.
+            UnknownModel: the configuration has no such model.
         """
         model = self._model(name)
         with self._lock:
@@ -199,24 +198,24 @@ class ModelRegistry:
             model.config = config._replace(versions=added)
             self._add(model, self._configured(model.config, version))
 
-    # Ask a model ---------------------------------------------------------------------------
+    # Call a model ---------------------------------------------------------------------------
 
     def get_model(self, name: str, *, key: str | None = None, timeout: float | None = 0.0) -> Any:
         """Return the loaded model: an `Embedder` or `Reranker`, else the object itself.
 
-        A model that is not loaded is loaded from now on. Where it is not ready within `timeout`
-        a ready fallback is returned. The returned object stays valid while you hold it, even if
-        the registry reloads or unloads the model. `lease` prevents that.
+        Load the model if needed. Return its fallback if the model is not ready within `timeout`
+        and the fallback is. The returned object stays valid while you hold it, even if the registry
+        reloads or unloads the model. `lease` prevents that.
 
         Args:
-            name: of the model.
-            key: of the request, by which the same version is always chosen.
-            timeout: seconds to wait for it; None waits as long as it takes.
+            name: name of the model.
+            key: key of the request; equal keys get the same version.
+            timeout: seconds to wait for the model; None for no limit.
 
         Raises:
-            UnknownModel: there is none of that name.
-            NotReady: neither it nor a fallback was ready in time.
-            HotstartError: its load failed, with the reason in the message.
+            UnknownModel: no model has that name.
+            NotReady: neither the model nor a fallback was ready in time.
+            HotstartError: the load failed.
         """
         model = self._models.get(name)
         if model is None:
@@ -245,7 +244,7 @@ class ModelRegistry:
         """Return the `Embedder` or `Reranker` of a model, loaded or not. Loads nothing.
 
         Raises:
-            UnknownModel: there is none of that name.
+            UnknownModel: no model has that name.
             InvalidInput: the model is of another kind.
         """
         model = self._model(name)
@@ -258,17 +257,17 @@ class ModelRegistry:
     def predict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Return a model's answer, counted and timed; a shadow repeats the call afterwards.
+        """Return the answer of a model, counted and timed; a shadow repeats the call afterwards.
 
         Args:
-            name: of the model.
-            inputs: as its kind takes them: docs/registry.md.
-            key: of the request, by which the same version always answers.
+            name: name of the model.
+            inputs: inputs in the form of its kind, see docs/registry.md.
+            key: key of the request; equal keys get the same version.
             timeout: seconds to wait for the model; its fallback then answers if it is ready.
 
         Raises:
-            InvalidInput: it cannot be asked that.
-            HotstartError: as `get_model`.
+            InvalidInput: the model does not take `inputs`.
+            HotstartError: see `get_model`.
         """
         model, deadline = self._model(name), Deadline(timeout)
         choice = model.choose_ready(model.choose(key), deadline)
@@ -278,7 +277,7 @@ class ModelRegistry:
     async def apredict(
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Do what `predict` does without blocking the event loop."""
+        """Await the answer of a model; see `predict`."""
         model, deadline = self._model(name), Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
         output = await choice.version.apredict(inputs, deadline.left)
@@ -295,18 +294,18 @@ class ModelRegistry:
     ) -> Prediction:
         """Embed `texts`; the output of the prediction is an `EmbeddingResult`.
 
-        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
+        Calls are counted and timed like `apredict`; shadows do not repeat them.
 
         Args:
-            name: of an embedding model.
+            name: name of an embedding model.
             texts: one text, or a sequence of texts.
             options: keyword options of `Embedder.encode`.
-            key: of the request, by which the same version always answers.
+            key: key of the request; equal keys get the same version.
             timeout: seconds for the load and the computation together.
 
         Raises:
-            InvalidInput: the model is no embedding model, or a text or an option is refused.
-            HotstartError: as `get_model`, and as `Embedder.aembed`.
+            InvalidInput: the model is not an embedding model, or a text or option is invalid.
+            HotstartError: see `get_model` and `Embedder.aembed`.
         """
         model, deadline = self._model(name), Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
@@ -325,19 +324,19 @@ class ModelRegistry:
     ) -> Prediction:
         """Rank `documents` for `query`; the output of the prediction is as `Reranker.rank`.
 
-        Calls are counted and timed as those of `apredict`; shadows do not repeat them.
+        Calls are counted and timed like `apredict`; shadows do not repeat them.
 
         Args:
-            name: of a reranker.
-            query: what the documents are ranked for.
-            documents: texts.
+            name: name of a reranker.
+            query: text that the documents are ranked for.
+            documents: texts to rank.
             options: keyword options of `Reranker.rank`.
-            key: of the request, by which the same version always answers.
+            key: key of the request; equal keys get the same version.
             timeout: seconds for the load and the computation together.
 
         Raises:
-            InvalidInput: the model is no reranker, or a text or an option is refused.
-            HotstartError: as `get_model`, and as `Reranker.arank`.
+            InvalidInput: the model is not a reranker, or a text or option is invalid.
+            HotstartError: see `get_model` and `Reranker.arank`.
         """
         model, deadline = self._model(name), Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
@@ -345,7 +344,7 @@ class ModelRegistry:
         return choice.prediction(ranking)
 
     async def await_ready(self, name: str, timeout: float | None = None) -> bool:
-        """Return whether the model is ready within `timeout` seconds, loading it if need be.
+        """Load the model if needed; return whether it is ready within `timeout` seconds.
 
         Raises:
             HotstartError: its load failed, with the reason in the message.
@@ -355,7 +354,7 @@ class ModelRegistry:
         return await is_ready_within(self._model(name).choose(None).instance, timeout)
 
     def wait_ready(self, name: str, timeout: float | None = None) -> bool:
-        """Return whether the model is ready within `timeout` seconds, loading it if need be."""
+        """Load the model if needed; return whether it is ready within `timeout` seconds."""
         return self._model(name).choose(None).instance.wait(timeout)
 
     # Load, unload, reload, route -----------------------------------------------------------
@@ -369,7 +368,7 @@ class ModelRegistry:
         return await self.aload_selected(self._models, timeout)
 
     def load_all(self, timeout: float | None = None) -> dict[str, RegisteredModelInfo]:
-        """Do what `aload_all` does, blocking this thread."""
+        """Load all models and wait; see `aload_all`."""
         return self.load_selected(self._models, timeout)
 
     async def aload_selected(
@@ -403,8 +402,8 @@ class ModelRegistry:
         """Unload a model `seconds` after the end of its last use from now on.
 
         Args:
-            name: of the model, whose every version that requests are led to is meant.
-            seconds: 0 for at once; None for never for want of use.
+            name: name of the model; it applies to all routed versions.
+            seconds: 0 for at once; None for never.
         """
         self._model(name).keep_alive(seconds)
 
@@ -424,11 +423,11 @@ class ModelRegistry:
         """Load a model again, check it, and replace the serving one between two calls.
 
         Args:
-            name: of the model.
-            version: of it; None for all that requests are led to.
+            name: name of the model.
+            version: label of the version; None for all routed versions.
 
         Raises:
-            HotstartError: the new one could not be loaded, or failed its check. The old one serves.
+            HotstartError: the load or its check failed; the old version keeps serving.
         """
         self._model(name).reload(version)
 
@@ -447,9 +446,9 @@ class ModelRegistry:
         """Route requests to versions by these weights, once each version is loaded.
 
         Raises:
-            UnknownVersion: one that there is not.
-            InvalidInput: a weight below 0, or none above it.
-            HotstartError: one of them could not be loaded in time; requests go where they went.
+            UnknownVersion: a label is unknown.
+            InvalidInput: a weight is negative, or all are 0.
+            HotstartError: a version was not loaded in time; the route stays.
         """
         self._model(name).set_route(weights, timeout)
 
@@ -457,8 +456,8 @@ class ModelRegistry:
         """Restore the previous route and return the model's status.
 
         Raises:
-            InvalidInput: there was no other before.
-            HotstartError: as `set_route`.
+            InvalidInput: there is no previous route.
+            HotstartError: see `set_route`.
         """
         return self._model(name).rollback(timeout)
 
@@ -481,8 +480,8 @@ class ModelRegistry:
     def watch_memory(self) -> None:
         """Unload idle models, least recently used first, on memory pressure (PSI).
 
-        Does nothing where it does not say so, as in many containers: what is left is looked at
-        instead, at each load and each use.
+        Does nothing if the kernel has no PSI, as in many containers; then free memory is checked at
+        each load and each use.
         """
         if self._shortage is None:
             memory = self._pool.memory
@@ -586,7 +585,7 @@ class ModelRegistry:
     def _start(self, names: Iterable[str]) -> list[Version]:
         """Start loading the versions that requests for `names` may need; return them.
 
-        What watches files and memory begins with the first load.
+        The first load starts watching files and memory.
         """
         self.watch_memory()
         if self._config.watch:
@@ -628,7 +627,7 @@ class ModelRegistry:
         return files
 
     def _reload_changed(self, paths: set[str]) -> None:
-        """Reload the versions made from `paths`, each in a thread of its own."""
+        """Reload the versions loaded from `paths`, each in its own thread."""
         for path, versions in self._files().items():
             if any(p == path or p.startswith(path + os.sep) for p in paths):
                 for version in versions:
@@ -645,7 +644,7 @@ async def _settle(version: Version, timeout: float | None) -> None:
     try:
         await until_ready(version.instance, timeout)
     except HotstartError:
-        return  # `last_error` holds it
+        return  # `last_error` has it
 
 
 def _reload(version: Version) -> None:

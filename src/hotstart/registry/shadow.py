@@ -1,7 +1,7 @@
 """Shadow traffic: repeat calls on another version and compare the answers.
 
-One thread repeats, and few calls wait for it: what is too much is dropped and counted, so that a
-shadow neither delays an answer nor gathers memory.
+One thread repeats calls from a short queue. Further calls are dropped and counted, so that a shadow
+neither delays answers nor accumulates memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ShadowTraffic:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Start again in a forked child: the thread stayed in the parent."""
+        """Reset in a forked child: the thread exists in the parent only."""
         self._threads = IdleThreads("hotstart-shadow", 1, _IDLE)
         self._changed = self._threads.changed
         self._waiting: deque[ShadowCall] = deque()

@@ -78,8 +78,8 @@ class VersionMetrics:
 class Uses:
     """A counter of uses that many threads increment.
 
-    `count()` costs 0.05 µs and loses none among threads: it is one step of C. To read is to count
-    too, which `_reads` takes off again.
+    `count()` costs 0.05 µs and is atomic, one step of C. Reading counts too; `_reads` is
+    subtracted.
     """
 
     def __init__(self) -> None:
@@ -101,11 +101,11 @@ class VersionStatus(NamedTuple):
     """The status of a version since its last change.
 
     Attributes:
-        state: of its instance.
-        reason: why, for a person to read.
-        loaded_at: when the model that serves was loaded, in UTC.
-        load_duration: seconds that took.
-        error: why the last load, or reload, failed; None after one that went well.
+        state: state of its instance.
+        reason: reason of the state, for people.
+        loaded_at: time of the serving load, in UTC.
+        load_duration: seconds of that load.
+        error: error of the last load or reload; None after a success.
     """
 
     state: State = "unloaded"
@@ -116,24 +116,24 @@ class VersionStatus(NamedTuple):
 
     @property
     def status(self) -> ModelStatus:
-        """The state, or `skipped` where an optional dependency is missing."""
+        """The state, or `skipped` if an optional dependency is missing."""
         missing = self.state == "failed" and isinstance(self.error, MissingExtra)
         return "skipped" if missing else self.state
 
 
 class Version:
-    """One version of the model `name`. Its instance is made when it is first needed.
+    """One version of the model `name`. Its instance is created at first use.
 
     Attributes:
-        model: what callers get at this moment; None while it is not in memory.
-        account: of its last change.
-        count_use: to be called with each use that is no call.
+        model: object that callers get; None while it is not loaded.
+        account: status since its last change.
+        count_use: counts a use that is not a call.
 
     Args:
         bind: returns the version bound to its instance; called once.
         changed: called with each change, under the instance's lock.
         stepped: called with each step of a load and the fraction done, by the thread that loads.
-        held: whether the program holds the model itself, so that there is never a wait for it.
+        held: whether the program owns the model, so that no call waits for it.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Version:
 
     @property
     def loaded(self) -> Served | None:
-        """The version as it is served; None while it is not in memory."""
+        """The bound version; None while it is not loaded."""
         return None if self.model is None else self._served
 
     @property
@@ -186,7 +186,7 @@ class Version:
         """Return the version bound to its instance, binding it on the first call. Loads nothing.
 
         Raises:
-            HotstartError: it cannot be bound, for example because its kind is unknown.
+            HotstartError: the version cannot be bound, for example because its kind is unknown.
         """
         if self._served is None:
             with self._binding:
@@ -207,7 +207,7 @@ class Version:
             raise LoadFailed(self.name, error=error, retry_in=0.0) from error
 
     def touch(self) -> None:
-        """Record a use that is no call, so that the version is not evicted first."""
+        """Record a use that is not a call, so that the version is not evicted first."""
         if self._served is not None:
             self._served.binding.instance.touch()
 
@@ -222,7 +222,7 @@ class Version:
         """Return what callers get, loading the version if need be.
 
         Raises:
-            NotReady: not within `timeout` seconds.
+            NotReady: the version was not ready within `timeout` seconds.
             HotstartError: the load failed.
         """
         served = self.served()
@@ -239,13 +239,13 @@ class Version:
             yield served.model(loaded)
 
     def predict(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Return the answer to `inputs`, counted and timed. Errors: see `wait`, and as its kind."""
+        """Return the answer to `inputs`, counted and timed. Errors: see `wait` and its kind."""
         with self._counted():
             self.count_use()
             return self.served().predict(inputs, timeout)
 
     async def apredict(self, inputs: Any, timeout: float | None = None) -> Any:
-        """Do what `predict` does without blocking the event loop."""
+        """Await the answer to `inputs`; see `predict`."""
         with self._counted():
             self.count_use()
             return await self.served().apredict(inputs, timeout)
@@ -283,7 +283,7 @@ class Version:
             self.metrics.latency.observe(time.perf_counter() - began)
 
     def repeat(self, inputs: Any) -> Any:
-        """Do what `predict` does as a shadow, counted apart. NotReady unless it is loaded."""
+        """Repeat a call as a shadow, counted separately; raise NotReady unless loaded."""
         began = time.perf_counter()
         self.metrics.tally.add("shadowed")
         try:

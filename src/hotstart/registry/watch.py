@@ -31,9 +31,9 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def cover(self, paths: Iterable[str]) -> None:
-        """Watch the folders of `paths` from now on, instead of those before.
+        """Watch the folders of `paths` instead of the previous ones.
 
-        A file is watched by its folder: whoever writes beside and renames puts a new file there.
+        Folders are watched because an atomic write replaces the file.
         """
         folders = frozenset(
             path if os.path.isdir(path) else os.path.dirname(path)

@@ -1,4 +1,4 @@
-"""Search: the files below a folder, found by their words and by their meaning.
+"""Local search over the files of a folder.
 
 folder ──documents──▶ text ──chunking──▶ chunks ──▶ store (SQLite: the truth)
                                                       ├──▶ lexical (tantivy: derived)

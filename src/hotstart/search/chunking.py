@@ -17,7 +17,7 @@ class Definitions(NamedTuple):
 
     Attributes:
         pattern: matches a line that opens a definition; its first group with a text is the name.
-        above: how a line starts that belongs to the definition right below it.
+        above: matches the start of a line that belongs to the definition below it.
     """
 
     pattern: re.Pattern[str]
@@ -79,7 +79,7 @@ DEFINITIONS: dict[str, Definitions] = {
         (".sh", ".bash", ".zsh"),
         _language(_HASHES, r"\s*(function\s+[\w:-]+)", r"\s*([\w:-]+)\s*\(\)"),
     ),
-    # Python that does not parse: of another version, or unfinished.
+    # For Python that does not parse: another version, or unfinished.
     **dict.fromkeys(
         (".py", ".pyi", ".pyw"),
         _language(("#", "@"), r"(?:    )?(?:async\s+)?((?:class|def)\s+\w+)"),
@@ -98,12 +98,12 @@ Outline = dict[int, Heading]
 def python_outline(lines: list[str]) -> Outline | None:
     """Return the outline of the module with these `lines`; None if they are not Python.
 
-    Decorators and the comments right above belong to a definition. What follows it and is none
-    itself begins a section of what holds it.
+    Decorators and comments directly above belong to a definition. Code after a definition begins a
+    section of its parent.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the text's own doubtful escapes, not of ours
+            warnings.simplefilter("ignore")  # warnings about escapes in the indexed text
             tree = ast.parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -119,7 +119,7 @@ def _mark(
     lines: list[str],
     outline: Outline,
 ) -> None:
-    """Enter the definitions in `body`, the statements of `holder`, whose text starts at `floor`."""
+    """Add the definitions in `body`, the statements of `holder`, which starts at line `floor`."""
     for node in body:
         end = node.end_lineno or node.lineno
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -139,7 +139,7 @@ def _mark(
 _MARKDOWN = {".md", ".markdown", ".mdx"}
 _PYTHON = {".py", ".pyi", ".pyw"}
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_READ = 200  # characters of a line in which a definition is looked for
+_READ = 200  # leading characters of a line that are searched for a definition
 _LONGEST_NAME = 100
 
 
@@ -157,7 +157,7 @@ def outline_of(path: str, lines: list[str]) -> Outline:
 
 
 def _paragraphs(lines: list[str]) -> Outline:
-    """A section begins after each blank line."""
+    """Begin a section after each blank line."""
     return {
         number: ()
         for number in range(1, len(lines))
@@ -166,13 +166,13 @@ def _paragraphs(lines: list[str]) -> Outline:
 
 
 def _headings(lines: list[str]) -> Outline:
-    """A section begins at each ATX heading of Markdown that is not within fenced code.
+    """Begin a section at each ATX heading of Markdown outside fenced code.
 
-    A heading with nothing below it but a deeper heading opens that one's section.
+    A heading directly above a deeper heading joins its section.
     """
     outline: Outline = {}
     above: list[tuple[int, str]] = []
-    fence, bare = "", None  # bare: the line of a heading that has nothing below it so far
+    fence, bare = "", None  # bare: line of a heading without text below it so far
     for number, line in enumerate(lines):
         mark = _fence(line)
         if fence:
@@ -192,7 +192,7 @@ def _headings(lines: list[str]) -> Outline:
 
 
 def _fence(line: str) -> str:
-    """The backticks or tildes with which `line` opens or closes fenced code, else ""."""
+    """Return the backticks or tildes of a code fence in `line`, else ""."""
     match = _FENCE.match(line)
     if match is None or (match[1][0] == "`" and "`" in line[match.end() :]):
         return ""
@@ -200,7 +200,7 @@ def _fence(line: str) -> str:
 
 
 def _level(line: str) -> int:
-    """The level of the ATX heading in `line`; 0 where it is none."""
+    """Return the level of the ATX heading in `line`; 0 if there is none."""
     start = line[:10].lstrip(" ")
     rest = start.lstrip("#")
     level = len(start) - len(rest)
@@ -209,7 +209,7 @@ def _level(line: str) -> int:
 
 
 def _title(line: str) -> str:
-    """The text of the ATX heading in `line`, without the marks around it."""
+    """Return the text of the ATX heading in `line` without its marks."""
     text = line.strip().lstrip("#").strip()
     body = text.rstrip("#")
     if not body or body[-1] in " \t":  # only then are the trailing marks a closing sequence
@@ -218,7 +218,7 @@ def _title(line: str) -> str:
 
 
 def _definitions(lines: list[str], language: Definitions) -> Outline:
-    """A section begins at each definition, with the comments and attributes right above it."""
+    """Begin a section at each definition, including comments and attributes above it."""
     outline: Outline = {}
     floor = 0
     for number, line in enumerate(lines):
@@ -237,8 +237,8 @@ def _definitions(lines: list[str], language: Definitions) -> Outline:
 LIMIT = 1200
 """Characters of the longest chunk; about what the smaller embedding models read."""
 
-_SMALL = 400  # a piece below this is joined to a neighbour under the same heading
-_TINY = 100  # a piece below this is joined to a neighbour under another heading, up to _SMALL
+_SMALL = 400  # shorter sections join a neighbour under the same heading
+_TINY = 100  # shorter sections join a neighbour under another heading, up to _SMALL
 _LONGEST_HEADING = 160
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
@@ -246,9 +246,9 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a text, small enough to embed.
+    """A part of a text, small enough to embed.
 
-    Of a line that is longer than a chunk may be, `text` is a piece.
+    A line longer than a chunk is split between chunks.
     """
 
     text: str
@@ -259,7 +259,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Section:
-    """Lines `start` up to `end`, counted from 0; neither the first nor the last is blank."""
+    """Lines [start, end), counted from 0; the first and the last are not blank."""
 
     heading: Heading
     start: int
@@ -276,7 +276,7 @@ def chunk(path: str, text: str) -> list[Chunk]:
 
 
 def _sections(path: str, lines: list[str]) -> list[_Section]:
-    """The sections of the text, the small ones joined to their neighbours."""
+    """Return the sections of the text; small ones are joined to a neighbour."""
     outline = {0: (), **outline_of(path, lines)}
     starts = [*sorted(outline), len(lines)]
     offsets = [0, *accumulate(len(line) + 1 for line in lines)]
@@ -294,7 +294,7 @@ def _sections(path: str, lines: list[str]) -> list[_Section]:
 
 
 def _trimmed(lines: list[str], section: _Section) -> _Section | None:
-    """`section` without the blank lines around it; None if there is nothing else."""
+    """Return `section` without blank lines around it; None if it is blank."""
     start, end = section.start, section.end
     while start < end and not lines[start].strip():
         start += 1
@@ -312,8 +312,8 @@ def _belong_together(before: _Section, after: _Section, offsets: list[int]) -> b
 
 
 def _common_heading(before: Heading, after: Heading) -> Heading:
-    """One heading for two neighbours: ("Guide", "Install") and ("Guide", "Use") give
-    ("Guide", "Install, Use"); of a heading and one within it, the inner."""
+    """Return one heading for two neighbours: ("Guide", "Install") and ("Guide", "Use") give
+    ("Guide", "Install, Use"); a heading and one below it give the lower one."""
     shared = 0
     while shared < min(len(before), len(after)) and before[shared] == after[shared]:
         shared += 1
@@ -323,8 +323,8 @@ def _common_heading(before: Heading, after: Heading) -> Heading:
 
 
 def _cut(lines: list[str], section: _Section) -> Iterator[Chunk]:
-    """The chunks of `section`: itself where it fits, else cut at line ends, at a blank one if one
-    is near, and within a line only where that line alone is too long."""
+    """Yield the chunks of `section`: the whole if it fits, else cut at line ends, at a blank line
+    if one is near, and within a line only if that line alone is too long."""
     heading = " > ".join(section.heading)[:_LONGEST_HEADING]
     start = section.start
     while start < section.end:
@@ -344,7 +344,7 @@ def _cut(lines: list[str], section: _Section) -> Iterator[Chunk]:
 
 
 def _fitting(lines: list[str], start: int, last: int) -> int:
-    """The end of the most lines from `start` on that fit into one chunk."""
+    """Return the end of the lines from `start` on that fit into one chunk."""
     end, size = start, -1
     while end < last and size + 1 + len(lines[end]) <= LIMIT:
         size += 1 + len(lines[end])
@@ -353,7 +353,7 @@ def _fitting(lines: list[str], start: int, last: int) -> int:
 
 
 def _seam(lines: list[str], start: int, end: int) -> int:
-    """The end of the last blank line in the second half of these lines, else `end`."""
+    """Return the end of the last blank line in the second half of these lines, else `end`."""
     for candidate in range(end, start + (end - start) // 2, -1):
         if not lines[candidate - 1].strip():
             return candidate

@@ -23,7 +23,7 @@ Rules = tuple["GitignoreRules", ...]
 class GitignoreRules:
     """The patterns of the .gitignore in `folder`.
 
-    The two differ where a negated pattern such as `!*/` is meant for folders alone.
+    Files and folders differ for a negated pattern such as `!*/`, which applies to folders only.
     """
 
     folder: str
@@ -32,11 +32,11 @@ class GitignoreRules:
 
 
 def rules_above(root: str) -> Rules:
-    """Return the rules that the repository around `root` has for what is in it.
+    """Return the rules of the repository around `root` for the files in `root`.
 
-    These are those of the folders above `root` up to the one that holds `.git`; none where there
-    is no such folder, where `root` holds `.git` itself, or where they ignore `root` as a whole:
-    a folder that was asked for by name is not passed over.
+    These are the rules of the folders above `root` up to the folder with `.git`. There are none
+    without such a folder, if `root` contains `.git`, or if they ignore `root` itself: a folder that
+    the user names is not skipped.
     """
     rules: Rules = ()
     for folder in _folders_above(root):
@@ -45,7 +45,7 @@ def rules_above(root: str) -> Rules:
 
 
 def rules_within(folder: str, outer: Rules) -> Rules:
-    """Return the rules for what is in `folder`: `outer`, and its own .gitignore if it has one."""
+    """Return the rules for the files in `folder`: `outer` and its own .gitignore."""
     path = os.path.join(folder, ".gitignore")
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -59,9 +59,9 @@ def rules_within(folder: str, outer: Rules) -> Rules:
 
 
 def is_ignored(path: str, rules: Rules) -> bool:
-    """Return whether `rules` ignore the absolute `path`; that of a folder ends in a separator.
+    """Return whether `rules` ignore the absolute `path`; a folder's path ends in a separator.
 
-    The innermost .gitignore that says anything of the path decides, in it the last such line.
+    The innermost .gitignore with a matching line decides, by its last matching line.
     """
     for level in reversed(rules):
         spec = level.for_folders if path.endswith(os.sep) else level.for_files
@@ -72,7 +72,7 @@ def is_ignored(path: str, rules: Rules) -> bool:
 
 
 def _folders_above(root: str) -> list[str]:
-    """The folders above `root` within its repository, the repository's own first."""
+    """Return the folders above `root` within its repository, outermost first."""
     above: list[str] = []
     folder = root
     while not os.path.lexists(os.path.join(folder, ".git")):
@@ -85,7 +85,7 @@ def _folders_above(root: str) -> list[str]:
 
 
 def _compile(folder: str, lines: Sequence[str]) -> GitignoreRules:
-    """The patterns in `lines`; those that are none are left out, as git does."""
+    """Return the patterns in `lines`; skip invalid ones, as git does."""
     pathspec = require("pathspec", extra="search")
     lines = [line for line in lines if _is_pattern(pathspec, line)]
     return GitignoreRules(
@@ -106,7 +106,7 @@ def _is_pattern(pathspec: Any, line: str) -> bool:
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; what is larger is data or generated."""
 
-_PROBE = 8192  # bytes in which a NUL says "binary", as git judges
+_PROBE = 8192  # leading bytes in which a NUL means binary, as in git
 
 Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
 
@@ -136,11 +136,10 @@ class SkippedFile(Exception):
 
 
 def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
-    """Yield the files below `root` in a fixed order; count in `passed_over` those that cannot be
-    searched, by reason.
+    """Yield the files below `root` in a fixed order; count skipped files in `passed_over` by
+    reason.
 
-    Left out without being counted: what a .gitignore ignores, names that start with a dot,
-    symbolic links, and what is neither file nor folder.
+    Not counted are ignored paths, names that start with a dot, symbolic links, and special files.
     """
     root = os.path.abspath(root)
     waiting: list[tuple[str, Rules]] = [(root, rules_above(root))]
@@ -162,11 +161,11 @@ def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
 
 
 def read_document(path: str) -> FileContent:
-    """Return what the file `path` holds.
+    """Return the content of the file `path`.
 
     Raises:
-        PassedOver: it cannot be searched, with the reason in the message.
-        FileNotFoundError: it is gone.
+        SkippedFile: the file cannot be indexed, with the reason in the message.
+        FileNotFoundError: the file was removed.
     """
     try:
         with open(path, "rb") as file:
@@ -192,7 +191,7 @@ def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:  # removed since its parent was listed
+    except FileNotFoundError:  # removed after its parent was listed
         return []
     except OSError as error:
         logger.info("%s is passed over: %s", folder, error.strerror)
@@ -201,13 +200,13 @@ def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
 
 
 def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> FoundFile | None:
-    """The file `entry`; None if its name or size already says that it cannot be searched."""
+    """Return the file `entry`; None if its name or size excludes it."""
     try:
         entry.path.encode()
         status = entry.stat(follow_symlinks=False)
     except UnicodeEncodeError:
         passed_over["name is not Unicode"] += 1
-    except FileNotFoundError:  # removed since its folder was listed
+    except FileNotFoundError:  # removed after its folder was listed
         return None
     except OSError:
         passed_over["unreadable"] += 1

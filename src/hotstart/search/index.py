@@ -28,8 +28,8 @@ class Hit:
         path: the file, relative to the indexed folder, with forward slashes.
         start_line: the chunk's first line, counted from 1.
         end_line: its last line.
-        heading: where in the file it stands, such as "Guide > Install"; "" where nothing says so.
-        text: the chunk as it was when the index was last updated.
+        heading: headings or definitions around it, such as "Guide > Install"; may be empty.
+        text: text of the chunk at the last update of the index.
         score: higher is better; scores compare within one answer only.
         found_by: `lexical`, `semantic` or both.
     """
@@ -48,11 +48,11 @@ class Answer:
     """The hits of one search, best first, and how they were found.
 
     Attributes:
-        mode: `hybrid`, `lexical`, or `semantic` where no chunk holds a word of the query.
-        reason: why this is not a hybrid answer over the whole index; None if it is.
-        seconds: how long the search took.
-        model: the model whose vectors took part; None in a lexical answer.
-        engine: what ran that model.
+        mode: `hybrid`, `lexical`, or `semantic` if no chunk contains a word of the query.
+        reason: why the answer is not hybrid over the whole index; None if it is.
+        seconds: duration of the search.
+        model: the model of the vectors; None for a lexical answer.
+        engine: the engine of the model.
     """
 
     hits: tuple[Hit, ...]
@@ -68,9 +68,9 @@ def reciprocal_rank_fusion(
 ) -> list[tuple[int, float]]:
     """Return the ids of all `rankings` with their fused score, best first.
 
-    An id scores 1 / (k + rank) for each ranking that has it, the best rank being 1; where a ranking
-    repeats an id, its best rank counts. The order of the rankings does not matter; of equal scores
-    the lower id comes first.
+    The score of an id is the sum of 1 / (k + rank) over the rankings that contain it, with ranks
+    from 1. If a ranking repeats an id, its best rank counts. Of equal scores the lower id comes
+    first.
 
     Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
     learning methods", SIGIR 2009, which also gives k = 60.
@@ -87,18 +87,18 @@ HOME = ".hotstart"
 """The folder, within the indexed one, that holds the index and nothing else."""
 
 _DATABASE = "index.db"
-_DEPTH = 100  # ranks of each ranking that are fused
+_DEPTH = 100  # ranks of each ranking to fuse
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
 RankRequest = list[tuple[int, float]]
 
 
 class SearchIndex:
-    """The index of the folder `path`. Making one touches nothing; safe from any thread.
+    """The index of the folder `path`. The constructor reads nothing; the methods are thread-safe.
 
     Args:
-        path: the folder whose files are searched; the index lies in `.hotstart` within it.
-        embedder: makes the vectors; without one, answers are lexical.
+        path: the folder to search; its index is in the sub-folder `.hotstart`.
+        embedder: computes the vectors; without one, answers are lexical.
     """
 
     def __init__(self, path: str | os.PathLike[str], embedder: Embedder | None = None) -> None:
@@ -114,10 +114,10 @@ class SearchIndex:
 
     @classmethod
     def nearest(cls, path: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
-        """Return the index of `path`, or of the nearest folder above it that has one.
+        """Return the index of `path` or of its nearest indexed parent.
 
         Raises:
-            IndexMissing: there is none.
+            IndexMissing: neither `path` nor a parent is indexed.
         """
         folder = start = os.path.abspath(os.fspath(path))
         while not os.path.isfile(os.path.join(folder, HOME, _DATABASE)):
@@ -128,21 +128,21 @@ class SearchIndex:
 
     @property
     def path(self) -> str:
-        """The folder that is indexed."""
+        """The indexed folder."""
         return self._path
 
     def update(self, on_progress: OnProgress | None = None) -> UpdateReport:
-        """Bring the index to what the folder holds now; only what changed is read and embedded.
+        """Update the index; read and embed only changed files.
 
-        What was done when it is interrupted, killed even, stays; the next update goes on from it.
+        An interrupted or killed update keeps its progress; the next update continues.
 
         Args:
-            on_progress: called with the phase, the steps done in it and its steps in all.
+            on_progress: called with the phase, its completed steps and its total steps.
 
         Raises:
-            IndexBusy: another process is updating it.
-            IndexDamaged: the database is not ours, or cannot be read or written.
-            HotstartError: the model could not be loaded; the answers are lexical until it is.
+            IndexBusy: another process is updating the index.
+            IndexDamaged: the database belongs to another program, or cannot be read or written.
+            HotstartError: the model could not be loaded; answers are lexical until it is.
         """
         from hotstart.files import exclusive
         from hotstart.search.indexing import update_index
@@ -159,19 +159,18 @@ class SearchIndex:
     def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
         """Return the `top_k` chunks that answer `query` best.
 
-        Chunks that hold its words and chunks near to its meaning are fused by reciprocal rank.
-        Where the query's vector is not to be had in time, or at all, the answer is lexical, and
-        its `reason` says why.
+        Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
+        not available in time, the answer is lexical and has a `reason`.
 
         Args:
             query: words or a question.
-            top_k: the most hits returned.
-            timeout: seconds to wait for the model; 0 never waits, None as long as its load takes.
+            top_k: maximal number of hits.
+            timeout: seconds to wait for the model; 0 for no wait, None for no limit.
 
         Raises:
             InvalidInput: an argument cannot be used.
-            IndexMissing: the folder was never indexed.
-            IndexDamaged: the database is not ours, or cannot be read.
+            IndexMissing: the folder is not indexed.
+            IndexDamaged: the database belongs to another program, or cannot be read.
         """
         began = time.perf_counter()
         _check(query, top_k, timeout)
@@ -201,7 +200,7 @@ class SearchIndex:
         return os.path.join(self._home, "lock")
 
     def _by_words(self, store: Store, query: str, depth: int) -> tuple[RankRequest, str | None]:
-        """The lexical ranking, and why it may not be that of the whole store."""
+        """Return the lexical ranking, and why it may be incomplete."""
         behind = None if self._lexical.agrees(store) else self._mend(store)
         try:
             return self._lexical.search(query, depth), behind
@@ -210,7 +209,7 @@ class SearchIndex:
             return ([] if behind else self._lexical.search(query, depth)), behind
 
     def _mend(self, store: Store) -> str | None:
-        """Bring the lexical index up to date; return why that is impossible now."""
+        """Update the lexical index; return the reason if that is impossible now."""
         from hotstart.files import exclusive
 
         with exclusive(self._lock, wait=False) as held:
@@ -237,7 +236,7 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
 
 
 def _hits(store: Store, words: RankRequest, meaning: RankRequest, top_k: int) -> tuple[Hit, ...]:
-    """The best `top_k` of both rankings, without chunks that are gone from the store."""
+    """Return the best `top_k` hits of both rankings, without removed chunks."""
     found = {
         "lexical": {identifier for identifier, _ in words},
         "semantic": {identifier for identifier, _ in meaning},

@@ -1,7 +1,7 @@
 """Update an index: read, chunk, store and embed what changed.
 
-Three phases, each in small commits: documents into the store, the lexical index after it, vectors
-for the chunks that lack one. Killed at any moment, the next update goes on from the last commit.
+Three phases in small commits: documents into the store, then the lexical index, then vectors of the
+chunks that lack one. After a kill, the next update continues from the last commit.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _VECTORS_A_COMMIT = 256
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """What an update of an index did.
+    """The result of an update.
 
     Attributes:
-        added: documents that were not there before, under that path.
-        changed: documents whose content changed.
-        removed: documents that are gone, under that path. A renamed one is added and removed.
-        unchanged: documents whose content is as it was.
-        passed_over: files that cannot be searched, counted by reason.
-        chunks: chunks the index now has.
-        embedded: vectors that were computed.
-        seconds: how long it took.
+        added: documents under a new path.
+        changed: documents with changed content.
+        removed: documents whose path is gone. A renamed document is added and removed.
+        unchanged: documents with unchanged content.
+        passed_over: skipped files, counted by reason.
+        chunks: chunks of the index.
+        embedded: computed vectors.
+        seconds: duration of the update.
     """
 
     added: int
@@ -70,15 +70,15 @@ def update_index(
     embedder: Embedder | None,
     on_progress: OnProgress | None = None,
 ) -> UpdateReport:
-    """Bring `store` and `lexical` to what is below `root`. The caller holds the index's lock.
+    """Update `store` and `lexical` with the files below `root`. The caller holds the index lock.
 
     Raises:
-        HotstartError: the model could not be loaded; the documents are indexed all the same.
+        HotstartError: the model could not be loaded; the documents are indexed nevertheless.
     """
     began = time.perf_counter()
     report = on_progress or _nobody
-    # A store that lost its last commits in a crash of the machine would use their generations
-    # again; a lexical index that still has them must not be taken for one of these.
+    # After a crash of the machine, the store may have lost its last commits and reuse their
+    # generations; a lexical index that has the lost commits must not match.
     lexical.sync(store)
     scan = _Scan(root, store, report)
     scan.run()
@@ -99,7 +99,7 @@ def update_index(
 
 
 class _Scan:
-    """One pass over the files below `root`, after which `store` agrees with them."""
+    """One pass over the files below `root` that updates `store`."""
 
     def __init__(self, root: str, store: Store, report: OnProgress) -> None:
         self._root = root
@@ -111,9 +111,9 @@ class _Scan:
         self.passed_over: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Bring the store up to date."""
+        """Update the store."""
         found = list(find_documents(self._root, self.passed_over))
-        # What left its path was removed or renamed; which of them, its digest will tell.
+        # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
         self._gone = {self._known[path].sha256: path for path in sorted(left)}
         for start in range(0, len(found), _DOCUMENTS_A_COMMIT):
@@ -165,15 +165,15 @@ class _Scan:
 
 
 def _with_fallbacks(embedder: Embedder | None) -> Iterator[Embedder]:
-    """`embedder`, and before it what may answer in its place: the index holds the vectors of each,
-    and those of the fallback also where the other fails."""
+    """Return the fallbacks of `embedder`, then `embedder`: the index stores vectors of each, so
+    that the fallback can answer if the model fails."""
     if embedder:
         yield from _with_fallbacks(embedder.fallback)
         yield embedder
 
 
 def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
-    """Compute and store the vectors that chunks lack; return how many. Loads no model for none."""
+    """Compute and store missing vectors; return their number. Load no model if none is missing."""
     fingerprint = embedder.fingerprint
     total = store.count_chunks() - store.count_vectors(fingerprint)
     done, last = 0, 0
@@ -189,9 +189,9 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
 
 
 def _text_to_embed(passage: Passage) -> str:
-    """The heading says what the text is about where the text itself does not."""
+    """Return heading and text, because the heading may name the subject."""
     return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text
 
 
 def _nobody(phase: str, done: int, total: int) -> None:
-    """Progress that nobody asked for."""
+    """Ignore the progress."""

@@ -1,7 +1,7 @@
 """Lexical ranking: a tantivy index derived from the store.
 
-The index holds, as document 0, the stamp of the store it agrees with. The stamp is committed with
-the documents, so it is never newer or older than they are.
+Document 0 of the index holds the identity and generation of the store it matches. Both are
+committed with the documents.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 def parts_of(text: str) -> list[str]:
     """Return the parts of the compound identifiers in `text`, each once, in lower case.
 
-    `getModelName` gives get, model, name; `HTTPServer` http, server. Words that are not compound
-    give nothing; snake_case is no compound here, the tokeniser cuts it by itself.
+    `getModelName` gives get, model, name; `HTTPServer` gives http, server. Other words give
+    nothing; the tokeniser splits snake_case itself.
     """
     parts: dict[str, None] = {}
     for word in _WORD.findall(text):
@@ -51,15 +51,15 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 1  # raised with each change of the fields: an index of another format is remade
+_FORMAT = 1  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _WEIGHTS = {"title": 2.0, "text": 1.0, "parts": 1.0}
-_HEAP = 50_000_000  # bytes of the writer's buffer
-_REPORT = 256  # chunks between two reports of progress
+_HEAP = 50_000_000  # size of the writer's buffer in bytes
+_REPORT = 256  # chunks between progress reports
 
 
 class LexicalIndex:
-    """A tantivy index in `folder`. Opened when first used; safe from any thread."""
+    """A tantivy index in `folder`, opened at first use. Thread-safe."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -73,17 +73,17 @@ class LexicalIndex:
         state = store.state()
         index = self._index
         if self._generation(index, state.identity) != state.generation:
-            index = self._open()  # what was open here may have been replaced since
+            index = self._open()  # the open index may have been replaced
             if self._generation(index, state.identity) != state.generation:
                 return False
         documents: int = index.searcher().num_docs
         return documents == store.count_chunks() + 1
 
     def sync(self, store: Store, on_progress: Advance | None = None) -> None:
-        """Bring the index to the state of `store`. The caller holds the lock of the store.
+        """Update the index from `store`. The caller holds the lock of the store.
 
-        It is brought up to date by what changed; remade where it is missing, cannot be read, is of
-        another store, is newer than the store, does not have as many chunks, or failed a search.
+        Apply the changes; rebuild the index if it is missing, unreadable, of another store, newer
+        than the store, has another number of chunks, or failed a search.
         """
         if self.agrees(store):
             return
@@ -100,11 +100,11 @@ class LexicalIndex:
             self.rebuild(store, report)
 
     def rebuild(self, store: Store, on_progress: Advance | None = None) -> None:
-        """Make the index again from `store`, whose lock the caller holds.
+        """Rebuild the index from `store`. The caller holds the lock of the store.
 
-        That is done beside the old one, which answers until it is replaced.
+        The old index answers until it is replaced.
         """
-        import shutil  # here, because an answer needs none of it
+        import shutil  # only a rebuild needs it
 
         from hotstart.files import beside, place_folder, remove_leftovers
 
@@ -124,18 +124,19 @@ class LexicalIndex:
         self._distrusted = False
 
     def search(self, query: str, limit: int) -> list[tuple[int, float]]:
-        """Return the ids of the chunks that hold words of `query`, at most `limit`, with their
-        score, best first. A query that is no words, or an index that is not there, finds nothing.
+        """Return up to `limit` chunk ids with their scores for the words of `query`, best first.
+
+        A query without words or a missing index gives nothing.
 
         Raises:
-            LexicalDamaged: the index cannot be read; the next `sync` makes it again.
+            LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
         words = query_words(query)
         index = self._index or self._open()
         if not words or index is None:
             return []
         try:
-            # Words alone reach the parser, in lower case: nothing in them is syntax to it.
+            # Only lower-case words reach the parser, so that they contain no query syntax.
             parsed, _ = index.parse_query_lenient(
                 " ".join(words), list(_WEIGHTS), field_boosts=_WEIGHTS
             )
@@ -143,7 +144,7 @@ class LexicalIndex:
             hits = searcher.search(parsed, limit, count=False).hits
             return [(searcher.doc(place).get_first("id"), score) for score, place in hits]
         except BaseException as error:
-            # Ctrl-C says nothing about the index; a panic of tantivy is no Exception.
+            # Ctrl-C is no damage; a panic of tantivy is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 self._distrusted = True
                 raise LexicalIndexDamaged(str(error)) from error
@@ -154,7 +155,7 @@ class LexicalIndex:
         return require("tantivy", extra="search")
 
     def _open(self) -> Any:
-        """Open the index again and return it; None if there is none that can be opened."""
+        """Open and return the index; None if it is missing or unreadable."""
         tantivy = self._tantivy
         try:
             self._index = tantivy.Index.open(self._folder)
@@ -164,7 +165,7 @@ class LexicalIndex:
         return self._index
 
     def _generation(self, index: Any, identity: str) -> int | None:
-        """The generation of the store `identity` that `index` agrees with, None if with none."""
+        """Return the generation of store `identity` that `index` matches, else None."""
         if index is None:
             return None
         tantivy = self._tantivy
@@ -179,7 +180,7 @@ class LexicalIndex:
         return int(generation) if (known, of) == (str(_FORMAT), identity) else None
 
     def _write(self, index: Any, store: Store, known: int, report: Advance) -> None:
-        """Commit to `index`, which agrees with generation `known`, what `store` has since then."""
+        """Commit the changes of `store` since generation `known` to `index`."""
         tantivy = self._tantivy
         state, total = store.state(), store.count_chunks(after=known)
         writer = index.writer(_HEAP, 1)
@@ -188,7 +189,9 @@ class LexicalIndex:
         for done, passage in enumerate(store.chunks_after(known)):
             if done % _REPORT == 0:
                 report(done, total)
-            writer.delete_documents_by_term("id", passage.id)  # it may be there by another path
+            writer.delete_documents_by_term(
+                "id", passage.id
+            )  # the document may exist under another path
             writer.add_document(_document(tantivy, passage))
         stamp = f"{_FORMAT}:{state.identity}:{state.generation}"
         writer.add_document(tantivy.Document(id=_STAMP_ID, stamp=stamp))

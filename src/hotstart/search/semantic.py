@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class Vectors:
     """The vectors of `store` that have `fingerprint`.
 
-    Others are never looked at. They were stored with length 1, so the product is the cosine. A
-    vector of another length than the first is damage, and is left out.
+    Stored vectors have length 1, so that the product is the cosine. A vector of another dimension
+    than the first is damaged and is skipped.
     """
 
     def __init__(self, store: Store, fingerprint: str) -> None:
         import numpy as np
 
         self._ids: list[int] = []
-        data = bytearray()  # grows in place: the vectors are held once, not twice
+        data = bytearray()  # grows in place, so that the vectors are in memory once
         length = 0
         for chunk_id, vector in store.vectors(fingerprint):
             length = length or len(vector)
@@ -42,8 +42,9 @@ class Vectors:
         return len(self._ids)
 
     def nearest(self, query: NDArray[np.float32], limit: int) -> list[tuple[int, float]]:
-        """Return the chunk ids of the `limit` vectors nearest to `query`, with their cosine, the
-        nearest first; of equal ones the lower id."""
+        """Return chunk id and cosine of the `limit` vectors nearest to `query`, nearest first.
+
+        Of equal cosines the lower id comes first."""
         if not self._ids:
             return []
         import numpy as np
@@ -63,9 +64,9 @@ class Nearest(NamedTuple):
 
     Attributes:
         ranking: the ids and cosines.
-        reason: why these are not all there could be, or not by the model that was meant.
-        model: that made the query's vector, None if none did.
-        engine: what runs it.
+        reason: why the ranking is incomplete or by the fallback; None otherwise.
+        model: the model of the query's vector; None without one.
+        engine: the engine of the model.
     """
 
     ranking: list[tuple[int, float]]
@@ -77,7 +78,7 @@ class Nearest(NamedTuple):
 class Semantic:
     """Ranks chunks by the cosine to a query. Thread-safe.
 
-    The vectors are kept between searches, and loaded again when the store has others.
+    The vectors stay in memory between searches and are reloaded when the store changes.
     """
 
     def __init__(self, embedder: Embedder | None) -> None:
@@ -91,10 +92,11 @@ class Semantic:
             self._embedder.start_loading()
 
     def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
-        """Return the `limit` chunks nearest to `query`; none, with the reason, where the model does
-        not give the query's vector within `timeout` seconds or the store has none to compare.
+        """Return the `limit` chunks nearest to `query`.
 
-        Where the embedder has a fallback, whose vectors the index then holds too, it may answer.
+        Return none, with a reason, if the model does not return the vector within `timeout` seconds
+        or the store has no vectors. The fallback of the embedder may answer, because the index has
+        its vectors too.
         """
         if self._embedder is None:
             return Nearest([], "no embedding model was given")
@@ -122,13 +124,13 @@ class Semantic:
         key = (store.state(), fingerprint)
         with self._lock:
             if self._loaded is None or self._loaded[0] != key:
-                self._loaded = None  # before the next are loaded: never two of them in memory
+                self._loaded = None  # free the old vectors before loading the new ones
                 self._loaded = (key, Vectors(store, fingerprint))
             return self._loaded[1]
 
 
 def _shortfall(vectors: int, store: Store, model: str) -> str | None:
-    """Why vectors do not cover the whole index, None if they do."""
+    """Return why the vectors do not cover the index; None if they do."""
     chunks = store.count_chunks()
     if vectors >= chunks:
         return None

@@ -1,7 +1,7 @@
 """The SQLite store of an index: documents, chunks, vectors.
 
-Whatever else an index has is derived from this file and can be made again. Every change is a
-transaction, so a writer that is killed leaves the state before it or the state after it.
+All other files of an index are derived from this file. Every change is a transaction, so a killed
+writer leaves the state before or after the change.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from hotstart.sqlite import NewerDatabase, migrate, transaction
 if TYPE_CHECKING:
     from hotstart.search.chunking import Chunk
 
-_APPLICATION = 0x686F7473  # "hots", in the header of the file: what tells our databases from others
+_APPLICATION = 0x686F7473  # "hots" in the file header identifies indexes of hotstart
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         f"PRAGMA application_id = {_APPLICATION}",
-        # One row. `identity` tells this database from another at the same path; `generation` rises
+        # One row. `identity` distinguishes databases at one path; `generation` rises
         # with each committed change of chunks, `vectors_generation` with each of vectors.
         """CREATE TABLE meta (
             one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -38,8 +38,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             size INTEGER NOT NULL,
             mtime_ns INTEGER NOT NULL,
             sha256 TEXT NOT NULL)""",
-        # AUTOINCREMENT: the id of a removed chunk is never given again, so that an index that lags
-        # behind can at worst name a chunk that is gone, never another one.
+        # AUTOINCREMENT never reuses the id of a removed chunk, so that an outdated lexical index
+        # can name a removed chunk, but never a wrong one.
         """CREATE TABLE chunks (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
@@ -62,16 +62,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-_PATIENCE = 5.0  # seconds to wait for another connection's transaction
+_PATIENCE = 5.0  # seconds to wait for a transaction of another connection
 _PAGE = 1000  # rows fetched at a time
 
 
 class Database:
-    """A connection to the database at `path`, created and migrated if need be. Used by the thread
-    that opened it.
+    """A connection to the database at `path`, created and migrated if needed.
 
-    Any method may raise IndexDamaged, and IndexBusy where another process holds a transaction
-    for seconds.
+    Only the thread that opened it may use it. Any method may raise IndexDamaged, or IndexBusy if
+    another process holds a transaction for seconds.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,8 +79,8 @@ class Database:
             self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
             try:
                 migrate(self._connection, _APPLICATION, MIGRATIONS)
-                # In WAL mode a commit then costs no wait for the disk, and a crash of the machine
-                # loses at most the last commits, never the file.
+                # In WAL mode, commits do not wait for the disk; a crash of the machine loses
+                # at most the last commits.
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
             except BaseException:
@@ -94,7 +93,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block writes at its end, as one; nothing of it where it raises."""
+        """Commit all changes of the block, or none if it raises."""
         with self._translated_errors(), transaction(self._connection):
             yield
 
@@ -109,7 +108,7 @@ class Database:
             self._connection.executemany(sql, rows)
 
     def number(self, sql: str, *values: object) -> int:
-        """Return the one number that a statement gives."""
+        """Return the number that a statement yields."""
         number: int = self.run(sql, *values)[0][0]
         return number
 
@@ -128,7 +127,7 @@ class Database:
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError:  # a fault of this program, not of the file
+        except sqlite3.IntegrityError:  # a programming error, not damage
             raise
         except sqlite3.OperationalError as error:
             reason, remedy = str(error), None
@@ -151,10 +150,10 @@ _PASSAGES = (
 
 
 class StoreState(NamedTuple):
-    """What tells one content of a store from another.
+    """The identity and the generations of a store.
 
-    `identity` is drawn when the file is made; `generation` rises with each committed change of
-    chunks, `vectors_generation` with each of vectors.
+    `identity` is random per file; each committed change of chunks increments `generation`, each
+    change of vectors `vectors_generation`.
     """
 
     identity: str
@@ -163,7 +162,7 @@ class StoreState(NamedTuple):
 
 
 class StoredDocument(NamedTuple):
-    """A file as it was when it was read."""
+    """The state of a file when it was read."""
 
     size: int
     mtime_ns: int
@@ -185,7 +184,7 @@ class Store:
     """The store at `path`, created if it is absent. A context manager.
 
     Raises:
-        IndexDamaged: from any method: the file is not ours, or cannot be read or written.
+        IndexDamaged: from any method: the file belongs to another program, or cannot be used.
         IndexBusy: from any method: another process holds a transaction for seconds.
     """
 
@@ -199,10 +198,10 @@ class Store:
     def __exit__(self, *error: object) -> None:
         self._database.close()
 
-    # What is there --------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------
 
     def state(self) -> StoreState:
-        """Return the state of this moment."""
+        """Return the current state."""
         sql = "SELECT identity, generation, vectors_generation FROM meta"
         [(identity, generation, vectors_generation)] = self._database.run(sql)
         return StoreState(identity, generation, vectors_generation)
@@ -217,17 +216,17 @@ class Store:
         return self._database.number("SELECT count(*) FROM chunks WHERE generation > ?", after)
 
     def chunks_after(self, generation: int) -> Iterator[Passage]:
-        """Yield the chunks that came, or whose file was renamed, after `generation`."""
+        """Yield the chunks added or renamed after `generation`."""
         sql = _PASSAGES + " WHERE generation > ?"
         yield from map(Passage._make, self._database.each(sql, generation))
 
     def removed_after(self, generation: int) -> list[int]:
-        """Return the ids of the chunks that went after `generation`."""
+        """Return the ids of the chunks removed after `generation`."""
         sql = "SELECT chunk_id FROM tombstones WHERE generation > ?"
         return [chunk_id for (chunk_id,) in self._database.run(sql, generation)]
 
     def passages(self, ids: Sequence[int]) -> dict[int, Passage]:
-        """Return the chunks with these `ids`, without those that are gone."""
+        """Return the chunks with these `ids` that still exist."""
         sql = _PASSAGES + " WHERE chunks.id IN (SELECT value FROM json_each(?))"
         return {row[0]: Passage(*row) for row in self._database.run(sql, json.dumps(list(ids)))}
 
@@ -235,7 +234,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit the changes of the block at its end, as one; none of them where it raises."""
+        """Commit all changes of the block, or none if it raises."""
         self._raised_to = None
         with self._database.transaction():
             yield
@@ -264,7 +263,7 @@ class Store:
         self._bury([chunk_id for ids in known.values() for chunk_id in ids])
 
     def restamp(self, path: str, document: StoredDocument) -> None:
-        """Note that `path` was touched without being changed."""
+        """Record that `path` was touched without a change of content."""
         sql = "UPDATE documents SET size = ?, mtime_ns = ? WHERE path = ?"
         self._database.run(sql, document.size, document.mtime_ns, path)
 
@@ -294,7 +293,7 @@ class Store:
         )
 
     def _bury(self, ids: list[int]) -> None:
-        """Remove the chunks `ids` and their vectors, and note that they went."""
+        """Remove the chunks `ids` and their vectors, and record the removal."""
         if not ids:
             return
         generation = self._next_generation()
@@ -304,7 +303,7 @@ class Store:
         )
 
     def _next_generation(self) -> int:
-        """The generation of the transaction under way, raised by its first change of chunks."""
+        """Return the generation of the transaction; its first change of chunks increments it."""
         if self._raised_to is None:
             sql = "UPDATE meta SET generation = generation + 1 RETURNING generation"
             self._raised_to = self._database.number(sql)
@@ -313,7 +312,7 @@ class Store:
     # Vectors --------------------------------------------------------------------------------
 
     def has_vectors(self) -> bool:
-        """Return whether there is a vector, of whatever vector space."""
+        """Return whether there is a vector of any vector space."""
         return bool(self._database.number("SELECT EXISTS (SELECT 1 FROM vectors)"))
 
     def count_vectors(self, fingerprint: str) -> int:
@@ -327,7 +326,7 @@ class Store:
         yield from self._database.each(sql, fingerprint)
 
     def lacking_vector(self, fingerprint: str, *, after: int, limit: int) -> list[Passage]:
-        """Return the first `limit` chunks with an id above `after` that have no such vector."""
+        """Return the first `limit` chunks with an id above `after` that lack a vector."""
         sql = _PASSAGES + (
             " LEFT JOIN vectors ON chunk_id = chunks.id AND fingerprint = ?"
             " WHERE chunk_id IS NULL AND chunks.id > ? ORDER BY chunks.id LIMIT ?"
@@ -335,7 +334,7 @@ class Store:
         return [Passage(*row) for row in self._database.run(sql, fingerprint, after, limit)]
 
     def put_vectors(self, fingerprint: str, vectors: Sequence[tuple[int, bytes]]) -> None:
-        """Store `vectors`, chunk id and unit vector as little-endian float32; a transaction."""
+        """Store `vectors` (chunk id, unit vector as little-endian float32) in one transaction."""
         rows: list[tuple[object, ...]] = [(one, fingerprint, vector) for one, vector in vectors]
         with self._database.transaction():
             self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", rows)

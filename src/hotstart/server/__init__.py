@@ -1,7 +1,7 @@
-"""The HTTP server: the registry's models behind OpenAI's, text-embeddings-inference's and its own
-routes. Read `app.py` first.
+"""HTTP server over a registry. Read `app.py` first.
 
-request ──▶ gate (host, origin, key, size) ──▶ route (bodies, service) ──▶ registry ──▶ answer
+request ──▶ middleware (host, origin, key, size) ──▶ route (schemas, service) ──▶ registry ──▶
+response
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The FastAPI application: route groups over one service.
 
-In a program of one's own the same routes are had with
+Another application includes the routes with
 
     app = FastAPI(lifespan=hotstart.lifespan(registry))
     app.include_router(hotstart.router(registry))
 
-where each route asks for the keys itself; Host and Origin are that program's own affair.
+Each route then checks the keys; that application checks Host and Origin.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class AnsweringRoute(APIRoute):
     """A FastAPI route that turns every error into a problem response.
 
-    Its name is its own path, without what a prefix or a mount puts before it: by that one it is
-    decided who may ask, and how errors are told.
+    Its name is its path without the prefix of a router or mount. Access rules and the form of
+    errors depend on that path.
     """
 
     def get_route_handler(self) -> Handler:
@@ -88,7 +88,7 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
 
 
 def _invalid(path: str, error: RequestValidationError) -> Response:
-    """Return the answer that names the first fault of a request."""
+    """Return the problem response for the first fault of a request."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
     message = str(first["msg"]).removeprefix("Value error, ")
@@ -118,7 +118,7 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
         title="hotstart",
         version=__version__,
         lifespan=_alone(service),
-        docs_url=None,  # these pages fetch scripts from other sites
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         openapi_url=None,
     )
@@ -137,19 +137,19 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
 
 
 def router(registry: ModelRegistry, config: ServerConfig | None = None) -> APIRouter:
-    """Return the routes of a registry, for a program that has its own application.
+    """Return the routes of a registry, for another application.
 
     Args:
-        registry: that is served.
-        config: keys and limits; by default none, with the keys of the environment. Its addresses,
-            and what it says of other sites, are the application's own affair.
+        registry: registry to serve.
+        config: keys and limits; by default the keys of the environment. Addresses, hosts and
+            origins are ignored: the application handles them.
     """
     service = service_of(registry, config)
     return _routes(service, access_of(service.config)._replace(hosts=None, origins=None))
 
 
 def mounted(registry: ModelRegistry, config: ServerConfig | None = None) -> FastAPI:
-    """Return the routes of a registry as an application to mount. Starts and ends nothing."""
+    """Return the routes of a registry as an application to mount, without a lifespan."""
     app = FastAPI(title="hotstart", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(registry, config))
     return app
@@ -176,7 +176,7 @@ def _living(service: Service) -> Lifespan:
 
 
 def _alone(service: Service) -> Lifespan:
-    """Return the lifespan of a process that only serves: its signals drain it first."""
+    """Return the lifespan of a dedicated server process, which drains on signals."""
     living = _living(service)
 
     @asynccontextmanager

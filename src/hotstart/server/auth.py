@@ -1,6 +1,6 @@
 """Access control: one pure decision over a table of areas.
 
-Every other path and method needs the admin key: a new route is closed until a row names it.
+A path or method without a row needs the admin key, so that new routes are closed by default.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in A
 
 
 class RequestFacts(NamedTuple):
-    """What decides whether a request is answered; None for an absent header.
+    """The facts of a request that access depends on; None for an absent header.
 
-    The path is that of the request, or the route's own, where names in braces stand for any.
+    The path is that of the request, or that of the route with parameter names in braces.
     """
 
     method: str
@@ -47,9 +47,9 @@ class Refusal(NamedTuple):
     """The reason why a request is refused.
 
     Attributes:
-        status: of HTTP.
-        facts: what is the matter.
-        remedy: what to do about it.
+        status: HTTP status.
+        facts: the reason.
+        remedy: how to fix it.
     """
 
     status: int
@@ -61,10 +61,10 @@ class Access(NamedTuple):
     """The access rules of a server.
 
     Attributes:
-        api_key: SHA-256 of the key that users bring; None: none is asked for.
-        admin_key: SHA-256 of the administrator's; None: there is no administrator.
-        hosts: names that a request may be addressed to; None: any.
-        origins: of other sites whose pages may ask; None: any.
+        api_key: SHA-256 of the API key; None if no key is required.
+        admin_key: SHA-256 of the admin key; None if there is none.
+        hosts: allowed names of the Host header; None for any.
+        origins: allowed origins of other sites; None for any.
     """
 
     api_key: bytes | None = None
@@ -76,9 +76,9 @@ class Access(NamedTuple):
 def access_of(config: ServerConfig) -> Access:
     """Return the access rules of a server with `config`.
 
-    A page of a foreign site can have its own name lead here (DNS rebinding): where only this
-    machine can ask, requests have to be addressed to this machine. No browser speaks over a Unix
-    socket, and who listens on the network asks for a key.
+    A foreign site can point its own name to this machine (DNS rebinding). A local server therefore
+    accepts only local names. Browsers do not use Unix sockets, and a server on the network requires
+    a key.
     """
     named = frozenset(config.hosts)
     local = frozenset({*LOOPBACK, config.host.lower()}) if config.is_local else frozenset[str]()
@@ -109,7 +109,9 @@ def area_of(method: str, path: str) -> Area:
 def _host_refused(request: RequestFacts, access: Access) -> Refusal | None:
     if access.hosts is None or _without_port(request.host or "") in access.hosts:
         return None
-    if area_of(request.method, request.path) == "probe":  # Kubernetes asks by the pod's address
+    if (
+        area_of(request.method, request.path) == "probe"
+    ):  # Kubernetes sends the address of the pod as Host
         return None
     return Refusal(
         421,

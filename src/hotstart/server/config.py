@@ -20,21 +20,21 @@ class ServerConfig:
 
     Attributes:
         host: address to listen on.
-        port: to listen on; 0 for a free one.
+        port: port to listen on; 0 for a free one.
         uds: path of a Unix socket to listen on, in place of host and port.
-        workers: processes; each holds its own models over the same mapped files.
-        api_key: that every request for models has to bring; None: none has to.
-        admin_key: that who loads, unloads, reloads and rolls back has to bring; None: nobody may.
-        hosts: names that a request may be addressed to beside those of the machine itself.
-        origins: of other sites whose pages may ask.
-        models: that are loaded at the start; None for all, empty for none.
-        index: the folder that `/search` searches; None for none.
-        index_model: the embedding model that searches it; None for the first there is.
-        timeout: the most seconds a request waits for its answer.
-        max_body: bytes of a request.
-        max_texts: texts of a request.
-        max_characters: of one text.
-        drain: seconds within which what was accepted is answered after SIGTERM.
+        workers: number of processes; each has its models, over the same mapped files.
+        api_key: key of requests that use models; None if no key is required.
+        admin_key: key of load, unload, reload and rollback; None forbids them.
+        hosts: allowed Host names besides those of the machine.
+        origins: allowed origins of other sites.
+        models: models to load at the start; None for all, empty for none.
+        index: folder of `/search`; None for no search.
+        index_model: embedding model of the search; None for the first one.
+        timeout: maximal seconds that a request waits for its answer.
+        max_body: maximal bytes of a request.
+        max_texts: maximal texts of a request.
+        max_characters: maximal characters of a text.
+        drain: seconds for accepted requests after SIGTERM.
     """
 
     host: str = "127.0.0.1"
@@ -73,7 +73,7 @@ class ServerConfig:
             return False
 
     def checked(self) -> ServerConfig:
-        """Return this configuration. Raises InvalidInput if it must not be served."""
+        """Return this configuration; raise InvalidInput if serving it would be unsafe."""
         if not self.is_local and not self.api_key:
             expected = (
                 "an address of this machine alone, such as 127.0.0.1, or an api_key that every "
@@ -90,7 +90,7 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
     """Return the `[server]` table of `content`; keys of the environment take precedence.
 
     Raises:
-        InvalidInput: naming the key, what it is, and what it has to be.
+        InvalidInput: a key is unknown or has an invalid value.
     """
     table = Table("hotstart.toml", content).table("server", at="server")
     table.refuse_others([field.name for field in fields(ServerConfig)])

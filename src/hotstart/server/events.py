@@ -22,7 +22,7 @@ class LoadStage(NamedTuple):
 
 
 class Timeline:
-    """Records the loads of a registry. One thread tells it of events, any thread may read."""
+    """Records the loads of a registry. One thread writes, any thread reads."""
 
     def __init__(self) -> None:
         self._began: dict[tuple[str, str], float] = {}
@@ -47,7 +47,7 @@ class Timeline:
             self._stages[key] = _ended(self._stages.get(key, ()), change.at - self._began[key])
 
     def under_way(self) -> list[dict[str, Any]]:
-        """Return the loads under way as progress events of unknown fraction."""
+        """Return the running loads as progress events of unknown fraction."""
         now = time.time()
         return [
             {
@@ -73,15 +73,16 @@ def _ended(stages: tuple[LoadStage, ...], at: float) -> tuple[LoadStage, ...]:
     return (*stages[:-1], stages[-1]._replace(end=at))
 
 
-_MOST_WAITING = 1000  # events queued for a page that does not read them
+_MOST_WAITING = 1000  # events queued for a slow reader
 _PAUSE = 1.0  # seconds between two overviews
 
 _END = b""
 
 
 class Events:
-    """Sends server-sent events to every listener. `tell` may be called by any thread, the rest in
-    the loop.
+    """Sends server-sent events to every listener.
+
+    Any thread may call `tell`; the other methods belong to the event loop.
     """
 
     def __init__(self) -> None:
@@ -110,8 +111,8 @@ class Events:
         """Yield events as they come, and an overview each second, which keeps the connection alive.
 
         Args:
-            overview: gives it as JSON.
-            under_way: gives the progress of what is being loaded when somebody begins to listen.
+            overview: returns the overview as JSON.
+            under_way: returns the progress events of running loads.
         """
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         self._hearers.add(queue)
@@ -130,7 +131,7 @@ class Events:
 
     def _send(self, event: bytes) -> None:
         for queue in self._hearers:
-            if queue.full():  # a slow reader gets the next overview instead
+            if queue.full():  # a slow reader waits for the next overview
                 queue.get_nowait()
             queue.put_nowait(event)
 

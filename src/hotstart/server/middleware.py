@@ -15,7 +15,7 @@ from hotstart.server.service import GracefulShutdown
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_BODY_SECONDS = 30.0  # within which a request is sent whole
+_BODY_SECONDS = 30.0  # seconds within which a request must arrive completely
 _SAFE = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -28,10 +28,10 @@ class AccessMiddleware:
     """ASGI middleware that passes an allowed request to `app` and answers any other.
 
     Args:
-        app: what is behind it.
-        access: who may ask.
-        max_body: bytes of a request.
-        draining: says when the server is about to end, so that connections are not kept.
+        app: the application.
+        access: access rules.
+        max_body: maximal bytes of a request.
+        draining: shutdown state; connections close while it drains.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class AccessMiddleware:
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a lifespan passes, a WebSocket does not."""
+        """Handle one request; pass a lifespan, reject a WebSocket."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)

@@ -29,7 +29,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.RemoteError, 502),
     (errors.StillComputing, 504),
     (errors.IndexDamaged, 500),
-    (errors.HotstartError, 503),  # the rest: the model is not ready, or its load failed
+    (errors.HotstartError, 503),  # others: the model is not ready, or its load failed
 )
 """The first row whose class matches an error gives the status."""
 
@@ -57,8 +57,8 @@ def problem(
     """Return a problem response for a request to `path`.
 
     Args:
-        path: of the request; below /v1 the response has the form of OpenAI's errors.
-        status: of HTTP, 400 or above.
+        path: path of the request; below /v1 the response has the form of OpenAI's errors.
+        status: HTTP status, 400 or above.
         facts: what went wrong.
         remedy: how to fix it; empty if `facts` say it.
         retry_after: seconds after which a retry may succeed.
@@ -110,7 +110,7 @@ def _expected(error: errors.HotstartError) -> float | None:
     return None
 
 
-_TURN = 32  # vectors written before other tasks run: about a millisecond
+_TURN = 32  # vectors written between two yields to the event loop, about 1 ms
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -144,7 +144,7 @@ async def plain_embeddings(vectors: Vectors) -> bytes:
 
 
 async def _written(vectors: Vectors, write: Any) -> Any:
-    """Yield each vector's position and JSON, yielding to other tasks now and then."""
+    """Yield position and JSON of each vector; let other tasks run at intervals."""
     whole = np.ascontiguousarray(vectors, "<f4")
     for place, row in enumerate(whole):
         if place and place % _TURN == 0:

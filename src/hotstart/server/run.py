@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _BACKLOG = 2048
-_KEEP_ALIVE = 75  # seconds a connection is kept without a request, more than proxies keep theirs
+_KEEP_ALIVE = 75  # seconds that an idle connection stays open, more than those of proxies
 
 
 def read_all(path: str | None) -> tuple[RegistryConfig, ServerConfig]:
-    """Return what the file `path` says; None: ./hotstart.toml, if there is one.
+    """Return the configuration in the file `path`; None for ./hotstart.toml, if there is one.
 
-    Where no model is named and none is found, the default model is served.
+    Without any model, serve the default model.
 
     Raises:
-        InvalidInput: the file is not there, or says what cannot be.
+        InvalidInput: the file is absent or invalid.
     """
     chosen = path or (CONFIG_FILE if os.path.isfile(CONFIG_FILE) else None)
     content = {} if chosen is None else read_file(chosen)
@@ -51,12 +51,12 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
     """Serve until a signal ends it; return the exit status.
 
     Raises:
-        InvalidInput: it may not be served so, or the address is taken.
+        InvalidInput: the configuration is unsafe, or the address is in use.
     """
     config = config.checked()
-    # uvicorn raises the signal again when it ends; an ordered end is no failure.
+    # uvicorn raises the signal again at its end; an orderly end is not a failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    ModelRegistry(models)  # report a faulty configuration once, not by each worker
+    ModelRegistry(models)  # report an invalid configuration once, not in each worker
     listening = _bound(config)
     _tell(listening, config, models)
     settings = uvicorn.Config(
@@ -88,9 +88,9 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
 
 
 class _Workers(Multiprocess):
-    """uvicorn's supervisor, closing the socket before its workers end.
+    """The supervisor of uvicorn; it closes the socket before its workers end.
 
-    A connection that no worker will accept is then refused at once.
+    New connections are then refused at once.
     """
 
     def terminate_all(self) -> None:
@@ -100,7 +100,7 @@ class _Workers(Multiprocess):
 
 
 def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:
-    """Return the application of one worker, over a registry of its own."""
+    """Return the application of one worker with its own registry."""
     from hotstart.server.app import create_app
 
     return create_app(ModelRegistry(models), config)
@@ -124,12 +124,12 @@ def _bound(config: ServerConfig) -> socket.socket:
 
 
 def _unix(path: str) -> socket.socket:
-    """Return a Unix socket for its owner alone, replacing a killed server's."""
+    """Return a Unix socket that only its owner may use; replace the socket of a killed server."""
     listener = socket.socket(socket.AF_UNIX)
     if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
         if listener.connect_ex(path) == 0:
             listener.close()
-            raise InvalidInput("the address", got=path, expected="one on which nobody serves yet")
+            raise InvalidInput("the address", got=path, expected="an address that no server uses")
         os.unlink(path)
     before = os.umask(0o177)
     try:

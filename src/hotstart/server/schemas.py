@@ -1,7 +1,7 @@
 """Request bodies, checked by pydantic.
 
-A request names registered models; there is no field for a path, an address, a revision, or an
-option of a loader, and a field that is not known is refused.
+A request can name registered models only: no field is a path, an address, a revision or a loader
+option, and unknown fields are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOKENS = (
 
 
 def _texts(value: Any) -> Any:
-    """Refuse token ids with a message of their own."""
+    """Refuse token ids with a specific message."""
     if isinstance(value, list) and value:
         first = value[0]
         if isinstance(first, int) or (isinstance(first, list) and first):
@@ -43,7 +43,7 @@ class Body(BaseModel):
     Attributes:
         timeout: seconds to wait for the answer, at most what the server allows.
         keep_alive: seconds without use after which the model is unloaded, from now on; -1 for
-            never. Left out, it stays as it is.
+            never; None leaves the setting unchanged.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

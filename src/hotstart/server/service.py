@@ -47,7 +47,7 @@ class GracefulShutdown:
         self._hearers: list[Callable[[], None]] = []
 
     def listen(self, begins: Callable[[], None]) -> None:
-        """Call `begins` in the event loop when shutdown begins."""
+        """Call `begins` in the event loop when the shutdown begins."""
         self._hearers.append(begins)
 
     @contextmanager
@@ -72,9 +72,9 @@ class GracefulShutdown:
                 begins()
 
     def on_signals(self) -> None:
-        """Drain on the signals that end the process, then do what they did before.
+        """Drain on the signals that end the process, then restore their effect.
 
-        A second signal does that at once.
+        A second signal ends the process at once.
         """
         loop = asyncio.get_running_loop()
         before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -107,7 +107,7 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self._latency: dict[str, Histogram] = {}
-        self._tallies: dict[str, Counters] = {}  # by status
+        self._tallies: dict[str, Counters] = {}  # by HTTP status
 
     def note(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered with `status` after `seconds`."""
@@ -158,8 +158,8 @@ class Service:
     """What the routes share: a registry and how it is served.
 
     Attributes:
-        started: when, in seconds since the epoch.
-        has_begun: whether anything could be answered since then, or everything had been tried.
+        started: time in seconds since the epoch.
+        has_begun: whether a model was ready since then, or every load has ended.
     """
 
     def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
@@ -183,7 +183,7 @@ class Service:
         """Start loading the models; return at once.
 
         Raises:
-            HotstartError: a model that is named by the configuration is not there.
+            HotstartError: a configured model does not exist.
         """
         self.events.open()
         self.draining.open()
@@ -210,11 +210,11 @@ class Service:
     # Models -------------------------------------------------------------------------------------
 
     def info(self, name: str | None, kind: str | None = None) -> RegisteredModelInfo:
-        """Return the status of a model; without a name, of the first of that kind.
+        """Return the status of a model; without a name, of the first model of that kind.
 
         Raises:
-            InvalidInput: the name cannot be one, or the model is of another kind.
-            UnknownModel: there is none of that name.
+            InvalidInput: the name is invalid, or the model has another kind.
+            UnknownModel: no model has that name.
         """
         if name is None:
             infos = self.registry.models().values()
@@ -235,7 +235,7 @@ class Service:
         return longest if timeout is None else min(timeout, longest)
 
     def keep(self, name: str, body: Body) -> None:
-        """Set the keep-alive of a model as the request says."""
+        """Set the keep-alive of a model to that of the request."""
         if body.keep_alive is not None:
             seconds = None if body.keep_alive < 0 else body.keep_alive
             self.registry.keep_alive(name, seconds)
@@ -243,7 +243,7 @@ class Service:
     async def embed(
         self, name: str, body: Body, texts: Sequence[str], options: EncodeOptions
     ) -> EmbeddingResult:
-        """Return the vectors of `texts`, within the time that request and server allow."""
+        """Return the vectors of `texts` within the timeouts of request and server."""
         self.keep(name, body)
         limit = self.limit(body.timeout)
         prediction = await self.registry.aembed(name, texts, options, timeout=limit)
@@ -253,7 +253,7 @@ class Service:
     async def rank(
         self, name: str, body: Body, query: str, documents: Sequence[str], options: RankOptions
     ) -> list[dict[str, Any]]:
-        """Return the positions and scores of `documents`, best first, in the allowed time."""
+        """Return the positions and scores of `documents`, best first, within the timeouts."""
         self.keep(name, body)
         limit = self.limit(body.timeout)
         prediction = await self.registry.arank(name, query, documents, options, timeout=limit)
@@ -286,7 +286,7 @@ class Service:
         return self._index
 
     def keep_searching(self, body: Body) -> None:
-        """Set the keep-alive of the search model as the request says."""
+        """Set the keep-alive of the search model to that of the request."""
         if body.keep_alive is not None:
             self.keep(self.info(self.config.index_model, "embedding").name, body)
 
@@ -345,7 +345,7 @@ class Service:
 
 
 def overall(statuses: Sequence[str]) -> str:
-    """Return the status of a service whose models have these `statuses`."""
+    """Return the status of a service from the `statuses` of its models."""
     broken = any(status in {"failed", "skipped"} for status in statuses)
     if broken:
         return "degraded" if {"ready", "loading", "unloaded"} & set(statuses) else "down"
@@ -357,10 +357,9 @@ _services: weakref.WeakValueDictionary[int, Service] = weakref.WeakValueDictiona
 
 
 def service_of(registry: ModelRegistry, config: ServerConfig | None = None) -> Service:
-    """Return the service of `registry`, which its router and its lifespan share.
+    """Return the service of `registry`, which its router and lifespan share.
 
-    Without a `config` at all it is served as `ServerConfig` has it, with the keys of the
-    environment.
+    Without a `config`, use the defaults of `ServerConfig` and the keys of the environment.
     """
     service = _services.get(id(registry))
     if service is None:

@@ -1,4 +1,4 @@
-"""Base of the route groups: each route is a method of an object that has the service."""
+"""The base of route groups, whose routes are methods."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Route(NamedTuple):
     """One route of a group.
 
     Attributes:
-        method: of HTTP.
-        path: with parameter names in braces.
+        method: HTTP method.
+        path: path with parameter names in braces.
         endpoint: the method that handles a request.
-        summary: for the OpenAPI document.
-        example: of the response's JSON; the media type of a response that is no JSON.
+        summary: summary in the OpenAPI document.
+        example: example of the JSON response, or the media type of another response.
     """
 
     method: str
@@ -41,9 +41,9 @@ class Group:
     """A group of routes over one service.
 
     Attributes:
-        tag: of the group in the OpenAPI document.
+        tag: tag of the group in the OpenAPI document.
         counted: include these routes in the request metrics.
-        access: access rules where no middleware enforces them; None otherwise.
+        access: access rules if no middleware enforces them; None otherwise.
     """
 
     tag = ""

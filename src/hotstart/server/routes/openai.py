@@ -1,4 +1,4 @@
-"""The routes of OpenAI's API, and the rerank route of Jina's and Cohere's."""
+"""The routes of OpenAI's API, and the rerank route of Jina and Cohere."""
 
 from __future__ import annotations
 

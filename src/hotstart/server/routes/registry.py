@@ -1,4 +1,4 @@
-"""The registry's own routes: status, predictions, load and reload, search."""
+"""The routes of the registry: status, predictions, load and reload, search."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Models(Group):
         return self._states(names, errors)
 
     async def load(self, name: str, body: LoadBody) -> Response:
-        """Start loading a model; wait for it as long as `timeout` says."""
+        """Start loading a model; wait up to `timeout` seconds."""
         self.service.info(name)
         self.service.keep(name, body)
         self.service.registry.start_loading(name)
