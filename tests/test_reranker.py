@@ -125,8 +125,8 @@ def test_a_bad_pair_is_refused_before_anything_is_loaded() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"engine": "torch"}, "one that runs a reranker: onnx, openvino"),
-        ({"engine": "static"}, "one that runs a reranker: onnx, openvino"),
+        ({"engine": "torch"}, "an engine for a model of kind reranker: onnx, openvino"),
+        ({"engine": "static"}, "an engine for a model of kind reranker: onnx, openvino"),
         ({"engine": "nothing"}, "one of onnx"),
         ({"precision": "int8"}, "float32, for a model of kind reranker"),
         ({"strategy": "soon"}, "strategy"),
@@ -138,7 +138,7 @@ def test_what_cannot_run_a_reranker_is_refused_at_once(options: Any, said: str) 
 
 
 def test_an_address_names_no_reranker() -> None:
-    with pytest.raises(InvalidInput, match="one that runs a reranker"):
+    with pytest.raises(InvalidInput, match="an engine for a model of kind reranker"):
         Reranker("openai:text-embedding-3-small")
 
 

@@ -14,58 +14,55 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A loaded model. Safe to call from several threads at once.
+    """A loaded model. Thread-safe.
 
     Attributes:
-        name: its key in `hotstart.engines.ENGINES`.
+        name: key in `hotstart.engines.ENGINES`.
     """
 
     name: str
 
     @property
     def dimension(self) -> int:
-        """Length of a vector; of a reranker, how many labels it has."""
+        """Length of a vector; number of labels of a reranker."""
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
     ) -> EngineOutput:
-        """Return the vectors of `texts` with the tokens run for each.
+        """Return the vectors and token counts of `texts`.
 
         Args:
-            texts: valid Unicode, str or, of a reranker, pairs of str; may be empty strings, and
-                may be none at all.
-            batch_size: the most texts run together; by default as many as a token budget allows.
-            timeout: seconds within which an engine that asks another machine answers or raises;
-                one that computes here takes the time it takes.
+            texts: strings, or pairs of strings for a reranker, of valid Unicode; may be empty.
+            batch_size: maximal number of texts in a batch; by default limited by a token budget.
+            timeout: seconds within which a remote engine answers or raises; other engines ignore
+                it.
         """
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return how many tokens of each text are run, special tokens included; None if it cannot
-        tell."""
+        """Return the tokens of each text, special tokens included; None if unknown."""
 
     def metrics(self) -> Iterable[Metric]:
-        """Return what the engine counts, if anything."""
+        """Return the metrics of the engine."""
 
     def close(self) -> None:
-        """Give the model's memory back. No call may be running, and none may follow."""
+        """Free the memory of the model. No call may run or follow."""
 
 
 OpenedFrom = Literal["artifact", "folder", "address", "nothing"]
 
 
 class EngineEntry(NamedTuple):
-    """What is known of an engine before it is imported.
+    """The facts of an engine that are known before its import.
 
     Attributes:
-        home: its class, as `module:name`.
-        extra: the extra of hotstart that brings its library, None if every install has it.
-        opened_from: what its class is called with: an `artifact` (Prepared, Stage, threads), a
-            model's own `folder`, the `address` of another machine, or `nothing` of a model, but
-            settings.
-        cached: whether it keeps what it compiles, in a `cache_folder`.
-        options: fields of a ModelSpec that its class takes as keyword arguments.
-        waits: whether its calls wait for another machine, so that many at a time pay.
-        kinds: of models that it runs, keys of `hotstart.models.spec.KINDS`.
+        home: class as `module:name`.
+        extra: extra of hotstart with its library; None if every install has it.
+        opened_from: argument of the class: an `artifact` (PreparedModel, Stage, threads), a model
+            `folder`, the `address` of a remote server, or `nothing` but settings.
+        cached: whether it stores compiled models in a `cache_folder`.
+        options: fields of a ModelSpec that the class takes as keyword arguments.
+        waits: whether its calls wait for a remote server, so that concurrent calls are useful.
+        kinds: kinds of models that it runs, keys of `hotstart.models.spec.KINDS`.
     """
 
     home: str
@@ -102,7 +99,7 @@ SCHEMES = {"openai": "remote", "tei": "remote", "hotstart": "remote", "fake": "f
 
 
 def entry_of(name: str) -> EngineEntry:
-    """Return what is known of the engine called `name`; InvalidInput where there is none."""
+    """Return the entry of the engine `name`; raise InvalidInput for an unknown name."""
     try:
         return ENGINES[name]
     except KeyError:
@@ -113,18 +110,20 @@ def engine_for(source: str, asked: str | None, kind: str = "embedding") -> str:
     """Return the name of the engine that runs `source`, a model of that kind.
 
     Raises:
-        InvalidInput: an engine unknown, or one that does not run that kind.
+        InvalidInput: the engine is unknown or does not run that kind.
     """
     scheme, colon, _ = source.partition(":")
     name = SCHEMES.get(scheme, asked or "onnx") if colon else asked or "onnx"
     if kind not in entry_of(name).kinds:
         able = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
-        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {able}")
+        raise InvalidInput(
+            "engine", got=name, expected=f"an engine for a model of kind {kind}: {able}"
+        )
     return name
 
 
 def engine_class(name: str) -> Callable[..., Engine]:
-    """Import the engine called `name` and return its class; its library is imported on opening."""
+    """Import the engine `name` and return its class; opening it imports its library."""
     module, _, attribute = entry_of(name).home.partition(":")
     found: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
     return found
@@ -139,15 +138,15 @@ def open_engine(
     cache_folder: str | None = None,
     beside: Engine | None = None,
 ) -> Engine:
-    """Load an artifact as far as `stage` into the engine called `name`, to use `threads` cores.
+    """Load an artifact into the engine `name` at `stage`.
 
     Args:
         name: an engine that is opened from an artifact.
         prepared: the artifact.
-        stage: how far to load.
-        threads: cores to use.
-        cache_folder: where an engine that compiles keeps the outcome; None: nowhere.
-        beside: an engine of the same artifact, whose tokenizer the new one shares.
+        stage: the stage to load.
+        threads: number of cores to use.
+        cache_folder: folder for compiled models; None for no cache.
+        beside: an engine of the same artifact; the new engine shares its tokenizer.
     """
     options: dict[str, Any] = {"beside": beside}
     if entry_of(name).cached:

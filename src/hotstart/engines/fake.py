@@ -25,14 +25,13 @@ class FakeSettings(NamedTuple):
     """The behaviour of a `FakeEngine`.
 
     Attributes:
-        name: engines of one name share a `FakeControl`: the count of their loads, and its release.
+        name: engines of one name share a `FakeControl`.
         dimension: length of a vector.
-        load_seconds: how long the constructor takes.
-        fail_loads: so many constructions of this name fail before one succeeds; after
-            `load_seconds`, as real ones do.
-        fail_message: what they fail with.
+        load_seconds: duration of a load.
+        fail_loads: number of loads of this name that fail, after `load_seconds`.
+        fail_message: message of these failures.
         hang_load: the constructor returns only after `fake_control(name).release()`.
-        encode_seconds: how long a call of `embed` takes.
+        encode_seconds: duration of a call of `embed`.
         fail_texts: texts that make `embed` fail.
     """
 
@@ -47,13 +46,13 @@ class FakeSettings(NamedTuple):
 
     @classmethod
     def parse(cls, source: str) -> FakeSettings:
-        """Read `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
+        """Parse `fake:dimension=8,load_seconds=0.5`; `fake:` gives the defaults.
 
-        `hang_load` is `true` or `false`; several `fail_texts` stand between bars (`a|b`). A comma
-        cannot be part of a value.
+        `hang_load` is `true` or `false`; `fail_texts` are separated by bars (`a|b`). A value cannot
+        contain a comma.
 
         Raises:
-            InvalidInput: a key that is not known, or a value that is none of its kind.
+            InvalidInput: a key is unknown or a value is invalid.
         """
         settings: dict[str, Any] = {}
         for part in filter(None, source.removeprefix(PREFIX).split(",")):
@@ -67,7 +66,7 @@ class FakeSettings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How a setting is parsed, and what it must be."""
+    """The parser of a setting and the description of its values."""
 
     read: Callable[[str], Any]
     expected: str
@@ -108,12 +107,12 @@ def _read(key: str, value: str) -> Any:
 
 
 class FakeControl:
-    """What the fake engines of one name share: load count and release.
+    """The counts and the release that fake engines of one name share.
 
     Attributes:
-        loads: constructions begun.
-        failures: how many of them failed as they were set to.
-        embedded: how often each text was embedded.
+        loads: number of started loads.
+        failures: number of failed loads.
+        embedded: number of embeddings of each text.
     """
 
     def __init__(self) -> None:
@@ -124,16 +123,16 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Release hanging constructors, later ones too."""
+        """Release hanging constructors, also later ones."""
         self._released.set()
 
     def note(self, texts: Sequence[str]) -> None:
-        """Count texts that are embedded."""
+        """Count embedded texts."""
         with self._lock:
             self.embedded.update(texts)
 
     def load(self, settings: FakeSettings) -> None:
-        """Take the time that `settings` say, then succeed or fail."""
+        """Wait as `settings` say, then succeed or fail."""
         with self._lock:
             self.loads += 1
         if settings.hang_load:
@@ -151,13 +150,13 @@ _rehearsals_lock = threading.Lock()
 
 
 def fake_control(name: str = "fake") -> FakeControl:
-    """Return what the fake engines called `name` have in common."""
+    """Return the control of the fake engines of `name`."""
     with _rehearsals_lock:
         return _controls[name]
 
 
 def forget_fake_control(name: str = "fake") -> None:
-    """Release what hangs under `name` and let its counts begin again."""
+    """Release hanging loads of `name` and reset its counts."""
     with _rehearsals_lock:
         past = _controls.pop(name, None)
     if past is not None:
@@ -167,8 +166,8 @@ def forget_fake_control(name: str = "fake") -> None:
 class FakeEngine:
     """Vectors from a hash of the text.
 
-    A text's vector has length 1 and depends on the text and the dimension alone: the same in
-    every process and on every machine. Vectors of different texts are unrelated.
+    A vector has length 1 and depends on the text and the dimension only, in every process and on
+    every machine. Vectors of different texts are unrelated.
     """
 
     name = "fake"
@@ -194,11 +193,11 @@ class FakeEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many words each text has."""
+        """Return the number of words of each text."""
         return [len(text.split()) for text in texts]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What engines of an ONNX graph share: tokenize, batch, pad, run, restore the order."""
+"""The base of engines of an ONNX graph: tokenize, batch, pad, run, restore the order."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TOKEN_BUDGET = 1024
 
 
 def import_tokenizers() -> Any:
-    """Import the library: ahead of threads, for two that import get in each other's way."""
+    """Import the library before threads start: concurrent imports block each other."""
     return require("tokenizers")
 
 
 def open_tokenizer(path: str) -> Any:
     """Return the `tokenizers.Tokenizer` of the file `path`.
 
-    An artifact's has its vocabulary in a file beside it, a token a line.
+    The tokenizer of an artifact has its vocabulary in a second file, one token a line.
     """
     tokenizers = import_tokenizers()
     tokenizer = tokenizers.Tokenizer.from_file(path)
@@ -50,7 +50,7 @@ class Tokens(NamedTuple):
     """The token ids of one input, special tokens included, cut to the model's limit.
 
     Attributes:
-        segments: which text of a pair each belongs to, 0 or 1; None for a text alone.
+        segments: text of the pair of each token, 0 or 1; None for a single text.
     """
 
     ids: list[int]
@@ -68,7 +68,7 @@ class Batch(NamedTuple):
 class Tokenizer:
     """The tokenizer of an artifact.
 
-    Thread-safe, and so one serves every engine of an artifact.
+    Thread-safe, so that the engines of an artifact share one.
     """
 
     def __init__(self, path: str) -> None:
@@ -77,7 +77,7 @@ class Tokenizer:
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair."""
         pairs = isinstance(texts[0], tuple)
-        if len(texts) == 1:  # a batch of one would start the tokenizer's threads for nothing
+        if len(texts) == 1:  # a batch of one would start the threads of the tokenizer
             encodings = [self._tokenizer.encode(*(texts[0] if pairs else texts))]
         else:
             encodings = self._tokenizer.encode_batch_fast(list(texts))
@@ -87,11 +87,11 @@ class Tokenizer:
 def batches(
     lengths: Sequence[int], batch_size: int | None = None, budget: int = TOKEN_BUDGET
 ) -> Iterator[list[int]]:
-    """Yield the positions of texts that run together, longest first, each position once.
+    """Yield the positions of the texts of each batch, longest texts first.
 
-    Texts of like length share a batch, so that little of it is padding. A batch holds at most
-    `batch_size` texts and, padded to its longest, at most `budget` tokens; a single text may
-    exceed the budget.
+    Texts of similar length share a batch to minimise padding. A batch has at most `batch_size`
+    texts and, padded to its longest text, at most `budget` tokens; a single text may exceed the
+    budget.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     start = 0
@@ -103,7 +103,7 @@ def batches(
 
 
 def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
-    """Return the batch that `inputs` make; padding is of the first segment."""
+    """Return the batch of `inputs`; padding has segment 0."""
     width = max(len(tokens.ids) for tokens in inputs)
     padded = np.full((len(inputs), width), pad_token_id, np.int32)
     mask, segments = np.zeros((2, len(inputs), width), np.int32)
@@ -118,12 +118,11 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
 class GraphEngine:
     """The base of engines that run an ONNX graph.
 
-    `run` takes batches and yields the vectors of each, in their order. It may draw several batches
-    before it yields, to have them computed side by side, and it is called from several threads at
-    once.
+    `run` takes batches and yields the vectors of each, in order. It may take several batches before
+    it yields, to compute them concurrently. Several threads may call it.
 
     Attributes:
-        tokenizer: the artifact's, which engines opened beside this one share.
+        tokenizer: tokenizer of the artifact; engines opened beside this one share it.
     """
 
     name: str
@@ -131,11 +130,11 @@ class GraphEngine:
     def __init__(
         self, prepared: PreparedModel, open_run: Callable[[], Run], beside: GraphEngine | None
     ) -> None:
-        """Open what runs the graph; the tokenizer is that of `beside`, on the same artifact."""
+        """Open the graph; share the tokenizer of `beside`, an engine of the same artifact."""
         self.dimension = prepared.dimension
         self._pad_token_id = prepared.pad_token_id
         import_tokenizers()
-        # Side by side: the tokenizer holds the interpreter while it loads, a session lets go of it.
+        # In parallel: the tokenizer holds the GIL while it loads, a session releases it.
         opening = _Opening(open_run)
         opening.start()
         try:
@@ -162,20 +161,20 @@ class GraphEngine:
         return EngineOutput(vectors, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
-        """Return how many tokens of each text are run, special tokens included."""
+        """Return the number of tokens of each text, special tokens included."""
         return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
-        """Drop what runs the graph, and with it the weights and the working memory."""
+        """Drop the session with its weights and working memory."""
         self._run = None
 
 
 class _Opening(threading.Thread):
-    """Opens what runs the graph; `outcome` waits for it, and raises what it raised."""
+    """A thread that opens the graph; `outcome` waits for it and raises its error."""
 
     def __init__(self, open_run: Callable[[], Run]) -> None:
         super().__init__(name="hotstart-opening", daemon=True)
@@ -197,7 +196,7 @@ class _Opening(threading.Thread):
 
 
 def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
-    """Return what the graph's `inputs` (name to NumPy type) are given for one batch."""
+    """Return the arrays of one batch for the `inputs` of the graph (name to NumPy type)."""
     given = {
         "input_ids": batch.ids,
         "attention_mask": batch.mask,
@@ -206,15 +205,15 @@ def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
     return {name: given[name].astype(dtype, copy=False) for name, dtype in inputs.items()}
 
 
-_BULK = 4096  # characters: about what questions that came together are run in
+_BULK = 4096  # characters of the largest batch that counts as questions
 
 
 class DualEngine:
     """Two engines of one artifact: one for questions, one for bulk work.
 
     Args:
-        question: runs what is little work. Closed with this.
-        bulk: runs what is much, and gives this its name. Closed with this.
+        question: engine of small calls.
+        bulk: engine of large calls, which gives its name.
     """
 
     def __init__(self, question: GraphEngine, bulk: Engine) -> None:
@@ -223,7 +222,7 @@ class DualEngine:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The artifact's, which engines opened beside this one share."""
+        """The tokenizer of the artifact; engines opened beside this one share it."""
         return self._question.tokenizer
 
     def embed(
@@ -234,15 +233,15 @@ class DualEngine:
         return engine.embed(texts, batch_size, timeout)
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return how many tokens of each text are run."""
+        """Return the number of tokens of each text."""
         return self._question.count(texts)
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield what both count."""
+        """Yield the metrics of both engines."""
         return chain(self._question.metrics(), self._bulk.metrics())
 
     def close(self) -> None:
-        """Give the memory of both back."""
+        """Close both engines."""
         self._question.close()
         self._bulk.close()
 

@@ -1,7 +1,7 @@
 """The engine for bulk work: OpenVINO over the graph that ONNX Runtime reads.
 
-OpenVINO's ONNX reader knows the fused `com.microsoft` operators that `models/graph` writes, and it
-reads the weights where they lie. What it compiles is kept on disk and found again by its content.
+The ONNX reader of OpenVINO supports the fused `com.microsoft` operators of `preparation/graph` and
+maps the weights. Compiled models are stored on disk and found by content.
 """
 
 from __future__ import annotations
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
 class OpenVinoEngine(GraphEngine):
     """Runs a prepared model with OpenVINO on the CPU.
 
-    At the stage `first light` one batch has all `threads`. At every other stage as many batches as
-    OpenVINO finds best are computed side by side, on fewer threads each, so that many cores are
-    kept busy; a text that comes alone then has the threads of one: 4.7 ms instead of 3.1 on two
-    cores, where bulk work gains little by it. At `throughput`, which is for bulk work alone, they
-    yield the processor to whatever else the machine has to do.
+    At the stage `fast_start` one batch uses all `threads`. At the other stages OpenVINO computes
+    several batches concurrently with fewer threads each; a single text then takes 4.7 ms instead of
+    3.1 on two cores. At `throughput`, the stage for bulk work, the threads have a lower priority.
 
     Attributes:
         precision: precision of the matrix products, see `inference_precision`; `bf16` makes this
@@ -53,15 +51,15 @@ class OpenVinoEngine(GraphEngine):
         cache_folder: str | None,
         beside: GraphEngine | None = None,
     ) -> None:
-        """Read and compile; the compiled model is kept in `cache_folder`, None for nowhere."""
+        """Read and compile the graph; store it in `cache_folder` unless that is None."""
         self.precision = inference_precision(cpu_flags(), quantized=bool(prepared.graphs.block))
         config = {
             "PERFORMANCE_HINT": "LATENCY" if stage == "fast_start" else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": threads,
-            # Pinned threads would meet those of the neighbour who was pinned to the same cores.
+            # Pinned threads would share cores with other pinned processes.
             "ENABLE_CPU_PINNING": False,
-            # Weights in 8 bits are multiplied in 8 bits, with inputs that are rounded to them.
+            # 8-bit weights are multiplied in 8 bits, with inputs rounded in blocks.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": prepared.graphs.block or 0,
         }
         opened = partial(_open, prepared, config, cache_folder)
@@ -88,7 +86,7 @@ def inference_precision(flags: Collection[str], *, quantized: bool) -> str:
 
 
 def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None) -> Run:
-    """Return the function from batches to vectors, the graph compiled."""
+    """Compile the graph; return the function from batches to vectors."""
     compiled, output = _compile(prepared, config, cache_folder)
     inputs = {
         entry.get_any_name(): entry.get_element_type().to_dtype() for entry in compiled.inputs
@@ -109,7 +107,7 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
         return vectors
 
     def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        # Whoever waits for an idle request holds none itself: threads cannot block one another.
+        # A thread that waits for an idle request holds none, so that threads cannot deadlock.
         running: deque[Any] = deque()
         try:
             for batch in batches:
@@ -120,14 +118,14 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
             while running:
                 yield finish(running)
         finally:
-            while running:  # a batch failed while others are still being computed
+            while running:  # a batch failed while others run
                 finish(running)
 
     return run
 
 
 def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
-    """The next idle request; None if there is none and `wait` is false."""
+    """Return the next idle request; None if there is none and `wait` is false."""
     try:
         return idle.get(block=wait)
     except Empty:
@@ -137,11 +135,11 @@ def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
 def _compile(
     prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None
 ) -> tuple[Any, str]:
-    """Return the compiled graph and the name of the output that is read.
+    """Return the compiled graph and the name of its output.
 
-    A cached model is found by the content of graph and weights, not by their path: one that was
-    prepared again is compiled again. One process at a time writes to the cache; another that loads
-    in that moment does without, and so does one that may not write there.
+    A compiled model is found by the content of graph and weights, so that a model that was prepared
+    again is compiled again. One process at a time writes the cache; a process that loads meanwhile,
+    or may not write, does not use it.
     """
     openvino = _library()
     core = openvino.Core()
@@ -158,17 +156,17 @@ def _compile(
 
 
 def _library() -> Any:
-    """OpenVINO without its telemetry, which reports every import to its makers, unasked.
+    """Import OpenVINO without its telemetry, which reports each import.
 
-    With that package out of reach OpenVINO takes a stub of its own, for as long as the process
-    lives: half of it uses the one and half the other if the package comes back.
+    Without the telemetry package OpenVINO uses a stub. The package stays hidden for the whole
+    process, because a mixture of both fails.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return require("openvino", extra="openvino")
 
 
 def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
-    """Return the graph, a head joined to its encoder, and the name of the output that is read."""
+    """Return the graph, joined with its head, and the name of its output."""
     graphs = prepared.graphs
     encoder = core.read_model(os.path.join(prepared.folder, graphs.encoder))
     if graphs.head is None:

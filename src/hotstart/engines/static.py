@@ -1,7 +1,7 @@
 """The engine of static embeddings (model2vec): the mean of token vectors.
 
-Reads the folder itself and answers what `model2vec.StaticModel` answers: importing that package
-takes 160 ms, the 60 of NumPy included, and copies the table, which is mapped here.
+It reads the folder itself and returns the vectors of `model2vec.StaticModel`: importing model2vec
+takes 160 ms, NumPy's 60 included, and copies the table, which is mapped here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Layout(NamedTuple):
     table: str
 
     def files(self, folder: str) -> tuple[str, str, str]:
-        """Configuration, tensors and tokenizer."""
+        """Return the paths of configuration, tensors and tokenizer."""
         inner = os.path.join(folder, self.part)
         return (
             os.path.join(folder, self.config),
@@ -54,8 +54,8 @@ _LAYOUTS = (
 class StaticEngine:
     """Runs a static embedding model (model2vec).
 
-    Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
-    vector. `batch_size` changes nothing: every text is averaged on its own.
+    Unknown tokens are skipped; a text without known tokens has the zero vector. `batch_size` has no
+    effect, because each text is averaged alone.
     """
 
     name = "static"
@@ -83,7 +83,7 @@ class StaticEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         table = self._table
         assert table is not None, "embed after close"
-        # A table of float16 gives vectors rounded to float16, as model2vec's are.
+        # A float16 table gives vectors rounded to float16, as in model2vec.
         rounded = table.dtype if table.dtype.kind == "f" else np.dtype(np.float32)
         means = np.zeros((len(texts), self.dimension), rounded)
         ids = self._words.ids(texts)
@@ -99,11 +99,11 @@ class StaticEngine:
         return EngineOutput(rounded_vectors, token_counts)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens of each text are averaged."""
+        """Return the number of averaged tokens of each text."""
         return [len(tokens) for tokens in self._words.ids(texts)]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class StaticEngine:
 
 
 class _Words:
-    """Texts to token ids without special and unknown tokens, cut as model2vec cuts them."""
+    """Converts texts to token ids without special and unknown tokens, truncated as in model2vec."""
 
     def __init__(self, path: str, max_length: int | None) -> None:
         self._tokenizer = open_tokenizer(path)
@@ -137,18 +137,18 @@ class _Words:
         return [[id for id in each.ids if id != self._unknown] for each in encodings]
 
     def _cut(self, text: str) -> str:
-        """Cut texts as model2vec does: to as many characters as tokens of median length."""
+        """Truncate to the token limit times the median token length, as model2vec does."""
         limit = self._max_length
-        if limit is None or len(text) <= limit:  # the median is 1 at least
+        if limit is None or len(text) <= limit:  # the median is at least 1
             return text
-        if self._longest is None:  # takes the whole vocabulary, so only for the first long text
+        if self._longest is None:  # reads the whole vocabulary, so only for the first long text
             lengths = [len(token) for token in self._tokenizer.get_vocab()]
             self._longest = limit * int(np.median(lengths))
         return text[: self._longest]
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """The id of the token for unknown words, of each kind of vocabulary; None if it has none."""
+    """Return the id of the unknown token of any kind of vocabulary; None without one."""
     model = tokenizer.model
     if hasattr(model, "unk_token"):  # WordPiece, BPE, WordLevel
         known = model.unk_token is not None

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from hotstart.telemetry import Metric
 
-_BATCH_SIZE = 32  # sentence-transformers' own
+_BATCH_SIZE = 32  # default of sentence-transformers
 
 
 class TorchEngine:
     """Runs a model folder with sentence-transformers.
 
-    The weights are taken as float32, whatever they are stored as. Calls from several threads take
-    turns: the tokenizers of transformers fail when two threads use one of them.
+    The weights are loaded as float32. Concurrent calls take turns, because a tokenizer of
+    transformers fails when two threads use it.
 
     Args:
-        folder: a folder as sentence-transformers saves it; nothing is fetched.
-        device: torch's name of one (`cpu`, `cuda`, `cuda:1`, `mps`); None: the best available.
-        trust_remote_code: run Python code that lies in the folder. Only ever from the code of a
-            program that trusts that folder, never from a request or a file.
+        folder: a folder as sentence-transformers saves it; nothing is downloaded.
+        device: device name of torch (`cpu`, `cuda`, `cuda:1`, `mps`); None for the best available.
+        trust_remote_code: run Python code in the folder. Only code of a program may set it, never
+            a request or a file.
     """
 
     name = "torch"
@@ -48,7 +48,7 @@ class TorchEngine:
                 trust_remote_code=trust_remote_code,
                 model_kwargs={"dtype": self._torch.float32},
             )
-        model.truncate_dim = None  # cut, like the prompts, is what others decide
+        model.truncate_dim = None  # truncate_dim and prompts are handled by the caller
         self._model: Any = model
         self._turn = threading.Lock()
         self.device = str(model.device)
@@ -65,18 +65,18 @@ class TorchEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens of each text are run, special tokens included."""
+        """Return the number of tokens of each text, special tokens included."""
         mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
         return [int(row.sum()) for row in mask]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
-        """Drop the model and free its memory, a device's too."""
+        """Drop the model and free its memory, also that of a device."""
         self._model = None
-        gc.collect()  # a torch module and its parts refer to one another
+        gc.collect()  # a torch module and its parts reference each other
         if self.device.startswith("cuda"):
             self._torch.cuda.empty_cache()
 
@@ -88,7 +88,7 @@ class TorchEngine:
         with self._turn:
             vectors = self._model.encode(
                 texts,
-                prompt="",  # or the model's default one would be put before texts that have theirs
+                prompt="",  # otherwise the model would add its default prompt
                 batch_size=batch_size,
                 show_progress_bar=False,
                 convert_to_numpy=True,

@@ -15,14 +15,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ModelSource(NamedTuple):
-    """The source of a model, as a program or its configuration names it.
+    """The source of a model in code or configuration.
 
     Attributes:
-        name: what the model is called, for messages.
-        source: a path, a model's name, or an import string, as its kind takes it.
-        sha256: of the file `source`, lower-case hexadecimal; what alone lets a pickle be loaded.
-        trusted: full names of the types that a skops file may bring besides scikit-learn's.
-        options: what else the kind takes; each says which.
+        name: name of the model, for messages.
+        source: path, model name or import string, as its kind expects.
+        sha256: SHA-256 of the file `source` in lower-case hexadecimal; required for a pickle.
+        trusted: full names of types that a skops file may contain besides scikit-learn's.
+        options: further options of the kind.
     """
 
     name: str
@@ -33,24 +33,24 @@ class ModelSource(NamedTuple):
 
 
 class Kind(Protocol):
-    """A module, or any object, that loads and calls models of one kind.
+    """A module or object that loads and calls models of one kind. Thread-safe.
 
-    Both may be called by several threads at once, `load` for one model by one thread at a time.
+    Only one thread at a time calls `load` for one model.
     """
 
     def load(self, material: ModelSource, report: Progress) -> Any:
-        """Return the loaded model, having told `report` what is being done.
+        """Return the loaded model; call `report` with each step.
 
         Raises:
-            MissingExtra: its library is not installed.
+            MissingExtra: the library of the kind is not installed.
             HotstartError: the model cannot be loaded.
         """
 
     def predict(self, model: Any, inputs: Any, material: ModelSource) -> Any:
-        """Return the model's answer to `inputs`, both of what JSON can say.
+        """Return the answer of the model to `inputs`; both are JSON values.
 
         Raises:
-            InvalidInput: it cannot be asked that.
+            InvalidInput: the model does not accept `inputs`.
         """
 
 
@@ -62,8 +62,8 @@ class KindEntry(NamedTuple):
     """The location of a kind.
 
     Attributes:
-        home: its module.
-        suffixes: of the files in a models folder that are of this kind.
+        home: name of its module.
+        suffixes: file endings of this kind in a models folder.
     """
 
     home: str
@@ -80,10 +80,10 @@ KINDS = {
 
 
 def kind_named(name: str) -> Kind:
-    """Import the kind called `name`, one of these or another package's, and return it.
+    """Import and return the kind `name`, built in or of another package.
 
     Raises:
-        InvalidInput: there is none of that name.
+        InvalidInput: no kind has that name.
     """
     if name in KINDS:
         kind: Kind = importlib.import_module(KINDS[name].home)

@@ -1,4 +1,4 @@
-"""The kind `custom`: models that a function of the program makes."""
+"""The kind `custom`: models that a function of the program builds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hotstart.types import Progress
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return what the function `material.source` returns, called with the options by keyword.
+    """Return the result of the function `material.source`, called with the options.
 
     Importing its module runs code: the source must come from a program or its configuration,
     never from a request.
 
     Raises:
-        InvalidInput: the source is not `package.module:function`, or what it names is no function.
-        FunctionMissing: there is no such module, or nothing of that name in it.
-        Exception: whatever its module or the function itself raises.
+        InvalidInput: the source is not `package.module:function`, or the object is not callable.
+        FunctionMissing: the module or the function does not exist.
+        Exception: any error of the module or the function.
     """
     report("importing", 0.0)
     make = _function(material)
@@ -30,13 +30,13 @@ def load(material: ModelSource, report: Progress) -> Any:
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> Any:
-    """Return `model.predict(inputs)`, or `model(inputs)` where it has no `predict`.
+    """Return `model.predict(inputs)`, or `model(inputs)` if it has no `predict`.
 
-    NumPy's and pandas' answers become lists (see `plain`); other objects stay as they are.
+    Answers of NumPy and pandas become lists (see `plain`); other objects are returned unchanged.
 
     Raises:
-        InvalidInput: it has no `predict` and cannot be called.
-        Exception: whatever the model raises.
+        InvalidInput: the model has no `predict` and is not callable.
+        Exception: any error of the model.
     """
     ask = getattr(model, "predict", model)
     if not callable(ask):
@@ -53,7 +53,7 @@ def _function(material: ModelSource) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # One of its own path is not there; any other is a fault within it, and its own to tell.
+        # The module itself is missing; a missing import inside it is raised unchanged.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         missing = f"module {error.name}"

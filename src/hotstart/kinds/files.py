@@ -18,11 +18,11 @@ _PIECE = 1 << 20
 
 
 def find_file(material: ModelSource) -> str:
-    """Return the path of the file `material.source`; its SHA-256 is compared where one is named.
+    """Return the path of the file `material.source`; compare its SHA-256 if configured.
 
     Raises:
         ModelFileMissing: the path is not a file.
-        ModelDamaged: its SHA-256 is another than the one named.
+        ModelDamaged: its SHA-256 differs from the configured one.
     """
     path = os.path.expanduser(material.source)
     if not os.path.isfile(path):
@@ -36,7 +36,7 @@ def find_file(material: ModelSource) -> str:
 
 
 def read_file(material: ModelSource) -> bytes:
-    """Return what the file `material.source` holds, whatever its SHA-256.
+    """Return the content of the file `material.source` without comparing its SHA-256.
 
     Raises:
         ModelFileMissing: the path is not a file.
@@ -59,16 +59,16 @@ _DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, KeyError, IndexError)
 
 
 def load_pickle(material: ModelSource) -> Any:
-    """Return what the pickle `material.source` holds, of pickle or joblib, compressed or not.
+    """Return the object in the pickle `material.source` of pickle or joblib.
 
-    The bytes are read once, and those whose SHA-256 was compared are those that are loaded. Arrays
-    that joblib put into files of their own (`.npy`, a memory map) are not found.
+    The file is read once, so that the compared bytes are the loaded ones. Separate array files of
+    joblib (`.npy`, memory maps) are not supported.
 
     Raises:
         ModelFileMissing: the path is not a file.
-        PickleRefused: no SHA-256 is named, or the file has another. Nothing of it was run.
-        ModelDamaged: it has the SHA-256 named, and is no pickle.
-        Exception: whatever its own code raises, ModuleNotFoundError for a library not installed.
+        PickleRefused: no SHA-256 is configured, or it differs. No code of the file was run.
+        ModelDamaged: the file is not a pickle.
+        Exception: any error of its code, for example ModuleNotFoundError.
     """
     content = read_file(material)
     if material.sha256 is None:
@@ -85,10 +85,10 @@ def load_pickle(material: ModelSource) -> Any:
 
 
 def bytes_on_disk(path: str) -> int:
-    """Return the bytes in the file or folder `path`, 0 where there is none.
+    """Return the bytes of the file or folder `path`; 0 if it does not exist.
 
-    Symbolic links to files count as what they lead to, as a Hugging Face cache is made of them; a
-    file that is there twice counts once.
+    Symbolic links to files count as their targets, for Hugging Face caches; a file with several
+    links counts once.
     """
     seen: dict[tuple[int, int], int] = {}
     names = [path]
@@ -97,7 +97,7 @@ def bytes_on_disk(path: str) -> int:
     for name in names:
         try:
             status = os.stat(name)
-        except OSError:  # a broken link, or removed meanwhile
+        except OSError:  # a broken link or a removed file
             continue
         if not os.path.isdir(name):
             seen[status.st_dev, status.st_ino] = status.st_size

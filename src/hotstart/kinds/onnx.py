@@ -24,13 +24,13 @@ _TAKEN = {"f": "fiub", "i": "iu", "u": "iu", "b": "b", "O": "U"}
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return an InferenceSession of the file `material.source`, on all cores this process has.
+    """Return an InferenceSession of the file `material.source`, on all cores of this process.
 
-    Weights that lie in files beside it are found there. No option is taken.
+    External weights beside the file are found. There are no options.
 
     Raises:
         ModelFileMissing: the path is not a file.
-        ModelDamaged: ONNX Runtime cannot run it, or its SHA-256 is not the one named.
+        ModelDamaged: ONNX Runtime cannot run it, or its SHA-256 differs from the configured one.
     """
     report("reading", 0.0)
     path = find_file(material)
@@ -43,12 +43,12 @@ def load(material: ModelSource, report: Progress) -> Any:
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> dict[str, Any]:
-    """Return every output by its name, as nested lists, for `inputs` by name.
+    """Return every output by name as nested lists, for `inputs` by name.
 
-    Integers are taken where the model wants floats, never the reverse; nothing is rounded or cut.
+    Integers are accepted as floats, but not the reverse; no value is rounded or truncated.
 
     Raises:
-        InvalidInput: other names, types or shapes than the model takes.
+        InvalidInput: names, types or shapes differ from those of the model.
     """
     wanted = {entry.name: entry for entry in model.get_inputs()}
     if not isinstance(inputs, Mapping) or inputs.keys() != wanted.keys():
@@ -70,25 +70,25 @@ def _array(value: Any, entry: Any) -> NDArray[Any]:
     name = f"input {entry.name!r}"
     try:
         natural = np.asarray(value)
-    except ValueError as error:  # rows of several lengths
+    except ValueError as error:  # rows of different lengths
         raise InvalidInput(name, got=_shortened(value), expected=_described(entry)) from error
     array = _cast(natural, entry)
     if array is None:
         got = str(natural.dtype) if natural.dtype.kind != "O" else _shortened(value)
         raise InvalidInput(name, got=got, expected=_described(entry))
     declared = entry.shape
-    if declared and not _fits(array.shape, declared):  # a shape not told is empty too
+    if declared and not _fits(array.shape, declared):  # an unknown shape is empty too
         raise InvalidInput(name, got=array.shape, expected=_described(entry))
     return array
 
 
 def _cast(natural: NDArray[Any], entry: Any) -> NDArray[Any] | None:
-    """The values as the input's type, None if they cannot be said in it."""
+    """Return the values as the type of the input; None if they do not fit."""
     import numpy as np
 
     try:
         dtype = np.dtype(_dtype(entry))
-    except TypeError:  # a sequence, a map, a float of 8 bits
+    except TypeError:  # for example a sequence, a map or an 8-bit float
         return None
     if natural.size and natural.dtype.kind not in _TAKEN[dtype.kind]:
         return None
@@ -120,7 +120,7 @@ def _all_described(entries: Mapping[str, Any]) -> str:
 
 
 def _described(entry: Any) -> str:
-    """An input's type and shape, `float32 (batch, 4)`."""
+    """Return type and shape of an input, for example `float32 (batch, 4)`."""
     told = "text" if element_type(entry) == "string" else _dtype(entry)
     lengths = ", ".join("any" if length is None else str(length) for length in entry.shape)
     return f"{told} ({lengths})"

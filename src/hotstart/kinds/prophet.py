@@ -19,12 +19,12 @@ _ASKED = "{'periods': 30, 'freq': 'D', 'include_history': false} or {'ds': ['202
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return the fitted Prophet in the file `material.source`. No option is taken.
+    """Return the fitted Prophet model in the file `material.source`. There are no options.
 
     Raises:
         ModelFileMissing: the path is not a file.
-        ModelDamaged: it is not what prophet.serialize.model_to_json writes, or its SHA-256 is not
-            the one named.
+        ModelDamaged: the file is not from prophet.serialize.model_to_json, or its SHA-256 differs
+            from the configured one.
     """
     path = find_file(material)
     report("importing", 0.0)
@@ -42,18 +42,18 @@ def load(material: ModelSource, report: Progress) -> Any:
 def predict(model: Any, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
     """Return the forecast: `ds` (ISO date), `yhat`, `yhat_lower` and `yhat_upper` of every date.
 
-    The bounds come of random trends, drawn again each time; they are None if the model was
-    fitted with `uncertainty_samples=0`.
+    The bounds are from random trends, different in each call; they are None if the model was fitted
+    with `uncertainty_samples=0`.
 
     Args:
         model: the model.
-        inputs: `periods`, how many dates after those it was fitted with, with `freq` (pandas'
-            word, `D` if not given) and `include_history` (false); or `ds`, the dates themselves,
-            with a list beside it for every other column the model needs, as `cap` or a regressor.
-        material: the model's.
+        inputs: `periods`, the number of dates after the fitted ones, with `freq` (a pandas
+            frequency, by default `D`) and `include_history` (by default false); or `ds`, the dates,
+            with a list for each further column of the model, for example `cap` or a regressor.
+        material: source of the model.
 
     Raises:
-        InvalidInput: the dates cannot be understood, or a column is missing.
+        InvalidInput: the dates are invalid, or a column is missing.
     """
     if not isinstance(inputs, Mapping) or not {"periods", "ds"} & inputs.keys():
         got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
@@ -96,9 +96,9 @@ def _given(inputs: Mapping[str, Any]) -> Any:
 
 
 def _import_quietly() -> Any:
-    """Prophet complains on import of plotly, which draws, and tells what it does at INFO.
+    """Import Prophet without its log messages about plotly and at level INFO.
 
-    A level that the program itself has set stays; Prophet sets its own one on import.
+    Keep a log level of the program; Prophet sets its own on import.
     """
     silenced = {"prophet.plot": logging.CRITICAL, "cmdstanpy": logging.WARNING}
     for name, level in silenced.items():

@@ -14,7 +14,7 @@ from hotstart.files import constructing
 from hotstart.kinds import ModelSource
 from hotstart.types import Progress
 
-_UNDECIDED = 0.05  # of a polarity: below, TextBlob's words say nothing or cancel out
+_UNDECIDED = 0.05  # smaller polarities are neutral
 
 _KNOWN = {
     **dict.fromkeys(("pos", "positive", "4 stars", "5 stars"), "positive"),
@@ -29,9 +29,8 @@ class Sentiment(NamedTuple):
     """The sentiment of a text: label and score.
 
     Attributes:
-        label: `positive`, `negative` or `neutral`; a model's own word, lower-case, where it is
-            none that is known to mean one of these.
-        score: 0 to 1, how sure the label is.
+        label: `positive`, `negative` or `neutral`; an unknown label of the model in lower case.
+        score: confidence of the label, 0 to 1.
     """
 
     label: str
@@ -48,15 +47,15 @@ class SentimentModel(Protocol):
 class TextBlobModel:
     """TextBlob's pattern analyzer. Nothing is downloaded.
 
-    Of the mean polarity p, -1 to 1, the label is `positive` from 0.05 on, `negative` from -0.05
-    down, with the score (1 + |p|) / 2, and between them `neutral`, with the score 1 - |p|.
+    The label is `positive` for a mean polarity p of at least 0.05 and `negative` for at most -0.05,
+    with the score (1 + |p|) / 2; otherwise `neutral`, with the score 1 - |p|.
     """
 
     def __init__(self) -> None:
         self._analyse = (
             require("textblob.en.sentiments", extra="textblob").PatternAnalyzer().analyze
         )
-        self.predict([""])  # reads the lexicon, which two threads at once would do twice
+        self.predict([""])  # reads the lexicon once, before threads use it
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
         """Return the sentiment of each of `texts`, in their order."""
@@ -66,7 +65,7 @@ class TextBlobModel:
 class PipelineModel:
     """A text-classification pipeline of transformers; a long text is cut.
 
-    Concurrent calls take turns: its tokenizers fail when two threads use one of them.
+    Concurrent calls take turns, because a tokenizer of transformers fails when two threads use it.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -75,7 +74,7 @@ class PipelineModel:
         self._turn = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the likeliest label of each of `texts`, in their order, and its probability."""
+        """Return the most likely label of each of `texts`, in order, with its probability."""
         if not texts:
             return []
         with self._turn:
@@ -89,15 +88,14 @@ class PipelineModel:
 def load(material: ModelSource, report: Progress) -> SentimentModel:
     """Return the model `material.source`: `textblob`, a local folder, or a name on the hub.
 
-    Options, of a folder or a name: `allow_download` (false: what is not on this machine is an
-    error), `device` (torch's name, `cpu` if not given), `revision`. Code that lies in a
-    repository is never run.
+    Options of a folder or name: `allow_download` (by default false), `device` (device name of
+    torch, by default `cpu`), `revision`. Code in a repository is never run.
 
     Raises:
         MissingExtra: transformers, torch or TextBlob is not installed.
-        ModelNotFound: it is not on this machine, and may not be downloaded.
-        DownloadFailed: it could not be.
-        ModelDamaged: the folder holds no such model.
+        ModelNotFound: the model is not on this machine and may not be downloaded.
+        DownloadFailed: the download failed.
+        ModelDamaged: the folder has no such model.
     """
     report("importing", 0.0)
     return _LOADERS.get(material.source, _load_pipeline)(material, report)
@@ -107,7 +105,7 @@ def predict(model: SentimentModel, inputs: Any, material: ModelSource) -> list[d
     """Return `label` and `score` (see Sentiment) of each text of `inputs`, a text or a list.
 
     Raises:
-        InvalidInput: it is something else.
+        InvalidInput: `inputs` is not a text or a list of texts.
     """
     texts = [inputs] if isinstance(inputs, str) else inputs
     if not isinstance(texts, (list, tuple)):
@@ -119,7 +117,7 @@ def predict(model: SentimentModel, inputs: Any, material: ModelSource) -> list[d
 
 
 def of_polarity(polarity: float) -> Sentiment:
-    """Return what a polarity, -1 to 1, says, as TextBlobModel describes. Pure."""
+    """Return the sentiment of a polarity, -1 to 1; see TextBlobModel. Pure."""
     strength = min(abs(polarity), 1.0)
     if strength < _UNDECIDED:
         return Sentiment("neutral", 1.0 - strength)
@@ -127,7 +125,7 @@ def of_polarity(polarity: float) -> Sentiment:
 
 
 def label_of(told: str, labels: int) -> str:
-    """Return what a model with so many `labels` means by the one `told`. Pure."""
+    """Return the meaning of the label `told` of a model with so many `labels`. Pure."""
     word = told.strip().lower()
     prefix, _, number = word.partition("label_")
     if not prefix and number.isdecimal() and int(number) < len(_NUMBERED.get(labels, ())):
@@ -170,7 +168,7 @@ def _pipeline(transformers: Any, material: ModelSource) -> Any:
 
 
 def _may_download(material: ModelSource) -> bool:
-    """True alone allows it: a word such as "no" would be true too."""
+    """Return whether the option is True; a string such as "no" must not allow it."""
     return material.options.get("allow_download") is True
 
 

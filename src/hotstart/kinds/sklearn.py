@@ -26,15 +26,15 @@ _DAMAGE = (
 def load(material: ModelSource, report: Progress) -> Any:
     """Return the model in the file `material.source`: `.skops`, else a pickle (see `pickles`).
 
-    Every type in a skops file that skops does not trust by itself must be in `material.trusted`.
-    The option `method`, one of METHODS, is what `predict` asks the model.
+    Types in a skops file that skops does not trust must be in `material.trusted`. The option
+    `method`, one of METHODS, is the method that `predict` calls.
 
     Raises:
         ModelFileMissing: the path is not a file.
-        ModelDamaged: it cannot be read, or is no skops file; nothing of it was run.
-        TypesRefused: it holds types that are not trusted. Nothing of it was run.
-        PickleRefused: a pickle without the SHA-256 named. Nothing of it was run.
-        InvalidInput: the model has no such method, or the file's name another ending.
+        ModelDamaged: the file cannot be read or is not a skops file; no code of it was run.
+        TypesRefused: the file contains types that are not trusted; no code of it was run.
+        PickleRefused: a pickle without a matching SHA-256; no code of it was run.
+        InvalidInput: the model lacks the method, or the file has another ending.
     """
     ending = os.path.splitext(material.source)[1].lower()
     if ending not in (".skops", *SUFFIXES):
@@ -47,13 +47,13 @@ def load(material: ModelSource, report: Progress) -> Any:
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
-    """Return what the model's method answers, an entry a row, its arrays as nested lists.
+    """Return the answer of the model's method, one entry a row, arrays as nested lists.
 
     Args:
         model: the model.
-        inputs: rows: lists of numbers (None if one is not known) or texts; mappings by the
-            names the model was fitted with, what else they hold being left aside; or texts.
-        material: says which method, in its option `method`.
+        inputs: rows: lists of numbers (None for an unknown one) or texts; mappings by the names the
+            model was fitted with, whose other keys are ignored; or texts.
+        material: source of the model with the option `method`.
 
     Raises:
         InvalidInput: the rows are not what the model was fitted with.
@@ -69,7 +69,7 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
     table = _table(model, rows)
     try:
         answers: list[Any] = plain(method(table))
-    except AttributeError:  # NotFittedError too, which is a ValueError besides
+    except AttributeError:  # includes NotFittedError, which is a ValueError too
         raise
     except (ValueError, TypeError) as error:
         expected = "rows like those the model was fitted with"
@@ -81,7 +81,7 @@ def _load_skops(material: ModelSource) -> Any:
     path = find_file(material)
     require("sklearn", extra="sklearn")
     skops = require("skops.io", extra="sklearn")
-    with open(path, "rb") as file:  # one file, even if it is replaced meanwhile
+    with open(path, "rb") as file:  # read once, even if the file is replaced meanwhile
         try:
             unknown = set(skops.get_untrusted_types(file=file)) - set(material.trusted)
         except _DAMAGE as error:
@@ -92,7 +92,7 @@ def _load_skops(material: ModelSource) -> Any:
 
 
 def _read_skops(skops: Any, file: IO[bytes], path: str, trusted: Sequence[str]) -> Any:
-    """It audits the types once more, whatever was written over the file since."""
+    """Load the file; skops audits the types again, because the file may have changed."""
     try:
         return skops.load(file, trusted=list(trusted))
     except _DAMAGE as error:
@@ -108,7 +108,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _method(model: Any, material: ModelSource) -> Any:
-    """The method that the options name, bound."""
+    """Return the bound method of the option `method`."""
     name = material.options.get("method", "predict")
     had = [each for each in METHODS if hasattr(model, each)]
     if name not in had:
@@ -118,7 +118,7 @@ def _method(model: Any, material: ModelSource) -> Any:
 
 
 def _table(model: Any, rows: list[Any]) -> Any:
-    """The rows as the model was fitted with: with names, without, or texts as they are."""
+    """Return the rows in the form the model was fitted with: named, unnamed, or texts."""
     names = getattr(model, "feature_names_in_", None)
     count = getattr(model, "n_features_in_", None)
     first = rows[0]
@@ -139,7 +139,7 @@ def _table(model: Any, rows: list[Any]) -> Any:
 
 def _named(rows: list[Any], names: list[str] | None, count: int | None) -> Any:
     if names is None and count is not None:
-        # scikit-learn would take the columns in whatever order they come
+        # scikit-learn would not check the order of the columns
         expected = f"a list of {count} numbers, because the model was fitted without names"
         raise InvalidInput("inputs[0]", got="a mapping", expected=expected)
     _check_rows(rows, Mapping, "a mapping of names to numbers")

@@ -1,8 +1,8 @@
 """Encoder architectures, modules and classifier heads, as data.
 
-All four are the same post-norm transformer encoder (Vaswani et al. 2017, as BERT has it: Devlin
-et al. 2018); they differ in what their tensors are called, in how positions are counted, in
-whether tokens carry a segment, and in MPNet's relative position bias (Song et al. 2020).
+All families are post-norm transformer encoders (Vaswani et al. 2017) as BERT (Devlin et al. 2018).
+They differ in the names of tensors, in how positions are counted, in segments of tokens, and in
+MPNet's relative position bias (Song et al. 2020).
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ class DenseLayer:
 
     @property
     def name(self) -> str:
-        """The prefix of its tensor names."""
+        """The prefix of the tensor names."""
         return "linear"
 
 
 @dataclass(frozen=True)
 class ClassifierLayer:
-    """A dense layer of a classifier head, its tensors among those of the encoder."""
+    """A dense layer of a classifier head; its tensors are in the encoder's files."""
 
     name: str
     activation: str
 
     @property
     def path(self) -> str:
-        """The folder of its tensors: that of the encoder."""
+        """The folder of the tensors, that of the encoder."""
         return ""
 
     @property
     def bias(self) -> bool:
-        """Whether it has a bias: always."""
+        """Whether the layer has a bias, always true."""
         return True
 
 
@@ -80,7 +80,7 @@ HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
 
 
 def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
-    """Raise UnsupportedModel for what sentence_bert_config.json may not say of such a model."""
+    """Raise UnsupportedModel for unsupported settings in sentence_bert_config.json."""
     for key, plain in _SETTINGS[kind].items():
         if config.get(key) not in (None, {}, plain):
             raise UnsupportedModel(
@@ -89,7 +89,7 @@ def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embeddi
 
 
 def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the pooling modes of a Pooling module's `config`; UnsupportedModel for others."""
+    """Return the pooling modes in the `config` of a Pooling module."""
     chosen = config.get("pooling_mode")
     if chosen is None:
         chosen = [mode for key, mode in _LEGACY_KEYS.items() if config.get(key)] or "mean"
@@ -105,7 +105,7 @@ def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
-    """Return the layer that a Dense module's `config` describes; UnsupportedModel for others."""
+    """Return the layer in the `config` of a Dense module."""
     activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
     if activation not in DENSE_ACTIVATIONS:
         raise UnsupportedModel(
@@ -131,13 +131,13 @@ class Family:
     """How one architecture names its tensors and settings.
 
     Attributes:
-        prefixes: what may stand before every tensor's name, as a model with a head saves it.
-        layer: a layer's prefix, with a place for its number.
+        prefixes: possible prefixes of all tensor names, as models with a head save them.
+        layer: prefix of a layer, with a placeholder for its number.
         positions_after_padding: positions count only real tokens and begin at pad_token_id + 1.
-        segments: there is a token type embedding, of which single texts use row 0.
-        classifier: what stands on the first token where a text, or a pair, is classified.
+        segments: there is a token type embedding; single texts use row 0.
+        classifier: layers of the classifier over the first token.
         relative_bias: the tensor of MPNet's relative position bias, else None.
-        settings: what the keys of config.json are called where they differ from BERT's.
+        settings: keys of config.json that differ from BERT's.
     """
 
     prefixes: tuple[str, ...]
@@ -224,11 +224,11 @@ FAMILIES = {
 RERANKER = "reranker"
 _ARCHITECTURE = "ForSequenceClassification"
 _HOME = "torch.nn."
-_DEFAULT_LABELS = 2  # of transformers, which leaves them out of config.json then
+_DEFAULT_LABELS = 2  # defaults of transformers, which omits them in config.json
 
 
 def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[ClassifierLayer, ...]:
-    """Return the layers after the encoder; UnsupportedModel where `config` is of no classifier."""
+    """Return the layers after the encoder; raise UnsupportedModel without a classifier."""
     named = [str(name) for name in config.get("architectures") or ()]
     family = FAMILIES.get(str(config.get("model_type")))
     if family is None or not any(name.endswith(_ARCHITECTURE) for name in named):
@@ -242,15 +242,15 @@ def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[Classifie
 def read_classifier(
     folder: str, config: Mapping[str, Any], sentence: Mapping[str, Any]
 ) -> Classifier:
-    """Return labels and activation, the latter from `sentence` if it has one.
+    """Return labels and activation; an activation in `sentence` has priority.
 
     Args:
-        folder: for messages.
-        config: of config.json.
-        sentence: of config_sentence_transformers.json.
+        folder: folder of the model, for messages.
+        config: content of config.json.
+        sentence: content of config_sentence_transformers.json.
 
     Raises:
-        UnsupportedModel: an activation not known here, or a prompt put before every pair.
+        UnsupportedModel: the activation is unknown, or the model has a default prompt.
     """
     prompt = sentence.get("default_prompt_name")
     if prompt and (sentence.get("prompts") or {}).get(prompt):
@@ -274,7 +274,7 @@ def read_classifier(
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the outputs; those that transformers gives where the model has none."""
+    """Return the names of the outputs, by default those of transformers."""
     names = config.get("id2label") or {}
     count = len(names) or int(config.get("num_labels") or _DEFAULT_LABELS)
     return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

@@ -5,8 +5,8 @@
     <cache_dir>/models/<model>/onnx-int8/
         metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
-This file finds and checks them and imports nothing that only making one needs: it is on the way to
-the first vector. Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
+This file is on the way to the first vector and imports nothing that only preparation needs. Callers
+use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Artifact(NamedTuple):
 
     @property
     def prepared(self) -> PreparedModel:
-        """The artifact as engines open it."""
+        """The part of the artifact that engines open."""
         return self.metadata.prepared(self.folder)
 
 
 def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
-    """Return the artifact if it can be used; else None and, where one is there, why it cannot."""
+    """Return the artifact if it is usable; else None and the reason, if there is one."""
     try:
         artifact = find(spec, settings)
         if artifact is None:
@@ -59,12 +59,12 @@ def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
-    """Return the artifact of `spec` as recorded, None if none was prepared.
+    """Return the recorded artifact of `spec`; None if it is not prepared.
 
-    A look at one small file; whether the others match it is for `check` and `verify`.
+    Read one small file only; `check` and `verify` compare the other files with it.
 
     Raises:
-        ArtifactDamaged: the record itself cannot be used.
+        ArtifactDamaged: the record is unreadable.
     """
     folder = artifact_folder(spec, settings)
     metadata = read_metadata(folder)
@@ -72,7 +72,7 @@ def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
 
 
 def check(artifact: Artifact) -> Artifact:
-    """Return `artifact`, its marks renewed where a file was touched but not changed.
+    """Return `artifact`, with updated marks for files that were touched but not changed.
 
     Raises:
         ArtifactDamaged: a file is missing, truncated, zero-filled or changed.
@@ -90,13 +90,13 @@ def check(artifact: Artifact) -> Artifact:
     if not touched:
         return artifact
     renewed = artifact._replace(metadata=artifact.metadata._replace(files=records | touched))
-    if os.access(artifact.folder, os.W_OK):  # else, in a read-only cache, hashed at each load
+    if os.access(artifact.folder, os.W_OK):  # in a read-only cache, the file is hashed at each load
         write_metadata(artifact.folder, renewed.metadata)
     return renewed
 
 
 def verify(artifact: Artifact) -> list[str]:
-    """Read every file of `artifact` whole and return what is wrong with them, [] for nothing."""
+    """Read every file of `artifact` completely; return the faults, [] for none."""
     faults = (
         verify_file(os.path.join(artifact.folder, name), record)
         for name, record in artifact.metadata.files.items()
@@ -105,7 +105,7 @@ def verify(artifact: Artifact) -> list[str]:
 
 
 def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
-    """Yield every artifact below the cache folder by name, a damaged one as its error."""
+    """Yield every artifact below the cache folder by name, or the error of a damaged one."""
     home = os.path.join(settings.cache_dir, "models")
     for name in sorted(os.listdir(home)) if os.path.isdir(home) else []:
         for variant in sorted(os.listdir(os.path.join(home, name))):
@@ -122,9 +122,9 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Return whether an original file changed, as after training the model again.
+    """Return whether an original file changed, for example after a new training.
 
-    Originals that are gone do not count: the artifact needs them no longer.
+    Removed originals do not count, because the artifact does not need them.
     """
     for path, (size, mtime_ns) in artifact.metadata.original_files.items():
         try:
@@ -137,13 +137,13 @@ def _is_stale(artifact: Artifact) -> bool:
 
 
 def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
-    """Return what is known of the model without preparing it, from the first place that has it.
+    """Return the info of a model without preparing it.
 
-    The catalogue (without looking at the disk), the artifact's record, then the model's own folder.
-    Prompts and fingerprint are empty but for an artifact.
+    The first of: the catalogue (no file is read), the record of the artifact, the model's folder.
+    Only an artifact gives prompts and fingerprint.
 
     Raises:
-        ModelError: the model is on in none of these places.
+        ModelError: the model is not on this machine.
     """
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
@@ -151,11 +151,11 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
         return _unprepared_info(known.dimension, None, known.max_seq_length, None)
     try:
         artifact = find(spec, settings)
-    except ArtifactDamaged:  # the next load reports and repairs it; the originals do as well here
+    except ArtifactDamaged:  # the next load reports and repairs it; the originals have the info too
         artifact = None
     if artifact is not None:
         return artifact_info(artifact)
-    from hotstart.models.description import describe  # only here a model folder is read
+    from hotstart.models.description import describe  # rarely needed
     from hotstart.models.locate import locate
 
     model = describe(locate(spec, settings).folder, spec.source, spec.kind)
@@ -179,7 +179,7 @@ def _unprepared_info(
 
 
 def artifact_info(artifact: Artifact) -> ModelInfo:
-    """Return what is known of the model in `artifact`."""
+    """Return the info of the model in `artifact`."""
     metadata = artifact.metadata
     return ModelInfo(
         dimension=metadata.dimension,
@@ -197,12 +197,11 @@ _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe
 
 
 def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
-    """Return what calls need to know of the model in `folder`, whose vectors have `dimension`.
+    """Return the info of the model in `folder`, whose vectors have `dimension`.
 
-    Its fingerprint is taken over the engine's name and every file that decides a vector: weights,
-    tokenizer and configuration.
+    The fingerprint covers the name of the engine, weights, tokenizer and configuration.
     """
-    from hotstart.models.description import prompts_of, read_json  # an artifact has them on record
+    from hotstart.models.description import prompts_of, read_json  # an artifact records them
 
     sentence = read_json(folder, "config_sentence_transformers.json")
     return ModelInfo(

@@ -1,7 +1,7 @@
 """Read a model folder of sentence-transformers or transformers.
 
 Files read: config.json, modules.json, sentence_*_config.json, config_sentence_transformers.json,
-tokenizer_config.json, and the config.json of each module. Their weights are not opened here.
+tokenizer_config.json, and the config.json of each module. Weights are not opened.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ConfigFiles(NamedTuple):
         config: config.json.
         sentence: config_sentence_transformers.json.
         tokenizer: tokenizer_config.json.
-        transformer: sentence_bert_config.json, under whichever of its names.
+        transformer: sentence_bert_config.json or one of its older names.
     """
 
     folder: str
@@ -47,12 +47,12 @@ class ConfigFiles(NamedTuple):
 
     @property
     def model_type(self) -> str:
-        """The model's family, as transformers calls it."""
+        """The architecture of the model in transformers, `model_type`."""
         return str(self.config.get("model_type"))
 
 
 def read_said(folder: str) -> ConfigFiles:
-    """Return what the settings files of `folder` say; ModelDamaged for one that is no JSON."""
+    """Return the configuration files of `folder`; raise ModelDamaged for invalid JSON."""
     return ConfigFiles(
         folder=folder,
         config=read_json(folder, "config.json"),
@@ -63,13 +63,13 @@ def read_said(folder: str) -> ConfigFiles:
 
 
 def modules_of(folder: str) -> list[tuple[str, str]]:
-    """Return (class name, sub-folder) of each module; none of a bare transformer."""
+    """Return (class name, sub-folder) of each module; none for a bare transformer."""
     entries = read_json(folder, "modules.json", default=[])
     return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
 
 
 def read_json(folder: str, name: str, default: Any = None) -> Any:
-    """Return the JSON of `name`; `default`, else an empty dict, where the file is absent."""
+    """Return the JSON of `name`; `default`, else an empty dict, for an absent file."""
     path = os.path.join(folder, name)
     try:
         with open(path, encoding="utf-8") as file:
@@ -81,12 +81,12 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
 
 
 def _transformer_config(folder: str) -> dict[str, Any]:
-    """Of the file by whichever of its names (it once carried the family's)."""
+    """Return sentence_bert_config.json or one of its older names, which had the family's name."""
     found = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
     return read_json(folder, os.path.basename(found[0])) if found else {}
 
 
-_MODULES_WITHOUT_EFFECT = {"Dropout"}  # identity at inference
+_MODULES_WITHOUT_EFFECT = {"Dropout"}  # the identity at inference
 
 
 class TaskHead(NamedTuple):
@@ -107,7 +107,7 @@ def _embedding(said: ConfigFiles) -> TaskHead:
 
 
 def _reranker(said: ConfigFiles) -> TaskHead:
-    """A CrossEncoder: its classifier stands on the first token, and nothing on that."""
+    """Return the head of a CrossEncoder: its classifier over the first token."""
     refuse_settings(said.folder, said.transformer, RERANKER)
     for kind, _ in modules_of(said.folder):
         if kind != "Transformer":
@@ -163,21 +163,21 @@ SHIPPED_GRAPH = "onnx/model.onnx"
 
 @dataclass(frozen=True)
 class Description:
-    """What a model folder says of its model.
+    """The description of a model, read from its folder.
 
     Attributes:
-        weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
-        shipped_graph: the ONNX file the repository brings, where no graph can be built.
+        weights: safetensors files, relative to `folder`; empty with `shipped_graph`.
+        shipped_graph: the ONNX file of the repository, used if no graph can be built.
         poolings: modes of `hotstart.models.architectures.POOLINGS`, concatenated in this order.
-        head: what follows pooling, in order.
-        dimension: length of the resulting vector; of a reranker, how many labels it has.
+        head: layers after pooling, in order.
+        dimension: length of the vectors; number of labels of a reranker.
         max_seq_length: tokens kept of a text, special tokens included.
-        lowercase: whether texts are lowered before anything else.
-        normalizer: what stands in place of the tokenizer's own normaliser, if anything.
-        truncate_dim: leading dimensions kept of a vector, where the model says so.
+        lowercase: whether texts are lower-cased first.
+        normalizer: replacement of the tokenizer's normaliser, if any.
+        truncate_dim: leading dimensions that the model keeps, if it sets them.
         prompts: text put before an input, by prompt name.
-        segments: whether the encoder is told which text of a pair a token belongs to.
-        classifier: of a reranker, what its outputs are.
+        segments: whether the encoder gets the segment (text of the pair) of each token.
+        classifier: labels and activation of a reranker.
     """
 
     folder: str
@@ -199,16 +199,16 @@ class Description:
     classifier: Classifier | None = None
 
     def setting(self, name: str) -> Any:
-        """Return config.json's value for BERT's `name`, whatever this family calls it."""
+        """Return the value of config.json for BERT's `name`, under the name of this family."""
         family = FAMILIES.get(self.model_type)
         return self.config.get(family.settings.get(name, name) if family else name)
 
 
 def missing_files(folder: str) -> list[str]:
-    """Return which of the files a model needs are absent from `folder`, sorted; [] when whole.
+    """Return the needed files that are missing in `folder`, sorted; [] for a complete model.
 
-    A folder without modules.json is taken as a bare transformer, as sentence-transformers does.
-    What an architecture that cannot be run would need is not known: `describe` refuses it.
+    A folder without modules.json is a bare transformer, as in sentence-transformers. The needs of
+    an unsupported architecture are unknown; `describe` refuses it.
     """
     config = read_json(folder, "config.json")
     if config and not _is_supported(folder, config):
@@ -219,12 +219,12 @@ def missing_files(folder: str) -> list[str]:
 
 
 def describe(folder: str, source: str, kind: str = "embedding") -> Description:
-    """Read the whole model in `folder`, which `source` named, as one of that kind.
+    """Read the description of the model `source` in `folder`.
 
     Raises:
         ModelIncomplete: files are missing.
-        ModelDamaged: one of them is not the JSON it should be.
-        UnsupportedModel: neither a graph can be built nor one is shipped.
+        ModelDamaged: a file is invalid.
+        UnsupportedModel: no graph can be built and the repository has none.
     """
     missing = missing_files(folder)
     if missing:
@@ -263,7 +263,7 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
 
 
 def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
-    """Return the prompts that config_sentence_transformers.json sets; an empty one sets nothing."""
+    """Return the non-empty prompts of config_sentence_transformers.json."""
     return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
 
 
@@ -273,7 +273,7 @@ def _is_supported(folder: str, config: dict[str, Any]) -> bool:
 
 
 def _weight_files(folder: str) -> tuple[str, ...]:
-    """The safetensors files the model is made of, whether or not each is there."""
+    """Return the safetensors files of the model, existing or not."""
     if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
         return (SINGLE_WEIGHTS,)
     if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
@@ -300,7 +300,7 @@ def _module_files(folder: str) -> list[str]:
 
 
 def _max_seq_length(said: ConfigFiles) -> int:
-    """sentence-transformers' choice, bounded by the rows of the position embedding."""
+    """Return the limit of sentence-transformers, bounded by the rows of the position embedding."""
     positions = int(said.config.get("max_position_embeddings") or 512)
     family = FAMILIES.get(said.model_type)
     if family and family.positions_after_padding:

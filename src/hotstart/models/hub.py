@@ -1,8 +1,8 @@
-"""Download a model from the Hugging Face hub; the only file that does.
+"""Download a model from the Hugging Face hub.
 
-Called only where the user asked for it (`pull`, `allow_download=True`). The commit is fixed first
-and everything fetched at that commit; huggingface_hub writes each file beside and renames it. The
-weights come last, so that a snapshot with weights has everything else.
+Only `pull` and `allow_download=True` call it. It resolves the commit first and downloads every file
+at that commit; huggingface_hub writes files atomically. Weights come last, so that a snapshot with
+weights is complete.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _SHARDS = "model-*-of-*.safetensors"
 
 
 def fetch(spec: ModelSpec, settings: Settings) -> str:
-    """Bring the files of `spec` into the Hugging Face cache and return their folder.
+    """Download the files of `spec` into the Hugging Face cache; return their folder.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        DownloadFailed: the hub, the network or HF_HUB_OFFLINE stands against it.
-        ModelNotFound: the source is a folder, which no hub can bring.
+        DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
+        ModelNotFound: the source is a folder.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
@@ -54,16 +54,18 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
         _remember(repository, spec, commit, files, settings)
         for name in files_to_fetch(files):
             hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
-    except Exception as error:  # its HTTP library, and so its errors, changes between versions
+    except (
+        Exception
+    ) as error:  # its HTTP library, and so its error classes, differ between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
         raise DownloadFailed(spec.source, reason=reason) from error
     return locate(spec, settings).folder
 
 
 def files_to_fetch(files: list[str]) -> list[str]:
-    """Return which of a repository's `files` a load needs, the encoder's weights last.
+    """Return the `files` of a repository that a load needs, the weights of the encoder last.
 
-    safetensors, whole or in shards, else the ONNX file: never both, never other formats.
+    Choose safetensors, whole or in shards, else the ONNX file; never other formats.
     """
     small = [name for name in files if _matches(name, _SMALL)]
     dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
@@ -78,7 +80,7 @@ def files_to_fetch(files: list[str]) -> list[str]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """fnmatch with `*` kept within one folder."""
+    """Match like fnmatch, with `*` limited to one folder."""
     return any(
         name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
         for pattern in patterns
@@ -95,10 +97,10 @@ def _fix_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[s
 def _remember(
     repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
 ) -> None:
-    """Note what `sources.py` needs to find the snapshot, whole or cut off, without the hub.
+    """Record what `locate` needs to find the snapshot, complete or not, without the hub.
 
-    Both in huggingface_hub's own layout: which commit the revision stood at, and that a
-    modules.json which was not listed does not exist.
+    In the layout of huggingface_hub: the commit of the revision, and that modules.json does not
+    exist if it was not listed.
     """
     folder = hub_folder(repository, settings)
     revision = spec.revision or ("main" if known_model(spec.source) is None else commit)

@@ -1,8 +1,8 @@
 """Find the files of a model on this machine.
 
-The order: a folder named by its path, the Hugging Face cache, an installed package that carries
-the model. The first whole one is taken; one that is only partly there is passed over, and named in
-the error when nothing whole is found.
+The order: a folder given by its path, the Hugging Face cache, an installed package with the model.
+The first complete one is used. An incomplete one is skipped, and named in the error if no complete
+one is found.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class ModelLocation:
 
 
 def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
-    """Return where the whole model named by `spec` lies.
+    """Return the location of the complete model of `spec`.
 
     Raises:
-        ModelNotFound: it is nowhere here.
-        ModelIncomplete: it is here in part only.
+        ModelNotFound: the model is not on this machine.
+        ModelIncomplete: some of its files are missing.
     """
     partial = None
     for located in _candidates(spec, settings):
@@ -78,7 +78,7 @@ def _wanted_revisions(spec: ModelSpec) -> list[str]:
 
 
 def _read_ref(folder: str, revision: str) -> str:
-    """The commit that a branch or tag stood at when it was fetched; a commit stands for itself."""
+    """Return the commit of a branch or tag when it was downloaded; a commit is returned as is."""
     try:
         with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
             return file.read().strip()
@@ -89,8 +89,8 @@ def _read_ref(folder: str, revision: str) -> str:
 def _modules_unknown(folder: str, commit: str) -> bool:
     """Return whether the repository may have a modules.json that is missing here.
 
-    transformers never fetches it; guessing mean pooling for a model that says otherwise there
-    would give wrong vectors. huggingface_hub marks files that it found to be absent.
+    transformers does not download it, and assuming mean pooling could give wrong vectors.
+    huggingface_hub marks files that do not exist.
     """
     return not any(
         os.path.lexists(os.path.join(folder, kind, commit, "modules.json"))
@@ -102,7 +102,7 @@ def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     known = known_model(spec.source)
     if known is None or known.package is None or spec.revision not in {None, known.revision}:
         return
-    import importlib.util  # costs milliseconds, and only a model that is nowhere else needs it
+    import importlib.util  # takes milliseconds and is the last place to look
 
     package, inner = known.package
     found = importlib.util.find_spec(package)

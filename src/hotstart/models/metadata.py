@@ -30,11 +30,11 @@ class Measurements(NamedTuple):
     """Cost and accuracy of a quantized artifact, measured when it was prepared.
 
     Attributes:
-        memory_bytes: resident memory that loading it and embedding a first text took.
-        load_seconds: from the artifact to an engine ready to answer.
-        text_ms: one short text, milliseconds.
-        cosine_min: the least cosine to the float32 vectors of `measuring.PROBES`.
-        cosine_mean: their mean.
+        memory_bytes: resident memory of loading it and embedding a first text.
+        load_seconds: seconds from the artifact to a ready engine.
+        text_ms: milliseconds of one short text.
+        cosine_min: least cosine to the float32 vectors of `calibrate.PROBES`.
+        cosine_mean: mean cosine to these vectors.
     """
 
     memory_bytes: int
@@ -48,15 +48,15 @@ class Metadata(NamedTuple):
     """The record of one artifact.
 
     Attributes:
-        source: the model as it was named; `origin` says where its files were found.
+        source: name of the model; `origin` is the place of its files.
         parameters: number of floating-point weights in its files.
-        fingerprint: identity of its vector space (see `fingerprint.py`), one for each precision.
-        original_files: size and mtime_ns of the files it was made from, by absolute path.
-        made_by: versions of hotstart and of the libraries that shaped the files.
-        measured: of a precision below float32, where it was measured at all.
-        same_space_as: the fingerprint of the float32 artifact where the measured vectors are so
-            close to its that they may be compared with them; else None.
-        classifier: of a reranker, what its outputs are.
+        fingerprint: identity of its vector space, one for each precision.
+        original_files: size and mtime_ns of the original files, by absolute path.
+        made_by: versions of hotstart and of the libraries that wrote the files.
+        measured: measurements of a precision below float32; None if not measured.
+        same_space_as: fingerprint of the float32 artifact if the vectors are close enough to
+            compare; else None.
+        classifier: labels and activation of a reranker.
     """
 
     source: str
@@ -86,16 +86,16 @@ class Metadata(NamedTuple):
 
     @property
     def vector_space(self) -> str:
-        """The fingerprint that vectors of this artifact may carry."""
+        """The fingerprint of the vectors of this artifact."""
         return self.same_space_as or self.fingerprint
 
     @property
     def total_bytes(self) -> int:
-        """Size of all the artifact's files; linked weights are counted though they take no room."""
+        """Size of all files of the artifact, linked weights included."""
         return sum(record.bytes for record in self.files.values())
 
     def prepared(self, folder: str) -> PreparedModel:
-        """Return what an engine needs of this artifact in `folder`."""
+        """Return the part of this artifact in `folder` that an engine opens."""
         return PreparedModel(
             folder=folder,
             graphs=self.graphs,
@@ -105,7 +105,7 @@ class Metadata(NamedTuple):
 
 
 def write_metadata(folder: str, metadata: Metadata) -> None:
-    """Write the record, whole or not at all."""
+    """Write the record atomically."""
     content = metadata._asdict() | {
         "graphs": metadata.graphs._asdict(),
         "files": {name: record._asdict() for name, record in metadata.files.items()},
@@ -117,10 +117,10 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
 
 
 def read_metadata(folder: str) -> Metadata | None:
-    """Return the record of the artifact in `folder`, None if there is no artifact.
+    """Return the record of the artifact in `folder`; None without an artifact.
 
     Raises:
-        ArtifactDamaged: there is one, unreadable or of another format.
+        ArtifactDamaged: the record is unreadable or has another format.
     """
     try:
         with open(os.path.join(folder, FILE_NAME), encoding="utf-8") as file:
@@ -165,7 +165,7 @@ def record_file(path: str) -> FileRecord:
 
 
 def quick_fault(path: str, record: FileRecord) -> str | None:
-    """Return what is wrong with the file as far as marks 1 and 2 see, None for nothing."""
+    """Return the fault of the file by marks 1 and 2; None without a fault."""
     try:
         size = os.stat(path).st_size
     except OSError:
@@ -178,7 +178,7 @@ def quick_fault(path: str, record: FileRecord) -> str | None:
 
 
 def verify_file(path: str, record: FileRecord) -> str | None:
-    """Return what is wrong with the file after reading all of it, None for nothing."""
+    """Return the fault of the file after reading all of it; None without a fault."""
     fault = quick_fault(path, record)
     if fault is None and sha256(path) != record.sha256:
         return f"{os.path.basename(path)} does not have its recorded SHA-256"
@@ -186,7 +186,7 @@ def verify_file(path: str, record: FileRecord) -> str | None:
 
 
 def is_touched(path: str, record: FileRecord) -> bool:
-    """Whether the file was written to since it was recorded (mark 3)."""
+    """Return whether the file was written since it was recorded (mark 3)."""
     return os.stat(path).st_mtime_ns != record.mtime_ns
 
 
@@ -206,7 +206,7 @@ def sample_crc32(path: str) -> int:
 
 def sha256(path: str) -> str:
     """Return the SHA-256 of the file in hexadecimal."""
-    import hashlib  # 2 ms that a load of an untouched artifact need not spend
+    import hashlib  # hashlib takes 2 ms to import; untouched artifacts do not need it
 
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:

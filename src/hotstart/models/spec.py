@@ -1,4 +1,4 @@
-"""What the user names: model, revision, kind, engine, precision, strategy."""
+"""The specification of a model: source, revision, kind, engine, precision, strategy."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Nothing measures yet what 8 bits cost a reranker.
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model as the user named it.
+    """A model as the user specifies it.
 
-    Two specs are equal when they need the same loaded model; the strategy says only when it is
-    loaded and takes no part in that.
+    Two specs are equal if they share a loaded model. The strategy only sets the time of loading and
+    is not compared.
 
     Attributes:
         source: a folder, a name of the catalog, or a repository of the hub (`owner/name`).
         revision: commit, tag or branch of a hub repository; None for the catalog's pinned commit,
-            else for the branch `main` as it stood when it was pulled.
-        allow_download: whether a load may fetch what is missing from the hub.
+            else for the branch `main` at the time of the download.
+        allow_download: whether a load may download missing files from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
-        engine: what runs it, a key of `hotstart.engines.ENGINES`.
-        precision: of the weights as they are run, one of those in KINDS.
-        device: where the engine torch runs it; None for the best available.
-        trust_remote_code: let the engine torch run code that the repository brings.
-        kind: what it is for, a key of KINDS.
+        engine: a key of `hotstart.engines.ENGINES`.
+        precision: precision of the weights, one of those in KINDS.
+        device: device of the engine torch; None for the best available.
+        trust_remote_code: let the engine torch run code of the repository.
+        kind: a key of KINDS.
     """
 
     source: str
@@ -50,12 +50,12 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
             raise InvalidInput("source", got=self.source, expected="a folder or a model's name")
-        # It becomes part of a path.
+        # the revision becomes part of a path
         if self.revision is not None and not re.fullmatch(r"(?!.*\.\.)\w[\w./-]*", self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):  # and so does this
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):  # so does the engine
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
-        if self.kind not in KINDS:  # it too
+        if self.kind not in KINDS:  # so does the kind
             raise InvalidInput("kind", got=self.kind, expected=f"one of {', '.join(KINDS)}")
         if self.precision not in KINDS[self.kind]:
             expected = f"one of {', '.join(KINDS[self.kind])}, for a model of kind {self.kind}"
@@ -63,7 +63,7 @@ class ModelSpec:
 
     @property
     def names_folder(self) -> bool:
-        """Whether the source can only be a folder, or is one on this machine."""
+        """Whether the source is an existing folder, or has the form of a path."""
         return self.source.startswith((".", "/", "~")) or os.path.isfile(
             os.path.join(self.source, "config.json")
         )
@@ -78,10 +78,10 @@ class KnownModel(NamedTuple):
     """A model of the catalogue, fixed by its commit.
 
     Attributes:
-        repository: its name on the hub.
-        revision: the commit that `pull` fetches.
-        package: an installable package that carries the original files, and the folder in it.
-        weights_sha256: of `model.safetensors`, as published.
+        repository: name on the hub.
+        revision: commit that `pull` downloads.
+        package: installable package with the original files, and the folder in it.
+        weights_sha256: SHA-256 of the published `model.safetensors`.
     """
 
     repository: str
@@ -111,18 +111,18 @@ _BY_REPOSITORY = {known.repository: known for known in KNOWN.values()}
 
 
 def known_model(source: str) -> KnownModel | None:
-    """Return what is known of `source`, its short name or its repository."""
+    """Return the catalogue entry of `source`, a short name or a repository."""
     return KNOWN.get(source) or _BY_REPOSITORY.get(source)
 
 
 DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
 """Of names without an owner, as sentence-transformers does, by the kind of the model."""
 
-_SHARED = {"openvino": "onnx"}  # reads the same graph and weights
+_SHARED = {"openvino": "onnx"}  # uses the graph and weights of onnx
 
 
 def repository_of(source: str, kind: str = "embedding") -> str:
-    """Return the hub repository that `source` names; InvalidInput where it can name none."""
+    """Return the hub repository of `source`; raise InvalidInput for an invalid name."""
     known = known_model(source)
     if known is not None:
         return known.repository
@@ -138,7 +138,7 @@ def hub_folder(repository: str, settings: Settings) -> str:
 
 
 def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
-    """Return where the artifact of `spec` is kept, whether or not it is there."""
+    """Return the folder of the artifact of `spec`, existing or not."""
     if spec.names_folder:
         name = _folder_name(spec.folder)
     else:
@@ -152,20 +152,20 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
 
 
 def compiled_folder(artifact: str) -> str:
-    """Return where an engine keeps what it compiles from the artifact folder `artifact`."""
+    """Return the folder for compiled models of the artifact folder `artifact`."""
     home, variant = os.path.split(artifact)
     models, name = os.path.split(home)
     return os.path.join(os.path.dirname(models), "compiled", f"{name}--{variant}")
 
 
 def artifact_engine(spec: ModelSpec) -> str:
-    """Return the engine that the artifact of `spec` is named after: those that share one do."""
+    """Return the engine that names the artifact of `spec`; engines may share an artifact."""
     return _SHARED.get(spec.engine, spec.engine)
 
 
 def _folder_name(path: str) -> str:
-    """A readable name for a model folder, told apart from others of the same name by its path."""
-    import hashlib  # only a model named by its folder needs it
+    """Return a readable name for a model folder, unique by its path."""
+    import hashlib  # only models given by a folder need it
 
     mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
     return re.sub(r"[^\w.-]", "_", os.path.basename(path)) + "--" + mark

@@ -1,11 +1,11 @@
 """Write the tokenizer of an artifact with all its settings.
 
-Settings lie in three files, and transformers (version 5, `BertTokenizer`, `MPNetTokenizer`) lets
-tokenizer_config.json overrule the normaliser in tokenizer.json. All of it is settled here, once, so
-that an engine configures nothing.
+Three files have settings, and transformers (version 5, `BertTokenizer`, `MPNetTokenizer`) lets
+tokenizer_config.json override the normaliser of tokenizer.json. Preparation resolves all of them,
+so that an engine configures nothing.
 
-A WordPiece vocabulary is laid beside the settings, a token a line: `tokenizers` reads 30,000 lines
-in 9 ms and the same table as JSON in 18, and it holds the interpreter all the while.
+A WordPiece vocabulary is a separate file with one token a line: `tokenizers` reads 30,000 lines in
+9 ms, and the same table as JSON in 18 ms, holding the GIL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hotstart.files import write_whole
 from hotstart.types import TOKENIZER, WORDPIECE
 
 _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
-_REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # where no tokenizer_class is named
+_REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # without a tokenizer_class
 
 
 _WITHOUT_SEGMENTS = {
@@ -33,9 +33,9 @@ _WITHOUT_SEGMENTS = {
 
 
 def gives_segments(model_type: str, config: Mapping[str, Any]) -> bool:
-    """Return whether transformers hands on which text of a pair a token belongs to.
+    """Return whether transformers passes segments (which text of a pair) to the model.
 
-    As tokenizer_config.json, or the class it names, has it.
+    tokenizer_config.json or its tokenizer class decides.
     """
     if config.get("model_input_names"):
         return "token_type_ids" in config["model_input_names"]
@@ -44,9 +44,9 @@ def gives_segments(model_type: str, config: Mapping[str, Any]) -> bool:
 
 
 def overruling_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the normaliser that tokenizer_config.json puts in place of the tokenizer's own.
+    """Return the normaliser that tokenizer_config.json sets instead of the tokenizer's.
 
-    None if it leaves it alone, as for every class but those that rebuild it.
+    None for classes that do not rebuild it.
     """
     named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     if named not in _REBUILT and (named or model_type not in _REBUILT_BY_DEFAULT):
@@ -68,14 +68,14 @@ def write_tokenizer(
     lowercase: bool,
     max_seq_length: int,
 ) -> None:
-    """Write tokenizer.json of the model folder `source` into `folder`, its settings made.
+    """Write tokenizer.json of the model folder `source` with all settings into `folder`.
 
     Args:
-        source: the model's folder.
-        folder: the artifact's.
-        normalizer: goes in place of the tokenizer's own, if given.
-        lowercase: lower texts before any other normalisation.
-        max_seq_length: the limit of its truncation. Padding is left to the engine.
+        source: folder of the model.
+        folder: folder of the artifact.
+        normalizer: replacement of the tokenizer's normaliser, if any.
+        lowercase: lower-case texts before any other normalisation.
+        max_seq_length: limit of truncation. The engine pads.
     """
     path = os.path.join(source, TOKENIZER)
     try:
@@ -106,10 +106,10 @@ def write_tokenizer(
 
 
 def take_vocabulary(content: dict[str, Any]) -> list[str] | None:
-    """Take the vocabulary out of `content`, all but its added tokens, and return it as lines.
+    """Remove the vocabulary, except added tokens, from `content` and return it as lines.
 
-    None, and `content` as it was, where lines could not say the same: only a WordPiece model is
-    read from lines, a line's number is the token's id, and white space at its end is dropped.
+    Return None and leave `content` unchanged if lines cannot express it: only a WordPiece model is
+    read from lines, the number of a line is the id, and trailing white space is dropped.
     """
     model = content.get("model") or {}
     vocabulary = model.get("vocab")

@@ -1,1 +1,1 @@
-"""From a model folder to an artifact: graph, weights and tokenizer as engines open them."""
+"""Prepare an artifact: graph, weights and tokenizer that engines open."""

@@ -1,7 +1,7 @@
 """Measure a quantized artifact in fresh processes.
 
-In a process of its own, because memory that a library once took stays in the process that imported
-it. `python -m hotstart.preparation.calibrate` is that process; it speaks JSON.
+Fresh processes, because memory of an imported library stays in its process.
+`python -m hotstart.preparation.calibrate` is that process; it reads and writes JSON.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
 
     Args:
         metadata: the record without measurements.
-        folder: the artifact, complete but for its record.
-        model: its source; written in float32 for the comparison, then removed.
-        float32: the fingerprint of the model in float32. The artifact may stand for it where the
-            least cosine is at least SAME_SPACE.
+        folder: the artifact without its record.
+        model: the original model; it is written in float32 for the comparison, then removed.
+        float32: fingerprint of the model in float32. The artifact gets it if the least cosine is
+            at least SAME_SPACE.
     """
     with _beside(model, folder, functools.partial(write_variant, precision="float32")) as plain:
         found = measure(metadata.prepared(folder), plain)
@@ -115,7 +115,7 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
 def _beside(
     model: Description, folder: str, write: Callable[[Description, str], WrittenFiles]
 ) -> Iterator[PreparedModel]:
-    """`model` as `write` has it, in `folder` and gone afterwards, or with it if killed."""
+    """Yield `model` written by `write` into a temporary folder in `folder`."""
     reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
     try:
         graphs = write(model, reference).graphs
@@ -127,9 +127,9 @@ def _beside(
 def greatest(
     prepared: PreparedModel, texts: Sequence[str], threads: int
 ) -> dict[str, NDArray[Any]]:
-    """Return of each output but the one that is read the greatest value of each of its numbers.
+    """Return the element-wise maximum of each output except the result.
 
-    The texts are run one by one, so that no padding is among what is seen.
+    The texts run one by one, so that no padding is included.
     """
     graphs = prepared.graphs
     path = os.path.join(prepared.folder, graphs.encoder)
@@ -149,7 +149,7 @@ _REPEATS = 20
 
 
 def ranges(observed: PreparedModel) -> Ranges:
-    """Return what the further outputs of `observed` show over PROBES, from a fresh process."""
+    """Return the maxima of the further outputs of `observed` over PROBES, in a fresh process."""
     with _asked("ranges", observed) as (_, path), np.load(path) as found:
         return dict(found)
 
@@ -171,7 +171,7 @@ def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
 
 @contextmanager
 def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """Yield what a fresh process measures of `prepared`, and the file of its arrays."""
+    """Yield the measurements of `prepared` by a fresh process, and the file of its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "found")
         told = json.dumps(
@@ -202,7 +202,7 @@ def _ranges_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
 
 
 def _measure_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
-    open_engine("onnx", prepared, "fast_start", 1).close()  # the libraries are not the model's
+    open_engine("onnx", prepared, "fast_start", 1).close()  # imports do not count for the model
     before, began = _resident(), time.perf_counter()
     engine = open_engine("onnx", prepared, "full", available_cores())
     loaded = time.perf_counter() - began
@@ -220,7 +220,7 @@ def _lap(engine: Any) -> float:
 
 
 def _resident() -> int:
-    """Bytes of this process in memory; 0 where the system does not tell (proc(5))."""
+    """Return the resident bytes of this process; 0 if unknown (proc(5))."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,7 +1,7 @@
 """Prepare an artifact under a lock; repair and remove it.
 
-Everything is written in a folder beside and renamed into place as the last step. The caller holds
-the artifact's lock.
+All files are written into a temporary folder, which is renamed as the last step. The caller holds
+the lock of the artifact.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ def build(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Build the artifact of `spec`, replacing the one that is there.
+    """Build the artifact of `spec`, replacing an existing one.
 
     Args:
-        spec: what is built.
-        settings: says where to.
-        on_progress: hears what is being done.
+        spec: the model.
+        settings: settings with the cache folder.
+        on_progress: called with each step.
 
     Raises:
-        InvalidInput: the model cannot be had at that precision.
-        ModelError: the model cannot be found, read or run, as its subclasses say.
+        InvalidInput: the model does not support the precision.
+        ModelError: the model cannot be found, read or run.
     """
     report = on_progress or _unheard
     report("locating", 0.0)
@@ -86,7 +86,7 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocat
     except ModelError:
         if not spec.allow_download:
             raise
-    from hotstart.models.hub import fetch  # only what may use the network imports what does
+    from hotstart.models.hub import fetch  # imported only if the network may be used
 
     report("downloading", 0.0)
     fetch(spec, settings)
@@ -100,12 +100,12 @@ def _fill(
     model: Description,
     report: Progress,
 ) -> Metadata:
-    """Write every file of the artifact into `staged`, its record last."""
+    """Write every file of the artifact into `staged`, the record last."""
     check_precision(model, spec.precision)
     is_quantized = spec.precision != "float32"
     ranges = None
     if is_quantized:
-        from hotstart.preparation.calibrate import observe  # it runs the model: seldom needed
+        from hotstart.preparation.calibrate import observe  # rarely needed: it runs the model
 
         report("observing", 0.0)
         ranges = observe(model, staged)
@@ -171,7 +171,7 @@ def _files(staged: str) -> list[str]:
 def _original_hashes(
     model: Description, staged: str, records: Mapping[str, FileRecord]
 ) -> dict[str, str]:
-    """SHA-256 of the original weights and tokenizer by name; a linked file is not read again."""
+    """Return the SHA-256 of original weights and tokenizer by name; reuse those of links."""
     hashes = {}
     for name in [*weight_files(model), TOKENIZER]:
         original = os.path.join(model.folder, name)
@@ -194,7 +194,7 @@ def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, tuple
 def _expect_published(
     spec: ModelSpec, located: ModelLocation, model: Description, hashes: Mapping[str, str]
 ) -> None:
-    """Refuse weights that call themselves the catalog's pinned commit and are not."""
+    """Raise ModelDamaged if weights of the catalog's pinned commit have another SHA-256."""
     known = known_model(spec.source)
     if known and located.revision == known.revision:
         for name in model.weights:
@@ -206,7 +206,7 @@ def _expect_published(
 
 
 def _unheard(stage: str, fraction: float) -> None:
-    """Progress nobody asked for."""
+    """Ignore the progress."""
 
 
 logger = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def prepare(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec` again, whatever is there."""
+    """Prepare the artifact of `spec` again."""
     with exclusive(_lock_path(spec, settings)):
         return check(build(spec, settings, on_progress))
 
@@ -227,10 +227,9 @@ def prepare_once(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec` unless another process did so while this one waited.
+    """Prepare the artifact of `spec`, unless another process did while this one waited.
 
-    A damaged one is named in the log and prepared again, once: a fresh one that is damaged too
-    raises ArtifactDamaged.
+    Log a damaged artifact and prepare it again once; raise ArtifactDamaged if it is damaged again.
     """
     with exclusive(_lock_path(spec, settings)):
         usable, why = look(spec, settings)
@@ -246,7 +245,7 @@ def repair(
     settings: Settings,
     on_progress: Progress,
 ) -> Artifact | None:
-    """Prepare `artifact` again if, read whole, it is damaged; None if it is as recorded."""
+    """Verify `artifact` and prepare it again if it is damaged; return None if it is not."""
     faults = verify(artifact)
     if not faults:
         return None
@@ -255,9 +254,9 @@ def repair(
 
 
 def remove(spec: ModelSpec, settings: Settings) -> bool:
-    """Remove the artifacts of `spec`'s model, of every kind and precision; its originals stay.
+    """Remove the artifacts of the model of `spec`, of every kind and precision.
 
-    Returns whether there was one.
+    The original files stay. Return whether there was an artifact.
     """
     home = os.path.dirname(artifact_folder(spec, settings))
     with ExitStack() as held:
@@ -266,7 +265,7 @@ def remove(spec: ModelSpec, settings: Settings) -> bool:
                 variant = replace(spec, kind=kind, precision=precision)
                 held.enter_context(exclusive(_lock_path(variant, settings)))
                 compiled = compiled_folder(artifact_folder(variant, settings))
-                shutil.rmtree(compiled, ignore_errors=True)  # none where no engine compiled
+                shutil.rmtree(compiled, ignore_errors=True)  # missing if no engine compiled
         if not os.path.isdir(home):
             return False
         shutil.rmtree(home)

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -> str:
-    """Return 32 hexadecimal digits over everything that decides a vector's value.
+    """Return 32 hexadecimal digits over everything that determines a vector.
 
     Args:
-        model: pooling, head, prompts, token limit and casing are taken from it.
+        model: source of pooling, head, prompts, token limit and casing.
         hashes: SHA-256 of the original weights and of the tokenizer, by file name.
-        precision: of the weights as they are run.
+        precision: precision of the weights.
     """
     identity = {
         "weights": dict(hashes),
@@ -68,7 +68,7 @@ class WrittenFiles(NamedTuple):
 
 
 def check_precision(model: Description, precision: str) -> None:
-    """Raise InvalidInput for a model that comes as an ONNX file, whose weights stay as they are."""
+    """Raise InvalidInput for a precision that a shipped ONNX file does not have."""
     if precision != "float32" and model.shipped_graph is not None:
         raise InvalidInput(
             "precision",
@@ -80,14 +80,14 @@ def check_precision(model: Description, precision: str) -> None:
 def write_variant(
     model: Description, folder: str, precision: str, ranges: Ranges | None = None
 ) -> WrittenFiles:
-    """Write all that an engine reads of `model` at `precision` into `folder`.
+    """Write the files of `model` at `precision` that an engine reads into `folder`.
 
     Args:
-        model: what is written.
-        folder: where to.
+        model: the model to write.
+        folder: folder of the artifact.
         precision: a key of SCHEMES.
-        ranges: what the linear layers are given, as `write_observed` shows it; with it the same
-            model is closer to float32 in 8 bits.
+        ranges: input ranges of the linear layers from `write_observed`, which bring 8-bit vectors
+            closer to float32.
 
     Raises:
         ModelError: its weights cannot be read, or no graph can be built over them.
@@ -99,11 +99,13 @@ def write_variant(
 
 
 def write_observed(model: Description, folder: str) -> WrittenFiles:
-    """Write `model` in float32 with further outputs: of each linear layer whose weights 8 bits can
-    hold, the greatest absolute value of each input, under the layer's name.
+    """Write `model` in float32 with further outputs.
+
+    For each linear layer that can be quantized, the output with its name is the greatest absolute
+    value of each input.
 
     Raises:
-        ModelError: as for `write_variant`.
+        ModelError: see `write_variant`.
     """
     return _write(model, folder, place_weights(model, folder), ObservedWeights)
 

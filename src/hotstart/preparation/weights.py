@@ -14,13 +14,13 @@ from hotstart.models.description import SINGLE_WEIGHTS, Description
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
-_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids; the graph needs none
+_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # for example position_ids; the graph needs no buffers
 
 
 def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor]]:
-    """Place every weights file of `model` in `folder` and return its tensors, all float32.
+    """Link or convert the weights of `model` into `folder`; return the tensors, all float32.
 
-    The encoder's tensors are under "", a Dense layer's under its module's path.
+    The tensors of the encoder are under "", those of a Dense layer under its module's path.
     """
     for name in _shipped_files(model):
         place_file(model.folder, name, folder)
@@ -28,15 +28,12 @@ def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor
 
 
 def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of `model` as they lie in its own folder, their types those of FLOATS.
-
-    They are grouped as by `place_weights`.
-    """
+    """Return the tensors of `model` in its own folder, grouped as by `place_weights`."""
     return _collect(model, lambda name: _read(model, name))
 
 
 def weight_files(model: Description) -> list[str]:
-    """Return the files of the model's folder that hold its weights, and a graph it ships."""
+    """Return the weights files of the model, and a shipped graph."""
     return [*model.weights, *_dense_files(model).values(), *_shipped_files(model)]
 
 
@@ -52,7 +49,7 @@ def _collect(
 
 
 def _dense_files(model: Description) -> dict[str, str]:
-    """The weights file of each Dense layer, by the layer's path."""
+    """Return the weights file of each Dense layer, by its path."""
     layers = [step for step in model.head if isinstance(step, DenseLayer)]
     return {layer.path: f"{layer.path}/{SINGLE_WEIGHTS}" for layer in layers}
 
@@ -66,8 +63,8 @@ def _shipped_files(model: Description) -> list[str]:
 def place_file(source: str, name: str, folder: str) -> str:
     """Hard-link `source`/`name` into `folder`, or copy it, and return the new path.
 
-    The link is made to the resolved file: ONNX Runtime refuses weights that a symbolic link leads
-    to outside the model's folder, and a Hugging Face cache is made of such links.
+    Link the resolved file: ONNX Runtime refuses weights behind a symbolic link out of the model's
+    folder, and a Hugging Face cache consists of such links.
     """
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -91,7 +88,7 @@ def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
 
 
 def _read(model: Description, name: str) -> dict[str, Tensor]:
-    """The tensors of one of the model's files as they lie there, those of numbers alone."""
+    """Return the floating-point tensors of a file."""
     tensors = read_header(os.path.join(model.folder, name))
     dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
     if not dtypes <= set(FLOATS):
@@ -118,7 +115,7 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
         }
         offset += length
     raw = json.dumps(header).encode()
-    raw += b" " * (-len(raw) % 8)  # the format's alignment of the first tensor
+    raw += b" " * (-len(raw) % 8)  # alignment of the first tensor in the format
     with open(path, "xb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
         for tensor in tensors.values():
@@ -126,7 +123,7 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
 
 
 def _external_data(folder: str, graph: str) -> list[str]:
-    """Files beside a shipped graph that hold its weights (model.onnx_data, model.onnx.data)."""
+    """Return the weights files of a shipped graph (model.onnx_data, model.onnx.data)."""
     home, name = os.path.split(graph)
     return [
         f"{home}/{entry}"

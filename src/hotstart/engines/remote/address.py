@@ -28,8 +28,8 @@ class RemoteAddress(NamedTuple):
 
     Attributes:
         protocol: a key of `hotstart.engines.remote.protocols.PROTOCOLS`.
-        model: as the other machine calls it; empty if it has one only.
-        url: of its interface, None for the protocol's own place.
+        model: name of the model on the server; empty if the server has only one.
+        url: base URL; None for the default of the protocol.
     """
 
     protocol: str
@@ -41,7 +41,7 @@ class RemoteAddress(NamedTuple):
 
     @classmethod
     def parse(cls, source: str) -> RemoteAddress:
-        """Read `source`. Raises InvalidInput for what is no such address."""
+        """Parse `source`; raise InvalidInput for an invalid address."""
         protocol, _, rest = source.partition(":")
         form = _FORMS.get(protocol)
         if form is None:
@@ -57,7 +57,7 @@ class RemoteAddress(NamedTuple):
         return cls(protocol, model, url.rstrip("/") or None)
 
     def at(self, url: str | None) -> RemoteAddress:
-        """Return the address with its place filled in: its own, else `url`, else the public one."""
+        """Return the address with a base URL: its own, else `url`, else the public one."""
         return self._replace(url=self.url or (url or _PUBLISHED[self.protocol]).rstrip("/"))
 
     @property
@@ -67,9 +67,9 @@ class RemoteAddress(NamedTuple):
 
 
 def known_dimension(address: RemoteAddress) -> int | None:
-    """Return the length of the model's vectors where it is published, else None.
+    """Return the published length of the model's vectors, else None.
 
-    A server of another address may call another model by the same name.
+    A server at another URL may use the name for another model.
     """
     public = address.url in {None, _PUBLISHED.get(address.protocol)}
     return _DIMENSIONS.get(address.model) if public else None

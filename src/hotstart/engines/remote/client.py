@@ -24,7 +24,7 @@ from hotstart.errors import (
 )
 from hotstart.telemetry import Counters, Histogram, Metric, span
 
-_SHOWN = 300  # characters of what a server says that are passed on
+_SHOWN = 300  # maximal characters of a server's message
 _TRY_AGAIN = {408, 425, 429}
 _OK = 200
 
@@ -33,14 +33,14 @@ class RemoteLimits(NamedTuple):
     """Time limits and attempts of a remote call.
 
     Attributes:
-        timeout: seconds for a call in all, where the caller names none.
-        connect: seconds for a connection to be made.
-        silence: seconds without a byte after which an attempt is given up.
-        attempts: the most requests for one batch.
-        side_by_side: requests of one call that run at a time.
-        first_wait: seconds that the second attempt waits at most, doubled for each that follows;
-            how long is drawn at random, so that many who failed together do not come together.
-        longest_wait: seconds between two attempts, unless the server asks for more.
+        timeout: default seconds of a call in all.
+        connect: seconds to connect.
+        silence: seconds without a byte after which an attempt fails.
+        attempts: maximal number of requests for one batch.
+        side_by_side: concurrent requests of one call.
+        first_wait: maximal seconds before the second attempt, doubled for each further one. The
+            wait is random, so that clients that failed together do not retry together.
+        longest_wait: maximal seconds between two attempts, unless the server asks for more.
     """
 
     timeout: float = 60.0
@@ -53,10 +53,9 @@ class RemoteLimits(NamedTuple):
 
 
 class RemoteClient:
-    """Posts JSON to `address`, with retries within the caller's time. Thread-safe;
-    connections are reused.
+    """Posts JSON to `address`, with retries within the timeout. Thread-safe; reuses connections.
 
-    A forked child makes a client of its own, as its pool loads the model again there.
+    A forked child creates its own client, because its pool loads the model again.
     """
 
     def __init__(self, address: RemoteAddress, key: str | None, limits: RemoteLimits) -> None:
@@ -64,19 +63,19 @@ class RemoteClient:
         self._key = key
         self._limits = limits
         self._http = _connect(address, key, limits)
-        weakref.finalize(self, self._http.close)  # where nobody calls `close`
+        weakref.finalize(self, self._http.close)  # if `close` is not called
         self._circuit = CircuitBreaker()
         self._tally = Counters()
         self._seconds = Histogram()
 
     def post(self, path: str, body: dict[str, Any], timeout: float | None) -> Any:
-        """Return the JSON that answers `body`, within `timeout` seconds, attempts and waits in all.
+        """Return the JSON response to `body` within `timeout` seconds, retries included.
 
         Raises:
             RemoteUnavailable: the server is down, or the last calls failed.
-            RemoteTimeout: it did not answer in time.
-            RemoteRefused: it does not take the request.
-            RemoteAnswerInvalid: it answered what is no JSON.
+            RemoteTimeout: the server did not answer in time.
+            RemoteRefused: the server refused the request.
+            RemoteAnswerInvalid: the response is not JSON.
         """
         budget = self._limits.timeout if timeout is None else timeout
         deadline = Deadline(budget)
@@ -137,7 +136,7 @@ class RemoteClient:
             self._tally.add(type(error).__name__)
             if _may_pass(error):
                 self._circuit.failed()
-            else:  # it is there, and it answers
+            else:  # the server is reachable
                 self._circuit.succeeded()
             raise
         self._circuit.succeeded()
@@ -155,7 +154,7 @@ class RemoteClient:
                 raw = bytearray()
                 for chunk in response.iter_bytes():
                     raw += chunk
-                    if deadline.is_over:  # a timeout of httpx begins again with each chunk
+                    if deadline.is_over:  # httpx restarts its timeout with each chunk
                         raise RemoteTimeout(self.place, after=budget)
         except httpx.TimeoutException as error:
             raise RemoteTimeout(self.place, after=budget) from error
@@ -194,30 +193,30 @@ def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> A
     full = httpx.URL(url)
     user = (full.username, full.password) if full.username else None
     pool = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-    # A transport of one's own goes through no proxy that the environment names.
+    # A custom transport ignores the proxies of the environment.
     way = (
         {"transport": httpx.HTTPTransport(uds=socket, limits=pool)}
         if socket
         else {"http2": full.scheme == "https", "limits": pool}
     )
     return httpx.Client(
-        base_url=full.copy_with(username=None, password=None),  # what is logged is the URL
+        base_url=full.copy_with(username=None, password=None),  # httpx logs the URL
         auth=user,
         headers=headers,
         **way,
-        follow_redirects=False,  # a key goes nowhere else
+        follow_redirects=False,  # the key must not be sent to another host
     )
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether another attempt may fare better. An open circuit has its own time."""
+    """Return whether a retry may succeed. An open circuit has its own schedule."""
     if isinstance(error, RemoteUnavailable):
         return error.retry_in is None
     return isinstance(error, RemoteTimeout)
 
 
 def _retry_after(header: str | None, now: Callable[[], float] = time.time) -> float:
-    """Seconds that a Retry-After asks for: a number, or a date; 0 for none that can be read."""
+    """Return the seconds of a Retry-After header (number or date); 0 if absent or invalid."""
     if not header:
         return 0.0
     try:

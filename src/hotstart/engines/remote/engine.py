@@ -22,15 +22,15 @@ _PROBE = "dimension"
 
 
 class RemoteEngine:
-    """Asks the server at `address` for vectors.
+    """Gets vectors from the server at `address`.
 
-    Making one connects to nothing.
+    The constructor does not connect.
 
     Args:
-        address: protocol, model and place.
-        key: the secret of the service. It is in no message, log or representation.
-        dimensions: asked of a model that can shorten its vectors; None for all it has.
-        limits: how long and how often it is asked.
+        address: protocol, model and URL.
+        key: API key of the service. It is in no message, log or repr.
+        dimensions: requested dimensions, for models that support it; None for all.
+        limits: time limits and attempts.
     """
 
     name = "remote"
@@ -54,7 +54,7 @@ class RemoteEngine:
 
     @property
     def dimension(self) -> int:
-        """Length of a vector: published, told by an answer, or asked for with one short text."""
+        """Length of a vector: published, from a response, or from a request with one short text."""
         if self._dimension is None:
             self.embed([_PROBE])
         assert self._dimension is not None, "an answer was checked"
@@ -66,7 +66,7 @@ class RemoteEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
         Raises:
-            RemoteError: of which kind its subclasses say. Nothing of the call is returned then.
+            RemoteError: the call failed; partial results are dropped.
         """
         assert not self._client.is_closed, "embed after close"
         if not texts:
@@ -84,10 +84,10 @@ class RemoteEngine:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def count(self, texts: Sequence[str]) -> None:
-        """Return None: the other machine counts them."""
+        """Return None: only the server knows the tokens."""
 
     def metrics(self) -> Iterator[Metric]:
-        """Yield requests, retries, failures, latency and the state of the circuit."""
+        """Yield requests, retries, failures, latency and the state of the circuit breaker."""
         return self._client.metrics()
 
     def close(self) -> None:

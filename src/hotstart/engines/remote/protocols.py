@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class WireProtocol(NamedTuple):
-    """How a remote protocol is spoken: path, body, response.
+    """A remote protocol: path, body, response.
 
     Attributes:
-        path: put behind the address.
-        most_texts: a request may hold.
-        most_characters: a request may hold; a single longer text is sent alone.
-        body: from texts, model and dimensions to what is sent as JSON.
-        vectors: from a JSON answer to the list of its vectors, in the order of the texts; raises
-            KeyError, TypeError or ValueError for an answer of another form.
+        path: path after the base URL.
+        most_texts: maximal number of texts of a request.
+        most_characters: maximal characters of a request; a longer text is sent alone.
+        body: returns the JSON body for texts, model and dimensions.
+        vectors: returns the vectors of a JSON response, in the order of the texts; raises KeyError,
+            TypeError or ValueError for an invalid response.
     """
 
     path: str
@@ -37,7 +37,7 @@ class WireProtocol(NamedTuple):
 
 
 def batches(protocol: WireProtocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
-    """Return `texts` cut, in their order, into what one request may hold, `most` texts at most."""
+    """Split `texts` in order into requests of at most `most` texts."""
     limit = min(protocol.most_texts, most or protocol.most_texts)
     found: list[list[str]] = []
     room = 0
@@ -56,8 +56,8 @@ def checked(
     """Return the vectors of an answer, float32 (texts, dimension).
 
     Raises:
-        RemoteAnswerInvalid: it is not of the protocol's form; vectors are missing, of different
-            lengths, not of the length known before, or hold what is no number.
+        RemoteAnswerInvalid: the response has another form, or vectors are missing, of different
+            or unexpected length, or not finite.
     """
     try:
         vectors = protocol.vectors(answer)
@@ -84,7 +84,7 @@ def _openai_body(texts: Sequence[str], model: str, dimensions: int | None) -> di
 
 
 def _openai_vectors(answer: Any) -> list[Vectors]:
-    """Base64 was asked for; servers that do not know it send lists."""
+    """Return the vectors; servers without base64 support send lists."""
     entries = answer["data"]
     places = [entry["index"] for entry in entries]
     if sorted(places) != list(range(len(entries))):
@@ -112,8 +112,8 @@ def _vector(value: Any) -> Vectors:
     return vector
 
 
-# OpenAI takes 300,000 tokens a request. A token has a character at least, but in scripts where a
-# character takes two; what is too large all the same is refused, and the error says so.
+# OpenAI accepts 300,000 tokens a request. A token has at least one character, except in scripts
+# where a character takes two; the server refuses a request that is too large.
 _OPENAI = WireProtocol("/embeddings", 2048, 200_000, _openai_body, _openai_vectors)
 
 PROTOCOLS = {

@@ -25,14 +25,14 @@ def write_graphs(
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
 ) -> GraphFiles:
-    """Write the graph files of `model` into the artifact `folder` and say how they are run.
+    """Write the graph files of `model` into the artifact `folder`; return their description.
 
     Args:
-        model: what to build.
-        folder: where the graphs go.
-        tensors: the weights, the encoder's under "", a Dense layer's under its module's path.
-            They are float32 and in `folder` where `weights` leaves them as they lie.
-        weights: how a graph that is built comes by its weights.
+        model: the model to build.
+        folder: folder of the artifact.
+        tensors: the weights; the encoder's under "", a Dense layer's under its module's path.
+            Linked weights are float32 files in `folder`.
+        weights: adds the weights to a graph.
     """
     if model.shipped_graph is None:
         return _write_built(model, folder, tensors, weights)
@@ -61,7 +61,7 @@ def _write_built(
 
 
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelDamaged where a classifier has other outputs than config.json names labels."""
+    """Raise ModelDamaged if the classifier and config.json differ in the number of labels."""
     for layer in model.head[-1:]:
         found = tensors.get(f"{layer.name}.weight") if isinstance(layer, ClassifierLayer) else None
         if found is not None and found.shape[0] != model.dimension:
@@ -72,7 +72,7 @@ def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
 def _write_head(
     model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
 ) -> GraphFiles:
-    """Leave the shipped graph as it is; pooling and head, which it lacks, become a second one."""
+    """Keep the shipped graph; write pooling and head as a second graph."""
     outputs = output_names(os.path.join(folder, shipped))
     for name in _TOKEN_OUTPUTS:
         if name in outputs:

@@ -19,14 +19,13 @@ OPSET = 17
 FUSED = "com.microsoft"
 OUTPUT = "embedding"
 _ELEMENTS = {"F32": "FLOAT", "U8": "UINT8"}
-_IR_VERSION = 8  # read by every ONNX Runtime the project accepts
+_IR_VERSION = 8  # every supported ONNX Runtime reads it
 
 
 class GraphBuilder:
     """Builds an ONNX graph for the artifact folder `folder`.
 
-    Methods that add a node return the name of its first output, so that calls nest as the
-    computation does.
+    Methods that add a node return the name of its first output, so that calls can be nested.
     """
 
     def __init__(self, folder: str) -> None:
@@ -39,7 +38,7 @@ class GraphBuilder:
     def node(
         self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> str:
-        """Add `operator` of ONNX, or of `domain`; an empty input name leaves that input out."""
+        """Add `operator` of ONNX or of `domain`; an empty name omits that input."""
         name = f"{operator}_{len(self._nodes)}"
         names = [name] + [f"{name}_{n}" for n in range(1, outputs)]
         self._nodes.append(
@@ -48,7 +47,7 @@ class GraphBuilder:
         return name
 
     def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add one of ONNX Runtime's fused operators."""
+        """Add a fused operator of ONNX Runtime."""
         return self.node(operator, *inputs, domain=FUSED, **attributes)
 
     def cast(self, value: str, dtype: str) -> str:
@@ -56,7 +55,7 @@ class GraphBuilder:
         return self.node("Cast", value, to=getattr(self._onnx.TensorProto, dtype))
 
     def constant(self, values: Sequence[int] | Sequence[float] | int | float, dtype: str) -> str:
-        """Return the name of a small constant kept in the graph itself; equal ones are shared."""
+        """Return the name of a small constant in the graph; equal ones are shared."""
         dims = [len(values)] if isinstance(values, Sequence) else []
         flat = list(values) if isinstance(values, Sequence) else [values]
         name = f"{dtype}_{'x'.join(map(str, flat[:4]))}_{len(flat)}_{len(dims)}"
@@ -66,7 +65,7 @@ class GraphBuilder:
         return name
 
     def weight(self, tensor: Tensor) -> str:
-        """Return the name of a weight that stays in its file, F32 or U8."""
+        """Return the name of a weight, F32 or U8, that stays in its file."""
         location = os.path.relpath(tensor.path, self._folder)
         name = f"{location}:{tensor.offset}"
         if name not in self._initializers:
@@ -89,8 +88,8 @@ class GraphBuilder:
         """Return the serialised model.
 
         Args:
-            inputs: element type and rank of each; the leading axes are batch and tokens.
-            output: the node whose value is the result, float32 (batch, dimension).
+            inputs: element type and rank of each input; the leading axes are batch and tokens.
+            output: name of the result, float32 (batch, dimension).
         """
         helper, types = self._onnx.helper, self._onnx.TensorProto
         axes = ["batch", "tokens", None]
@@ -120,9 +119,9 @@ class GraphBuilder:
 
 
 def output_names(path: str) -> list[str]:
-    """Return the outputs of the ONNX file at `path`; ModelDamaged where it is none."""
+    """Return the outputs of the ONNX file at `path`; raise ModelDamaged if it is not one."""
     onnx = require("onnx")
     try:
         return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
-    except Exception as error:  # protobuf's DecodeError has no public home
+    except Exception as error:  # DecodeError of protobuf is not public
         raise ModelDamaged(path, reason=f"not an ONNX file ({error})") from error

@@ -12,26 +12,26 @@ from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
-_MAX_DISTANCE = 128  # beyond it, all distances share a bucket (transformers' MPNetEncoder)
+_MAX_DISTANCE = 128  # larger distances share one bucket (transformers' MPNetEncoder)
 
 
 def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
-    """Add the rows of the position embedding `table` that the tokens' positions name.
+    """Add the rows of the position embedding `table` for the positions of the tokens.
 
-    Without `padding` positions count from 0 for every text, and the rows are (tokens, hidden).
-    With it they are RoBERTa's `position_ids`, and the rows (batch, tokens, hidden).
+    Without `padding`, positions count from 0 and the rows are (tokens, hidden). With it, they are
+    the `position_ids` of RoBERTa and the rows are (batch, tokens, hidden).
     """
     if padding is not None:
         return graph.node("Gather", table, position_ids(graph, input_ids, padding))
     start, length = graph.constant([0], "INT64"), graph.node("Shape", input_ids, start=1)
-    return graph.node("Slice", table, start, length, start)  # the last names the axis
+    return graph.node("Slice", table, start, length, start)  # the last number is the axis
 
 
 def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
-    """Add the positions of tokens counted from pad_token_id + 1, padding left at pad_token_id.
+    """Add the positions of tokens from pad_token_id + 1 on; padding stays at pad_token_id.
 
-    As transformers' create_position_ids_from_input_ids: it looks at the ids, not at the attention
-    mask, so a literal pad token within a text is not counted either.
+    As create_position_ids_from_input_ids of transformers, it uses the ids and not the attention
+    mask, so that a literal pad token in a text is not counted.
     """
     pad = graph.constant(pad_token_id, "INT32")
     real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
@@ -42,7 +42,7 @@ def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
 def relative_bias(
     graph: GraphBuilder, input_ids: str, table: str, *, buckets: int, positions: int
 ) -> str:
-    """Add the attention bias (1, heads, tokens, tokens) looked up in `table` (buckets, heads)."""
+    """Add the attention bias (1, heads, tokens, tokens) from `table` (buckets, heads)."""
     count = graph.node("Shape", input_ids, start=1)
     length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
     zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
@@ -59,9 +59,9 @@ def relative_bias(
 def distance_buckets(buckets: int, positions: int) -> list[int]:
     """Return the bucket of each distance from 1 - positions to positions - 1.
 
-    T5's bucketing (Raffel et al. 2020, section 2.1): half the buckets for tokens behind, half for
-    those ahead; small distances one by one, larger ones on a logarithmic scale. Computed in
-    float32, as the models were trained.
+    The bucketing of T5 (Raffel et al. 2020, section 2.1): half of the buckets for preceding tokens,
+    half for following ones; one bucket for each small distance, logarithmic buckets for larger
+    ones. Computed in float32, as in training.
     """
     import numpy as np
 
@@ -100,10 +100,11 @@ def apply_head(
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
 ) -> str:
-    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path, and
-    those of a classifier, as the encoder's, under "".
+    """Add the layers after pooling.
 
-    Dense layers stay whole in any precision: they are small, and what they get wrong stays in.
+    `tensors` has the tensors of each Dense layer by its path, and those of a classifier under "".
+    Dense layers stay float32 in any precision: they are small, and their errors affect every
+    vector.
     """
     for step in head:
         if isinstance(step, str):
@@ -156,7 +157,7 @@ def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
 
 
 def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
-    """The sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
+    """Add the sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
     axis = graph.constant([1], "INT64")
     mask = graph.cast(attention_mask, "FLOAT")
     total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
@@ -212,7 +213,7 @@ class Encoder:
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
 
-        Without `token_type_ids` every token is of the first text.
+        Without `token_type_ids`, every token has segment 0.
         """
         graph = self._graph
         shape = graph.node("Shape", input_ids)
@@ -241,7 +242,7 @@ class Encoder:
         )
 
     def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
-        """One post-norm layer over rows of tokens: attention, then feed-forward."""
+        """Add one post-norm layer: attention, then feed-forward."""
         graph, family = self._graph, self._family
         prefix = family.layer.format(number)
         heads = [
@@ -271,9 +272,9 @@ class Encoder:
         return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
-        """The layer normalisation of value + residual + `row`, the last for every token."""
+        """Add the layer normalisation of value + residual + `row`, which every token gets."""
         inputs = [value, residual, self._weight(f"{name}.weight"), self._weight(f"{name}.bias")]
-        inputs += [row] if row else []  # OpenVINO does not take an empty name for none
+        inputs += [row] if row else []  # OpenVINO does not accept an empty name
         return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
 
     def _activate(self, value: str) -> str:

@@ -1,7 +1,7 @@
-"""How a graph comes by its weights: as they lie in the model's files, or in 8-bit blocks.
+"""Weights of a graph: linked float32, or quantized in blocks.
 
-The encoder asks one of them and does not know which: it names what a weight is for, and the answer
-is a node's name. In 8 bits both factors of a product are rounded, in blocks that share a scale.
+The encoder uses one of the classes below without knowing which: it passes a tensor and gets the
+name of a node. With 8 bits, both factors of a product are rounded, in blocks that share a scale.
 Settings measured on all-MiniLM-L6-v2 (2 cores with AVX512-VNNI; smallest and mean cosine of the 288
 golden texts to float32; passages of 122 tokens a second on OpenVINO):
 
@@ -16,10 +16,10 @@ golden texts to float32; passages of 122 tokens a second on OpenVINO):
 | **64, both**                        | 0.9992   | 0.99977 | 138        |
 | 128, both                           | 0.9987   | 0.99962 | 142        |
 
-What a value projection gets wrong goes straight into the sum that becomes the vector. Smoothing
-takes from few inputs that are far larger than the rest what their block's scale loses to them.
-ONNX Runtime is no faster for it, but needs a third of the memory; with `accuracy_level` 0 it widens
-every weight again at each call, as it does where it may not pack them (first light).
+Errors of a value projection add directly to the output. Smoothing shrinks the few outlier inputs
+that would otherwise dominate the scale of their block. ONNX Runtime is not faster with 8 bits, but
+needs a third of the memory; with `accuracy_level` 0, and at the stage `fast_start`, it widens every
+weight at each call.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     """Of a linear layer's inputs, by its name, the greatest absolute value of each."""
 
 LEVELS = 255
-_CHUNK = 1 << 20  # numbers quantised at a time: 4 MB, and a few times that in working memory
+_CHUNK = 1 << 20  # numbers quantized together: 4 MB and a few times that of working memory
 _PAGE = 4096
 _LINE = 64  # bytes of a cache line
 
@@ -58,7 +58,7 @@ def quantize_rows(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     """Return levels (n, blocks, block), scales and zeros (n, blocks) of `rows` (n, k).
 
-    A last block that `k` does not fill is filled with zeros. Zero is always among the levels.
+    An incomplete last block is padded with zeros. Zero is always one of the levels.
     """
     import numpy as np
 
@@ -76,7 +76,7 @@ def quantize_rows(
 class BlockFile:
     """Writes quantized tensors into one file at `path`, each once, in bounded memory.
 
-    Tensors of a page and more begin at a page, so that mapping one touches no other.
+    Tensors of at least a page begin at a page boundary, so that mapping one touches no other.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,7 +89,7 @@ class BlockFile:
             pass
 
     def whole(self, tensor: Tensor) -> Tensor:
-        """Put `tensor` down as float32."""
+        """Write `tensor` as float32."""
         if tensor not in self._whole:
             placed = self._reserve("F32", tensor.shape, 4)
             for first in range(0, placed.length // 4, _CHUNK):
@@ -99,7 +99,7 @@ class BlockFile:
         return self._whole[tensor]
 
     def numbers(self, values: NDArray[np.float32]) -> Tensor:
-        """Put `values` (n,) down."""
+        """Write `values` (n,)."""
         content = values.tobytes()
         if content not in self._numbers:
             placed = self._reserve("F32", values.shape, 4)
@@ -110,10 +110,10 @@ class BlockFile:
     def blocks(
         self, tensor: Tensor, block: int, factors: NDArray[np.float32] | None = None
     ) -> QuantizedBlocks:
-        """Put the matrix `tensor`, each column times its factor, down in 8 bits, in parts.
+        """Write the matrix `tensor`, each column multiplied by its factor, in 8 bits.
 
         Raises:
-            ModelDamaged: it holds an infinity or no number at all, which no scale can carry.
+            ModelDamaged: the matrix has an infinity or NaN.
         """
         key = tensor, b"" if factors is None else factors.tobytes()
         if key not in self._blocks:
@@ -159,7 +159,7 @@ class BlockFile:
 
 
 def _rows(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
-    """`count` rows of a matrix; ModelDamaged for one that no scale can carry."""
+    """Return `count` rows of a matrix; raise ModelDamaged for infinity or NaN."""
     import numpy as np
 
     width = tensor.shape[1]
@@ -176,7 +176,7 @@ SCHEME = f"int8, zero points, blocks of {LINEAR_BLOCK} and {TABLE_BLOCK}, values
 """What an 8-bit artifact's vectors depend on beside the weights: part of its fingerprint."""
 
 _SMOOTHING = 0.4
-_SMALLEST = 1e-3  # range of an input that is all but never there
+_SMALLEST = 1e-3  # minimal range of an input
 _INT8_ARITHMETIC = 4  # `accuracy_level` of MatMulNBits
 
 
@@ -197,15 +197,15 @@ class Weights(Protocol):
     ) -> str:
         """Return rows @ weight.T + bias: torch stores a weight as (out, in).
 
-        `name`: of the layer. `exact`: the weight is one that no bit can be spared of.
+        `name` is the name of the layer. An `exact` weight is not quantized.
         """
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows of `table` that `ids` name."""
+        """Return the rows `ids` of `table`."""
 
 
 class LinkedWeights:
-    """Float32 weights used where they lie in the files of the artifact."""
+    """Float32 weights linked from the files of the artifact."""
 
     block: int | None = None
 
@@ -223,7 +223,7 @@ class LinkedWeights:
         return self._graph.node("Gemm", rows, self.whole(weight), self.whole(bias), transB=1)
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows of `table` that `ids` name."""
+        """Return the rows `ids` of `table`."""
         return self._graph.node("Gather", self.whole(table), ids)
 
 
@@ -242,10 +242,10 @@ class ObservedWeights(LinkedWeights):
 
 
 class QuantizedWeights:
-    """Matrices in 8 bits and the rest in float32, in one file of the artifact.
+    """Matrices in 8 bits and other tensors in float32, in one file of the artifact.
 
-    Only what the graph uses is put down, when it is first asked for. Inputs whose `ranges` are
-    known are made alike before they are rounded, and their weights the less so.
+    A tensor is written at its first use by the graph. Inputs with known `ranges` are smoothed
+    before they are rounded, and their weights are scaled inversely.
     """
 
     block: int | None = LINEAR_BLOCK
@@ -263,7 +263,7 @@ class QuantizedWeights:
     def linear(
         self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
     ) -> str:
-        """Return rows @ weight.T + bias, the weight in 8 bits unless `exact`."""
+        """Return rows @ weight.T + bias with the weight in 8 bits unless `exact`."""
         if exact:
             return self._graph.node("Gemm", rows, self.whole(weight), self.whole(bias), transB=1)
         out_features, in_features = weight.shape
@@ -287,7 +287,7 @@ class QuantizedWeights:
         )
 
     def _divide(self, rows: str, factors: NDArray[np.float32]) -> str:
-        """Return `rows` / `factors`, which layers that are given the same share."""
+        """Return `rows` / `factors`; layers with equal inputs share the division."""
         import numpy as np
 
         key = rows, self._file.numbers(np.float32(1) / factors)
@@ -296,9 +296,9 @@ class QuantizedWeights:
         return self._smoothed[key]
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows of `table` that `ids` name, widened from 8 bits."""
+        """Return the rows `ids` of `table`, widened from 8 bits."""
         width = table.shape[1]
-        if width % TABLE_BLOCK:  # GatherBlockQuantized has no place for a last block's filling
+        if width % TABLE_BLOCK:  # GatherBlockQuantized does not support an incomplete last block
             return self._graph.node("Gather", self.whole(table), ids)
         levels, scales, zeros = self._file.blocks(table, TABLE_BLOCK)
         flat = Tensor(levels.path, levels.dtype, table.shape, levels.offset, levels.length)
@@ -316,11 +316,11 @@ class QuantizedWeights:
 
 
 def smoothing(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what a layer's inputs are divided by and its weights multiplied with.
+    """Return the factors that divide the inputs of a layer and multiply its weights.
 
-    The geometric mean of these factors is 1. After SmoothQuant (Xiao et al.,
-    https://arxiv.org/abs/2211.10438), of whose formula (4) it takes the part of the inputs alone,
-    so that layers of the same inputs share one division: the weights' part changed nothing here.
+    Their geometric mean is 1. From SmoothQuant (Xiao et al., https://arxiv.org/abs/2211.10438),
+    formula (4) without the part of the weights, which changed nothing here, so that layers with
+    equal inputs share one division.
     """
     import numpy as np
 
