@@ -109,7 +109,7 @@ def test_documents_are_ranked(reranker: Reranker) -> None:
 
 
 def test_a_model_of_several_labels_predicts_and_does_not_rank() -> None:
-    with pytest.raises(InvalidInput, match="ask predict"):
+    with pytest.raises(InvalidInput, match="use predict"):
         Reranker(folder("bert-three-labels")).rank("query", ["document"])
 
 

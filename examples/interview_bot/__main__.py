@@ -8,9 +8,13 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from examples.interview_bot.interviewer import LENGTH
-from examples.interview_bot.reference import load_questions
+from examples.interview_bot.reference import RETRIEVAL_SECONDS, load_questions
+
+if TYPE_CHECKING:
+    from examples.interview_bot.interviewer import Interviewer
 
 TOKEN_VARIABLE = "TELEGRAM_BOT_TOKEN"
 RESULTS = Path(__file__).parent / "results" / "bench.json"
@@ -37,11 +41,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _terminal(arguments: argparse.Namespace) -> int:
-    from examples.interview_bot.assembly import make_interviewer
     from examples.interview_bot.terminal import converse
 
     async def talk() -> None:
-        interviewer = make_interviewer(arguments.model, arguments.qdrant, arguments.questions)
+        interviewer = _interviewer(arguments)
         try:
             await converse(interviewer)
         finally:
@@ -51,15 +54,21 @@ def _terminal(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _interviewer(arguments: argparse.Namespace) -> Interviewer:
+    from examples.interview_bot.assembly import make_interviewer
+
+    return make_interviewer(
+        arguments.model, arguments.qdrant, arguments.questions, arguments.timeout
+    )
+
+
 def _telegram(arguments: argparse.Namespace) -> int:
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not token:
         print(f"{TOKEN_VARIABLE} is not set. Put the bot's token there.", file=sys.stderr)
         return 2
-    from examples.interview_bot.assembly import make_interviewer
-
-    # Before aiogram's three seconds of imports: the model loads beside them.
-    interviewer = make_interviewer(arguments.model, arguments.qdrant, arguments.questions)
+    # Before aiogram's three seconds of imports: the model loads meanwhile.
+    interviewer = _interviewer(arguments)
     from aiogram.exceptions import TelegramAPIError
     from aiogram.utils.token import TokenValidationError
 
@@ -98,6 +107,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="all-MiniLM-L6-v2", help="name, folder, or fake:...")
     command.add_argument("--qdrant", metavar="URL", help="a Qdrant server; in memory without")
+    command.add_argument(
+        "--timeout",
+        type=float,
+        default=RETRIEVAL_SECONDS,
+        metavar="SECONDS",
+        help=f"wait so long for the topic of an answer, {RETRIEVAL_SECONDS:g} by default",
+    )
     command.add_argument(
         "--questions",
         type=int,

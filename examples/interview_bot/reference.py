@@ -1,6 +1,6 @@
 """Reference points chosen by the meaning of an answer, within a time that a person will wait.
 
-answer ──embedder (3 s)──▶ vector ──Qdrant──▶ nearest points
+answer ──embedder────────▶ vector ──Qdrant──▶ nearest points
               │
               └─ `prepare`: once the model is ready, the points themselves go the same way
 """
@@ -18,10 +18,10 @@ from examples.interview_bot.collection import Collection, Found, collection_name
 from examples.interview_bot.interview import Question, ReferencePoint
 from hotstart.errors import HotstartError, NotReady
 
-EMBEDDING_SECONDS = 3.0
-"""What the embedding of an answer is given."""
 RETRIEVAL_SECONDS = 4.0
-"""What embedding, the points' own way into Qdrant, and the search are given together."""
+"""Seconds for embedding, preparing the points, and the search together."""
+EMBEDDING_SHARE = 0.75
+"""The part of these seconds that the embedding of an answer may take."""
 NEAR_ENOUGH = 0.28
 """Cosine below which a point has nothing to do with the answer. Tried out with all-MiniLM-L6-v2:
 what says nothing of the trade ("no idea") reaches 0.27, what speaks of a topic 0.3 to 0.7."""
@@ -63,20 +63,26 @@ class ReferenceIndex:
         points: what to search.
         embedder: shared with nobody or with everybody, it loads once.
         url: a Qdrant server; None keeps the points in this process's memory.
+        timeout: seconds to wait for the points that are nearest to an answer.
     """
 
     def __init__(
-        self, points: Sequence[ReferencePoint], embedder: TextEmbedder, url: str | None = None
+        self,
+        points: Sequence[ReferencePoint],
+        embedder: TextEmbedder,
+        url: str | None = None,
+        timeout: float = RETRIEVAL_SECONDS,
     ) -> None:
         self._points = points
         self._embedder = embedder
         self._url = url
+        self._timeout = timeout
         self._preparing: asyncio.Task[Collection] | None = None
 
     def prepare(self) -> asyncio.Task[Collection]:
         """Start to embed and store the points, unless that is done or under way.
 
-        What failed is tried again: the server may have come up since, the model's folder be mended.
+        Retry a failed preparation: the server may have started meanwhile.
         """
         task = self._preparing
         if task is None or (task.done() and (task.cancelled() or task.exception())):
@@ -91,11 +97,11 @@ class ReferenceIndex:
             ContextUnavailable: not to be had in time, or not at all; it states why.
         """
         try:
-            found = await asyncio.wait_for(self._search(answer, limit), RETRIEVAL_SECONDS)
+            found = await asyncio.wait_for(self._search(answer, limit), self._timeout)
         except NotReady as error:
             raise ContextUnavailable(f"the model is not ready: {error}") from error
         except (asyncio.TimeoutError, TimeoutError) as error:
-            raise ContextUnavailable(f"no result within {RETRIEVAL_SECONDS:g} s") from error
+            raise ContextUnavailable(f"no result within {self._timeout:g} s") from error
         except HotstartError as error:
             raise ContextUnavailable(f"the embedding failed: {error}") from error
         except Exception as error:
@@ -121,7 +127,7 @@ class ReferenceIndex:
     async def _search(self, answer: str, limit: int) -> list[Found]:
         preparing = self.prepare()
         vector = await self._embedder.aencode_query(
-            answer, timeout=EMBEDDING_SECONDS, normalize_embeddings=True
+            answer, timeout=EMBEDDING_SHARE * self._timeout, normalize_embeddings=True
         )
         # Shielded: a turn that runs out of time must not stop what the next turn will need.
         collection = await asyncio.shield(preparing)

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from hotstart.cache import open_cache, open_store
 from hotstart.cache.codec import encode
 from support.redis_server import RedisServer
+from support.waiting import wait_until
 
 VECTOR = np.arange(4, dtype=np.float32)
 KEY = b"k" * 20
@@ -37,6 +39,18 @@ def test_a_restart_in_the_middle_costs_what_was_kept_and_nothing_else(
     time.sleep(0.6)  # the cool-down
     cache.put_many({KEY: VECTOR})
     np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+
+
+def test_a_close_during_a_call_raises_nothing(redis_server: RedisServer) -> None:
+    store = open_store(redis_server.url)
+    store.set_many({KEY: b"value"})
+    with redis_server.client() as client, ThreadPoolExecutor(1) as threads:
+        client.client_pause(1000)  # milliseconds in which Redis answers nothing
+        call = threads.submit(store.get_many, [KEY])
+        wait_until(call.running)
+        time.sleep(0.1)  # the thread reads from its connection
+        store.close()
+        assert call.result(60) in ({}, {KEY: b"value"})
 
 
 def test_a_redis_that_is_down_is_tried_once_a_cool_down(redis_server: RedisServer) -> None:

@@ -166,7 +166,7 @@ def bot(checkout: Path, environment: dict[str, str]) -> Bot:
 
 def test_two_people_at_once_with_the_real_model(bot: Bot) -> None:
     async def scene() -> BotApi:
-        async with bot.running("--questions", "3") as api:
+        async with bot.running("--questions", "3", "--timeout", "60") as api:
             api.refusals = 1  # the first message is asked for more slowly
             await api.write(ADA, "/start")
             await api.write(BOB, "/start@test_bot")

@@ -89,7 +89,9 @@ def running(
 def test_a_whole_interview_with_the_real_model(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with running(checkout, environment, tmp_path / "log", "--questions", "3") as program:
+    with running(
+        checkout, environment, tmp_path / "log", "--questions", "3", "--timeout", "60"
+    ) as program:
         program.says("What is your name?")
         program.type("")
         program.says("What shall I call you?")

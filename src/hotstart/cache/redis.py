@@ -130,9 +130,8 @@ class RedisStore:
         def listen() -> None:
             with self._client.pubsub(ignore_subscribe_messages=True) as hearing:
                 hearing.subscribe(*names)
-                left = self._shortest_lease(
-                    names
-                )  # check again after subscribing, so that no release is missed
+                # Check after subscribing, so that no release is missed.
+                left = self._shortest_lease(names)
                 deadline = time.monotonic() + min(seconds, left)
                 while (left := deadline - time.monotonic()) > 0:
                     if hearing.get_message(timeout=left) is not None:
@@ -184,7 +183,8 @@ class RedisStore:
             return otherwise
         try:
             done = call()
-        except (self._redis.RedisError, OSError) as error:
+        except (self._redis.RedisError, OSError, ValueError) as error:
+            # ValueError is what redis-py raises when another thread closes the connection.
             self._faults.begin(doing, error)
             if isinstance(error, self._redis.ResponseError):
                 self._circuit.succeeded()  # Redis answers, but it is full or read-only

@@ -181,6 +181,12 @@ def test_the_timeout_is_kept_however_the_answer_dawdles(stand_in: StandIn, troub
     assert isinstance(late.value, TimeoutError)
 
 
+def test_without_time_nothing_is_sent(stand_in: StandIn) -> None:
+    with pytest.raises(RemoteTimeout):
+        engine(stand_in).embed(["a"], timeout=0)
+    assert stand_in.requests == []
+
+
 def test_a_closed_port_says_so(stand_in: StandIn) -> None:
     stand_in.stop()
     with pytest.raises(RemoteUnavailable, match="Connect"):

@@ -146,6 +146,8 @@ class RemoteClient:
     def _exchange(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
         httpx = require("httpx", extra="remote")
         left = deadline.left or 0.0
+        if not left:  # a socket without time to wait fails with "in progress"
+            raise RemoteTimeout(self.place, after=budget)
         timeout = httpx.Timeout(
             min(left, self._limits.silence), connect=min(left, self._limits.connect), pool=left
         )
