@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import gc
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hotstart.search.chunking import LIMIT, chunk
+from hotstart.search import chunking
+from hotstart.search.chunking import LIMIT, chunk, python_outline
 
 NAMES = ["a.md", "a.py", "a.txt", "a.ts", "a.java", "a.c", "a.rs", "a.rb", "a.go", "a.sh", "a"]
 SNIPPETS = [
@@ -166,3 +171,32 @@ def test_source_is_cut_at_definitions(path: str, opening: str, name: str) -> Non
 def test_text_is_cut_at_blank_lines() -> None:
     paragraphs = ["word " * 100] * 3
     assert headings("a.txt", "\n\n".join(paragraphs)) == [("", 1, 1), ("", 3, 3), ("", 5, 5)]
+
+
+def test_threads_that_parse_at_once_get_the_same_outline() -> None:
+    """CPython 3.11 raises SystemError where a finalizer lets another thread parse (gh-106905)."""
+
+    class Finalized:
+        def __init__(self) -> None:
+            self.cycle = self
+
+        def __del__(self) -> None:
+            time.sleep(0.0005)
+
+    lines = Path(chunking.__file__).read_text(encoding="utf-8").splitlines()
+    expected = python_outline(lines)
+
+    def outlines() -> bool:
+        for _ in range(20):
+            [Finalized() for _ in range(3)]
+            if python_outline(lines) != expected:
+                return False
+        return True
+
+    before = gc.get_threshold()
+    gc.set_threshold(200)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(lambda _: outlines(), range(4)))
+    finally:
+        gc.set_threshold(*before)

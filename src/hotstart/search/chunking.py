@@ -104,12 +104,22 @@ def python_outline(lines: list[str]) -> Outline | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about escapes in the indexed text
-            tree = ast.parse("\n".join(lines))
+            tree = _parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     outline: Outline = {}
     _mark(tree.body, (), 0, lines, outline)
     return outline
+
+
+def _parse(source: str) -> ast.Module:
+    """Parse Python; retry the SystemError of CPython 3.11 when threads race (gh-106905)."""
+    while True:
+        try:
+            return ast.parse(source)
+        except SystemError as error:
+            if "recursion depth mismatch" not in str(error):
+                raise
 
 
 def _mark(
