@@ -125,10 +125,10 @@ def test_models_from_nothing_to_nothing(
 
     assert shown("list").splitlines()[1].endswith("no")
     assert json.loads(shown("show", "--json", TINY))["prepared"] is None
-    assert "is here already" in shown("pull", "all-MiniLM-L6-v2")
+    assert "is already in" in shown("pull", "all-MiniLM-L6-v2")
     assert "prepared in" in shown("prepare", TINY)
     assert [entry["dimension"] for entry in json.loads(shown("list", "--json"))] == [32]
-    assert "4 files are as recorded" in shown("verify", TINY)
+    assert "4 files match their checksums" in shown("verify", TINY)
     facts = json.loads(shown("show", "--json", TINY))
     assert facts["prepared"].startswith(fresh.cache_dir)
     assert facts["max_seq_length"] == Embedder(TINY).max_seq_length
@@ -171,7 +171,7 @@ def test_index_then_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["index", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "2 added, 0 changed, 0 removed, 0 unchanged" in out
-    assert "passed over: 1 binary" in out
+    assert "skipped: 1 binary" in out
     assert main(["search", "who is unloaded under pressure?", "--path", str(folder / "docs")]) == 0
     out = capsys.readouterr().out
     assert out.startswith("docs/guide.md:1  Guide > Eviction, Colours\n")
@@ -244,7 +244,7 @@ def test_a_reranker_is_prepared_shown_and_removed(
     assert shown["classifier"]["labels"] == ["contradiction", "entailment", "neutral"]
     assert main(["models", "list"]) == 0
     assert "onnx float32 reranker" in capsys.readouterr().out
-    assert "as recorded" in say("verify")
+    assert "match their checksums" in say("verify")
     assert "removed" in say("rm")
     assert main(["models", "verify", *model]) == 1
     assert "--kind reranker" in capsys.readouterr().err

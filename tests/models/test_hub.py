@@ -132,7 +132,7 @@ def test_pull_brings_what_is_needed_weights_last_and_then_the_network_is_not_ask
     assert embedded.returncode == 0, embedded.stderr
     assert len(embedded.stdout.split()) == 32
     again = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
-    assert "is here already" in again.stdout
+    assert "is already in" in again.stdout
     assert len(hub.asked) == asked
 
 

@@ -56,7 +56,7 @@ def test_the_hub_cache_goes_before_the_package(fresh: Settings) -> None:
     )
 
 
-def test_a_partial_snapshot_is_passed_over_for_a_whole_package(fresh: Settings) -> None:
+def test_a_partial_snapshot_is_skipped_for_a_whole_package(fresh: Settings) -> None:
     known = KNOWN["all-MiniLM-L6-v2"]
     snapshot = put_in_hub_cache(fresh, known.repository, known.revision)
     (snapshot / "model.safetensors").unlink()

@@ -91,7 +91,7 @@ def test_an_ignored_folder_that_is_asked_for_is_searched(plant: Plant) -> None:
     assert found(root) == []
 
 
-def test_what_cannot_be_searched_is_passed_over_for_a_reason(plant: Plant) -> None:
+def test_what_cannot_be_searched_is_skipped_for_a_reason(plant: Plant) -> None:
     root = plant({"ok.txt": "\ufeffgrüß", "huge.txt": "x" * (LARGEST + 1)})
     contents = {"nul.dat": b"a\0b", "latin.txt": "grüß".encode("latin-1")}
     for name, data in contents.items():
@@ -99,10 +99,10 @@ def test_what_cannot_be_searched_is_passed_over_for_a_reason(plant: Plant) -> No
             file.write(data)
     with open(os.path.join(os.fsencode(root), b"\xff.txt"), "wb"):
         pass
-    passed_over: Counter[str] = Counter()
-    names = [file.path for file in find_documents(root, passed_over)]
+    skipped: Counter[str] = Counter()
+    names = [file.path for file in find_documents(root, skipped)]
     assert names == ["latin.txt", "nul.dat", "ok.txt"]
-    assert passed_over == {"too large": 1, "name is not Unicode": 1}
+    assert skipped == {"too large": 1, "name is not Unicode": 1}
     assert read_document(os.path.join(root, "ok.txt")).text == "grüß"
     for name in contents:
         with pytest.raises(SkippedFile, match="binary"):
@@ -128,15 +128,15 @@ def test_what_may_not_be_read_is_counted() -> None:
                 with open(target, "w") as file:
                     file.write("x")
             os.chmod(target, 0o000 if os.geteuid() else mode)
-        passed_over: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)  # root may read anything
         try:
-            assert "a.txt" in [f.path for f in find_documents(root, passed_over)]
+            assert "a.txt" in [f.path for f in find_documents(root, skipped)]
             with pytest.raises(SkippedFile, match="unreadable"):
                 read_document(os.path.join(root, "a.txt"))
         finally:
             os.seteuid(user)
             os.chmod(os.path.join(root, "shut"), 0o700)
-        assert passed_over == {"unreadable": 1}
+        assert skipped == {"unreadable": 1}

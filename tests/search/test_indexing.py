@@ -148,7 +148,7 @@ def test_what_became_unsearchable_leaves_the_index(plant: Plant) -> None:
     plant({"pool.py": "now\0binary", "guide.md": "x" * 1_000_001})
     report = index.update()
     assert counts(report) == (0, 0, 2, 1, 0)
-    assert report.passed_over == {"binary": 1, "too large": 1}
+    assert report.skipped == {"binary": 1, "too large": 1}
     assert [path for path, _ in content(root)] == ["notes/a.txt"]
 
 

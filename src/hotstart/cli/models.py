@@ -84,11 +84,11 @@ def run_pull(arguments: argparse.Namespace) -> int:
     """Download one model; a model that is complete on this machine needs no network."""
     spec, settings = _spec(arguments), read_settings()
     try:
-        print(f"{spec.source} is here already: {locate(spec, settings).folder}")
+        print(f"{spec.source} is already in {locate(spec, settings).folder}")
     except (ModelNotFound, ModelIncomplete):
         from hotstart.models.hub import fetch
 
-        print(f"{spec.source} pulled into {fetch(spec, settings)}")
+        print(f"{spec.source}: downloaded to {fetch(spec, settings)}")
     return 0
 
 
@@ -104,7 +104,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
             done = max(done, round(fraction * 100))
 
         artifact = prepare(spec, settings, report)
-    print(f"{spec.source} prepared in {artifact.folder}")
+    print(f"{spec.source}: prepared in {artifact.folder}")
     return 0
 
 
@@ -117,7 +117,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     faults = verify(artifact)
     if faults:
         raise ArtifactDamaged(artifact.folder, reason="; ".join(faults))
-    print(f"{spec.source}: {len(artifact.metadata.files)} files are as recorded")
+    print(f"{spec.source}: {len(artifact.metadata.files)} files match their checksums")
     return 0
 
 

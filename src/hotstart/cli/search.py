@@ -29,9 +29,9 @@ def run_index(arguments: argparse.Namespace) -> int:
         f"{report.unchanged} unchanged: {report.chunks} chunks, "
         f"{report.embedded} embedded, {report.seconds:.1f} s"
     )
-    if report.passed_over:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in report.passed_over.items())
-        print(f"passed over: {reasons}")
+    if report.skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+        print(f"skipped: {reasons}")
     return 0
 
 

@@ -135,8 +135,8 @@ class SkippedFile(Exception):
         super().__init__(reason)
 
 
-def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
-    """Yield the files below `root` in a fixed order; count skipped files in `passed_over` by
+def find_documents(root: str, skipped: Counter[str]) -> Iterator[FoundFile]:
+    """Yield the files below `root` in a fixed order; count skipped files in `skipped` by
     reason.
 
     Not counted are ignored paths, names that start with a dot, symbolic links, and special files.
@@ -147,14 +147,14 @@ def find_documents(root: str, passed_over: Counter[str]) -> Iterator[FoundFile]:
         folder, outer = waiting.pop()
         rules = rules_within(folder, outer)
         inner: list[str] = []
-        for entry in _entries(folder, passed_over):
+        for entry in _entries(folder, skipped):
             if entry.name.startswith(".") or entry.is_symlink():
                 continue
             if entry.is_dir():
                 if not is_ignored(entry.path + os.sep, rules):
                     inner.append(entry.path)
             elif entry.is_file() and not is_ignored(entry.path, rules):
-                found = _judge(entry, root, passed_over)
+                found = _judge(entry, root, skipped)
                 if found is not None:
                     yield found
         waiting.extend((path, rules) for path in reversed(inner))
@@ -187,7 +187,7 @@ def read_document(path: str) -> FileContent:
     return FileContent(text, hashlib.sha256(data).hexdigest())
 
 
-def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
+def _entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -195,24 +195,24 @@ def _entries(folder: str, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         logger.info("%s is passed over: %s", folder, error.strerror)
-        passed_over["unreadable"] += 1
+        skipped["unreadable"] += 1
         return []
 
 
-def _judge(entry: os.DirEntry[str], root: str, passed_over: Counter[str]) -> FoundFile | None:
+def _judge(entry: os.DirEntry[str], root: str, skipped: Counter[str]) -> FoundFile | None:
     """Return the file `entry`; None if its name or size excludes it."""
     try:
         entry.path.encode()
         status = entry.stat(follow_symlinks=False)
     except UnicodeEncodeError:
-        passed_over["name is not Unicode"] += 1
+        skipped["name is not Unicode"] += 1
     except FileNotFoundError:  # removed after its folder was listed
         return None
     except OSError:
-        passed_over["unreadable"] += 1
+        skipped["unreadable"] += 1
     else:
         if status.st_size <= LARGEST:
             relative = entry.path[len(os.path.join(root, "")) :].replace(os.sep, "/")
             return FoundFile(relative, status.st_size, status.st_mtime_ns)
-        passed_over["too large"] += 1
+        skipped["too large"] += 1
     return None

@@ -47,7 +47,7 @@ class UpdateReport:
         changed: documents with changed content.
         removed: documents whose path is gone. A renamed document is added and removed.
         unchanged: documents with unchanged content.
-        passed_over: skipped files, counted by reason.
+        skipped: skipped files, counted by reason.
         chunks: chunks of the index.
         embedded: computed vectors.
         seconds: duration of the update.
@@ -57,7 +57,7 @@ class UpdateReport:
     changed: int
     removed: int
     unchanged: int
-    passed_over: dict[str, int]
+    skipped: dict[str, int]
     chunks: int
     embedded: int
     seconds: float
@@ -89,7 +89,7 @@ def update_index(
         changed=scan.counts["changed"],
         removed=scan.counts["removed"],
         unchanged=scan.counts["unchanged"],
-        passed_over=dict(scan.passed_over),
+        skipped=dict(scan.skipped),
         chunks=store.count_chunks(),
         embedded=embedded,
         seconds=time.perf_counter() - began,
@@ -108,11 +108,11 @@ class _Scan:
         self._known = store.documents()
         self._gone: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
-        self.passed_over: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
 
     def run(self) -> None:
         """Update the store."""
-        found = list(find_documents(self._root, self.passed_over))
+        found = list(find_documents(self._root, self.skipped))
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
         self._gone = {self._known[path].sha256: path for path in sorted(left)}
@@ -154,7 +154,7 @@ class _Scan:
         try:
             return read_document(os.path.join(self._root, file.path))
         except SkippedFile as verdict:
-            self.passed_over[verdict.reason] += 1
+            self.skipped[verdict.reason] += 1
         except FileNotFoundError:
             logger.info("%s went while it was being indexed", file.path)
         return None
