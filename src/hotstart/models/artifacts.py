@@ -5,8 +5,8 @@
     <cache_dir>/models/<model>/onnx-int8/
         metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
-This file finds and checks them and imports nothing that only making one needs: it is on the way to
-the first vector. Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
+Every first vector imports this module, so it imports nothing that only `preparation.prepare` needs.
+Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ class Artifact(NamedTuple):
 
     @property
     def prepared(self) -> PreparedModel:
-        """The artifact as engines open it."""
+        """The facts that an engine needs to open the artifact."""
         return self.metadata.prepared(self.folder)
 
 
 def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
-    """Return the artifact if it can be used; else None and, where one is there, why it cannot."""
+    """Return a usable artifact, or None and the reason to prepare it again.
+
+    The reason is empty if no artifact exists, and is phrased to follow "Preparing MODEL".
+    """
     try:
         artifact = find(spec, settings)
         if artifact is None:
@@ -59,12 +62,12 @@ def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
-    """Return the artifact of `spec` as recorded, None where none was prepared.
+    """Return the recorded artifact of `spec`, or None if none was prepared.
 
-    A look at one small file; whether the others match it is for `check` and `verify`.
+    This reads only metadata.json. `check` and `verify` compare the other files with it.
 
     Raises:
-        ArtifactDamaged: the record itself cannot be used.
+        ArtifactDamaged: metadata.json cannot be used.
     """
     folder = artifact_folder(spec, settings)
     metadata = read_metadata(folder)
@@ -72,7 +75,7 @@ def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
 
 
 def check(artifact: Artifact) -> Artifact:
-    """Return `artifact`, its marks renewed where a file was touched but not changed.
+    """Return `artifact`, with updated mtimes for touched but unchanged files.
 
     Raises:
         ArtifactDamaged: a file is missing, truncated, zero-filled or changed.
@@ -90,13 +93,13 @@ def check(artifact: Artifact) -> Artifact:
     if not touched:
         return artifact
     renewed = artifact._replace(metadata=artifact.metadata._replace(files=records | touched))
-    if os.access(artifact.folder, os.W_OK):  # else, in a read-only cache, hashed at each load
+    if os.access(artifact.folder, os.W_OK):  # in a read-only cache every load hashes the file
         write_metadata(artifact.folder, renewed.metadata)
     return renewed
 
 
 def verify(artifact: Artifact) -> list[str]:
-    """Read every file of `artifact` whole and return what is wrong with them, [] for nothing."""
+    """Return the faults found by reading every file of `artifact` completely."""
     faults = (
         verify_file(os.path.join(artifact.folder, name), record)
         for name, record in artifact.metadata.files.items()
@@ -105,11 +108,13 @@ def verify(artifact: Artifact) -> list[str]:
 
 
 def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
-    """Yield every artifact below the cache folder by name, a damaged one as its error."""
-    home = os.path.join(settings.cache_dir, "models")
-    for name in sorted(os.listdir(home)) if os.path.isdir(home) else []:
-        for variant in sorted(os.listdir(os.path.join(home, name))):
-            folder = os.path.join(home, name, variant)
+    """Yield every artifact in the cache folder, sorted by name; an error for a damaged one."""
+    models = os.path.join(settings.cache_dir, "models")
+    if not os.path.isdir(models):
+        return
+    for name in sorted(os.listdir(models)):
+        for variant in sorted(os.listdir(os.path.join(models, name))):
+            folder = os.path.join(models, name, variant)
             if variant.startswith(".") or not os.path.isdir(folder):
                 continue
             try:
@@ -122,9 +127,9 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Return whether an original file changed, as after training the model anew.
+    """Return whether an original file changed, for example because the model was retrained.
 
-    Originals that are gone do not count: the artifact needs them no longer.
+    Missing originals do not count, because the artifact no longer needs them.
     """
     for path, (size, mtime_ns) in artifact.metadata.original_files.items():
         try:
@@ -137,13 +142,13 @@ def _is_stale(artifact: Artifact) -> bool:
 
 
 def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
-    """Return what is known of the model without preparing it, from the first place that has it.
+    """Return what is known of the model without preparing it.
 
-    The catalogue (without looking at the disk), the artifact's record, then the model's own folder.
-    Prompts and fingerprint are empty but for an artifact.
+    Sources in order: the catalogue (without disk access), the artifact's record, the model folder.
+    Prompts and fingerprint are empty unless an artifact exists.
 
     Raises:
-        ModelError: the model is on this machine in none of these.
+        ModelError: none of the three sources has the model.
     """
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
@@ -151,11 +156,11 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
         return _unprepared_info(known.dimension, None, known.max_seq_length, None)
     try:
         artifact = find(spec, settings)
-    except ArtifactDamaged:  # the next load reports and repairs it; the originals do as well here
+    except ArtifactDamaged:  # the next load reports and repairs it; use the originals here
         artifact = None
     if artifact is not None:
         return artifact_info(artifact)
-    from hotstart.models.description import describe  # only here a model folder is read
+    from hotstart.models.description import describe  # deferred: only this path reads a folder
     from hotstart.models.locate import locate
 
     model = describe(locate(spec, settings).folder, spec.source, spec.kind)
@@ -179,7 +184,7 @@ def _unprepared_info(
 
 
 def artifact_info(artifact: Artifact) -> ModelInfo:
-    """Return what is known of the model in `artifact`."""
+    """Return the model information recorded in `artifact`."""
     metadata = artifact.metadata
     return ModelInfo(
         dimension=metadata.dimension,
@@ -197,12 +202,15 @@ _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe
 
 
 def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
-    """Return what calls need to know of the model in `folder`, whose vectors have `dimension`.
+    """Return the model information of `folder`, with vectors of `dimension`.
 
-    Its fingerprint is taken over the engine's name and every file that decides a vector: weights,
+    The fingerprint covers the engine's name and every file that decides a vector: weights,
     tokenizer and configuration.
     """
-    from hotstart.models.description import prompts_of, read_json  # an artifact has them on record
+    from hotstart.models.description import (
+        prompts_of,
+        read_json,
+    )  # deferred: artifacts do not need it
 
     sentence = read_json(folder, "config_sentence_transformers.json")
     return ModelInfo(
@@ -218,10 +226,10 @@ def _fingerprint(folder: str, engine: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(engine.encode())
-    for home, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
             if name.endswith((*_WEIGHTS, ".json")) or name in _TOKENIZERS:
-                path = os.path.join(home, name)
+                path = os.path.join(parent, name)
                 digest.update(f"{os.path.relpath(path, folder)}:{sha256(path)};".encode())
     return digest.hexdigest()[:32]

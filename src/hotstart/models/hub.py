@@ -1,8 +1,8 @@
 """Download a model from the Hugging Face hub; the only file that does.
 
-Called only where the user asked for it (`pull`, `allow_download=True`). The commit is fixed first
-and everything fetched at that commit; huggingface_hub writes each file beside and renames it. The
-weights come last, so that a snapshot with weights has everything else.
+Downloads happen only on request (`pull`, `allow_download=True`). The commit is resolved first, and
+every file is fetched at that commit. huggingface_hub writes each file atomically. The weights come
+last, so a snapshot with weights is complete.
 """
 
 from __future__ import annotations
@@ -34,36 +34,38 @@ _SHARDS = "model-*-of-*.safetensors"
 
 
 def fetch(spec: ModelSpec, settings: Settings) -> str:
-    """Bring the files of `spec` into the Hugging Face cache and return their folder.
+    """Download the files of `spec` into the Hugging Face cache and return their folder.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        DownloadFailed: the hub, the network or HF_HUB_OFFLINE stands against it.
-        ModelNotFound: the source is a folder, which no hub can bring.
+        DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
+        ModelNotFound: the source is a folder, which cannot be downloaded.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
     repository = repository_of(spec.source, spec.kind)
     if settings.offline:
         raise DownloadFailed(
-            spec.source, reason="HF_HUB_OFFLINE is set", remedy="Unset it, or copy the model here"
+            spec.source,
+            reason="HF_HUB_OFFLINE is set",
+            remedy="Unset it, or copy the model",
         )
     hub = require("huggingface_hub", extra="hub")
     try:
-        commit, files = _fix_commit(hub, spec, repository)
-        _remember(repository, spec, commit, files, settings)
+        commit, files = _resolve_commit(hub, spec, repository)
+        _record_snapshot(repository, spec, commit, files, settings)
         for name in files_to_fetch(files):
             hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
-    except Exception as error:  # its HTTP library, and so its errors, changes between versions
+    except Exception as error:  # the HTTP library and its errors differ between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
         raise DownloadFailed(spec.source, reason=reason) from error
     return locate(spec, settings).folder
 
 
 def files_to_fetch(files: list[str]) -> list[str]:
-    """Return which of a repository's `files` a load needs, the encoder's weights last.
+    """Return the repository `files` that a load needs, the encoder's weights last.
 
-    safetensors, whole or in shards, else the ONNX file: never both, never other formats.
+    The weights are safetensors (one file or shards), or else the ONNX file, never both.
     """
     small = [name for name in files if _matches(name, _SMALL)]
     dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
@@ -78,27 +80,27 @@ def files_to_fetch(files: list[str]) -> list[str]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """fnmatch with `*` kept within one folder."""
+    """Return whether `name` matches a pattern; `*` does not match across folders."""
     return any(
         name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
         for pattern in patterns
     )
 
 
-def _fix_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
+def _resolve_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
     known = known_model(spec.source)
     revision = spec.revision or (known.revision if known else "main")
     info = hub.HfApi().model_info(repository, revision=revision)
     return info.sha, [entry.rfilename for entry in info.siblings]
 
 
-def _remember(
+def _record_snapshot(
     repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
 ) -> None:
-    """Note what `sources.py` needs to find the snapshot, whole or cut off, without the hub.
+    """Record what `locate.py` needs to find a complete or partial snapshot offline.
 
-    Both in huggingface_hub's own layout: which commit the revision stood at, and that a
-    modules.json which was not listed does not exist.
+    In huggingface_hub's layout, record the commit of the revision, and that modules.json does not
+    exist if the repository does not list it.
     """
     folder = hub_folder(repository, settings)
     revision = spec.revision or ("main" if known_model(spec.source) is None else commit)
