@@ -14,40 +14,40 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A loaded model. Safe to call from several threads at once.
+    """A loaded model.
+
+    All methods but `close` are thread-safe.
 
     Attributes:
-        name: its key in `hotstart.engines.ENGINES`.
+        name: the engine's key in `hotstart.engines.ENGINES`.
     """
 
     name: str
 
     @property
     def dimension(self) -> int:
-        """Length of a vector; of a reranker, how many labels it has."""
+        """Length of a vector; for a reranker, the number of labels."""
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
     ) -> EngineOutput:
-        """Return the vectors of `texts` with the tokens run for each.
+        """Return the vectors of `texts` and the token count of each text.
 
         Args:
-            texts: valid Unicode, str or, of a reranker, pairs of str; may be empty strings, and
-                may be none at all.
-            batch_size: the most texts run together; by default as many as a token budget allows.
-            timeout: seconds within which an engine that asks another machine answers or raises;
-                one that computes here takes the time it takes.
+            texts: valid Unicode strings, or pairs of them for a reranker. Strings and the sequence
+                may be empty.
+            batch_size: maximum texts per batch; None for as many as the token budget allows.
+            timeout: seconds after which a remote engine raises; local engines ignore it.
         """
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return how many tokens of each text are run, special ones included; None if it cannot
-        tell."""
+        """Return the token count of each text, special tokens included; None if unknown."""
 
     def metrics(self) -> Iterable[Metric]:
-        """Return what the engine counts, if anything."""
+        """Return the engine's metrics, if any."""
 
     def close(self) -> None:
-        """Give the model's memory back. No call may be running, and none may follow."""
+        """Free the model's memory. No call may run during or after `close`."""
 
 
 OpenedFrom = Literal["artifact", "folder", "address", "nothing"]
@@ -57,15 +57,14 @@ class EngineEntry(NamedTuple):
     """What is known of an engine before it is imported.
 
     Attributes:
-        home: its class, as `module:name`.
-        extra: the extra of hotstart that brings its library, None where every install has it.
-        opened_from: what its class is called with: an `artifact` (Prepared, Stage, threads), a
-            model's own `folder`, the `address` of another machine, or `nothing` of a model, but
-            settings.
-        cached: whether it keeps what it compiles, in a `cache_folder`.
-        options: fields of a ModelSpec that its class takes as keyword arguments.
-        waits: whether its calls wait for another machine, so that many at a time pay.
-        kinds: of models that it runs, keys of `hotstart.models.spec.KINDS`.
+        home: the engine class, as `module:name`.
+        extra: the extra of hotstart that installs the library; None if no extra is needed.
+        opened_from: the source that the class is called with: an `artifact` (PreparedModel, Stage,
+            threads), a model `folder`, the `address` of a remote server, or `nothing` but settings.
+        cached: whether the engine caches compiled models in a `cache_folder`.
+        options: fields of a ModelSpec that the class takes as keyword arguments.
+        waits: whether calls wait for a remote server, so concurrent calls are faster.
+        kinds: the model kinds that the engine runs, keys of `hotstart.models.spec.KINDS`.
     """
 
     home: str
@@ -98,11 +97,15 @@ ENGINES = {
 }
 
 SCHEMES = {"openai": "remote", "tei": "remote", "hotstart": "remote", "fake": "fake"}
-"""The engine of a source that begins with one of these and a colon, whatever else is asked for."""
+"""Engines by the scheme of a source; the scheme overrides the requested engine."""
 
 
 def entry_of(name: str) -> EngineEntry:
-    """Return what is known of the engine called `name`; InvalidInput where there is none."""
+    """Return the entry of the engine `name`.
+
+    Raises:
+        InvalidInput: there is no such engine.
+    """
     try:
         return ENGINES[name]
     except KeyError:
@@ -110,24 +113,26 @@ def entry_of(name: str) -> EngineEntry:
 
 
 def engine_for(source: str, asked: str | None, kind: str = "embedding") -> str:
-    """Return the name of the engine that runs `source`, a model of that kind.
+    """Return the name of the engine that runs the model `source` of `kind`.
 
     Raises:
-        InvalidInput: an engine unknown, or one that does not run that kind.
+        InvalidInput: the engine is unknown, or does not run this kind.
     """
     scheme, colon, _ = source.partition(":")
-    name = SCHEMES.get(scheme, asked or "onnx") if colon else asked or "onnx"
+    name = asked or "onnx"
+    if colon:
+        name = SCHEMES.get(scheme, name)
     if kind not in entry_of(name).kinds:
-        able = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
-        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {able}")
+        known = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
+        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {known}")
     return name
 
 
 def engine_class(name: str) -> Callable[..., Engine]:
-    """Import the engine called `name` and return its class; its library is imported on opening."""
+    """Import the engine `name` and return its class; the class imports its library when called."""
     module, _, attribute = entry_of(name).home.partition(":")
-    found: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
-    return found
+    loaded: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
+    return loaded
 
 
 def open_engine(
@@ -139,15 +144,15 @@ def open_engine(
     cache_folder: str | None = None,
     beside: Engine | None = None,
 ) -> Engine:
-    """Load an artifact as far as `stage` into the engine called `name`, to use `threads` cores.
+    """Load an artifact into an engine.
 
     Args:
-        name: an engine that is opened from an artifact.
+        name: the name of an engine that opens artifacts.
         prepared: the artifact.
-        stage: how far to load.
-        threads: cores to use.
-        cache_folder: where an engine that compiles keeps the outcome; None: nowhere.
-        beside: an engine of the same artifact, whose tokenizer the new one shares.
+        stage: the stage to load to.
+        threads: number of cores to use.
+        cache_folder: folder for compiled models; None for no cache.
+        beside: an engine of the same artifact that shares its tokenizer with the new engine.
     """
     options: dict[str, Any] = {"beside": beside}
     if entry_of(name).cached:

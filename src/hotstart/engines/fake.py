@@ -25,15 +25,15 @@ class FakeSettings(NamedTuple):
     """The behaviour of a `FakeEngine`.
 
     Attributes:
-        name: engines of one name share a `FakeControl`: the count of their loads, and its release.
+        name: engines with one name share a `FakeControl`.
         dimension: length of a vector.
-        load_seconds: how long the constructor takes.
-        fail_loads: so many constructions of this name fail before one succeeds; after
-            `load_seconds`, as real ones do.
-        fail_message: what they fail with.
-        hang_load: the constructor returns only after `fake_control(name).release()`.
-        encode_seconds: how long a call of `embed` takes.
-        fail_texts: texts that make `embed` fail.
+        load_seconds: duration of the constructor.
+        fail_loads: number of failing loads of this name before the first success. A load fails
+            after `load_seconds`, like a real load.
+        fail_message: message of the failures.
+        hang_load: whether the constructor waits for `fake_control(name).release()`.
+        encode_seconds: duration of a call of `embed`.
+        fail_texts: texts for which `embed` fails.
     """
 
     name: str = "fake"
@@ -47,13 +47,13 @@ class FakeSettings(NamedTuple):
 
     @classmethod
     def parse(cls, source: str) -> FakeSettings:
-        """Read `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
+        """Parse `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
 
-        `hang_load` is `true` or `false`; several `fail_texts` stand between bars (`a|b`). A comma
-        cannot be part of a value.
+        `hang_load` is `true` or `false`. Bars separate `fail_texts` (`a|b`). A value cannot contain
+        a comma.
 
         Raises:
-            InvalidInput: a key that is not known, or a value that is none of its kind.
+            InvalidInput: a key is unknown, or a value is invalid.
         """
         settings: dict[str, Any] = {}
         for part in filter(None, source.removeprefix(PREFIX).split(",")):
@@ -67,7 +67,7 @@ class FakeSettings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """How a setting is parsed, and what it must be."""
+    """The parser of a setting, and the description of valid values."""
 
     read: Callable[[str], Any]
     expected: str
@@ -95,7 +95,7 @@ _READERS: Mapping[str, _Kind] = {
     "fail_message": _TEXT,
     "hang_load": _Kind(lambda text: {"true": True, "false": False}[text], "true or false"),
     "encode_seconds": _SECONDS,
-    "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts with | between them"),
+    "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts separated by |"),
 }
 
 
@@ -108,12 +108,12 @@ def _read(key: str, value: str) -> Any:
 
 
 class FakeControl:
-    """What the fake engines of one name share: load count and release.
+    """The shared state of fake engines with one name: load count and release.
 
     Attributes:
-        loads: constructions begun.
-        failures: how many of them failed as they were set to.
-        embedded: how often each text was embedded.
+        loads: number of started loads.
+        failures: number of loads that failed because of `fail_loads`.
+        embedded: number of times each text was embedded.
     """
 
     def __init__(self) -> None:
@@ -124,21 +124,21 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Release hanging constructors, later ones too."""
+        """Release hanging constructors, including later ones."""
         self._released.set()
 
     def note(self, texts: Sequence[str]) -> None:
-        """Count texts that are embedded."""
+        """Count embedded texts."""
         with self._lock:
             self.embedded.update(texts)
 
     def load(self, settings: FakeSettings) -> None:
-        """Take the time that `settings` say, then succeed or fail."""
+        """Sleep for `settings.load_seconds`, then return or raise."""
         with self._lock:
             self.loads += 1
         if settings.hang_load:
             self._released.wait()
-        _pass_time(settings.load_seconds)
+        _sleep(settings.load_seconds)
         with self._lock:
             failing = self.failures < settings.fail_loads
             self.failures += failing
@@ -147,28 +147,28 @@ class FakeControl:
 
 
 _controls: defaultdict[str, FakeControl] = defaultdict(FakeControl)
-_rehearsals_lock = threading.Lock()
+_controls_lock = threading.Lock()
 
 
 def fake_control(name: str = "fake") -> FakeControl:
-    """Return what the fake engines called `name` have in common."""
-    with _rehearsals_lock:
+    """Return the control of the fake engines called `name`."""
+    with _controls_lock:
         return _controls[name]
 
 
 def forget_fake_control(name: str = "fake") -> None:
-    """Release what hangs under `name` and let its counts begin anew."""
-    with _rehearsals_lock:
-        past = _controls.pop(name, None)
-    if past is not None:
-        past.release()
+    """Release hanging loads of `name` and reset its counts."""
+    with _controls_lock:
+        control = _controls.pop(name, None)
+    if control is not None:
+        control.release()
 
 
 class FakeEngine:
-    """Vectors from a hash of the text.
+    """Computes vectors from a hash of the text.
 
-    A text's vector has length 1 and depends on the text and the dimension alone: the same in
-    every process and on every machine. Vectors of different texts are unrelated.
+    A vector has norm 1 and depends only on the text and the dimension, so it is equal in every
+    process and on every machine. Vectors of different texts are unrelated.
     """
 
     name = "fake"
@@ -185,7 +185,7 @@ class FakeEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._settings is not None, "embed after close"
         fake_control(self._settings.name).note(texts)
-        _pass_time(self._settings.encode_seconds)
+        _sleep(self._settings.encode_seconds)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
             if text in self._settings.fail_texts:
@@ -194,26 +194,26 @@ class FakeEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many words each text has."""
+        """Return the number of words of each text."""
         return [len(text.split()) for text in texts]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
-        """Refuse later calls."""
+        """Make later calls of `embed` fail."""
         self._settings = None
 
 
 def _vector(text: str, dimension: int) -> NDArray[np.float32]:
     digest = hashlib.shake_128(text.encode("utf-8", "surrogatepass")).digest(4 * dimension)
-    # Odd numbers over a power of two: within (-1, 1) and never zero.
+    # Odd numbers divided by a power of two are within (-1, 1) and never zero.
     spread = (np.frombuffer(digest, "<u4") + 0.5) / 2**31 - 1
     vector: NDArray[np.float32] = (spread / np.linalg.norm(spread)).astype(np.float32)
     return vector
 
 
-def _pass_time(seconds: float) -> None:
+def _sleep(seconds: float) -> None:
     if seconds:
         threading.Event().wait(seconds)

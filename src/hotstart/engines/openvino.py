@@ -1,7 +1,7 @@
-"""The engine for bulk work: OpenVINO over the graph that ONNX Runtime reads.
+"""The engine for bulk work: OpenVINO, with the same graph as ONNX Runtime.
 
-OpenVINO's ONNX reader knows the fused `com.microsoft` operators that `models/graph` writes, and it
-reads the weights where they lie. What it compiles is kept on disk and found again by its content.
+OpenVINO's ONNX reader supports the fused `com.microsoft` operators that `preparation.graph` writes,
+and reads the weights in place. Compiled models are cached on disk by content.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 class OpenVinoEngine(GraphEngine):
     """Runs a prepared model with OpenVINO on the CPU.
 
-    At the stage `first light` one batch has all `threads`. At every other stage as many batches as
-    OpenVINO finds best are computed side by side, on fewer threads each, so that many cores are
-    kept busy; a text that comes alone then has the threads of one: 4.7 ms instead of 3.1 on two
-    cores, where bulk work gains little by it. At `throughput`, which is for bulk work alone, they
-    yield the processor to whatever else the machine has to do.
+    At the stage `fast_start` one batch uses all `threads`. At the other stages OpenVINO chooses the
+    number of concurrent batches, each with fewer threads, which uses many cores better. A single
+    text then has the threads of one batch: 4.7 ms instead of 3.1 on two cores, where bulk work is
+    little faster. At `throughput`, for bulk work only, the threads have a lower priority.
 
     Attributes:
-        precision: precision of the matrix products, see `inference_precision`; `bf16` makes this
-            engine several times faster than ONNX Runtime.
+        precision: precision of matrix products, see `inference_precision`. With `bf16` the engine
+            is several times faster than ONNX Runtime.
     """
 
     name = "openvino"
@@ -53,42 +52,44 @@ class OpenVinoEngine(GraphEngine):
         cache_folder: str | None,
         beside: GraphEngine | None = None,
     ) -> None:
-        """Read and compile; the compiled model is kept in `cache_folder`, None for nowhere."""
+        """Read and compile the model; cache the compiled model in `cache_folder`, unless None."""
         self.precision = inference_precision(cpu_flags(), quantized=bool(prepared.graphs.block))
         config = {
             "PERFORMANCE_HINT": "LATENCY" if stage == "fast_start" else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": threads,
-            # Pinned threads would meet those of the neighbour who was pinned to the same cores.
+            # Pinned threads would compete with other processes pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
-            # Weights in 8 bits are multiplied in 8 bits, with inputs that are rounded to them.
+            # Multiply 8-bit weights in 8 bits: inputs are rounded in groups of this size.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": prepared.graphs.block or 0,
         }
-        opened = partial(_open, prepared, config, cache_folder)
-        super().__init__(prepared, _yielding(opened) if stage == "throughput" else opened, beside)
+        open_run: Callable[[], Run] = partial(_open, prepared, config, cache_folder)
+        if stage == "throughput":
+            open_run = _with_low_priority(open_run)
+        super().__init__(prepared, open_run, beside)
 
 
-def _yielding(opened: Callable[[], Run]) -> Callable[[], Run]:
-    """Return `opened` with its threads at lower priority; threads inherit niceness."""
+def _with_low_priority(open_run: Callable[[], Run]) -> Callable[[], Run]:
+    """Return `open_run` with threads at lower priority; new threads inherit niceness."""
 
     def open_() -> Run:
         yield_processor()
-        return opened()
+        return open_run()
 
     return open_
 
 
 def inference_precision(flags: Collection[str], *, quantized: bool) -> str:
-    """Return `bf16` where the CPU `flags` include a bf16 unit, else `f32`.
+    """Return `bf16` if the CPU `flags` include a bf16 unit, else `f32`.
 
-    A quantized model runs in `f32`: rounded twice, the vectors of all-MiniLM-L6-v2 fall to a cosine
-    of 0.99898, below the promised 0.999 (0.99912 in `f32`, at 137 instead of 169 passages/s).
+    A quantized model runs in `f32`. With both roundings the cosine of all-MiniLM-L6-v2 falls to
+    0.99898, below the documented 0.999 (0.99912 in `f32`, at 137 instead of 169 passages/s).
     """
     return "f32" if quantized or BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
 def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None) -> Run:
-    """Return the function from batches to vectors, the graph compiled."""
+    """Compile the graph and return the function from batches to vectors."""
     compiled, output = _compile(prepared, config, cache_folder)
     inputs = {
         entry.get_any_name(): entry.get_element_type().to_dtype() for entry in compiled.inputs
@@ -98,18 +99,18 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
         idle.put(compiled.create_infer_request())
 
     def finish(running: deque[Any]) -> NDArray[np.float32]:
-        """Wait for the oldest batch, return its vectors and free its request."""
+        """Wait for the oldest batch, return its vectors and release its request."""
         request = running.popleft()
         try:
             request.wait()
-            # A copy: the request writes its next batch over this one.
+            # Copy the vectors, because the request overwrites them with its next batch.
             vectors: NDArray[np.float32] = request.get_tensor(output).data.copy()
         finally:
             idle.put(request)
         return vectors
 
     def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        # Whoever waits for an idle request holds none itself: threads cannot block one another.
+        # A thread waits for an idle request only if it holds none, so threads cannot deadlock.
         running: deque[Any] = deque()
         try:
             for batch in batches:
@@ -120,14 +121,14 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
             while running:
                 yield finish(running)
         finally:
-            while running:  # a batch failed while others are still being computed
+            while running:  # a batch failed while others are still running
                 finish(running)
 
     return run
 
 
 def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
-    """The next idle request; None where there is none and `wait` is false."""
+    """Return the next idle request; None if there is none and `wait` is false."""
     try:
         return idle.get(block=wait)
     except Empty:
@@ -137,19 +138,19 @@ def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:
 def _compile(
     prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None
 ) -> tuple[Any, str]:
-    """Return the compiled graph and the name of the output that is read.
+    """Return the compiled graph and the name of its output.
 
-    A cached model is found by the content of graph and weights, not by their path: one that was
-    prepared anew is compiled anew. One process at a time writes to the cache; another that loads
-    in that moment does without, and so does one that may not write there.
+    The cache key is the content of graph and weights, so a changed model is compiled again. One
+    process at a time uses the cache. A concurrent load, or a process without write access, compiles
+    without the cache.
     """
-    openvino = _library()
+    openvino = _import_openvino()
     core = openvino.Core()
     model, output = _read(openvino, core, prepared)
     if cache_folder is not None:
         try:
-            with exclusive(os.path.join(cache_folder, "lock"), wait=False) as alone:
-                if alone:
+            with exclusive(os.path.join(cache_folder, "lock"), wait=False) as is_locked:
+                if is_locked:
                     cached = config | {"CACHE_DIR": cache_folder}
                     return core.compile_model(model, "CPU", cached), output
         except OSError:
@@ -157,18 +158,18 @@ def _compile(
     return core.compile_model(model, "CPU", config), output
 
 
-def _library() -> Any:
-    """OpenVINO without its telemetry, which reports every import to its makers, unasked.
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports every import to Intel.
 
-    With that package out of reach OpenVINO takes a stub of its own, for as long as the process
-    lives: half of it uses the one and half the other if the package comes back.
+    Without the telemetry package OpenVINO uses a stub. The entry stays in sys.modules for the life
+    of the process, because OpenVINO would mix stub and package if the package became importable.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return require("openvino", extra="openvino")
 
 
 def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
-    """Return the graph, a head joined to its encoder, and the name of the output that is read."""
+    """Return the graph, with its head joined to the encoder, and the name of its output."""
     graphs = prepared.graphs
     encoder = core.read_model(os.path.join(prepared.folder, graphs.encoder))
     if graphs.head is None:
@@ -176,9 +177,9 @@ def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
     head = core.read_model(os.path.join(prepared.folder, graphs.head))
     tokens, mask = (head.input(name).get_node() for name in ("tokens", "attention_mask"))
     parameters = {entry.get_any_name(): entry.get_node() for entry in encoder.inputs}
-    given = openvino.opset13.convert(parameters["attention_mask"], "i32")
+    converted_mask = openvino.opset13.convert(parameters["attention_mask"], "i32")
     _replace(tokens, encoder.output(graphs.output).get_node().input_value(0))
-    _replace(mask, given.output(0))
+    _replace(mask, converted_mask.output(0))
     joined = openvino.Model(head.get_results(), list(parameters.values()))
     return joined, head.output(0).get_any_name()
 

@@ -1,7 +1,7 @@
 """The engine of static embeddings (model2vec): the mean of token vectors.
 
-Reads the folder itself and answers what `model2vec.StaticModel` answers: importing that package
-takes 160 ms, the 60 of NumPy included, and copies the table, which is mapped here.
+This engine reads the folder itself and returns the vectors of `model2vec.StaticModel`. Importing
+model2vec takes 160 ms (60 ms for NumPy) and copies the table, which this engine maps.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 
 
 class _Layout(NamedTuple):
-    """The file layout of a folder: of model2vec or of sentence-transformers."""
+    """The file layout of a folder, by model2vec or by sentence-transformers."""
 
     config: str
     part: str
     table: str
 
     def files(self, folder: str) -> tuple[str, str, str]:
-        """Configuration, tensors and tokenizer."""
+        """Return the paths of configuration, tensors and tokenizer."""
         inner = os.path.join(folder, self.part)
         return (
             os.path.join(folder, self.config),
@@ -54,8 +54,8 @@ _LAYOUTS = (
 class StaticEngine:
     """Runs a static embedding model (model2vec).
 
-    Tokens the vocabulary does not know are left out; a text of none that it knows has the zero
-    vector. `batch_size` changes nothing: every text is averaged on its own.
+    Unknown tokens are ignored; a text without known tokens has the zero vector. `batch_size` is
+    ignored, because every text is averaged separately.
     """
 
     name = "static"
@@ -83,7 +83,7 @@ class StaticEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         table = self._table
         assert table is not None, "embed after close"
-        # A table of float16 gives vectors rounded to float16, as model2vec's are.
+        # A float16 table gives vectors rounded to float16, as in model2vec.
         rounded = table.dtype if table.dtype.kind == "f" else np.dtype(np.float32)
         means = np.zeros((len(texts), self.dimension), rounded)
         ids = self._words.ids(texts)
@@ -99,15 +99,15 @@ class StaticEngine:
         return EngineOutput(rounded_vectors, token_counts)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens of each text are averaged."""
+        """Return the number of averaged tokens of each text."""
         return [len(tokens) for tokens in self._words.ids(texts)]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
-        """Give the mapped table back."""
+        """Release the mapped table."""
         self._table = self._mapping = self._weights = None
 
     def _rows(self, table: NDArray[Any], tokens: NDArray[np.int64]) -> NDArray[Any]:
@@ -116,7 +116,7 @@ class StaticEngine:
 
 
 class _Words:
-    """Texts to token ids without special and unknown tokens, cut as model2vec cuts them."""
+    """Converts texts to token ids, without special and unknown tokens, as model2vec does."""
 
     def __init__(self, path: str, max_length: int | None) -> None:
         self._tokenizer = open_tokenizer(path)
@@ -137,25 +137,25 @@ class _Words:
         return [[id for id in each.ids if id != self._unknown] for each in encodings]
 
     def _cut(self, text: str) -> str:
-        """Cut texts as model2vec does: to as many characters as tokens of median length."""
+        """Truncate a text to `max_length` tokens of median length, as model2vec does."""
         limit = self._max_length
-        if limit is None or len(text) <= limit:  # the median is 1 at least
+        if limit is None or len(text) <= limit:  # the median is at least 1
             return text
-        if self._longest is None:  # takes the whole vocabulary, so only for the first long text
+        if self._longest is None:  # deferred to the first long text: it reads the whole vocabulary
             lengths = [len(token) for token in self._tokenizer.get_vocab()]
             self._longest = limit * int(np.median(lengths))
         return text[: self._longest]
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """The id of the token for unknown words, of each kind of vocabulary; None where it has none."""
+    """Return the id of the token for unknown words, or None."""
     model = tokenizer.model
-    if hasattr(model, "unk_token"):  # WordPiece, BPE, WordLevel
-        known = model.unk_token is not None
-        found: int | None = tokenizer.token_to_id(model.unk_token) if known else None
-    else:  # Unigram
-        found = json.loads(tokenizer.to_str())["model"].get("unk_id")
-    return found
+    unknown: int | None = None
+    if not hasattr(model, "unk_token"):  # Unigram; WordPiece, BPE and WordLevel have unk_token
+        unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    elif model.unk_token is not None:
+        unknown = tokenizer.token_to_id(model.unk_token)
+    return unknown
 
 
 def _layout_of(folder: str) -> _Layout:

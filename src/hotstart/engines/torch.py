@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from hotstart.telemetry import Metric
 
-_BATCH_SIZE = 32  # sentence-transformers' own
+_BATCH_SIZE = 32  # the default of sentence-transformers
 
 
 class TorchEngine:
     """Runs a model folder with sentence-transformers.
 
-    The weights are taken as float32, whatever they are stored as. Calls from several threads take
-    turns: the tokenizers of transformers fail when two threads use one of them.
+    The weights are converted to float32. Calls are serialized, because a tokenizer of transformers
+    fails if two threads use it.
 
     Args:
-        folder: a folder as sentence-transformers saves it; nothing is fetched.
-        device: torch's name of one (`cpu`, `cuda`, `cuda:1`, `mps`); None: the best there is.
-        trust_remote_code: run Python code that lies in the folder. Only ever from the code of a
-            program that trusts that folder, never from a request or a file.
+        folder: a model folder of sentence-transformers; nothing is downloaded.
+        device: a torch device (`cpu`, `cuda`, `cuda:1`, `mps`); None for the best available.
+        trust_remote_code: whether to run Python code of the folder. Only a program that trusts the
+            folder may set it, never a request or a file.
     """
 
     name = "torch"
@@ -48,9 +48,9 @@ class TorchEngine:
                 trust_remote_code=trust_remote_code,
                 model_kwargs={"dtype": self._torch.float32},
             )
-        model.truncate_dim = None  # cut, like the prompts, is what others decide
+        model.truncate_dim = None  # the caller truncates vectors and adds prompts
         self._model: Any = model
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self.device = str(model.device)
         self.dimension = self._find_dimension()
 
@@ -65,30 +65,30 @@ class TorchEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens of each text are run, special ones included."""
+        """Return the token count of each text, special tokens included."""
         mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
         return [int(row.sum()) for row in mask]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Return nothing: it counts nothing."""
+        """Return no metrics."""
         return ()
 
     def close(self) -> None:
-        """Drop the model and give its memory back, a device's too."""
+        """Free the model's memory, including device memory."""
         self._model = None
-        gc.collect()  # a torch module and its parts refer to one another
+        gc.collect()  # torch modules contain reference cycles
         if self.device.startswith("cuda"):
             self._torch.cuda.empty_cache()
 
     def _find_dimension(self) -> int:
-        told = self._model.get_embedding_dimension()
-        return int(self._encode([""], 1).shape[1] if told is None else told)
+        dimension = self._model.get_embedding_dimension()
+        return int(self._encode([""], 1).shape[1] if dimension is None else dimension)
 
     def _encode(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
-        with self._turn:
+        with self._lock:
             vectors = self._model.encode(
                 texts,
-                prompt="",  # or the model's default one would be put before texts that have theirs
+                prompt="",  # disable the default prompt: the texts already contain their prompt
                 batch_size=batch_size,
                 show_progress_bar=False,
                 convert_to_numpy=True,

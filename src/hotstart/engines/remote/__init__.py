@@ -1,1 +1,1 @@
-"""Vectors from other machines: addresses, protocols, one client, one engine."""
+"""Vectors from remote servers: addresses, protocols, one client, one engine."""
