@@ -1,4 +1,4 @@
-"""Optional libraries that are not installed: in a process that cannot import them."""
+"""Missing optional libraries, in a process that cannot import them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ except MissingExtra as error:
         ("transformers", "sentiment", "a/model", "sentiment"),
     ],
 )
-def test_the_remedy_names_the_extra(
+def test_the_error_names_the_extra(
     library: str,
     kind: str,
     file: str,
@@ -56,11 +56,11 @@ def test_the_remedy_names_the_extra(
     source = str(tmp_path / file) if "." in file else file
     pickled = file.endswith(".pkl")
     done = python("-c", CODE.format(library=library, kind=kind, source=source, pickled=pickled))
-    said = f"{library} is not installed. Run: pip install 'hotstart[{extra}]'."
-    assert done.stdout.strip() == said, done.stderr
+    message = f"{library} is not installed. Run: pip install 'hotstart[{extra}]'."
+    assert done.stdout.strip() == message, done.stderr
 
 
-def test_rows_by_name_need_pandas(
+def test_rows_by_name_require_pandas(
     tmp_path: Path, python: Callable[..., CompletedProcess[str]]
 ) -> None:
     model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])

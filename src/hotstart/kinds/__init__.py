@@ -11,59 +11,60 @@ from typing import Any, NamedTuple, Protocol
 from hotstart.errors import InvalidInput
 from hotstart.types import Progress
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class ModelSource(NamedTuple):
-    """The source of a model, as a program or its configuration names it.
+    """The source of a model, as named in a program or its configuration.
 
     Attributes:
-        name: what the model is called, for messages.
-        source: a path, a model's name, or an import string, as its kind takes it.
-        sha256: of the file `source`, lower-case hexadecimal; what alone lets a pickle be loaded.
-        trusted: full names of the types that a skops file may bring besides scikit-learn's.
-        options: what else the kind takes; each says which.
+        name: name of the model, for messages.
+        source: a path, a model name, or an import string, depending on the kind.
+        sha256: SHA-256 of the file `source`, in lower-case hexadecimal; required for a pickle.
+        trusted: full names of types that a skops file may contain besides scikit-learn's.
+        options: further options; each kind documents its options.
     """
 
     name: str
     source: str
     sha256: str | None = None
     trusted: Sequence[str] = ()
-    options: Mapping[str, Any] = _NOTHING
+    options: Mapping[str, Any] = _NO_OPTIONS
 
 
 class Kind(Protocol):
-    """A module, or any object, that loads and calls models of one kind.
+    """A module or object that loads and calls models of one kind.
 
-    Both may be called by several threads at once, `load` for one model by one thread at a time.
+    Several threads may call both functions concurrently. Only one thread at a time calls `load` for
+    one model.
     """
 
     def load(self, material: ModelSource, report: Progress) -> Any:
-        """Return the loaded model, having told `report` what is being done.
+        """Return the loaded model; call `report` with each step of the load.
 
         Raises:
-            MissingExtra: its library is not installed.
-            HotstartError: the model cannot be loaded, for the reason it states.
+            MissingExtra: the library is not installed.
+            HotstartError: the model cannot be loaded.
         """
 
     def predict(self, model: Any, inputs: Any, material: ModelSource) -> Any:
-        """Return the model's answer to `inputs`, both of what JSON can say.
+        """Return the model's output for `inputs`; both are JSON values.
 
         Raises:
-            InvalidInput: it cannot be asked that.
+            InvalidInput: the model does not accept `inputs`.
         """
 
 
 GROUP = "hotstart.kinds"
-"""The entry point group in which other packages offer kinds of their own."""
+"""The entry point group for kinds of other packages."""
 
 
 class KindEntry(NamedTuple):
     """The location of a kind.
 
     Attributes:
-        home: its module.
-        suffixes: of the files in a models folder that are of this kind.
+        home: the kind's module.
+        suffixes: suffixes of this kind's files in a models folder.
     """
 
     home: str
@@ -80,18 +81,18 @@ KINDS = {
 
 
 def kind_named(name: str) -> Kind:
-    """Import the kind called `name`, one of these or another package's, and return it.
+    """Import and return the kind `name`, from hotstart or another package.
 
     Raises:
-        InvalidInput: there is none of that name.
+        InvalidInput: there is no kind of that name.
     """
     if name in KINDS:
         kind: Kind = importlib.import_module(KINDS[name].home)
         return kind
-    others = importlib.metadata.entry_points(group=GROUP)
-    for point in others:
-        if point.name == name:
-            offered: Kind = point.load()
-            return offered
-    known = ", ".join([*KINDS, *sorted(point.name for point in others)])
+    entry_points = importlib.metadata.entry_points(group=GROUP)
+    for entry_point in entry_points:
+        if entry_point.name == name:
+            external_kind: Kind = entry_point.load()
+            return external_kind
+    known = ", ".join([*KINDS, *sorted(entry_point.name for entry_point in entry_points)])
     raise InvalidInput("kind", got=name, expected=f"one of embedding, reranker, {known}")

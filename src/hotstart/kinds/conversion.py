@@ -11,12 +11,12 @@ from hotstart._lazy import require
 
 
 def plain(value: Any) -> Any:
-    """Return `value` with its arrays, frames and scalars as lists, mappings, numbers and texts.
+    """Return `value` converted to JSON values.
 
-    Of NumPy, pandas, scipy.sparse and torch: an array becomes nested lists, a Series a list, a
-    DataFrame a list of one mapping a row, a sparse matrix a full one, a date or time its ISO text.
-    What is no finite number (NaN, infinity, NaT, NA) becomes None: JSON has no word for it. Tuples
-    and sets become lists, and the keys of a mapping texts. Anything else is returned as it is.
+    Values of NumPy, pandas, scipy.sparse and torch are converted: an array or sparse matrix to
+    nested lists, a Series to a list, a DataFrame to a list with one mapping per row, a date or time
+    to its ISO text. NaN, infinity, NaT and NA become None, because JSON cannot represent them.
+    Tuples and sets become lists, and mapping keys become texts. Any other value is unchanged.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return _plain_number(value)
@@ -27,18 +27,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(entry) for entry in value]
     if isinstance(value, (date, time)):
-        return value.isoformat() if value == value else None  # NaT alone differs from itself
+        return value.isoformat() if value == value else None  # only NaT is unequal to itself
     return _plain_of_library(value)
 
 
 def _plain_number(value: Any) -> Any:
-    """Without the subclass: NumPy's texts are of one."""
+    """Convert a subclass of str, such as NumPy's, to str."""
     return str(value) if isinstance(value, str) else value
 
 
 def _plain_of_library(value: Any) -> Any:
-    """Known by what they can do, so that no library is imported to ask."""
-    if type(value).__name__ == "NAType":  # pandas', which has no truth to compare
+    """Convert a library's value; duck typing avoids importing the library."""
+    if type(value).__name__ == "NAType":  # pandas.NA has no truth value to compare
         return None
     if hasattr(value, "toarray"):  # a sparse matrix
         return plain(value.toarray())
@@ -47,11 +47,11 @@ def _plain_of_library(value: Any) -> Any:
     if not (hasattr(value, "tolist") and hasattr(value, "dtype")):
         return value
     if hasattr(value, "__array_interface__") and value.dtype.kind in "mM":
-        return _without_nat(value.astype(str).tolist())  # NumPy's tolist would give nanoseconds
-    listed = value.tolist()
-    if type(listed) is type(value):  # NumPy's long doubles have no counterpart
+        return _without_nat(value.astype(str).tolist())  # tolist of datetime64 gives nanoseconds
+    converted = value.tolist()
+    if type(converted) is type(value):  # NumPy's long doubles have no Python type
         return plain(float(value)) if value.dtype.kind == "f" else value
-    return plain(listed)
+    return plain(converted)
 
 
 def _without_nat(texts: Any) -> Any:
@@ -67,18 +67,18 @@ def frame(
 
     Args:
         content: the rows, or the columns.
-        extra: of hotstart, which brings pandas to who asks.
-        columns: the names of the columns, in their order; None: as `content` has them.
+        extra: the extra of hotstart to name if pandas is missing.
+        columns: the column names in order; None for the names in `content`.
     """
     pandas = require("pandas", extra=extra)
     return pandas.DataFrame(content, columns=None if columns is None else list(columns))
 
 
 def timestamps(dates: Sequence[Any]) -> Any:
-    """Return ISO dates as pandas' timestamps without a zone, as Prophet takes them.
+    """Return ISO dates as pandas timestamps without a time zone, as Prophet requires.
 
     Raises:
-        ValueError: one is no date.
+        ValueError: an entry is not a date.
     """
     pandas = require("pandas", extra="prophet")
     return pandas.to_datetime(list(dates), errors="raise", format="ISO8601")
