@@ -168,7 +168,7 @@ def test_weights_that_differ_from_the_published_hash_raise(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ModelDamaged.__name__ in done.stderr
-    assert "published is 53aa51172d" in done.stderr
+    assert "must be 53aa51172d" in done.stderr
 
 
 def test_concurrent_processes_prepare_one_artifact(fresh: Settings) -> None:

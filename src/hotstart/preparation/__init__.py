@@ -1,1 +1,1 @@
-"""From a model folder to an artifact: graph, weights and tokenizer as engines open them."""
+"""Convert a model folder into an artifact: graph, weights and tokenizer."""

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -> str:
-    """Return 32 hexadecimal digits over everything that decides a vector's value.
+    """Return 32 hexadecimal digits that identify the vector space.
 
     Args:
-        model: pooling, head, prompts, token limit and casing are taken from it.
+        model: the source of pooling, head, prompts, token limit and casing.
         hashes: SHA-256 of the original weights and of the tokenizer, by file name.
-        precision: of the weights as they are run.
+        precision: a value of SCHEMES.
     """
     identity = {
         "weights": dict(hashes),
@@ -57,7 +57,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
 
 
 SCHEMES = {"float32": "float32", "int8": SCHEME}
-"""What a fingerprint says of each precision."""
+"""The precision in a fingerprint, by precision."""
 
 
 class WrittenFiles(NamedTuple):
@@ -68,39 +68,41 @@ class WrittenFiles(NamedTuple):
 
 
 def check_precision(model: Description, precision: str) -> None:
-    """Raise InvalidInput for a model that comes as an ONNX file, whose weights stay as they are."""
+    """Raise InvalidInput if a precision needs safetensors and the model has only an ONNX file."""
     if precision != "float32" and model.shipped_graph is not None:
         raise InvalidInput(
             "precision",
             got=precision,
-            expected=f"float32: {model.folder} has no safetensors, and its ONNX file is used as is",
+            expected=f"float32: {model.folder} has only an ONNX file, which cannot be quantized",
         )
 
 
 def write_variant(
     model: Description, folder: str, precision: str, ranges: Ranges | None = None
 ) -> WrittenFiles:
-    """Write all that an engine reads of `model` at `precision` into `folder`.
+    """Write graph, weights and tokenizer of `model` at `precision` into `folder`.
 
     Args:
-        model: what is written.
-        folder: where to.
+        model: the model to write.
+        folder: the artifact folder.
         precision: a key of SCHEMES.
-        ranges: what the linear layers are given, as `write_observed` shows it; with it the same
-            model is closer to float32 in 8 bits.
+        ranges: maximum inputs of the linear layers, measured with `write_observed`. They make an
+            8-bit model more accurate.
 
     Raises:
-        ModelError: its weights cannot be read, or no graph can be built over them.
+        ModelError: the weights cannot be read, or no graph can be built.
     """
     if precision == "int8":
-        eight_bits = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
-        return _write(model, folder, read_weights(model), eight_bits)
+        make_weights = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
+        return _write(model, folder, read_weights(model), make_weights)
     return _write(model, folder, place_weights(model, folder), LinkedWeights)
 
 
 def write_observed(model: Description, folder: str) -> WrittenFiles:
-    """Write `model` in float32 with further outputs: of each linear layer whose weights 8 bits can
-    hold, the greatest absolute value of each input, under the layer's name.
+    """Write `model` in float32 with the ranges of layer inputs as additional outputs.
+
+    For each linear layer that 8 bits quantize, an output with the layer's name has the maximum
+    absolute value of each input.
 
     Raises:
         ModelError: as for `write_variant`.

@@ -12,26 +12,27 @@ from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
-_MAX_DISTANCE = 128  # beyond it, all distances share a bucket (transformers' MPNetEncoder)
+_MAX_DISTANCE = 128  # larger distances share one bucket (transformers' MPNetEncoder)
 
 
 def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
-    """Add the rows of the position embedding `table` that the tokens' positions name.
+    """Add a lookup of the tokens' positions in the position embedding `table`.
 
-    Without `padding` positions count from 0 for every text, and the rows are (tokens, hidden).
-    With it they are RoBERTa's `position_ids`, and the rows (batch, tokens, hidden).
+    If `padding` is None, positions start at 0 and the result is (tokens, hidden). Otherwise
+    positions are RoBERTa's `position_ids`, and the result is (batch, tokens, hidden).
     """
     if padding is not None:
         return graph.node("Gather", table, position_ids(graph, input_ids, padding))
-    start, length = graph.constant([0], "INT64"), graph.node("Shape", input_ids, start=1)
-    return graph.node("Slice", table, start, length, start)  # the last names the axis
+    zero = graph.constant([0], "INT64")
+    length = graph.node("Shape", input_ids, start=1)
+    return graph.node("Slice", table, zero, length, zero)  # start 0, end length, axis 0
 
 
 def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
-    """Add the positions of tokens counted from pad_token_id + 1, padding left at pad_token_id.
+    """Add token positions that start at pad_token_id + 1; padding has pad_token_id.
 
-    As transformers' create_position_ids_from_input_ids: it looks at the ids, not at the attention
-    mask, so a literal pad token within a text is not counted either.
+    This follows create_position_ids_from_input_ids of transformers, which reads the ids and not the
+    attention mask, so a pad token inside a text is not counted.
     """
     pad = graph.constant(pad_token_id, "INT32")
     real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
@@ -46,9 +47,9 @@ def relative_bias(
     count = graph.node("Shape", input_ids, start=1)
     length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
     zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
-    place = graph.node("Range", zero, length, one)
-    rows = graph.node("Unsqueeze", place, graph.constant([1], "INT64"))
-    distance = graph.node("Sub", place, rows)
+    positions_row = graph.node("Range", zero, length, one)
+    positions_column = graph.node("Unsqueeze", positions_row, graph.constant([1], "INT64"))
+    distance = graph.node("Sub", positions_row, positions_column)
     offset = graph.constant(positions - 1, "INT64")
     bucket_of = graph.constant(distance_buckets(buckets, positions), "INT64")
     bucket = graph.node("Gather", bucket_of, graph.node("Add", distance, offset))
@@ -59,9 +60,9 @@ def relative_bias(
 def distance_buckets(buckets: int, positions: int) -> list[int]:
     """Return the bucket of each distance from 1 - positions to positions - 1.
 
-    T5's bucketing (Raffel et al. 2020, section 2.1): half the buckets for tokens behind, half for
-    those ahead; small distances one by one, larger ones on a logarithmic scale. Computed in
-    float32, as the models were trained.
+    The buckets follow T5 (Raffel et al. 2020, section 2.1): half of them for preceding tokens, half
+    for following tokens, one bucket per small distance, and a logarithmic scale for larger
+    distances. They are computed in float32, as in training.
     """
     import numpy as np
 
@@ -85,9 +86,9 @@ _DENSE_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
 
 
 def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[str]) -> str:
-    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes), as sentence-transformers.
+    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes).
 
-    Texts are padded on the right and hold at least one token.
+    Pooling follows sentence-transformers. Texts are padded on the right and are not empty.
     """
     pooled = [_POOLINGS[mode](graph, tokens, attention_mask) for mode in modes]
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
@@ -100,10 +101,11 @@ def apply_head(
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
 ) -> str:
-    """Add the steps after pooling; `tensors` holds each Dense layer's by the layer's path, and
-    those of a classifier, as the encoder's, under "".
+    """Add the steps after pooling.
 
-    Dense layers stay whole in any precision: they are small, and what they get wrong stays in.
+    `tensors` contains the tensors of each Dense layer by its path, and the tensors of a classifier
+    under "". Dense layers are float32 in any precision, because they are small and their errors go
+    directly into the vector.
     """
     for step in head:
         if isinstance(step, str):
@@ -120,7 +122,9 @@ def _dense(
     layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
+    names = [f"{layer.name}.weight"]
+    if layer.bias:
+        names.append(f"{layer.name}.bias")
     for name in names:
         if name not in tensors:
             raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
@@ -156,7 +160,7 @@ def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
 
 
 def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
-    """The sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
+    """Add the sum and count of real tokens; the sum is mask (1, tokens) @ (tokens, hidden)."""
     axis = graph.constant([1], "INT64")
     mask = graph.cast(attention_mask, "FLOAT")
     total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
@@ -212,7 +216,7 @@ class Encoder:
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
 
-        Without `token_type_ids` every token is of the first text.
+        Without `token_type_ids` every token belongs to the first text.
         """
         graph = self._graph
         shape = graph.node("Shape", input_ids)
@@ -241,7 +245,7 @@ class Encoder:
         )
 
     def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
-        """One post-norm layer over rows of tokens: attention, then feed-forward."""
+        """Add a post-norm layer over rows of tokens: attention, then feed-forward."""
         graph, family = self._graph, self._family
         prefix = family.layer.format(number)
         heads = [
@@ -271,9 +275,10 @@ class Encoder:
         return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
-        """The layer normalisation of value + residual + `row`, the last for every token."""
+        """Add the layer normalisation of value + residual + `row`; `row` applies to every token."""
         inputs = [value, residual, self._weight(f"{name}.weight"), self._weight(f"{name}.bias")]
-        inputs += [row] if row else []  # OpenVINO does not take an empty name for none
+        if row:  # OpenVINO does not accept an empty name for an omitted input
+            inputs.append(row)
         return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
 
     def _activate(self, value: str) -> str:
