@@ -112,14 +112,14 @@ def entry_of(name: str) -> EngineEntry:
         raise InvalidInput("engine", got=name, expected=f"one of {', '.join(ENGINES)}") from None
 
 
-def engine_for(source: str, asked: str | None, kind: str = "embedding") -> str:
+def engine_for(source: str, requested: str | None, kind: str = "embedding") -> str:
     """Return the name of the engine that runs the model `source` of `kind`.
 
     Raises:
         InvalidInput: the engine is unknown, or does not run this kind.
     """
     scheme, colon, _ = source.partition(":")
-    name = asked or "onnx"
+    name = requested or "onnx"
     if colon:
         name = SCHEMES.get(scheme, name)
     if kind not in entry_of(name).kinds:
