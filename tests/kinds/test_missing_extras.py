@@ -55,9 +55,9 @@ def test_the_error_names_the_extra(
     (tmp_path / file.replace("/", "-")).write_bytes(b"")
     source = str(tmp_path / file) if "." in file else file
     pickled = file.endswith(".pkl")
-    done = python("-c", CODE.format(library=library, kind=kind, source=source, pickled=pickled))
+    process = python("-c", CODE.format(library=library, kind=kind, source=source, pickled=pickled))
     message = f"{library} is not installed. Run: pip install 'hotstart[{extra}]'."
-    assert done.stdout.strip() == message, done.stderr
+    assert process.stdout.strip() == message, process.stderr
 
 
 def test_rows_by_name_require_pandas(
@@ -68,5 +68,5 @@ def test_rows_by_name_require_pandas(
     path = tmp_path / "model.skops"
     skops_io.dump(model, path)
     code = CODE.format(library="pandas", kind="sklearn", source=str(path), pickled=False)
-    done = python("-c", code)
-    assert done.stdout.strip().endswith("pip install 'hotstart[pandas]'."), done.stderr
+    process = python("-c", code)
+    assert process.stdout.strip().endswith("pip install 'hotstart[pandas]'."), process.stderr

@@ -174,6 +174,6 @@ predict(load(material, lambda what, fraction: None), {{"periods": 1}}, material)
 names = ("prophet", "cmdstanpy")
 print([(logging.getLogger(name).level, logging.getLogger(name).handlers) for name in names])
 """
-    done = python("-c", code)
-    assert done.stdout.strip() == str([(logging.WARNING, []), (logging.ERROR, [])])
-    assert done.stderr == ""
+    process = python("-c", code)
+    assert process.stdout.strip() == str([(logging.WARNING, []), (logging.ERROR, [])])
+    assert process.stderr == ""

@@ -53,8 +53,8 @@ from hotstart.kinds import ModelSource
 from hotstart.kinds.sentiment import load
 print(load(ModelSource("m", "textblob"), lambda what, fraction: None).predict(["great"])[0].label)
 """
-    done = python("-c", code)
-    assert done.stdout.strip() == "positive", done.stderr
+    process = python("-c", code)
+    assert process.stdout.strip() == "positive", process.stderr
 
 
 @given(st.floats(-1, 1))

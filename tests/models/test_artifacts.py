@@ -166,9 +166,9 @@ def test_weights_that_differ_from_the_published_hash_raise(
         f"import sys; sys.path.insert(0, {str(package.parent)!r})\n"
         "from hotstart import Embedder; Embedder().encode('a')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ModelDamaged.__name__ in done.stderr
-    assert "must be 53aa51172d" in done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ModelDamaged.__name__ in process.stderr
+    assert "must be 53aa51172d" in process.stderr
 
 
 def test_concurrent_processes_prepare_one_artifact(fresh: Settings) -> None:
@@ -178,8 +178,8 @@ def test_concurrent_processes_prepare_one_artifact(fresh: Settings) -> None:
         for _ in range(4)
     ]
     assert [process.communicate()[0] for process in running] == ["(384,)\n"] * 4
-    home = Path(artifact_folder(DEFAULT, fresh)).parent
-    assert [entry.name for entry in home.iterdir()] == ["onnx-float32"]
+    model_folder = Path(artifact_folder(DEFAULT, fresh)).parent
+    assert [entry.name for entry in model_folder.iterdir()] == ["onnx-float32"]
     artifact = find(DEFAULT, fresh)
     assert artifact is not None
     assert verify(artifact) == []
@@ -210,10 +210,10 @@ def test_a_killed_writer_leaves_a_complete_artifact_or_none(fresh: Settings) -> 
 
 
 def test_preparing_reports_its_progress(fresh: Settings) -> None:
-    seen: list[tuple[str, float]] = []
-    prepare(SPEC, fresh, lambda stage, fraction: seen.append((stage, fraction)))
-    assert [fraction for _, fraction in seen] == sorted(fraction for _, fraction in seen)
-    assert seen[-1] == ("prepared", 1.0)
+    reports: list[tuple[str, float]] = []
+    prepare(SPEC, fresh, lambda stage, fraction: reports.append((stage, fraction)))
+    assert [fraction for _, fraction in reports] == sorted(fraction for _, fraction in reports)
+    assert reports[-1] == ("prepared", 1.0)
 
 
 def test_metadata_is_plain_json(fresh: Settings) -> None:

@@ -81,8 +81,8 @@ def _wordpiece(vocabulary: dict[str, int]) -> dict[str, Any]:
 
 def _written(content: dict[str, Any]) -> tuple[Tokenizer, Tokenizer]:
     """Return the model's tokenizer, and the tokenizer of its artifact."""
-    with TemporaryDirectory() as home:
-        source, folder = Path(home, "source"), Path(home, "artifact")
+    with TemporaryDirectory() as parent:
+        source, folder = Path(parent, "source"), Path(parent, "artifact")
         source.mkdir()
         folder.mkdir()
         (source / TOKENIZER).write_text(json.dumps(content), encoding="utf-8")

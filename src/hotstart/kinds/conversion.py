@@ -13,10 +13,11 @@ from hotstart._lazy import require
 def plain(value: Any) -> Any:
     """Return `value` converted to JSON values.
 
-    Values of NumPy, pandas, scipy.sparse and torch are converted: an array or sparse matrix to
-    nested lists, a Series to a list, a DataFrame to a list with one mapping per row, a date or time
-    to its ISO text. NaN, infinity, NaT and NA become None, because JSON cannot represent them.
-    Tuples and sets become lists, and mapping keys become texts. Any other value is unchanged.
+    Values of NumPy, pandas, scipy.sparse and torch are converted. Arrays and sparse matrices become
+    nested lists, and a Series becomes a list. A DataFrame becomes a list with one mapping per row.
+    Dates and times become ISO texts. NaN, infinity, NaT and NA become None, because JSON cannot
+    represent them. Tuples and sets become lists, and mapping keys become texts. Any other value is
+    unchanged.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return _plain_number(value)

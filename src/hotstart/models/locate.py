@@ -78,7 +78,7 @@ def _wanted_revisions(spec: ModelSpec) -> list[str]:
 
 
 def _read_ref(folder: str, revision: str) -> str:
-    """Return the commit of a branch or tag when it was fetched; a commit is returned as is."""
+    """Return the recorded commit of a branch or tag; return a commit unchanged."""
     try:
         with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
             return file.read().strip()

@@ -177,7 +177,7 @@ def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
 
 @contextmanager
 def _run_child(task: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """Run `task` on `prepared` in a child process; yield its JSON and the path of its arrays."""
+    """Run `task` in a child process; yield its JSON and the path of its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "arrays")
         request = json.dumps(

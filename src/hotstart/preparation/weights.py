@@ -66,8 +66,8 @@ def _shipped_files(model: Description) -> list[str]:
 def place_file(source: str, name: str, folder: str) -> str:
     """Hard-link `source`/`name` into `folder`, or copy it, and return the new path.
 
-    Links are resolved first, because ONNX Runtime rejects weights behind a symbolic link that leads
-    out of the model's folder, and a Hugging Face cache consists of such links.
+    Links are resolved first. A Hugging Face cache consists of symbolic links, and ONNX Runtime
+    rejects weights behind a link that leads out of the model's folder.
     """
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
