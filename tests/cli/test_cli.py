@@ -146,7 +146,7 @@ def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFi
     os.utime(weights, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
     capsys.readouterr()
     assert main(["models", "verify", "all-MiniLM-L6-v2"]) == 1
-    assert "does not have its recorded SHA-256" in capsys.readouterr().err
+    assert "differs from the record" in capsys.readouterr().err
 
 
 # Index and search -------------------------------------------------------------------------

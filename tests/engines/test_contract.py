@@ -1,4 +1,4 @@
-"""What `hotstart.engines.Engine` promises, held by every engine."""
+"""The contract of `hotstart.engines.Engine`, checked for every engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS = family_texts()
 
 
 def close(engine: Engine, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
-    """Compare vectors as closely as the engine computes: bfloat16 has 8 significant bits."""
+    """Compare vectors within the engine's precision: bfloat16 has 8 significant bits."""
     if getattr(engine, "precision", "f32") == "bf16":
         np.testing.assert_allclose(actual, expected, atol=2e-2, rtol=2e-2)
     else:
@@ -33,51 +33,51 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     opened.close()
 
 
-def test_every_engine_of_the_table_is_held_to_it() -> None:
+def test_every_engine_of_the_table_is_tested() -> None:
     assert {name.split()[0] for name in OPENERS} | {"torch"} == ENGINES.keys()
 
 
-def test_one_float32_vector_a_text(engine: Engine) -> None:
+def test_embed_returns_one_float32_vector_per_text(engine: Engine) -> None:
     vectors = engine.embed(TEXTS).vectors
     assert vectors.shape == (len(TEXTS), engine.dimension)
     assert vectors.dtype == np.float32
     assert np.isfinite(vectors).all()
 
 
-def test_no_texts_no_vectors(engine: Engine) -> None:
+def test_embed_returns_no_vectors_for_no_texts(engine: Engine) -> None:
     vectors = engine.embed([]).vectors
     assert vectors.shape == (0, engine.dimension)
     assert vectors.dtype == np.float32
 
 
-def test_vectors_stand_in_the_order_of_their_texts(engine: Engine) -> None:
+def test_vectors_have_the_order_of_the_texts(engine: Engine) -> None:
     alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS])
     close(engine, engine.embed(TEXTS).vectors, alone)
     close(engine, engine.embed(TEXTS[::-1]).vectors, alone[::-1])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
-def test_the_batch_size_changes_no_vector(engine: Engine, batch_size: int) -> None:
+def test_the_batch_size_does_not_change_vectors(engine: Engine, batch_size: int) -> None:
     close(engine, engine.embed(TEXTS, batch_size).vectors, engine.embed(TEXTS).vectors)
 
 
-def test_what_was_returned_is_not_written_over(engine: Engine) -> None:
+def test_a_later_call_does_not_overwrite_returned_vectors(engine: Engine) -> None:
     first = engine.embed(TEXTS).vectors
-    kept = first.copy()
+    copied = first.copy()
     engine.embed(TEXTS[::-1])
-    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, copied)
 
 
-def test_eight_threads_at_once_get_each_their_own(engine: Engine) -> None:
+def test_concurrent_threads_get_their_own_vectors(engine: Engine) -> None:
     expected = engine.embed(TEXTS).vectors
     together = threading.Barrier(8)
 
     def work(first: int) -> None:
         together.wait(60)
         for round_ in range(6):
-            chosen = range(first % 3, len(TEXTS), 1 + round_ % 3)
-            vectors = engine.embed([TEXTS[i] for i in chosen], batch_size=3).vectors
-            close(engine, vectors, expected[chosen])
+            positions = range(first % 3, len(TEXTS), 1 + round_ % 3)
+            vectors = engine.embed([TEXTS[i] for i in positions], batch_size=3).vectors
+            close(engine, vectors, expected[positions])
 
     with ThreadPoolExecutor(8) as threads:
         for outcome in [threads.submit(work, number) for number in range(8)]:
@@ -85,7 +85,7 @@ def test_eight_threads_at_once_get_each_their_own(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", OPENERS)
-def test_nothing_follows_a_close(name: str) -> None:
+def test_embed_after_close_fails(name: str) -> None:
     opened = OPENERS[name]()
     opened.embed(["text"])
     opened.close()

@@ -33,7 +33,7 @@ def test_settings_are_read_from_a_source(source: str, expected: FakeSettings) ->
     assert FakeSettings.parse(source) == expected
 
 
-def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_setting_raises_and_names_the_known_ones() -> None:
     with pytest.raises(InvalidInput) as caught:
         FakeSettings.parse("fake:dimensions=8")
     for known in FakeSettings._fields:
@@ -47,13 +47,13 @@ def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
         *("load_seconds=inf", "fail_loads=-1", "hang_load=1", "encode_seconds=soon"),
     ],
 )
-def test_a_value_that_is_none_of_its_kind_is_refused(setting: str) -> None:
+def test_an_invalid_value_raises(setting: str) -> None:
     with pytest.raises(InvalidInput, match=setting.partition("=")[0]):
         FakeSettings.parse(f"fake:{setting}")
 
 
-def test_vectors_follow_from_the_text_alone() -> None:
-    """Written down, so that they stay what they are on every machine and in every release."""
+def test_vectors_depend_only_on_the_text() -> None:
+    """Compare with recorded vectors: they must be equal on every machine and in every release."""
     expected = [0.03557881, 0.71827859, 0.61100149, -0.33088845]
     vectors = FakeEngine(FakeSettings(dimension=4)).embed(["a text", "other", "a text"]).vectors
     np.testing.assert_allclose(vectors[0], expected, atol=1e-6)
@@ -105,7 +105,7 @@ def test_a_load_hangs_until_it_is_released(name: str) -> None:
     FakeEngine(FakeSettings(name, hang_load=True))  # released for good
 
 
-def test_loads_and_calls_take_their_time(name: str) -> None:
+def test_loads_and_calls_take_the_configured_seconds(name: str) -> None:
     started = time.perf_counter()
     engine = FakeEngine(FakeSettings(name, load_seconds=0.05, encode_seconds=0.05))
     loaded = time.perf_counter()
@@ -114,7 +114,7 @@ def test_loads_and_calls_take_their_time(name: str) -> None:
     assert time.perf_counter() - loaded >= 0.05
 
 
-def test_a_text_that_is_set_to_fail_fails_its_call(name: str) -> None:
+def test_a_call_with_a_failing_text_raises(name: str) -> None:
     engine = FakeEngine(FakeSettings(name, fail_texts=("bad",)))
     with pytest.raises(RuntimeError, match="'bad'"):
         engine.embed(["good", "bad"])

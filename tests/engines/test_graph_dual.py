@@ -1,4 +1,4 @@
-"""Two engines of one artifact: little work by the one, much by the other."""
+"""DualEngine: small calls run in one engine, large calls in the other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from hotstart.engines.graph import DualEngine
 from hotstart.types import EngineOutput
 
 
-class Noted:
+class RecordingEngine:
     dimension = 2
 
     def __init__(self, name: str) -> None:
-        self.name, self.asked, self.closed = name, 0, False
+        self.name = name
+        self.calls = 0
+        self.closed = False
 
     def embed(self, texts: Sequence[Any], *_: object) -> Any:
-        self.asked += 1
+        self.calls += 1
         return EngineOutput(np.zeros((len(texts), 2), np.float32), None)
 
     def count(self, texts: Sequence[Any]) -> list[int]:
@@ -31,16 +33,16 @@ class Noted:
         self.closed = True
 
 
-def test_little_work_is_run_by_the_one_and_much_by_the_other() -> None:
-    question, bulk = Noted("onnx"), Noted("openvino")
-    paired = DualEngine(question, bulk)  # type: ignore[arg-type]
-    for asked in (["a"], ["short"] * 100, [("query", "text")], []):
-        assert len(paired.embed(asked).vectors) == len(asked)
-    assert (question.asked, bulk.asked) == (4, 0)
-    for asked in (["long " * 1000], ["short text"] * 1000, [("query", "text " * 1000)]):
-        assert len(paired.embed(asked).vectors) == len(asked)
-    assert (question.asked, bulk.asked) == (4, 3)
-    assert (paired.name, paired.dimension, paired.count(["a"])) == ("openvino", 2, [3])
-    assert [*map(str, paired.metrics())] == ["onnx", "openvino"]
-    paired.close()
+def test_small_calls_use_the_question_engine_and_large_calls_the_bulk_engine() -> None:
+    question, bulk = RecordingEngine("onnx"), RecordingEngine("openvino")
+    dual = DualEngine(question, bulk)  # type: ignore[arg-type]
+    for texts in (["a"], ["short"] * 100, [("query", "text")], []):
+        assert len(dual.embed(texts).vectors) == len(texts)
+    assert (question.calls, bulk.calls) == (4, 0)
+    for texts in (["long " * 1000], ["short text"] * 1000, [("query", "text " * 1000)]):
+        assert len(dual.embed(texts).vectors) == len(texts)
+    assert (question.calls, bulk.calls) == (4, 3)
+    assert (dual.name, dual.dimension, dual.count(["a"])) == ("openvino", 2, [3])
+    assert [*map(str, dual.metrics())] == ["onnx", "openvino"]
+    dual.close()
     assert (question.closed, bulk.closed) == (True, True)

@@ -26,7 +26,7 @@ TEXTS = family_texts()
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stage", ["fast_start", "full"])
-def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
+def test_openvino_runs_the_graph_of_every_family(name: str, stage: str) -> None:
     engine = openvino(name, stage)  # type: ignore[arg-type]
     expected = open_engine("onnx", prepared(name), "full", 2).embed(TEXTS).vectors
     assert cosines(engine.embed(TEXTS).vectors, expected).min() >= OPENVINO_COSINE
@@ -44,7 +44,7 @@ def test_it_runs_the_graph_of_every_family(name: str, stage: str) -> None:
         ("", "f32"),
     ],
 )
-def test_bf16_is_for_processors_with_units_for_it(flags: str, expected: str) -> None:
+def test_bf16_is_used_only_on_processors_with_bf16_units(flags: str, expected: str) -> None:
     assert inference_precision(flags.split(), quantized=False) == expected
     assert inference_precision(flags.split(), quantized=True) == "f32"
 
@@ -53,7 +53,7 @@ def blobs(cache: Path) -> list[Path]:
     return sorted(cache.glob("*.blob"))
 
 
-def test_what_was_compiled_is_found_again(tmp_path: Path) -> None:
+def test_a_compiled_model_is_cached(tmp_path: Path) -> None:
     first = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
     (blob,) = blobs(tmp_path)
     written = blob.stat().st_mtime_ns
@@ -61,7 +61,7 @@ def test_what_was_compiled_is_found_again(tmp_path: Path) -> None:
     assert [each.stat().st_mtime_ns for each in blobs(tmp_path)] == [written]
 
 
-def test_a_compiled_model_cut_short_is_compiled_anew(tmp_path: Path) -> None:
+def test_a_truncated_compiled_model_is_compiled_again(tmp_path: Path) -> None:
     expected = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
     (blob,) = blobs(tmp_path)
     for size in (blob.stat().st_size // 2, 40, 0):
@@ -72,8 +72,8 @@ def test_a_compiled_model_cut_short_is_compiled_anew(tmp_path: Path) -> None:
         )
 
 
-def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) -> None:
-    """A model prepared anew leaves a graph that reads, byte for byte, as it did before."""
+def test_changed_weights_with_the_same_graph_are_compiled_again(tmp_path: Path) -> None:
+    """The graph of a retrained model can be byte-identical, so the cache key includes weights."""
     cache, artifact = tmp_path / "cache", prepared("bert-max")
     moved = artifact._replace(folder=str(tmp_path / "artifact"))
     shutil.copytree(artifact.folder, moved.folder)
@@ -93,33 +93,33 @@ def test_other_weights_under_the_same_graph_are_compiled_anew(tmp_path: Path) ->
     assert cosines(after, expected).min() >= OPENVINO_COSINE
 
 
-def test_a_load_beside_another_does_without_the_cache(tmp_path: Path) -> None:
+def test_a_concurrent_load_does_not_use_the_cache(tmp_path: Path) -> None:
     with exclusive(str(tmp_path / "lock")):
         assert openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors.shape[0] == len(TEXTS)
     assert blobs(tmp_path) == []
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     engine = openvino("bert-max", cache=tmp_path / "file" / "cache")
     assert engine.embed(TEXTS).vectors.shape[0] == len(TEXTS)
 
 
-def test_a_batch_that_fails_leaves_the_engine_whole() -> None:
+def test_a_failed_batch_leaves_the_engine_usable() -> None:
     engine = openvino("bert-max")
     expected = engine.embed(TEXTS).vectors
     run = engine._run  # type: ignore[attr-defined]
     ones = np.ones((2, 5), np.int32)
     good = Batch(ones, ones, ones)
     bad = good._replace(mask=np.ones((3, 4), np.int32))
-    for _ in range(20):  # more often than there are requests to be lost
+    for _ in range(20):  # more than the number of requests that could be lost
         with pytest.raises(RuntimeError):
             list(run([good, bad, good]))
     np.testing.assert_array_equal(engine.embed(TEXTS).vectors, expected)
 
 
 @pytest.mark.parametrize("name", ["bert", "bert-three-labels", "xlm-roberta", "distilbert"])
-def test_it_runs_rerankers(name: str) -> None:
+def test_openvino_runs_rerankers(name: str) -> None:
     skip_without_openvino()
     reranker = Reranker(RERANKERS / name / "model", engine="openvino", pool=Pool())
     logits = reranker.predict(reranker_pairs(), activation="identity")
@@ -129,8 +129,8 @@ def test_it_runs_rerankers(name: str) -> None:
         np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own there")
-def test_bulk_work_yields_the_processor_and_nothing_else_does() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness per thread")
+def test_only_bulk_work_has_a_lower_priority() -> None:
     def yielding() -> set[int]:
         own = os.getpriority(os.PRIO_PROCESS, 0)
         threads = map(int, os.listdir("/proc/self/task"))
@@ -144,18 +144,18 @@ def test_bulk_work_yields_the_processor_and_nothing_else_does() -> None:
     bulk = openvino("bert-max", "throughput")
     bulk.embed(TEXTS)
     assert yielding() - before
-    assert threading.get_native_id() not in yielding(), "not who asks"
+    assert threading.get_native_id() not in yielding(), "the calling thread must keep its priority"
 
 
-def test_nothing_is_reported_to_anyone(
+def test_the_import_sends_no_telemetry(
     python: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """Openvino's telemetry would leave its files in the home folder, and need urllib."""
+    """OpenVINO's telemetry would write files into the home folder, and import urllib."""
     skip_without_openvino()
     code = """if True:
         import sys
-        from hotstart.engines.openvino import _library
-        assert hasattr(_library(), "Core")
+        from hotstart.engines.openvino import _import_openvino
+        assert hasattr(_import_openvino(), "Core")
         print(sys.modules["openvino_telemetry"], "urllib.request" in sys.modules)
     """
     environment = {name: value for name, value in os.environ.items() if name != "CI"}

@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_vectors_are_those_of_model2vec(name: str) -> None:
+def test_vectors_equal_the_golden_vectors_of_model2vec(name: str) -> None:
     golden = np.load(STATIC / name / "vectors.npy")
     engine = StaticEngine(str(STATIC / name / "model"))
     assert engine.dimension == golden.shape[1]
@@ -40,7 +40,7 @@ def test_vectors_are_those_of_model2vec(name: str) -> None:
 
 @pytest.mark.parity
 @pytest.mark.parametrize("name", NAMES)
-def test_model2vec_still_gives_the_golden_vectors(name: str) -> None:
+def test_model2vec_returns_the_golden_vectors(name: str) -> None:
     model2vec = importlib.import_module("model2vec")
     folder = STATIC / name
     live = model2vec.StaticModel.from_pretrained(folder / "model", force_download=False)
@@ -52,7 +52,7 @@ def test_a_text_without_a_known_token_has_the_zero_vector() -> None:
     assert not engine.embed(["", "東京", "[UNK]"]).vectors.any()
 
 
-def test_it_needs_neither_model2vec_nor_onnxruntime(
+def test_the_static_engine_imports_neither_model2vec_nor_onnxruntime(
     python: Callable[..., CompletedProcess[str]],
 ) -> None:
     code = f"""if True:
@@ -64,14 +64,14 @@ def test_it_needs_neither_model2vec_nor_onnxruntime(
     assert python("-c", code).stdout == "set()\n"
 
 
-def test_missing_files_are_named(model: Path) -> None:
+def test_the_error_names_missing_files(model: Path) -> None:
     (model / "tokenizer.json").unlink()
     with pytest.raises(ModelIncomplete, match=r"missing tokenizer\.json"):
         StaticEngine(str(model))
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, 500])
-def test_tensors_cut_short_are_damage(model: Path, length: int) -> None:
+def test_truncated_tensors_raise(model: Path, length: int) -> None:
     tensors = model / "model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:length])
     with pytest.raises(ModelDamaged, match=r"model\.safetensors is damaged"):
@@ -94,20 +94,20 @@ def write_tensors(path: Path, header: object, data: bytes = b"") -> None:
         {"others": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}},
     ],
 )
-def test_tensors_that_cannot_be_right_are_damage(model: Path, header: object) -> None:
+def test_invalid_tensors_raise(model: Path, header: object) -> None:
     write_tensors(model / "model.safetensors", header, bytes(16))
     with pytest.raises(ModelDamaged):
         StaticEngine(str(model))
 
 
-def test_a_type_numpy_does_not_know_is_refused(model: Path) -> None:
+def test_a_dtype_unknown_to_numpy_raises(model: Path) -> None:
     entry = {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}
     write_tensors(model / "model.safetensors", {"embeddings": entry}, bytes(8))
     with pytest.raises(UnsupportedModel, match="BF16"):
         StaticEngine(str(model))
 
 
-def test_a_configuration_that_cannot_be_read_is_damage(model: Path) -> None:
+def test_an_unreadable_configuration_raises(model: Path) -> None:
     (model / "config.json").write_text("{")
     with pytest.raises(ModelDamaged, match=r"config\.json"):
         StaticEngine(str(model))

@@ -1,4 +1,4 @@
-"""The torch engine, in the environment that has torch; on the CPU alone."""
+"""The torch engine on the CPU, in the environment that has torch."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def engine() -> Iterator[TorchEngine]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_vectors_are_those_of_sentence_transformers(name: str) -> None:
-    """Without the default prompt, where a model has one: the caller puts it there."""
+def test_vectors_equal_those_of_sentence_transformers(name: str) -> None:
+    """The engine adds no default prompt; the caller adds it."""
     engine = TorchEngine(folder_of(name), "cpu")
     golden = np.load(FAMILIES / name / "vectors.npy")
     before = "" if name != "bert-prompts" else _default_prompt(engine)
@@ -56,7 +56,7 @@ def _default_prompt(engine: TorchEngine) -> str:
     return str(model.prompts[model.default_prompt_name])
 
 
-def test_one_vector_a_text_in_their_order(engine: TorchEngine) -> None:
+def test_vectors_have_the_order_of_the_texts(engine: TorchEngine) -> None:
     alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS])
     for batch_size in (None, 1, 4, 100):
         together = engine.embed(TEXTS, batch_size).vectors
@@ -66,14 +66,14 @@ def test_one_vector_a_text_in_their_order(engine: TorchEngine) -> None:
     assert none.dtype == np.float32
 
 
-def test_eight_threads_at_once(engine: TorchEngine) -> None:
+def test_concurrent_threads_get_correct_vectors(engine: TorchEngine) -> None:
     expected = engine.embed(TEXTS).vectors
     with ThreadPoolExecutor(8) as threads:
         for vectors in threads.map(lambda _: engine.embed(TEXTS, 3).vectors, range(16)):
             np.testing.assert_allclose(vectors, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_models_made_at_once_are_made_one_at_a_time() -> None:
+def test_concurrent_constructors_give_correct_models() -> None:
     with ThreadPoolExecutor(4) as threads:
         engines = list(threads.map(lambda name: TorchEngine(folder_of(name), "cpu"), NAMES[:4]))
     for name, engine in zip(NAMES[:4], engines, strict=True):
@@ -81,7 +81,7 @@ def test_models_made_at_once_are_made_one_at_a_time() -> None:
         assert cosines(engine.embed(TEXTS).vectors, golden).min() >= 0.9999
 
 
-def test_a_close_gives_the_model_back() -> None:
+def test_close_frees_the_model() -> None:
     engine = TorchEngine(folder_of("bert-max"), "cpu")
     model = weakref.ref(engine._model)
     engine.close()

@@ -1,4 +1,4 @@
-"""A pickle that leaves a mark when it is loaded."""
+"""A pickle that creates a file when it is loaded."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def material(source: object, **facts: Any) -> ModelSource:
     return ModelSource("m", str(source), **facts)
 
 
-def unheard(what: str, fraction: float) -> None:
+def check_progress(what: str, fraction: float) -> None:
     assert 0 <= fraction <= 1

@@ -22,7 +22,7 @@ class Pair(NamedTuple):
     right: Any
 
 
-SPOKEN = st.recursive(
+JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
@@ -34,16 +34,16 @@ NUMBERS = arrays.boolean_dtypes() | arrays.integer_dtypes() | arrays.floating_dt
 TIMES = arrays.datetime64_dtypes() | arrays.timedelta64_dtypes()
 
 
-@given(SPOKEN)
-def test_what_json_can_say_stays(value: Any) -> None:
+@given(JSON_VALUES)
+def test_plain_keeps_json_values(value: Any) -> None:
     assert plain(value) == value
 
 
 @given(arrays.arrays(NUMBERS | TIMES, arrays.array_shapes(min_dims=0)))
-def test_json_can_say_every_array(array: Any) -> None:
-    said = json.loads(json.dumps(plain(array), allow_nan=False))
-    assert np.shape(said) == array.shape
-    flat = np.ravel(np.array(said, dtype=object))
+def test_plain_converts_every_array_to_json(array: Any) -> None:
+    converted = json.loads(json.dumps(plain(array), allow_nan=False))
+    assert np.shape(converted) == array.shape
+    flat = np.ravel(np.array(converted, dtype=object))
     for entry, value in zip(flat, array.ravel(), strict=True):
         if array.dtype.kind in "fmM" and not np.isfinite(value):
             assert entry is None
@@ -85,13 +85,13 @@ def test_json_can_say_every_array(array: Any) -> None:
         (datetime(2026, 1, 31, 2), "2026-01-31T02:00:00"),
     ],
 )
-def test_examples(value: Any, expected: Any) -> None:
-    said = plain(value)
-    assert said == expected
-    json.dumps(said, allow_nan=False)
+def test_plain_converts_examples(value: Any, expected: Any) -> None:
+    converted = plain(value)
+    assert converted == expected
+    json.dumps(converted, allow_nan=False)
 
 
-def test_what_it_does_not_know_it_leaves() -> None:
+def test_plain_keeps_unknown_objects() -> None:
     thing = object()
     assert plain(thing) is thing
     assert plain([thing, b"a"]) == [thing, b"a"]

@@ -10,7 +10,7 @@ import pytest
 
 from hotstart.errors import FunctionMissing, HotstartError, InvalidInput
 from hotstart.kinds.custom import load, predict
-from kinds.malice import material, unheard
+from kinds.malice import check_progress, material
 
 CODE = """
 import numpy as np
@@ -45,8 +45,8 @@ def _package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_function_is_called_with_the_options() -> None:
-    asked = material("my_models.made:make", options={"factor": 3})
-    assert predict(load(asked, unheard), [1, 2], asked) == [3, 6]
+    source = material("my_models.made:make", options={"factor": 3})
+    assert predict(load(source, check_progress), [1, 2], source) == [3, 6]
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_the_function_is_called_with_the_options() -> None:
         *("a:b:c", "a: b"),
     ],
 )
-def test_an_import_string_has_one_form(source: str) -> None:
+def test_an_invalid_import_string_raises(source: str) -> None:
     with pytest.raises(InvalidInput, match=r"package\.module:function"):
-        load(material(source), unheard)
+        load(material(source), check_progress)
 
 
 @pytest.mark.parametrize(
@@ -71,33 +71,33 @@ def test_an_import_string_has_one_form(source: str) -> None:
         ("my_models.made:none", r"none in module my_models\.made"),
     ],
 )
-def test_what_was_not_found_is_named(source: str, missing: str) -> None:
-    with pytest.raises(FunctionMissing, match=f"{missing} does not exist"):
-        load(material(source), unheard)
+def test_the_error_names_the_missing_module_or_function(source: str, missing: str) -> None:
+    with pytest.raises(FunctionMissing, match=f"there is no {missing}"):
+        load(material(source), check_progress)
 
 
-def test_what_is_no_function() -> None:
+def test_a_source_that_is_not_callable_raises() -> None:
     with pytest.raises(InvalidInput, match="a function"):
-        load(material("my_models.made:number"), unheard)
+        load(material("my_models.made:number"), check_progress)
 
 
-def test_faults_of_the_program_are_its_own() -> None:
+def test_errors_of_the_function_and_its_imports_propagate() -> None:
     with pytest.raises(RuntimeError, match="no licence"):
-        load(material("my_models.made:fail"), unheard)
+        load(material("my_models.made:fail"), check_progress)
     with pytest.raises(TypeError, match="unexpected keyword"):
-        load(material("my_models.made:make", options={"other": 1}), unheard)
+        load(material("my_models.made:make", options={"other": 1}), check_progress)
     with pytest.raises(ModuleNotFoundError, match="a_library_not_installed") as caught:
-        load(material("my_models.faulty:make"), unheard)
+        load(material("my_models.faulty:make"), check_progress)
     assert not isinstance(caught.value, HotstartError)
 
 
-def test_a_model_that_is_called() -> None:
+def test_a_callable_model_is_called() -> None:
     def shout(text: str) -> Any:
         return {"said": np.array([text.upper()])}
 
     assert predict(shout, "hey", material("")) == {"said": ["HEY"]}
 
 
-def test_a_model_that_cannot_be_asked() -> None:
-    with pytest.raises(InvalidInput, match=r"model 'm' must be an object with predict.*'int'"):
+def test_a_model_without_predict_raises() -> None:
+    with pytest.raises(InvalidInput, match="model 'm' is 'int'"):
         predict(3, [1], material(""))

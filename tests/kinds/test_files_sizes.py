@@ -6,7 +6,7 @@ from pathlib import Path
 from hotstart.kinds.files import bytes_on_disk
 
 
-def test_bytes_on_disk(tmp_path: Path) -> None:
+def test_bytes_on_disk_counts_every_file_once(tmp_path: Path) -> None:
     assert bytes_on_disk(str(tmp_path / "none")) == bytes_on_disk(str(tmp_path)) == 0
     (tmp_path / "a").write_bytes(b"1234")
     (tmp_path / "deep" / "er").mkdir(parents=True)
@@ -20,7 +20,7 @@ def test_bytes_on_disk(tmp_path: Path) -> None:
     assert bytes_on_disk(str(tmp_path)) == 7
 
 
-def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_symbolic_link_counts_as_its_target(tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "blobs" / "a").write_bytes(b"1234")
     (tmp_path / "snapshot").mkdir()

@@ -1,4 +1,4 @@
-"""Kinds by name: hotstart's own, and those that another installed package offers."""
+"""Kinds by name, from hotstart and from other packages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from hotstart.kinds import KINDS, kind_named
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_can_load_and_predict_and_importing_it_needs_no_library(name: str) -> None:
+def test_every_kind_has_load_and_predict(name: str) -> None:
     kind = kind_named(name)
     assert callable(kind.load)
     assert callable(kind.predict)
 
 
-def test_a_name_that_is_none_is_told_with_those_there_are() -> None:
+def test_an_unknown_kind_raises_and_names_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="one of embedding, reranker, sklearn, prophet, onnx"):
         kind_named("nonsense")
 
 
-def test_another_package_offers_a_kind_of_its_own(
+def test_another_package_can_provide_a_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As pip would have installed it: a module, and the record of its entry points."""
+    """Install a module and its entry points, as pip does."""
     (tmp_path / "shouting.py").write_text(
         "def load(material, report):\n    return material.source.upper()\n"
         "def predict(model, inputs, material):\n    return model + inputs\n"
@@ -38,7 +38,9 @@ def test_another_package_offers_a_kind_of_its_own(
     (record / "entry_points.txt").write_text("[hotstart.kinds]\nshout = shouting\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    with ModelRegistry.from_config({"models": {"m": {"kind": "shout", "source": "hey"}}}) as made:
-        assert made.predict("m", "!").output == "HEY!"
+    with ModelRegistry.from_config(
+        {"models": {"m": {"kind": "shout", "source": "hey"}}}
+    ) as registry:
+        assert registry.predict("m", "!").output == "HEY!"
     with pytest.raises(InvalidInput, match="custom, shout"):
         kind_named("nonsense")

@@ -1,4 +1,4 @@
-"""Optional libraries that are not installed: in a process that cannot import them."""
+"""Missing optional libraries, in a process that cannot import them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ except MissingExtra as error:
         ("transformers", "sentiment", "a/model", "sentiment"),
     ],
 )
-def test_the_remedy_names_the_extra(
+def test_the_error_names_the_extra(
     library: str,
     kind: str,
     file: str,
@@ -55,12 +55,12 @@ def test_the_remedy_names_the_extra(
     (tmp_path / file.replace("/", "-")).write_bytes(b"")
     source = str(tmp_path / file) if "." in file else file
     pickled = file.endswith(".pkl")
-    done = python("-c", CODE.format(library=library, kind=kind, source=source, pickled=pickled))
-    said = f"{library} is not installed. Run: pip install 'hotstart[{extra}]'."
-    assert done.stdout.strip() == said, done.stderr
+    process = python("-c", CODE.format(library=library, kind=kind, source=source, pickled=pickled))
+    message = f"{library} is not installed. Run: pip install 'hotstart[{extra}]'."
+    assert process.stdout.strip() == message, process.stderr
 
 
-def test_rows_by_name_need_pandas(
+def test_rows_by_name_require_pandas(
     tmp_path: Path, python: Callable[..., CompletedProcess[str]]
 ) -> None:
     model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
@@ -68,5 +68,5 @@ def test_rows_by_name_need_pandas(
     path = tmp_path / "model.skops"
     skops_io.dump(model, path)
     code = CODE.format(library="pandas", kind="sklearn", source=str(path), pickled=False)
-    done = python("-c", code)
-    assert done.stdout.strip().endswith("pip install 'hotstart[pandas]'."), done.stderr
+    process = python("-c", code)
+    assert process.stdout.strip().endswith("pip install 'hotstart[pandas]'."), process.stderr

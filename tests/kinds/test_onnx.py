@@ -14,7 +14,7 @@ from onnx import helper
 
 from hotstart.errors import InvalidInput, ModelDamaged, ModelFileMissing
 from hotstart.kinds.onnx import load, predict
-from kinds.malice import malicious, material, unheard
+from kinds.malice import check_progress, malicious, material
 
 SHAPE: list[str | int | None] = ["batch", 2]
 
@@ -28,20 +28,20 @@ def write(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -
 
 @pytest.fixture
 def added(tmp_path: Path) -> Any:
-    """x + y of float32 (batch, 2)."""
+    """Return a model that adds x and y, float32 (batch, 2)."""
     x, y, z = (helper.make_tensor_value_info(name, T.FLOAT, SHAPE) for name in "xyz")
     path = write(tmp_path / "a.onnx", [helper.make_node("Add", ["x", "y"], ["z"])], [x, y], [z])
-    return load(material(path), unheard)
+    return load(material(path), check_progress)
 
 
-def same(folder: Path, element: int, shape: Any = None) -> Any:
-    """A model that answers what it is asked, of any type."""
+def identity(folder: Path, element: int, shape: Any = None) -> Any:
+    """Return a model that returns its input, of any type."""
     x, y = (helper.make_tensor_value_info(name, element, shape or ["n"]) for name in "xy")
     path = write(folder / f"{element}.onnx", [helper.make_node("Identity", ["x"], ["y"])], [x], [y])
-    return load(material(path), unheard)
+    return load(material(path), check_progress)
 
 
-def test_every_output_by_its_name(added: Any) -> None:
+def test_predict_returns_every_output_by_name(added: Any) -> None:
     inputs = {"x": [[1.5, 2], [3, 4]], "y": [[1, 1], [1, 1]]}
     assert predict(added, inputs, material("")) == {"z": [[2.5, 3.0], [4.0, 5.0]]}
     assert predict(added, {"x": [[1, 2]], "y": np.ones((1, 2))}, material("")) == {
@@ -52,7 +52,7 @@ def test_every_output_by_its_name(added: Any) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_nothing_for_nothing(added: Any) -> None:
+def test_predict_of_an_empty_batch(added: Any) -> None:
     nothing = np.empty((0, 2)).tolist()
     with pytest.raises(InvalidInput, match="float32 \\(batch, 2\\)"):
         predict(added, {"x": nothing, "y": nothing}, material(""))
@@ -77,13 +77,13 @@ def test_nothing_for_nothing(added: Any) -> None:
         None,
     ],
 )
-def test_what_does_not_fit_is_told_what_the_model_takes(added: Any, inputs: Any) -> None:
+def test_inputs_of_another_form_raise_and_name_the_models_inputs(added: Any, inputs: Any) -> None:
     with pytest.raises(InvalidInput, match=r"float32 \(batch, 2\)"):
         predict(added, inputs, material(""))
 
 
 @pytest.mark.parametrize(
-    ("element", "taken", "refused"),
+    ("element", "accepted", "rejected"),
     [
         (T.FLOAT, [1, 2.5, True], [["a"], [None]]),
         (T.DOUBLE, [1e300], [["a"]]),
@@ -95,29 +95,31 @@ def test_what_does_not_fit_is_told_what_the_model_takes(added: Any, inputs: Any)
         (T.STRING, ["a", "é"], [[1], [None]]),
     ],
 )
-def test_types_are_the_models(
-    element: int, taken: list[Any], refused: list[Any], tmp_path: Path
+def test_values_must_fit_the_models_dtype(
+    element: int, accepted: list[Any], rejected: list[Any], tmp_path: Path
 ) -> None:
-    model = same(tmp_path, element)
-    assert predict(model, {"x": taken}, material("")) == {"y": taken}
-    for values in refused:
+    model = identity(tmp_path, element)
+    assert predict(model, {"x": accepted}, material("")) == {"y": accepted}
+    for values in rejected:
         with pytest.raises(InvalidInput, match="input 'x'"):
             predict(model, {"x": values}, material(""))
 
 
-def test_nan_is_none(tmp_path: Path) -> None:
-    assert predict(same(tmp_path, T.FLOAT), {"x": [float("nan")]}, material("")) == {"y": [None]}
+def test_nan_becomes_none(tmp_path: Path) -> None:
+    assert predict(identity(tmp_path, T.FLOAT), {"x": [float("nan")]}, material("")) == {
+        "y": [None]
+    }
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x08\x08", malicious(Path("mark"))])
-def test_what_is_no_onnx_file_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_another_format_raises(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelDamaged, match=r"model\.onnx"):
-        load(material(path), unheard)
+        load(material(path), check_progress)
 
 
-def test_weights_that_are_gone_are_damage(tmp_path: Path) -> None:
+def test_missing_external_weights_raise(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     weights = helper.make_tensor(
         "w", T.FLOAT, [1000], np.ones(1000, np.float32).tobytes(), raw=True
@@ -128,22 +130,22 @@ def test_weights_that_are_gone_are_damage(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 17)]
     whole = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.save(whole, path, save_as_external_data=True, location="w.bin", size_threshold=0)
-    asked = material(path)
-    assert predict(load(asked, unheard), {"x": [1.0] * 1000}, asked) == {"y": [2.0] * 1000}
+    source = material(path)
+    assert predict(load(source, check_progress), {"x": [1.0] * 1000}, source) == {"y": [2.0] * 1000}
     (tmp_path / "w.bin").unlink()
     with pytest.raises(ModelDamaged):
-        load(asked, unheard)
+        load(source, check_progress)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileMissing, match=r"none\.onnx is not a file"):
-        load(material(tmp_path / "none.onnx"), unheard)
+def test_a_missing_file_raises(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileMissing, match=r"none\.onnx is no file"):
+        load(material(tmp_path / "none.onnx"), check_progress)
 
 
-def test_threads_load_and_ask_at_once(tmp_path: Path) -> None:
-    same(tmp_path, T.FLOAT)
-    asked = material(tmp_path / f"{T.FLOAT}.onnx")
+def test_threads_load_and_predict_concurrently(tmp_path: Path) -> None:
+    identity(tmp_path, T.FLOAT)
+    source = material(tmp_path / f"{T.FLOAT}.onnx")
     with ThreadPoolExecutor(4) as threads:
-        models = list(threads.map(lambda _: load(asked, unheard), range(8)))
-        answers = threads.map(lambda n: predict(models[0], {"x": [n]}, asked), range(32))
+        models = list(threads.map(lambda _: load(source, check_progress), range(8)))
+        answers = threads.map(lambda n: predict(models[0], {"x": [n]}, source), range(32))
         assert [answer["y"] for answer in answers] == [[float(n)] for n in range(32)]

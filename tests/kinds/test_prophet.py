@@ -1,4 +1,4 @@
-"""A real Prophet, fitted once and saved as its documentation says."""
+"""A real Prophet model, fitted once and saved as documented."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 from hotstart.errors import InvalidInput, ModelDamaged, ModelFileMissing
 from hotstart.kinds.prophet import load, predict
 from hotstart.registry.config import discover
-from kinds.malice import malicious, material, unheard
+from kinds.malice import check_progress, malicious, material
 
 pd = pytest.importorskip("pandas", reason="in the dev extra")
 
-pytestmark = [  # pandas' words to Prophet
+pytestmark = [  # pandas' warnings about Prophet
     pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The 'convert_dates' keyword:DeprecationWarning"),
 ]
@@ -63,10 +63,10 @@ def _loaded(path: Path) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return load(material(path), unheard)
+        return load(material(path), check_progress)
 
 
-def test_periods_follow_the_history(model: Any) -> None:
+def test_predict_by_periods_returns_dates_after_the_history(model: Any) -> None:
     forecast = predict(model, {"periods": 3}, material(""))
     days = ["2026-03-02T00:00:00", "2026-03-03T00:00:00", "2026-03-04T00:00:00"]
     assert [row["ds"] for row in forecast] == days
@@ -80,7 +80,7 @@ def test_periods_follow_the_history(model: Any) -> None:
     assert [row["ds"][:10] for row in weeks] == ["2026-03-08", "2026-03-15"]
 
 
-def test_dates_of_the_callers_own(model: Any) -> None:
+def test_predict_by_dates(model: Any) -> None:
     expected = predict(model, {"periods": 2}, material(""))
     for days in (["2026-03-02", "2026-03-03"], ["2026-03-02T00:00:00", "2026-03-03 00:00"]):
         rows = predict(model, {"ds": days}, material(""))
@@ -89,7 +89,7 @@ def test_dates_of_the_callers_own(model: Any) -> None:
     assert predict(model, {"ds": []}, material("")) == []
 
 
-def test_what_the_model_needs_besides(priced: Any) -> None:
+def test_a_missing_regressor_raises(priced: Any) -> None:
     rows = predict(priced, {"ds": ["2026-03-02"], "price": [2]}, material(""))
     assert len(rows) == 1
     with pytest.raises(InvalidInput, match="price"):
@@ -98,7 +98,7 @@ def test_what_the_model_needs_besides(priced: Any) -> None:
         predict(priced, {"periods": 2}, material(""))
 
 
-def test_without_samples_there_are_no_bounds(saved: Path) -> None:
+def test_bounds_are_none_without_samples(saved: Path) -> None:
     model = _loaded(saved.with_name("plain.json"))
     model.uncertainty_samples = 0
     (row,) = predict(model, {"periods": 1}, material(""))
@@ -117,7 +117,7 @@ def test_without_samples_there_are_no_bounds(saved: Path) -> None:
         {"ds": ["2026-01-01T00:00:00+02:00"]},
     ],
 )
-def test_what_it_cannot_be_asked(model: Any, inputs: Any) -> None:
+def test_invalid_inputs_raise(model: Any, inputs: Any) -> None:
     with pytest.raises(InvalidInput):
         predict(model, inputs, material(""))
 
@@ -125,43 +125,45 @@ def test_what_it_cannot_be_asked(model: Any, inputs: Any) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[1]", b"null", b'"x"', b'{"growth": 1}', b"\xff", b"[" * 100_000]
 )
-def test_what_is_no_prophet_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_another_format_raises(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     path.write_bytes(content)
     with pytest.raises(ModelDamaged, match=r"model\.json"):
-        load(material(path), unheard)
+        load(material(path), check_progress)
 
 
-def test_a_pickle_by_that_name_is_not_run(tmp_path: Path) -> None:
+def test_a_pickle_with_the_suffix_json_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes(malicious(tmp_path / "mark"))
     with pytest.raises(ModelDamaged):
-        load(material(tmp_path / "model.json"), unheard)
+        load(material(tmp_path / "model.json"), check_progress)
     assert not (tmp_path / "mark").exists()
 
 
-def test_half_a_file_and_none(saved: Path, tmp_path: Path) -> None:
+def test_a_truncated_or_missing_file_raises(saved: Path, tmp_path: Path) -> None:
     whole = saved.read_bytes()
     (tmp_path / "model.json").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelDamaged):
-        load(material(tmp_path / "model.json"), unheard)
+        load(material(tmp_path / "model.json"), check_progress)
     with pytest.raises(ModelFileMissing):
-        load(material(tmp_path / "none.json"), unheard)
+        load(material(tmp_path / "none.json"), check_progress)
 
 
-def test_it_is_discovered(saved: Path) -> None:
-    found = discover(str(saved.parent))
-    assert [(f.kind, f.version) for f in found["sales"]] == [("prophet", "3")]
-    assert [(f.kind, f.version) for f in found["plain"]] == [("prophet", None)]
+def test_discover_finds_prophet_files(saved: Path) -> None:
+    files = discover(str(saved.parent))
+    assert [(f.kind, f.version) for f in files["sales"]] == [("prophet", "3")]
+    assert [(f.kind, f.version) for f in files["plain"]] == [("prophet", None)]
 
 
-def test_threads_ask_one_model(model: Any) -> None:
+def test_threads_share_one_model(model: Any) -> None:
     expected = [row["yhat"] for row in predict(model, {"periods": 5}, material(""))]
     with ThreadPoolExecutor(4) as threads:
         for rows in threads.map(lambda _: predict(model, {"periods": 5}, material("")), range(8)):
             assert [row["yhat"] for row in rows] == pytest.approx(expected)
 
 
-def test_it_is_quiet(saved: Path, python: Callable[..., CompletedProcess[str]]) -> None:
+def test_load_and_predict_log_nothing(
+    saved: Path, python: Callable[..., CompletedProcess[str]]
+) -> None:
     code = f"""
 import logging
 logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
@@ -172,6 +174,6 @@ predict(load(material, lambda what, fraction: None), {{"periods": 1}}, material)
 names = ("prophet", "cmdstanpy")
 print([(logging.getLogger(name).level, logging.getLogger(name).handlers) for name in names])
 """
-    done = python("-c", code)
-    assert done.stdout.strip() == str([(logging.WARNING, []), (logging.ERROR, [])])
-    assert done.stderr == ""
+    process = python("-c", code)
+    assert process.stdout.strip() == str([(logging.WARNING, []), (logging.ERROR, [])])
+    assert process.stderr == ""

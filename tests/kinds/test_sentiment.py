@@ -1,4 +1,4 @@
-"""TextBlob, real; and a transformers pipeline by what it is asked for and answers."""
+"""The real TextBlob, and a fake transformers pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hotstart.errors import InvalidInput, MissingExtra
 from hotstart.kinds.sentiment import PipelineModel, Sentiment, label_of, load, of_polarity, predict
-from kinds.malice import material, unheard
+from kinds.malice import check_progress, material
 
 TEXTS = ["What a great day, I love it!", "This is awful and sad.", "The chair is made of wood.", ""]
 LABELS = ["positive", "negative", "neutral", "neutral"]
@@ -23,10 +23,10 @@ LABELS = ["positive", "negative", "neutral", "neutral"]
 
 @pytest.fixture(scope="module")
 def blob() -> Any:
-    return load(material("textblob"), unheard)
+    return load(material("textblob"), check_progress)
 
 
-def test_textblob(blob: Any) -> None:
+def test_textblob_returns_label_and_score(blob: Any) -> None:
     answers = blob.predict(TEXTS)
     assert [answer.label for answer in answers] == LABELS
     assert answers[0].score > 0.7
@@ -36,9 +36,9 @@ def test_textblob(blob: Any) -> None:
     assert predict(blob, [], material("")) == []
 
 
-def test_textblob_in_threads() -> None:
+def test_threads_load_and_call_textblob() -> None:
     with ThreadPoolExecutor(4) as threads:
-        loaded = threads.map(lambda _: load(material("textblob"), unheard), range(4))
+        loaded = threads.map(lambda _: load(material("textblob"), check_progress), range(4))
         labels = [[answer.label for answer in model.predict(TEXTS)] for model in loaded]
     assert labels == [LABELS] * 4
 
@@ -53,12 +53,12 @@ from hotstart.kinds import ModelSource
 from hotstart.kinds.sentiment import load
 print(load(ModelSource("m", "textblob"), lambda what, fraction: None).predict(["great"])[0].label)
 """
-    done = python("-c", code)
-    assert done.stdout.strip() == "positive", done.stderr
+    process = python("-c", code)
+    assert process.stdout.strip() == "positive", process.stderr
 
 
 @given(st.floats(-1, 1))
-def test_the_formula(polarity: float) -> None:
+def test_of_polarity_follows_the_formula(polarity: float) -> None:
     label, score = of_polarity(polarity)
     assert 0.5 < score <= 1
     if abs(polarity) < 0.05:
@@ -69,7 +69,7 @@ def test_the_formula(polarity: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "labels", "label"),
+    ("label", "labels", "meaning"),
     [
         ("POSITIVE", 2, "positive"),
         ("NEG", 2, "negative"),
@@ -86,18 +86,18 @@ def test_the_formula(polarity: float) -> None:
         (" Joy ", 6, "joy"),
     ],
 )
-def test_what_a_label_means(told: str, labels: int, label: str) -> None:
-    assert label_of(told, labels) == label
+def test_label_of_returns_the_meaning(label: str, labels: int, meaning: str) -> None:
+    assert label_of(label, labels) == meaning
 
 
 @pytest.mark.parametrize("inputs", [None, 3, {"text": "a"}, ["a", 3], ["a", None]])
-def test_only_texts(blob: Any, inputs: Any) -> None:
+def test_inputs_that_are_not_texts_raise(blob: Any, inputs: Any) -> None:
     with pytest.raises(InvalidInput, match="text"):
         predict(blob, inputs, material(""))
 
 
 class Pipeline:
-    """What a transformers pipeline answers."""
+    """A fake of a transformers pipeline."""
 
     def __init__(self) -> None:
         self.model = SimpleNamespace(config=SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"}))
@@ -114,7 +114,7 @@ class Pipeline:
             self.busy = False
 
 
-def test_a_pipelines_answers_have_the_same_form() -> None:
+def test_a_pipeline_returns_labels_and_scores() -> None:
     model = PipelineModel(Pipeline())
     answers = [Sentiment("positive", 0.75), Sentiment("negative", 0.75)]
     assert model.predict(["a", "ab"]) == answers
@@ -123,8 +123,8 @@ def test_a_pipelines_answers_have_the_same_form() -> None:
         assert list(threads.map(model.predict, [["a", "ab"]] * 50)) == [answers] * 50
 
 
-def test_transformers_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers is imported without torch, and says so with an ImportError when it is used."""
+def test_transformers_without_torch_raises_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers imports without torch, but raises ImportError when used."""
 
     def complain(*arguments: Any, **options: Any) -> None:
         raise ImportError("requires the PyTorch library")
@@ -135,8 +135,8 @@ def test_transformers_without_torch_names_the_extra(monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setitem(sys.modules, "transformers", stand_in)
     with pytest.raises(MissingExtra, match=r"torch is not installed.*hotstart\[sentiment\]"):
-        load(material("a/model"), unheard)
+        load(material("a/model"), check_progress)
     stand_in.utils.is_torch_available = lambda: True
     with pytest.raises(ImportError, match="requires the PyTorch") as caught:
-        load(material("a/model"), unheard)
+        load(material("a/model"), check_progress)
     assert not isinstance(caught.value, MissingExtra)

@@ -1,4 +1,4 @@
-"""A transformers pipeline over a tiny model, in the environment that has torch."""
+"""A transformers pipeline with a tiny model, in the environment that has torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from hotstart.errors import DownloadFailed, ModelDamaged, ModelNotFound
 from hotstart.kinds.sentiment import load, predict
-from kinds.malice import material, unheard
+from kinds.malice import check_progress, material
 
 pytestmark = [
     pytest.mark.parity,
@@ -44,39 +44,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_answers_as_the_pipeline_does(folder: Path) -> None:
+def test_answers_equal_those_of_the_pipeline(folder: Path) -> None:
     from transformers import pipeline
 
     expected = pipeline("text-classification", str(folder), device="cpu")(TEXTS, truncation=True)
-    answers = predict(load(material(folder), unheard), TEXTS, material(folder))
+    answers = predict(load(material(folder), check_progress), TEXTS, material(folder))
     assert [answer["label"] for answer in answers] == [e["label"].lower() for e in expected]
     assert [answer["score"] for answer in answers] == pytest.approx([e["score"] for e in expected])
 
 
-def test_threads_load_and_ask(folder: Path) -> None:
+def test_threads_load_and_predict_concurrently(folder: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
-        models = list(threads.map(lambda _: load(material(folder), unheard), range(4)))
+        models = list(threads.map(lambda _: load(material(folder), check_progress), range(4)))
         answers = list(threads.map(lambda n: models[n % 2].predict(TEXTS), range(16)))
     assert {tuple(answer.label for answer in each) for each in answers} == {
         tuple(answer.label for answer in answers[0])
     }
 
 
-def test_what_is_not_here(tmp_path: Path, fresh: object) -> None:
+def test_a_missing_model_raises(tmp_path: Path, fresh: object) -> None:
     with pytest.raises(ModelNotFound, match="allow_download"):
-        load(material("somebody/no-such-model"), unheard)
+        load(material("somebody/no-such-model"), check_progress)
     with pytest.raises(ModelNotFound):
-        load(material("somebody/no-such-model", options={"allow_download": "yes"}), unheard)
+        load(material("somebody/no-such-model", options={"allow_download": "yes"}), check_progress)
     with pytest.raises(ModelDamaged):
-        load(material(tmp_path), unheard)
+        load(material(tmp_path), check_progress)
 
 
-def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch, fresh: object) -> None:
+def test_a_failed_download_raises(monkeypatch: pytest.MonkeyPatch, fresh: object) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadFailed):
-        load(material("somebody/no-such-model", options={"allow_download": True}), unheard)
+        load(material("somebody/no-such-model", options={"allow_download": True}), check_progress)
 
 
 def test_code_in_a_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ def test_code_in_a_folder_is_not_run(folder: Path, tmp_path: Path) -> None:
     code = f"import pathlib; pathlib.Path({str(tmp_path / 'mark')!r}).touch()"
     (tmp_path / "model" / "code.py").write_text(code)
     with pytest.raises(ModelDamaged):
-        load(material(tmp_path / "model"), unheard)
+        load(material(tmp_path / "model"), check_progress)
     assert not (tmp_path / "mark").exists()

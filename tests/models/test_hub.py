@@ -1,4 +1,4 @@
-"""Pulling, against a hub of our own: a real HTTP server that speaks the hub's protocol."""
+"""Downloads from a local HTTP server with the hub's protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SURPLUS = {"pytorch_model.bin": b"never", "README.md": b"never", "onnx/model.onn
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves MODEL as owner/name at COMMIT, and keeps what it was asked for."""
+    """Serves MODEL as owner/name at COMMIT, and records requests."""
 
     daemon_threads = True
 
@@ -32,7 +32,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         files = {str(f.relative_to(MODEL)): f.read_bytes() for f in MODEL.rglob("*") if f.is_file()}
         self.files = files | SURPLUS
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.broken: set[str] = set()
 
     @property
@@ -41,7 +41,7 @@ class Hub(ThreadingHTTPServer):
 
     def sent(self) -> list[str]:
         """Files whose content was sent, in order."""
-        return [path for path in self.asked if path.startswith("GET /owner")]
+        return [path for path in self.requests if path.startswith("GET /owner")]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         path = self.path.partition("?")[0]
-        self.server.asked.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         if path.startswith("/api/models/owner/name"):
             self._send(json.dumps(self._info()).encode(), {"Content-Type": "application/json"})
             return
@@ -118,7 +118,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
 Python = Callable[..., "CompletedProcess[str]"]
 
 
-def test_pull_brings_what_is_needed_weights_last_and_then_the_network_is_not_asked(
+def test_pull_downloads_needed_files_weights_last_and_only_once(
     hub: Hub, machine: dict[str, str], python: Python
 ) -> None:
     env = machine | {"HF_ENDPOINT": hub.url}
@@ -127,16 +127,16 @@ def test_pull_brings_what_is_needed_weights_last_and_then_the_network_is_not_ask
     sent = [path.rpartition("/")[2] for path in hub.sent()]
     assert sent[-1] == "model.safetensors"
     assert not {"pytorch_model.bin", "README.md", "model.onnx"} & set(sent)
-    asked = len(hub.asked)
+    requests = len(hub.requests)
     embedded = python("-m", "hotstart", "embed", "--model", "owner/name", "text", env=env)
     assert embedded.returncode == 0, embedded.stderr
     assert len(embedded.stdout.split()) == 32
     again = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
-    assert "is already in" in again.stdout
-    assert len(hub.asked) == asked
+    assert "is here already" in again.stdout
+    assert len(hub.requests) == requests
 
 
-def test_a_download_cut_off_leaves_a_partial_model_that_is_known_as_one(
+def test_an_interrupted_download_is_reported_as_incomplete(
     hub: Hub, machine: dict[str, str], python: Python
 ) -> None:
     env = machine | {"HF_ENDPOINT": hub.url, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
@@ -152,18 +152,18 @@ def test_a_download_cut_off_leaves_a_partial_model_that_is_known_as_one(
     assert python("-m", "hotstart", "models", "pull", "owner/name", env=env).returncode == 0
 
 
-def test_allow_download_is_what_lets_a_load_use_the_network(
+def test_a_load_uses_the_network_only_with_allow_download(
     hub: Hub, machine: dict[str, str], python: Python
 ) -> None:
     env = machine | {"HF_ENDPOINT": hub.url}
     code = "from hotstart import Embedder; print(Embedder('owner/name'%s).encode('a').shape)"
     refused = python("-c", code % "", env=env)
     assert "ModelNotFound" in refused.stderr
-    assert hub.asked == []
+    assert hub.requests == []
     assert python("-c", code % ", allow_download=True", env=env).stdout == "(32,)\n"
 
 
-def test_a_hub_out_of_reach_and_offline_mode(
+def test_an_unreachable_hub_and_offline_mode_raise_download_failed(
     machine: dict[str, str], python: Python, fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = machine | {"HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -175,7 +175,7 @@ def test_a_hub_out_of_reach_and_offline_mode(
         fetch(ModelSpec("owner/name"), read_settings())
 
 
-def test_which_files_are_needed() -> None:
+def test_files_to_fetch_selects_one_format_of_weights() -> None:
     common = ["config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json"]
     dense = ["2_Dense/config.json", "2_Dense/model.safetensors"]
     surplus = ["README.md", "tf_model.h5", "pytorch_model.bin", "openvino/model.xml", "vocab.txt"]

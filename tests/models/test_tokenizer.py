@@ -1,4 +1,4 @@
-"""A vocabulary that lies apart says exactly what it said inside tokenizer.json."""
+"""A vocabulary in a separate file equals the vocabulary in tokenizer.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKENS = st.lists(
 @example(["a", "\x85", "b"], 100, "##")
 @example(["a\r", "b\n", "\n", ""], 100, "##")
 @example(["a\u2028b", " a", "a "], 100, "##")
-def test_an_artifacts_tokenizer_is_the_models_own(
+def test_the_artifacts_tokenizer_equals_the_models(
     tokens: list[str], longest: int, prefix: str
 ) -> None:
     words = list(dict.fromkeys([*SPECIAL, *tokens]))
@@ -48,7 +48,7 @@ def test_an_artifacts_tokenizer_is_the_models_own(
         {"type": "Unigram", "vocab": [["a", -1.0]]},
     ],
 )
-def test_what_lines_could_not_say_stays_where_it_is(change: dict[str, Any]) -> None:
+def test_a_vocabulary_that_lines_cannot_represent_is_unchanged(change: dict[str, Any]) -> None:
     content = _wordpiece({"[UNK]": 0, "a": 1})
     content["model"] |= change
     before = json.dumps(content)
@@ -80,9 +80,9 @@ def _wordpiece(vocabulary: dict[str, int]) -> dict[str, Any]:
 
 
 def _written(content: dict[str, Any]) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizer of one file, and that of the artifact made from it."""
-    with TemporaryDirectory() as home:
-        source, folder = Path(home, "source"), Path(home, "artifact")
+    """Return the model's tokenizer, and the tokenizer of its artifact."""
+    with TemporaryDirectory() as parent:
+        source, folder = Path(parent, "source"), Path(parent, "artifact")
         source.mkdir()
         folder.mkdir()
         (source / TOKENIZER).write_text(json.dumps(content), encoding="utf-8")

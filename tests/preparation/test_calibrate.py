@@ -1,4 +1,4 @@
-"""The 8-bit variant: how close its vectors are, what it weighs, and which space it may claim."""
+"""The 8-bit variant: accuracy of its vectors, size, and vector space."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def embed(prepared: PreparedModel, texts: list[str], engine: str = "onnx") -> ND
 
 
 def measure(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
-    """Measure cosines in this process; figures of the machine are constants."""
-    found = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
-    return Measurements(1, 0.1, 2.0, float(found.min()), float(found.mean()))
+    """Measure cosines in this process; the other measurements are constants."""
+    similarities = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
+    return Measurements(1, 0.1, 2.0, float(similarities.min()), float(similarities.mean()))
 
 
 def ranges(observed: PreparedModel) -> dict[str, NDArray[np.float32]]:
@@ -59,24 +59,24 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "measure", measure)
 
 
-def far(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
+def measure_below_same_space(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
     return Measurements(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_the_vectors_of_the_default_model_keep_the_promise(settings: Settings, engine: str) -> None:
+def test_the_default_model_has_the_documented_accuracy(settings: Settings, engine: str) -> None:
     entries = json.loads((DATA / "golden" / "texts.json").read_text())
     texts = [entry["text"] * entry.get("times", 1) for entry in entries]
     golden = np.load(DATA / "golden" / "vectors.npy")
     prepared = ensure(DEFAULT, settings).prepared
-    found = cosines(embed(prepared, texts, engine), golden)
-    assert found.min() >= 0.999
-    assert found.mean() >= 0.9997
+    similarities = cosines(embed(prepared, texts, engine), golden)
+    assert similarities.min() >= 0.999
+    assert similarities.mean() >= 0.9997
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_every_family_can_be_had_in_8_bits(settings: Settings, name: str) -> None:
-    """Random weights over 32 dimensions average little out: the bound is wider here."""
+def test_every_family_supports_8_bits(settings: Settings, name: str) -> None:
+    """The bound is wider, because errors of random weights in 32 dimensions do not average out."""
     spec = ModelSpec(str(FAMILIES / name / "model"), precision="int8")
     artifact = ensure(spec, settings)
     prompt = artifact.metadata.prompts.get(artifact.metadata.default_prompt_name or "", "")
@@ -84,7 +84,7 @@ def test_every_family_can_be_had_in_8_bits(settings: Settings, name: str) -> Non
     assert cosines(vectors, np.load(FAMILIES / name / "vectors.npy")).min() >= 0.99
 
 
-def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settings) -> None:
+def test_the_artifact_is_a_third_of_float32_and_has_no_original_file(fresh: Settings) -> None:
     artifact = ensure(DEFAULT, fresh)
     plain = ensure(replace(DEFAULT, precision="float32"), fresh)
     assert sorted(os.listdir(artifact.folder)) == [
@@ -101,10 +101,9 @@ def test_it_holds_a_third_of_the_bytes_and_nothing_of_the_original(fresh: Settin
     assert verify(artifact) == []
 
 
-def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
+def test_the_record_contains_the_measurements(fresh: Settings) -> None:
     artifact = ensure(DEFAULT, fresh)
-    found = find(DEFAULT, fresh)
-    assert found == artifact
+    assert find(DEFAULT, fresh) == artifact
     assert isinstance(artifact.metadata.measured, Measurements)
     assert SAME_SPACE <= artifact.metadata.measured.cosine_min < 1
     content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
@@ -113,7 +112,7 @@ def test_what_was_measured_stands_in_the_record(fresh: Settings) -> None:
     assert not [name for name in os.listdir(artifact.folder) if name.startswith("float32")]
 
 
-def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Settings) -> None:
+def test_an_accurate_artifact_shares_the_vector_space_of_float32(fresh: Settings) -> None:
     metadata = ensure(DEFAULT, fresh).metadata
     plain = ensure(replace(DEFAULT, precision="float32"), fresh).metadata
     assert metadata.fingerprint != plain.fingerprint
@@ -125,33 +124,33 @@ def test_close_enough_it_may_stand_for_float32_but_keeps_its_own_name(fresh: Set
     )
 
 
-def test_vectors_too_far_from_float32_keep_a_space_of_their_own(
+def test_an_inaccurate_artifact_has_its_own_vector_space(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "measure", far)
+    monkeypatch.setattr(calibrate, "measure", measure_below_same_space)
     metadata = ensure(TINY, fresh).metadata
     assert metadata.same_space_as is None
     assert metadata.vector_space == metadata.fingerprint
 
 
-def test_the_float32_form_it_is_measured_against_is_the_model_itself(
+def test_the_float32_reference_has_the_vectors_of_the_model(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    pairs = []
 
-    def look(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
-        seen.append((embed(prepared, family_texts()), embed(float32, family_texts())))
+    def record(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
+        pairs.append((embed(prepared, family_texts()), embed(float32, family_texts())))
         return Measurements(1, 0.1, 2.0, 0.5, 0.6)
 
-    monkeypatch.setattr(calibrate, "measure", look)
+    monkeypatch.setattr(calibrate, "measure", record)
     prepare(TINY, fresh)
     golden = np.load(FAMILIES / "bert-mean-normalize" / "vectors.npy")
-    quantized, plain = seen[0]
+    quantized, plain = pairs[0]
     assert cosines(plain, golden).min() >= 0.9999
     assert 0.99 <= cosines(quantized, golden).min() < 0.99999
 
 
-def test_a_measure_that_fails_leaves_nothing_behind(
+def test_a_failed_measurement_leaves_no_files(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
@@ -163,11 +162,11 @@ def test_a_measure_that_fails_leaves_nothing_behind(
     assert os.listdir(os.path.dirname(artifact_folder(TINY, fresh))) == []
 
 
-def test_variants_lie_side_by_side_and_are_removed_together(fresh: Settings) -> None:
+def test_remove_removes_all_precisions(fresh: Settings) -> None:
     ensure(TINY, fresh)
     ensure(replace(TINY, precision="float32"), fresh)
-    found = [entry for entry in list_artifacts(fresh) if isinstance(entry, Artifact)]
-    assert [entry.metadata.precision for entry in found] == ["float32", "int8"]
+    artifacts = [entry for entry in list_artifacts(fresh) if isinstance(entry, Artifact)]
+    assert [entry.metadata.precision for entry in artifacts] == ["float32", "int8"]
     assert remove(replace(TINY, precision="float32"), fresh)
     assert list(list_artifacts(fresh)) == []
     assert not remove(TINY, fresh)
@@ -190,7 +189,7 @@ def test_openvino_reads_either_precision(settings: Settings, name: str, precisio
     assert cosines(vectors, embed(prepared, family_texts())).min() >= 0.99
 
 
-def test_a_model_that_comes_as_an_onnx_file_stays_as_it_is(fresh: Settings) -> None:
+def test_int8_raises_for_a_model_with_only_an_onnx_file(fresh: Settings) -> None:
     spec = ModelSpec(str(FAMILIES / "onnx-only" / "model"), precision="int8")
     with pytest.raises(InvalidInput, match=r"float32: .*onnx-only.* got 'int8'"):
         ensure(spec, fresh)

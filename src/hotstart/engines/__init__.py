@@ -14,38 +14,40 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """A loaded model. Thread-safe.
+    """A loaded model.
+
+    All methods but `close` are thread-safe.
 
     Attributes:
-        name: key in `hotstart.engines.ENGINES`.
+        name: the engine's key in `hotstart.engines.ENGINES`.
     """
 
     name: str
 
     @property
     def dimension(self) -> int:
-        """Length of a vector; number of labels of a reranker."""
+        """Length of a vector; for a reranker, the number of labels."""
 
     def embed(
         self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
     ) -> EngineOutput:
-        """Return the vectors and token counts of `texts`.
+        """Return the vectors of `texts` and the token count of each text.
 
         Args:
-            texts: strings, or pairs of strings for a reranker, of valid Unicode; may be empty.
-            batch_size: maximal number of texts in a batch; by default limited by a token budget.
-            timeout: seconds within which a remote engine answers or raises; other engines ignore
-                it.
+            texts: valid Unicode strings, or pairs of them for a reranker. Strings and the sequence
+                may be empty.
+            batch_size: maximum texts per batch; None for as many as the token budget allows.
+            timeout: seconds after which a remote engine raises; local engines ignore it.
         """
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return the tokens of each text, special tokens included; None if unknown."""
+        """Return the token count of each text, special tokens included; None if unknown."""
 
     def metrics(self) -> Iterable[Metric]:
-        """Return the metrics of the engine."""
+        """Return the engine's metrics, if any."""
 
     def close(self) -> None:
-        """Free the memory of the model. No call may run or follow."""
+        """Free the model's memory. No call may run during or after `close`."""
 
 
 OpenedFrom = Literal["artifact", "folder", "address", "nothing"]
@@ -55,14 +57,14 @@ class EngineEntry(NamedTuple):
     """The facts of an engine that are known before its import.
 
     Attributes:
-        home: class as `module:name`.
-        extra: extra of hotstart with its library; None if every install has it.
-        opened_from: argument of the class: an `artifact` (PreparedModel, Stage, threads), a model
-            `folder`, the `address` of a remote server, or `nothing` but settings.
-        cached: whether it stores compiled models in a `cache_folder`.
+        home: the engine class, as `module:name`.
+        extra: the extra of hotstart that installs the library; None if no extra is needed.
+        opened_from: the source that the class is called with: an `artifact` (PreparedModel, Stage,
+            threads), a model `folder`, the `address` of a remote server, or `nothing` but settings.
+        cached: whether the engine caches compiled models in a `cache_folder`.
         options: fields of a ModelSpec that the class takes as keyword arguments.
-        waits: whether its calls wait for a remote server, so that concurrent calls are useful.
-        kinds: kinds of models that it runs, keys of `hotstart.models.spec.KINDS`.
+        waits: whether calls wait for a remote server, so concurrent calls are faster.
+        kinds: the model kinds that the engine runs, keys of `hotstart.models.spec.KINDS`.
     """
 
     home: str
@@ -95,38 +97,42 @@ ENGINES = {
 }
 
 SCHEMES = {"openai": "remote", "tei": "remote", "hotstart": "remote", "fake": "fake"}
-"""The engine of a source that begins with one of these and a colon, whatever else is asked for."""
+"""Engines by the scheme of a source; the scheme overrides the requested engine."""
 
 
 def entry_of(name: str) -> EngineEntry:
-    """Return the entry of the engine `name`; raise InvalidInput for an unknown name."""
+    """Return the entry of the engine `name`.
+
+    Raises:
+        InvalidInput: there is no such engine.
+    """
     try:
         return ENGINES[name]
     except KeyError:
         raise InvalidInput("engine", got=name, expected=f"one of {', '.join(ENGINES)}") from None
 
 
-def engine_for(source: str, asked: str | None, kind: str = "embedding") -> str:
-    """Return the name of the engine that runs `source`, a model of that kind.
+def engine_for(source: str, requested: str | None, kind: str = "embedding") -> str:
+    """Return the name of the engine that runs the model `source` of `kind`.
 
     Raises:
-        InvalidInput: the engine is unknown or does not run that kind.
+        InvalidInput: the engine is unknown, or does not run this kind.
     """
     scheme, colon, _ = source.partition(":")
-    name = SCHEMES.get(scheme, asked or "onnx") if colon else asked or "onnx"
+    name = requested or "onnx"
+    if colon:
+        name = SCHEMES.get(scheme, name)
     if kind not in entry_of(name).kinds:
-        able = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
-        raise InvalidInput(
-            "engine", got=name, expected=f"an engine for a model of kind {kind}: {able}"
-        )
+        known = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
+        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {known}")
     return name
 
 
 def engine_class(name: str) -> Callable[..., Engine]:
-    """Import the engine `name` and return its class; opening it imports its library."""
+    """Import the engine `name` and return its class; the class imports its library when called."""
     module, _, attribute = entry_of(name).home.partition(":")
-    found: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
-    return found
+    loaded: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
+    return loaded
 
 
 def open_engine(
@@ -138,15 +144,15 @@ def open_engine(
     cache_folder: str | None = None,
     beside: Engine | None = None,
 ) -> Engine:
-    """Load an artifact into the engine `name` at `stage`.
+    """Load an artifact into an engine.
 
     Args:
-        name: an engine that is opened from an artifact.
+        name: the name of an engine that opens artifacts.
         prepared: the artifact.
-        stage: the stage to load.
+        stage: the stage to load to.
         threads: number of cores to use.
         cache_folder: folder for compiled models; None for no cache.
-        beside: an engine of the same artifact; the new engine shares its tokenizer.
+        beside: an engine of the same artifact that shares its tokenizer with the new engine.
     """
     options: dict[str, Any] = {"beside": beside}
     if entry_of(name).cached:

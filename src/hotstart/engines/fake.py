@@ -25,14 +25,15 @@ class FakeSettings(NamedTuple):
     """The behaviour of a `FakeEngine`.
 
     Attributes:
-        name: engines of one name share a `FakeControl`.
+        name: engines with one name share a `FakeControl`.
         dimension: length of a vector.
-        load_seconds: duration of a load.
-        fail_loads: number of loads of this name that fail, after `load_seconds`.
-        fail_message: message of these failures.
-        hang_load: the constructor returns only after `fake_control(name).release()`.
+        load_seconds: duration of the constructor.
+        fail_loads: number of failing loads of this name before the first success. A load fails
+            after `load_seconds`, like a real load.
+        fail_message: message of the failures.
+        hang_load: whether the constructor waits for `fake_control(name).release()`.
         encode_seconds: duration of a call of `embed`.
-        fail_texts: texts that make `embed` fail.
+        fail_texts: texts for which `embed` fails.
     """
 
     name: str = "fake"
@@ -46,13 +47,13 @@ class FakeSettings(NamedTuple):
 
     @classmethod
     def parse(cls, source: str) -> FakeSettings:
-        """Parse `fake:dimension=8,load_seconds=0.5`; `fake:` gives the defaults.
+        """Parse `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
 
-        `hang_load` is `true` or `false`; `fail_texts` are separated by bars (`a|b`). A value cannot
-        contain a comma.
+        `hang_load` is `true` or `false`. Bars separate `fail_texts` (`a|b`). A value cannot contain
+        a comma.
 
         Raises:
-            InvalidInput: a key is unknown or a value is invalid.
+            InvalidInput: a key is unknown, or a value is invalid.
         """
         settings: dict[str, Any] = {}
         for part in filter(None, source.removeprefix(PREFIX).split(",")):
@@ -66,7 +67,7 @@ class FakeSettings(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """The parser of a setting and the description of its values."""
+    """The parser of a setting, and the description of valid values."""
 
     read: Callable[[str], Any]
     expected: str
@@ -94,7 +95,7 @@ _READERS: Mapping[str, _Kind] = {
     "fail_message": _TEXT,
     "hang_load": _Kind(lambda text: {"true": True, "false": False}[text], "true or false"),
     "encode_seconds": _SECONDS,
-    "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts with | between them"),
+    "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts separated by |"),
 }
 
 
@@ -107,12 +108,12 @@ def _read(key: str, value: str) -> Any:
 
 
 class FakeControl:
-    """The counts and the release that fake engines of one name share.
+    """The shared state of fake engines with one name: load count and release.
 
     Attributes:
         loads: number of started loads.
-        failures: number of failed loads.
-        embedded: number of embeddings of each text.
+        failures: number of loads that failed because of `fail_loads`.
+        embedded: number of times each text was embedded.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,7 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Release hanging constructors, also later ones."""
+        """Release hanging constructors, including later ones."""
         self._released.set()
 
     def note(self, texts: Sequence[str]) -> None:
@@ -132,12 +133,12 @@ class FakeControl:
             self.embedded.update(texts)
 
     def load(self, settings: FakeSettings) -> None:
-        """Wait as `settings` say, then succeed or fail."""
+        """Sleep for `settings.load_seconds`, then return or raise."""
         with self._lock:
             self.loads += 1
         if settings.hang_load:
             self._released.wait()
-        _pass_time(settings.load_seconds)
+        _sleep(settings.load_seconds)
         with self._lock:
             failing = self.failures < settings.fail_loads
             self.failures += failing
@@ -146,28 +147,28 @@ class FakeControl:
 
 
 _controls: defaultdict[str, FakeControl] = defaultdict(FakeControl)
-_rehearsals_lock = threading.Lock()
+_controls_lock = threading.Lock()
 
 
 def fake_control(name: str = "fake") -> FakeControl:
-    """Return the control of the fake engines of `name`."""
-    with _rehearsals_lock:
+    """Return the control of the fake engines called `name`."""
+    with _controls_lock:
         return _controls[name]
 
 
 def forget_fake_control(name: str = "fake") -> None:
     """Release hanging loads of `name` and reset its counts."""
-    with _rehearsals_lock:
-        past = _controls.pop(name, None)
-    if past is not None:
-        past.release()
+    with _controls_lock:
+        control = _controls.pop(name, None)
+    if control is not None:
+        control.release()
 
 
 class FakeEngine:
-    """Vectors from a hash of the text.
+    """Computes vectors from a hash of the text.
 
-    A vector has length 1 and depends on the text and the dimension only, in every process and on
-    every machine. Vectors of different texts are unrelated.
+    A vector has norm 1 and depends only on the text and the dimension, so it is equal in every
+    process and on every machine. Vectors of different texts are unrelated.
     """
 
     name = "fake"
@@ -184,7 +185,7 @@ class FakeEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._settings is not None, "embed after close"
         fake_control(self._settings.name).note(texts)
-        _pass_time(self._settings.encode_seconds)
+        _sleep(self._settings.encode_seconds)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
             if text in self._settings.fail_texts:
@@ -201,18 +202,18 @@ class FakeEngine:
         return ()
 
     def close(self) -> None:
-        """Refuse later calls."""
+        """Make later calls of `embed` fail."""
         self._settings = None
 
 
 def _vector(text: str, dimension: int) -> NDArray[np.float32]:
     digest = hashlib.shake_128(text.encode("utf-8", "surrogatepass")).digest(4 * dimension)
-    # Odd numbers over a power of two: within (-1, 1) and never zero.
+    # Odd numbers divided by a power of two are within (-1, 1) and never zero.
     spread = (np.frombuffer(digest, "<u4") + 0.5) / 2**31 - 1
     vector: NDArray[np.float32] = (spread / np.linalg.norm(spread)).astype(np.float32)
     return vector
 
 
-def _pass_time(seconds: float) -> None:
+def _sleep(seconds: float) -> None:
     if seconds:
         threading.Event().wait(seconds)

@@ -1,4 +1,4 @@
-"""The base of engines of an ONNX graph: tokenize, batch, pad, run, restore the order."""
+"""Base of engines that run an ONNX graph: tokenize, batch, pad, run, restore the order."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ if TYPE_CHECKING:
     Run = Callable[[Iterable["Batch"]], Iterator[NDArray[np.float32]]]
 
 TOKEN_BUDGET = 1024
-"""Padding included. Larger batches are no faster on a CPU: their activations leave its caches."""
+"""Maximum tokens of a batch, padding included.
+
+Larger batches are not faster on a CPU, because their activations do not fit its caches.
+"""
 
 
 def import_tokenizers() -> Any:
-    """Import the library before threads start: concurrent imports block each other."""
+    """Import tokenizers before threads start, because concurrent imports block one another."""
     return require("tokenizers")
 
 
 def open_tokenizer(path: str) -> Any:
     """Return the `tokenizers.Tokenizer` of the file `path`.
 
-    The tokenizer of an artifact has its vocabulary in a second file, one token a line.
+    An artifact stores the vocabulary in a separate file, one token per line.
     """
     tokenizers = import_tokenizers()
     tokenizer = tokenizers.Tokenizer.from_file(path)
@@ -47,10 +50,10 @@ def open_tokenizer(path: str) -> Any:
 
 
 class Tokens(NamedTuple):
-    """The token ids of one input, special tokens included, cut to the model's limit.
+    """The token ids of one input, with special tokens, truncated to the model's limit.
 
     Attributes:
-        segments: text of the pair of each token, 0 or 1; None for a single text.
+        segments: for a pair, the text (0 or 1) of each token; None for a single text.
     """
 
     ids: list[int]
@@ -58,7 +61,7 @@ class Tokens(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Inputs that run together, padded on the right; int32 (inputs, longest) each."""
+    """Inputs of one run, padded on the right; each array is int32 (inputs, longest)."""
 
     ids: NDArray[np.int32]
     mask: NDArray[np.int32]
@@ -68,7 +71,7 @@ class Batch(NamedTuple):
 class Tokenizer:
     """The tokenizer of an artifact.
 
-    Thread-safe, so that the engines of an artifact share one.
+    It is thread-safe, so all engines of an artifact share one tokenizer.
     """
 
     def __init__(self, path: str) -> None:
@@ -77,7 +80,7 @@ class Tokenizer:
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair."""
         pairs = isinstance(texts[0], tuple)
-        if len(texts) == 1:  # a batch of one would start the threads of the tokenizer
+        if len(texts) == 1:  # encode_batch_fast would start threads for a single text
             encodings = [self._tokenizer.encode(*(texts[0] if pairs else texts))]
         else:
             encodings = self._tokenizer.encode_batch_fast(list(texts))
@@ -89,21 +92,21 @@ def batches(
 ) -> Iterator[list[int]]:
     """Yield the positions of the texts of each batch, longest texts first.
 
-    Texts of similar length share a batch to minimise padding. A batch has at most `batch_size`
-    texts and, padded to its longest text, at most `budget` tokens; a single text may exceed the
-    budget.
+    Texts of similar length share a batch, which reduces padding. A batch has at most `batch_size`
+    texts and, with padding, at most `budget` tokens. A single text may exceed the budget.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     start = 0
     while start < len(order):
-        fitting = max(1, budget // max(1, lengths[order[start]]))
-        size = min(fitting, batch_size) if batch_size else fitting
+        size = max(1, budget // max(1, lengths[order[start]]))
+        if batch_size:
+            size = min(size, batch_size)
         yield order[start : start + size]
         start += size
 
 
 def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
-    """Return the batch of `inputs`; padding has segment 0."""
+    """Return `inputs` as one batch; padding has segment 0."""
     width = max(len(tokens.ids) for tokens in inputs)
     padded = np.full((len(inputs), width), pad_token_id, np.int32)
     mask, segments = np.zeros((2, len(inputs), width), np.int32)
@@ -118,11 +121,12 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
 class GraphEngine:
     """The base of engines that run an ONNX graph.
 
-    `run` takes batches and yields the vectors of each, in order. It may take several batches before
-    it yields, to compute them concurrently. Several threads may call it.
+    `open_run` returns a function that takes batches and yields the vectors of each batch in order.
+    The function may take several batches before it yields, to compute them concurrently. It is
+    called from several threads.
 
     Attributes:
-        tokenizer: tokenizer of the artifact; engines opened beside this one share it.
+        tokenizer: the artifact's tokenizer; engines opened `beside` this engine share it.
     """
 
     name: str
@@ -130,18 +134,18 @@ class GraphEngine:
     def __init__(
         self, prepared: PreparedModel, open_run: Callable[[], Run], beside: GraphEngine | None
     ) -> None:
-        """Open the graph; share the tokenizer of `beside`, an engine of the same artifact."""
+        """Open the graph, and the tokenizer unless `beside` has it."""
         self.dimension = prepared.dimension
         self._pad_token_id = prepared.pad_token_id
         import_tokenizers()
-        # In parallel: the tokenizer holds the GIL while it loads, a session releases it.
-        opening = _Opening(open_run)
-        opening.start()
+        # Load both concurrently: loading a tokenizer holds the GIL, loading a session does not.
+        opener = _Opener(open_run)
+        opener.start()
         try:
             path = os.path.join(prepared.folder, TOKENIZER)
             self.tokenizer: Tokenizer = beside.tokenizer if beside else Tokenizer(path)
         finally:
-            self._run: Run | None = opening.outcome()
+            self._run: Run | None = opener.result()
 
     def embed(
         self,
@@ -156,12 +160,12 @@ class GraphEngine:
         token_counts = [len(each.ids) for each in tokens]
         groups = list(batches(token_counts, batch_size))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
-        for group, found in zip(groups, self._run(padded), strict=True):
-            vectors[group] = found
+        for group, rows in zip(groups, self._run(padded), strict=True):
+            vectors[group] = rows
         return EngineOutput(vectors, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
-        """Return the number of tokens of each text, special tokens included."""
+        """Return the token count of each text, special tokens included."""
         return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -169,12 +173,12 @@ class GraphEngine:
         return ()
 
     def close(self) -> None:
-        """Drop the session with its weights and working memory."""
+        """Release the graph, its weights and its working memory."""
         self._run = None
 
 
-class _Opening(threading.Thread):
-    """A thread that opens the graph; `outcome` waits for it and raises its error."""
+class _Opener(threading.Thread):
+    """Calls `open_run` in a thread; `result` waits for it and raises its error."""
 
     def __init__(self, open_run: Callable[[], Run]) -> None:
         super().__init__(name="hotstart-opening", daemon=True)
@@ -185,10 +189,10 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         try:
             self._run_graph = self._open_run()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
             self._error = error
 
-    def outcome(self) -> Run | None:
+    def result(self) -> Run | None:
         self.join()
         if self._error is not None:
             raise self._error
@@ -196,24 +200,26 @@ class _Opening(threading.Thread):
 
 
 def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
-    """Return the arrays of one batch for the `inputs` of the graph (name to NumPy type)."""
-    given = {
+    """Return the values of the graph's `inputs` (name to NumPy type) for one batch."""
+    values = {
         "input_ids": batch.ids,
         "attention_mask": batch.mask,
         "token_type_ids": batch.segments,
     }
-    return {name: given[name].astype(dtype, copy=False) for name, dtype in inputs.items()}
+    return {name: values[name].astype(dtype, copy=False) for name, dtype in inputs.items()}
 
 
-_BULK = 4096  # characters of the largest batch that counts as questions
+_BULK = 4096  # characters: about the size of a batch of questions
 
 
 class DualEngine:
     """Two engines of one artifact: one for questions, one for bulk work.
 
+    `close` closes both engines.
+
     Args:
-        question: engine of small calls.
-        bulk: engine of large calls, which gives its name.
+        question: runs small calls.
+        bulk: runs large calls, and gives the DualEngine its name.
     """
 
     def __init__(self, question: GraphEngine, bulk: Engine) -> None:
@@ -222,7 +228,7 @@ class DualEngine:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the artifact; engines opened beside this one share it."""
+        """The artifact's tokenizer; engines opened `beside` this engine share it."""
         return self._question.tokenizer
 
     def embed(
@@ -233,7 +239,7 @@ class DualEngine:
         return engine.embed(texts, batch_size, timeout)
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return the number of tokens of each text."""
+        """Return the token count of each text, special tokens included."""
         return self._question.count(texts)
 
     def metrics(self) -> Iterator[Metric]:
@@ -241,7 +247,7 @@ class DualEngine:
         return chain(self._question.metrics(), self._bulk.metrics())
 
     def close(self) -> None:
-        """Close both engines."""
+        """Free the memory of both engines."""
         self._question.close()
         self._bulk.close()
 

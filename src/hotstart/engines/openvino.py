@@ -1,7 +1,7 @@
-"""The engine for bulk work: OpenVINO over the graph that ONNX Runtime reads.
+"""The engine for bulk work: OpenVINO, with the same graph as ONNX Runtime.
 
-The ONNX reader of OpenVINO supports the fused `com.microsoft` operators of `preparation/graph` and
-maps the weights. Compiled models are stored on disk and found by content.
+OpenVINO's ONNX reader supports the fused `com.microsoft` operators that `preparation.graph` writes,
+and reads the weights in place. Compiled models are cached on disk by content.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 class OpenVinoEngine(GraphEngine):
     """Runs a prepared model with OpenVINO on the CPU.
 
-    At the stage `fast_start` one batch uses all `threads`. At the other stages OpenVINO computes
-    several batches concurrently with fewer threads each; a single text then takes 4.7 ms instead of
-    3.1 on two cores. At `throughput`, the stage for bulk work, the threads have a lower priority.
+    At the stage `fast_start` one batch uses all `threads`. At the other stages OpenVINO chooses the
+    number of concurrent batches, each with fewer threads, which uses many cores better. A single
+    text then has the threads of one batch: 4.7 ms instead of 3.1 on two cores, where bulk work is
+    little faster. At `throughput`, for bulk work only, the threads have a lower priority.
 
     Attributes:
-        precision: precision of the matrix products, see `inference_precision`; `bf16` makes this
-            engine several times faster than ONNX Runtime.
+        precision: precision of matrix products, see `inference_precision`. With `bf16` the engine
+            is several times faster than ONNX Runtime.
     """
 
     name = "openvino"
@@ -51,42 +52,44 @@ class OpenVinoEngine(GraphEngine):
         cache_folder: str | None,
         beside: GraphEngine | None = None,
     ) -> None:
-        """Read and compile the graph; store it in `cache_folder` unless that is None."""
+        """Read and compile the model; cache the compiled model in `cache_folder`, unless None."""
         self.precision = inference_precision(cpu_flags(), quantized=bool(prepared.graphs.block))
         config = {
             "PERFORMANCE_HINT": "LATENCY" if stage == "fast_start" else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": threads,
-            # Pinned threads would share cores with other pinned processes.
+            # Pinned threads would compete with other processes pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
-            # 8-bit weights are multiplied in 8 bits, with inputs rounded in blocks.
+            # Multiply 8-bit weights in 8 bits: inputs are rounded in groups of this size.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": prepared.graphs.block or 0,
         }
-        opened = partial(_open, prepared, config, cache_folder)
-        super().__init__(prepared, _yielding(opened) if stage == "throughput" else opened, beside)
+        open_run: Callable[[], Run] = partial(_open, prepared, config, cache_folder)
+        if stage == "throughput":
+            open_run = _with_low_priority(open_run)
+        super().__init__(prepared, open_run, beside)
 
 
-def _yielding(opened: Callable[[], Run]) -> Callable[[], Run]:
-    """Return `opened` with its threads at lower priority; threads inherit niceness."""
+def _with_low_priority(open_run: Callable[[], Run]) -> Callable[[], Run]:
+    """Return `open_run` with threads at lower priority; new threads inherit niceness."""
 
     def open_() -> Run:
         yield_processor()
-        return opened()
+        return open_run()
 
     return open_
 
 
 def inference_precision(flags: Collection[str], *, quantized: bool) -> str:
-    """Return `bf16` where the CPU `flags` include a bf16 unit, else `f32`.
+    """Return `bf16` if the CPU `flags` include a bf16 unit, else `f32`.
 
-    A quantized model runs in `f32`: rounded twice, the vectors of all-MiniLM-L6-v2 fall to a cosine
-    of 0.99898, below the promised 0.999 (0.99912 in `f32`, at 137 instead of 169 passages/s).
+    A quantized model runs in `f32`. With both roundings the cosine of all-MiniLM-L6-v2 falls to
+    0.99898, below the documented 0.999 (0.99912 in `f32`, at 137 instead of 169 passages/s).
     """
     return "f32" if quantized or BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
 def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None) -> Run:
-    """Compile the graph; return the function from batches to vectors."""
+    """Compile the graph and return the function from batches to vectors."""
     compiled, output = _compile(prepared, config, cache_folder)
     inputs = {
         entry.get_any_name(): entry.get_element_type().to_dtype() for entry in compiled.inputs
@@ -96,18 +99,18 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
         idle.put(compiled.create_infer_request())
 
     def finish(running: deque[Any]) -> NDArray[np.float32]:
-        """Wait for the oldest batch, return its vectors and free its request."""
+        """Wait for the oldest batch, return its vectors and release its request."""
         request = running.popleft()
         try:
             request.wait()
-            # A copy: the request writes its next batch over this one.
+            # Copy the vectors, because the request overwrites them with its next batch.
             vectors: NDArray[np.float32] = request.get_tensor(output).data.copy()
         finally:
             idle.put(request)
         return vectors
 
     def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
-        # A thread that waits for an idle request holds none, so that threads cannot deadlock.
+        # A thread waits for an idle request only if it holds none, so threads cannot deadlock.
         running: deque[Any] = deque()
         try:
             for batch in batches:
@@ -118,7 +121,7 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
             while running:
                 yield finish(running)
         finally:
-            while running:  # a batch failed while others run
+            while running:  # a batch failed while others are still running
                 finish(running)
 
     return run
@@ -137,17 +140,17 @@ def _compile(
 ) -> tuple[Any, str]:
     """Return the compiled graph and the name of its output.
 
-    A compiled model is found by the content of graph and weights, so that a model that was prepared
-    again is compiled again. One process at a time writes the cache; a process that loads meanwhile,
-    or may not write, does not use it.
+    The cache key is the content of graph and weights, so a changed model is compiled again. One
+    process at a time uses the cache. A concurrent load, or a process without write access, compiles
+    without the cache.
     """
-    openvino = _library()
+    openvino = _import_openvino()
     core = openvino.Core()
     model, output = _read(openvino, core, prepared)
     if cache_folder is not None:
         try:
-            with exclusive(os.path.join(cache_folder, "lock"), wait=False) as alone:
-                if alone:
+            with exclusive(os.path.join(cache_folder, "lock"), wait=False) as is_locked:
+                if is_locked:
                     cached = config | {"CACHE_DIR": cache_folder}
                     return core.compile_model(model, "CPU", cached), output
         except OSError:
@@ -155,18 +158,18 @@ def _compile(
     return core.compile_model(model, "CPU", config), output
 
 
-def _library() -> Any:
-    """Import OpenVINO without its telemetry, which reports each import.
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports every import to Intel.
 
-    Without the telemetry package OpenVINO uses a stub. The package stays hidden for the whole
-    process, because a mixture of both fails.
+    Without the telemetry package OpenVINO uses a stub. The entry stays in sys.modules for the life
+    of the process, because OpenVINO would mix stub and package if the package became importable.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return require("openvino", extra="openvino")
 
 
 def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
-    """Return the graph, joined with its head, and the name of its output."""
+    """Return the graph, with its head joined to the encoder, and the name of its output."""
     graphs = prepared.graphs
     encoder = core.read_model(os.path.join(prepared.folder, graphs.encoder))
     if graphs.head is None:
@@ -174,9 +177,9 @@ def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
     head = core.read_model(os.path.join(prepared.folder, graphs.head))
     tokens, mask = (head.input(name).get_node() for name in ("tokens", "attention_mask"))
     parameters = {entry.get_any_name(): entry.get_node() for entry in encoder.inputs}
-    given = openvino.opset13.convert(parameters["attention_mask"], "i32")
+    converted_mask = openvino.opset13.convert(parameters["attention_mask"], "i32")
     _replace(tokens, encoder.output(graphs.output).get_node().input_value(0))
-    _replace(mask, given.output(0))
+    _replace(mask, converted_mask.output(0))
     joined = openvino.Model(head.get_results(), list(parameters.values()))
     return joined, head.output(0).get_any_name()
 

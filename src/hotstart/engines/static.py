@@ -1,7 +1,7 @@
 """The engine of static embeddings (model2vec): the mean of token vectors.
 
-It reads the folder itself and returns the vectors of `model2vec.StaticModel`: importing model2vec
-takes 160 ms, NumPy's 60 included, and copies the table, which is mapped here.
+This engine reads the folder itself and returns the vectors of `model2vec.StaticModel`. Importing
+model2vec takes 160 ms (60 ms for NumPy) and copies the table, which this engine maps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 
 
 class _Layout(NamedTuple):
-    """The file layout of a folder: of model2vec or of sentence-transformers."""
+    """The file layout of a folder, by model2vec or by sentence-transformers."""
 
     config: str
     part: str
@@ -54,8 +54,8 @@ _LAYOUTS = (
 class StaticEngine:
     """Runs a static embedding model (model2vec).
 
-    Unknown tokens are skipped; a text without known tokens has the zero vector. `batch_size` has no
-    effect, because each text is averaged alone.
+    Unknown tokens are ignored; a text without known tokens has the zero vector. `batch_size` is
+    ignored, because every text is averaged separately.
     """
 
     name = "static"
@@ -116,7 +116,7 @@ class StaticEngine:
 
 
 class _Words:
-    """Converts texts to token ids without special and unknown tokens, truncated as in model2vec."""
+    """Converts texts to token ids, without special and unknown tokens, as model2vec does."""
 
     def __init__(self, path: str, max_length: int | None) -> None:
         self._tokenizer = open_tokenizer(path)
@@ -137,25 +137,25 @@ class _Words:
         return [[id for id in each.ids if id != self._unknown] for each in encodings]
 
     def _cut(self, text: str) -> str:
-        """Truncate to the token limit times the median token length, as model2vec does."""
+        """Truncate a text to `max_length` tokens of median length, as model2vec does."""
         limit = self._max_length
         if limit is None or len(text) <= limit:  # the median is at least 1
             return text
-        if self._longest is None:  # reads the whole vocabulary, so only for the first long text
+        if self._longest is None:  # deferred to the first long text: it reads the whole vocabulary
             lengths = [len(token) for token in self._tokenizer.get_vocab()]
             self._longest = limit * int(np.median(lengths))
         return text[: self._longest]
 
 
 def _unknown_id(tokenizer: Any) -> int | None:
-    """Return the id of the unknown token of any kind of vocabulary; None without one."""
+    """Return the id of the token for unknown words, or None."""
     model = tokenizer.model
-    if hasattr(model, "unk_token"):  # WordPiece, BPE, WordLevel
-        known = model.unk_token is not None
-        found: int | None = tokenizer.token_to_id(model.unk_token) if known else None
-    else:  # Unigram
-        found = json.loads(tokenizer.to_str())["model"].get("unk_id")
-    return found
+    unknown: int | None = None
+    if not hasattr(model, "unk_token"):  # Unigram; WordPiece, BPE and WordLevel have unk_token
+        unknown = json.loads(tokenizer.to_str())["model"].get("unk_id")
+    elif model.unk_token is not None:
+        unknown = tokenizer.token_to_id(model.unk_token)
+    return unknown
 
 
 def _layout_of(folder: str) -> _Layout:

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from hotstart.telemetry import Metric
 
-_BATCH_SIZE = 32  # default of sentence-transformers
+_BATCH_SIZE = 32  # the default of sentence-transformers
 
 
 class TorchEngine:
     """Runs a model folder with sentence-transformers.
 
-    The weights are loaded as float32. Concurrent calls take turns, because a tokenizer of
-    transformers fails when two threads use it.
+    The weights are converted to float32. Calls are serialized, because a tokenizer of transformers
+    fails if two threads use it.
 
     Args:
-        folder: a folder as sentence-transformers saves it; nothing is downloaded.
-        device: device name of torch (`cpu`, `cuda`, `cuda:1`, `mps`); None for the best available.
-        trust_remote_code: run Python code in the folder. Only code of a program may set it, never
-            a request or a file.
+        folder: a model folder of sentence-transformers; nothing is downloaded.
+        device: a torch device (`cpu`, `cuda`, `cuda:1`, `mps`); None for the best available.
+        trust_remote_code: whether to run Python code of the folder. Only a program that trusts the
+            folder may set it, never a request or a file.
     """
 
     name = "torch"
@@ -48,9 +48,9 @@ class TorchEngine:
                 trust_remote_code=trust_remote_code,
                 model_kwargs={"dtype": self._torch.float32},
             )
-        model.truncate_dim = None  # truncate_dim and prompts are handled by the caller
+        model.truncate_dim = None  # the caller truncates vectors and adds prompts
         self._model: Any = model
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self.device = str(model.device)
         self.dimension = self._find_dimension()
 
@@ -65,7 +65,7 @@ class TorchEngine:
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return the number of tokens of each text, special tokens included."""
+        """Return the token count of each text, special tokens included."""
         mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
         return [int(row.sum()) for row in mask]
 
@@ -74,21 +74,21 @@ class TorchEngine:
         return ()
 
     def close(self) -> None:
-        """Drop the model and free its memory, also that of a device."""
+        """Free the model's memory, including device memory."""
         self._model = None
-        gc.collect()  # a torch module and its parts reference each other
+        gc.collect()  # torch modules contain reference cycles
         if self.device.startswith("cuda"):
             self._torch.cuda.empty_cache()
 
     def _find_dimension(self) -> int:
-        told = self._model.get_embedding_dimension()
-        return int(self._encode([""], 1).shape[1] if told is None else told)
+        dimension = self._model.get_embedding_dimension()
+        return int(self._encode([""], 1).shape[1] if dimension is None else dimension)
 
     def _encode(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
-        with self._turn:
+        with self._lock:
             vectors = self._model.encode(
                 texts,
-                prompt="",  # otherwise the model would add its default prompt
+                prompt="",  # disable the default prompt: the texts already contain their prompt
                 batch_size=batch_size,
                 show_progress_bar=False,
                 convert_to_numpy=True,

@@ -11,43 +11,44 @@ from typing import Any, NamedTuple, Protocol
 from hotstart.errors import InvalidInput
 from hotstart.types import Progress
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class ModelSource(NamedTuple):
-    """The source of a model in code or configuration.
+    """The source of a model, as named in a program or its configuration.
 
     Attributes:
         name: name of the model, for messages.
-        source: path, model name or import string, as its kind expects.
-        sha256: SHA-256 of the file `source` in lower-case hexadecimal; required for a pickle.
+        source: a path, a model name, or an import string, depending on the kind.
+        sha256: SHA-256 of the file `source`, in lower-case hexadecimal; required for a pickle.
         trusted: full names of types that a skops file may contain besides scikit-learn's.
-        options: further options of the kind.
+        options: further options; each kind documents its options.
     """
 
     name: str
     source: str
     sha256: str | None = None
     trusted: Sequence[str] = ()
-    options: Mapping[str, Any] = _NOTHING
+    options: Mapping[str, Any] = _NO_OPTIONS
 
 
 class Kind(Protocol):
-    """A module or object that loads and calls models of one kind. Thread-safe.
+    """A module or object that loads and calls models of one kind.
 
-    Only one thread at a time calls `load` for one model.
+    Several threads may call both functions concurrently. Only one thread at a time calls `load` for
+    one model.
     """
 
     def load(self, material: ModelSource, report: Progress) -> Any:
-        """Return the loaded model; call `report` with each step.
+        """Return the loaded model; call `report` with each step of the load.
 
         Raises:
-            MissingExtra: the library of the kind is not installed.
+            MissingExtra: the library is not installed.
             HotstartError: the model cannot be loaded.
         """
 
     def predict(self, model: Any, inputs: Any, material: ModelSource) -> Any:
-        """Return the answer of the model to `inputs`; both are JSON values.
+        """Return the model's output for `inputs`; both are JSON values.
 
         Raises:
             InvalidInput: the model does not accept `inputs`.
@@ -55,15 +56,15 @@ class Kind(Protocol):
 
 
 GROUP = "hotstart.kinds"
-"""The entry point group in which other packages offer kinds of their own."""
+"""The entry point group for kinds of other packages."""
 
 
 class KindEntry(NamedTuple):
     """The location of a kind.
 
     Attributes:
-        home: name of its module.
-        suffixes: file endings of this kind in a models folder.
+        home: the kind's module.
+        suffixes: suffixes of this kind's files in a models folder.
     """
 
     home: str
@@ -80,18 +81,18 @@ KINDS = {
 
 
 def kind_named(name: str) -> Kind:
-    """Import and return the kind `name`, built in or of another package.
+    """Import and return the kind `name`, from hotstart or another package.
 
     Raises:
-        InvalidInput: no kind has that name.
+        InvalidInput: there is no kind of that name.
     """
     if name in KINDS:
         kind: Kind = importlib.import_module(KINDS[name].home)
         return kind
-    others = importlib.metadata.entry_points(group=GROUP)
-    for point in others:
-        if point.name == name:
-            offered: Kind = point.load()
-            return offered
-    known = ", ".join([*KINDS, *sorted(point.name for point in others)])
+    entry_points = importlib.metadata.entry_points(group=GROUP)
+    for entry_point in entry_points:
+        if entry_point.name == name:
+            external_kind: Kind = entry_point.load()
+            return external_kind
+    known = ", ".join([*KINDS, *sorted(entry_point.name for entry_point in entry_points)])
     raise InvalidInput("kind", got=name, expected=f"one of embedding, reranker, {known}")

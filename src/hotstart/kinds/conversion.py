@@ -11,12 +11,13 @@ from hotstart._lazy import require
 
 
 def plain(value: Any) -> Any:
-    """Return `value` with arrays, frames and scalars converted to JSON values.
+    """Return `value` converted to JSON values.
 
-    For NumPy, pandas, scipy.sparse and torch: an array becomes nested lists, a Series a list, a
-    DataFrame a list of mappings, a sparse matrix nested lists, a date or time an ISO string. NaN,
-    infinity, NaT and NA become None, because JSON cannot express them. Tuples and sets become
-    lists, keys of mappings strings. Other values are returned unchanged.
+    Values of NumPy, pandas, scipy.sparse and torch are converted. Arrays and sparse matrices become
+    nested lists, and a Series becomes a list. A DataFrame becomes a list with one mapping per row.
+    Dates and times become ISO texts. NaN, infinity, NaT and NA become None, because JSON cannot
+    represent them. Tuples and sets become lists, and mapping keys become texts. Any other value is
+    unchanged.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return _plain_number(value)
@@ -27,18 +28,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(entry) for entry in value]
     if isinstance(value, (date, time)):
-        return value.isoformat() if value == value else None  # only NaT differs from itself
+        return value.isoformat() if value == value else None  # only NaT is unequal to itself
     return _plain_of_library(value)
 
 
 def _plain_number(value: Any) -> Any:
-    """Return a plain number or string: NumPy's are subclasses."""
+    """Convert a subclass of str, such as NumPy's, to str."""
     return str(value) if isinstance(value, str) else value
 
 
 def _plain_of_library(value: Any) -> Any:
-    """Convert by duck typing, without importing a library."""
-    if type(value).__name__ == "NAType":  # pandas.NA has no truth value
+    """Convert a library's value; duck typing avoids importing the library."""
+    if type(value).__name__ == "NAType":  # pandas.NA has no truth value to compare
         return None
     if hasattr(value, "toarray"):  # a sparse matrix
         return plain(value.toarray())
@@ -47,11 +48,11 @@ def _plain_of_library(value: Any) -> Any:
     if not (hasattr(value, "tolist") and hasattr(value, "dtype")):
         return value
     if hasattr(value, "__array_interface__") and value.dtype.kind in "mM":
-        return _without_nat(value.astype(str).tolist())  # tolist of NumPy would return nanoseconds
-    listed = value.tolist()
-    if type(listed) is type(value):  # long doubles of NumPy have no Python type
+        return _without_nat(value.astype(str).tolist())  # tolist of datetime64 gives nanoseconds
+    converted = value.tolist()
+    if type(converted) is type(value):  # NumPy's long doubles have no Python type
         return plain(float(value)) if value.dtype.kind == "f" else value
-    return plain(listed)
+    return plain(converted)
 
 
 def _without_nat(texts: Any) -> Any:
@@ -66,19 +67,19 @@ def frame(
     """Return a DataFrame of rows (mappings or lists) or of columns by name.
 
     Args:
-        content: rows or columns.
-        extra: extra of hotstart that installs pandas, for the error.
-        columns: names of the columns in order; None for those of `content`.
+        content: the rows, or the columns.
+        extra: the extra of hotstart to name if pandas is missing.
+        columns: the column names in order; None for the names in `content`.
     """
     pandas = require("pandas", extra=extra)
     return pandas.DataFrame(content, columns=None if columns is None else list(columns))
 
 
 def timestamps(dates: Sequence[Any]) -> Any:
-    """Return ISO dates as pandas timestamps without a time zone, as Prophet needs.
+    """Return ISO dates as pandas timestamps without a time zone, as Prophet requires.
 
     Raises:
-        ValueError: a value is not a date.
+        ValueError: an entry is not a date.
     """
     pandas = require("pandas", extra="prophet")
     return pandas.to_datetime(list(dates), errors="raise", format="ISO8601")

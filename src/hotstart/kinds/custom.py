@@ -1,4 +1,4 @@
-"""The kind `custom`: models that a function of the program builds."""
+"""The kind `custom`: models returned by a function of the program."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from hotstart.types import Progress
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return the result of the function `material.source`, called with the options.
+    """Return the result of the function `material.source`, called with the options as keywords.
 
-    Importing its module runs code: the source must come from a program or its configuration,
-    never from a request.
+    Importing the module runs code. The source must come from a program or its configuration, never
+    from a request.
 
     Raises:
-        InvalidInput: the source is not `package.module:function`, or the object is not callable.
-        FunctionMissing: the module or the function does not exist.
+        InvalidInput: the source is not `package.module:function`, or does not name a function.
+        FunctionMissing: the module, or the function in it, does not exist.
         Exception: any error of the module or the function.
     """
     report("importing", 0.0)
-    make = _function(material)
+    function = _function(material)
     report("making", 0.5)
-    return make(**material.options)
+    return function(**material.options)
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> Any:
-    """Return `model.predict(inputs)`, or `model(inputs)` if it has no `predict`.
+    """Return `model.predict(inputs)`, or `model(inputs)` if the model has no `predict`.
 
-    Answers of NumPy and pandas become lists (see `plain`); other objects are returned unchanged.
+    Outputs of NumPy and pandas become lists (see `plain`); other objects are unchanged.
 
     Raises:
         InvalidInput: the model has no `predict` and is not callable.
         Exception: any error of the model.
     """
-    ask = getattr(model, "predict", model)
-    if not callable(ask):
-        expected = "an object with predict, or a callable"
+    function = getattr(model, "predict", model)
+    if not callable(function):
+        expected = "a callable, or an object with a predict method"
         raise InvalidInput(f"model {material.name!r}", got=type(model).__name__, expected=expected)
-    return plain(ask(inputs))
+    return plain(function(inputs))
 
 
 def _function(material: ModelSource) -> Callable[..., Any]:
     source = material.source
     module_name, colon, name = source.partition(":")
-    if not (colon and name.isidentifier() and all(map(str.isidentifier, module_name.split(".")))):
+    is_module = all(map(str.isidentifier, module_name.split(".")))
+    if not (colon and name.isidentifier() and is_module):
         raise InvalidInput("source", got=source, expected="package.module:function")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # The module itself is missing; a missing import inside it is raised unchanged.
+        # Convert the error only if the named module is missing, not one of its own imports.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         missing = f"module {error.name}"
@@ -61,7 +62,7 @@ def _function(material: ModelSource) -> Callable[..., Any]:
     if not hasattr(module, name):
         missing = f"{name} in module {module_name}"
         raise FunctionMissing(material.name, source=source, missing=missing)
-    found: Callable[..., Any] = getattr(module, name)
-    if not callable(found):
-        raise InvalidInput(source, got=type(found).__name__, expected="a function")
-    return found
+    function: Callable[..., Any] = getattr(module, name)
+    if not callable(function):
+        raise InvalidInput(source, got=type(function).__name__, expected="a function")
+    return function

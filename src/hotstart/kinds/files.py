@@ -1,4 +1,4 @@
-"""Model files: find, hash, measure; pickles only by their SHA-256."""
+"""Model files: find, hash and measure files; load pickles only by their SHA-256."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from hotstart._lazy import require
 from hotstart.errors import ModelDamaged, ModelFileMissing, PickleRefused
 from hotstart.kinds import ModelSource
 
-_PIECE = 1 << 20
+_BLOCK = 1 << 20
 
 
 def find_file(material: ModelSource) -> str:
-    """Return the path of the file `material.source`; compare its SHA-256 if configured.
+    """Return the path of the file `material.source`; check its SHA-256 if `material` has one.
 
     Raises:
-        ModelFileMissing: the path is not a file.
-        ModelDamaged: its SHA-256 differs from the configured one.
+        ModelFileMissing: the source is not a file.
+        ModelDamaged: the SHA-256 differs.
     """
     path = os.path.expanduser(material.source)
     if not os.path.isfile(path):
         raise ModelFileMissing(material.name, path=path)
     if material.sha256 is not None:
-        found = _sha256(path)
-        if found != material.sha256.lower():
-            reason = f"its SHA-256 is {found}, configuration names {material.sha256}"
+        digest = _sha256(path)
+        if digest != material.sha256.lower():
+            reason = f"its SHA-256 must be {material.sha256} as configured, got {digest}"
             raise ModelDamaged(path, reason=reason)
     return path
 
 
 def read_file(material: ModelSource) -> bytes:
-    """Return the content of the file `material.source` without comparing its SHA-256.
+    """Return the content of the file `material.source` without checking its SHA-256.
 
     Raises:
-        ModelFileMissing: the path is not a file.
+        ModelFileMissing: the source is not a file.
     """
     with open(find_file(material._replace(sha256=None)), "rb") as file:
         return file.read()
@@ -48,8 +48,8 @@ def read_file(material: ModelSource) -> bytes:
 def _sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        while block := file.read(_BLOCK):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -59,16 +59,16 @@ _DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, KeyError, IndexError)
 
 
 def load_pickle(material: ModelSource) -> Any:
-    """Return the object in the pickle `material.source` of pickle or joblib.
+    """Load the file `material.source` of pickle or joblib, compressed or not.
 
-    The file is read once, so that the compared bytes are the loaded ones. Separate array files of
-    joblib (`.npy`, memory maps) are not supported.
+    The file is read once, so the loaded bytes are the bytes with the checked SHA-256. Arrays that
+    joblib stored in separate files (`.npy`, a memory map) are not supported.
 
     Raises:
-        ModelFileMissing: the path is not a file.
-        PickleRefused: no SHA-256 is configured, or it differs. No code of the file was run.
-        ModelDamaged: the file is not a pickle.
-        Exception: any error of its code, for example ModuleNotFoundError.
+        ModelFileMissing: the source is not a file.
+        PickleRefused: no SHA-256 is given, or it differs. No code of the file was run.
+        ModelDamaged: the SHA-256 matches, but the file is not a pickle.
+        Exception: any error of the pickle's code, such as ModuleNotFoundError.
     """
     content = read_file(material)
     if material.sha256 is None:
@@ -80,25 +80,25 @@ def load_pickle(material: ModelSource) -> Any:
     try:
         return joblib.load(io.BytesIO(content))
     except _DAMAGE as error:
-        reason = f"it is no pickle ({type(error).__name__})"
+        reason = f"it is not a pickle ({type(error).__name__})"
         raise ModelDamaged(material.source, reason=reason) from error
 
 
 def bytes_on_disk(path: str) -> int:
-    """Return the bytes of the file or folder `path`; 0 if it does not exist.
+    """Return the size of the file or folder `path`, or 0 if it does not exist.
 
-    Symbolic links to files count as their targets, for Hugging Face caches; a file with several
-    links counts once.
+    A symbolic link counts as its target, because a Hugging Face cache consists of links. A file
+    with several links counts once.
     """
-    seen: dict[tuple[int, int], int] = {}
+    sizes: dict[tuple[int, int], int] = {}
     names = [path]
     for folder, _, files in os.walk(path):
         names += [os.path.join(folder, name) for name in files]
     for name in names:
         try:
             status = os.stat(name)
-        except OSError:  # a broken link or a removed file
+        except OSError:  # a broken link, or a file that was just removed
             continue
         if not os.path.isdir(name):
-            seen[status.st_dev, status.st_ino] = status.st_size
-    return sum(seen.values())
+            sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())

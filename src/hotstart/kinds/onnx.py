@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
-"""NumPy's names where ONNX's differ."""
+"""NumPy's names of dtypes that ONNX names differently."""
 
-_TAKEN = {"f": "fiub", "i": "iu", "u": "iu", "b": "b", "O": "U"}
-"""By the kind of an input's type, the kinds of values that become it without loss of meaning."""
+_ACCEPTED_KINDS = {"f": "fiub", "i": "iu", "u": "iu", "b": "b", "O": "U"}
+"""Kinds of NumPy values that convert without loss, by the kind of the input's dtype."""
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return an InferenceSession of the file `material.source`, on all cores of this process.
+    """Return an InferenceSession of the file `material.source`, using all available cores.
 
-    External weights beside the file are found. There are no options.
+    External weights are read from the same folder. This kind has no options.
 
     Raises:
-        ModelFileMissing: the path is not a file.
-        ModelDamaged: ONNX Runtime cannot run it, or its SHA-256 differs from the configured one.
+        ModelFileMissing: the source is not a file.
+        ModelDamaged: ONNX Runtime cannot run the file, or the SHA-256 differs.
     """
     report("reading", 0.0)
     path = find_file(material)
@@ -43,25 +43,26 @@ def load(material: ModelSource, report: Progress) -> Any:
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> dict[str, Any]:
-    """Return every output by name as nested lists, for `inputs` by name.
+    """Return every output by name, as nested lists, for `inputs` by name.
 
-    Integers are accepted as floats, but not the reverse; no value is rounded or truncated.
+    Integers are accepted for float inputs, but floats are not accepted for integer inputs. Values
+    are never rounded or truncated.
 
     Raises:
-        InvalidInput: names, types or shapes differ from those of the model.
+        InvalidInput: the names, types or shapes differ from the model's inputs.
     """
-    wanted = {entry.name: entry for entry in model.get_inputs()}
-    if not isinstance(inputs, Mapping) or inputs.keys() != wanted.keys():
+    entries = {entry.name: entry for entry in model.get_inputs()}
+    if not isinstance(inputs, Mapping) or inputs.keys() != entries.keys():
         got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
-        raise InvalidInput("inputs", got=got, expected=_all_described(wanted))
-    arrays = {name: _array(inputs[name], entry) for name, entry in wanted.items()}
+        raise InvalidInput("inputs", got=got, expected=_describe_all(entries))
+    arrays = {name: _array(inputs[name], entry) for name, entry in entries.items()}
     try:
-        answers = model.run(None, arrays)
+        outputs = model.run(None, arrays)
     except session_faults() as error:
-        expected = f"{_all_described(wanted)}, of shapes that fit each other"
+        expected = f"{_describe_all(entries)}, with consistent shapes"
         raise InvalidInput("inputs", got=_first_line(error), expected=expected) from error
     names = [entry.name for entry in model.get_outputs()]
-    return {name: plain(answer) for name, answer in zip(names, answers, strict=True)}
+    return {name: plain(output) for name, output in zip(names, outputs, strict=True)}
 
 
 def _array(value: Any, entry: Any) -> NDArray[Any]:
@@ -71,26 +72,26 @@ def _array(value: Any, entry: Any) -> NDArray[Any]:
     try:
         natural = np.asarray(value)
     except ValueError as error:  # rows of different lengths
-        raise InvalidInput(name, got=_shortened(value), expected=_described(entry)) from error
+        raise InvalidInput(name, got=_shorten(value), expected=_describe(entry)) from error
     array = _cast(natural, entry)
     if array is None:
-        got = str(natural.dtype) if natural.dtype.kind != "O" else _shortened(value)
-        raise InvalidInput(name, got=got, expected=_described(entry))
+        got = str(natural.dtype) if natural.dtype.kind != "O" else _shorten(value)
+        raise InvalidInput(name, got=got, expected=_describe(entry))
     declared = entry.shape
-    if declared and not _fits(array.shape, declared):  # an unknown shape is empty too
-        raise InvalidInput(name, got=array.shape, expected=_described(entry))
+    if declared and not _fits(array.shape, declared):  # an unknown shape is also empty
+        raise InvalidInput(name, got=array.shape, expected=_describe(entry))
     return array
 
 
 def _cast(natural: NDArray[Any], entry: Any) -> NDArray[Any] | None:
-    """Return the values as the type of the input; None if they do not fit."""
+    """Return the values in the input's dtype, or None if the dtype cannot represent them."""
     import numpy as np
 
     try:
         dtype = np.dtype(_dtype(entry))
-    except TypeError:  # for example a sequence, a map or an 8-bit float
+    except TypeError:  # NumPy has no such dtype: a sequence, a map, an 8-bit float
         return None
-    if natural.size and natural.dtype.kind not in _TAKEN[dtype.kind]:
+    if natural.size and natural.dtype.kind not in _ACCEPTED_KINDS[dtype.kind]:
         return None
     if natural.size and dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -104,29 +105,29 @@ def _cast(natural: NDArray[Any], entry: Any) -> NDArray[Any] | None:
 
 
 def _dtype(entry: Any) -> str:
-    told = element_type(entry)
-    return _DTYPES.get(told, told)
+    name = element_type(entry)
+    return _DTYPES.get(name, name)
 
 
 def _fits(shape: tuple[int, ...], declared: list[int | str | None]) -> bool:
     return len(shape) == len(declared) and all(
-        length == wanted or not isinstance(wanted, int)
-        for length, wanted in zip(shape, declared, strict=True)
+        length == expected or not isinstance(expected, int)
+        for length, expected in zip(shape, declared, strict=True)
     )
 
 
-def _all_described(entries: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name!r}: {_described(entry)}" for name, entry in entries.items())
+def _describe_all(entries: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name!r}: {_describe(entry)}" for name, entry in entries.items())
 
 
-def _described(entry: Any) -> str:
-    """Return type and shape of an input, for example `float32 (batch, 4)`."""
-    told = "text" if element_type(entry) == "string" else _dtype(entry)
+def _describe(entry: Any) -> str:
+    """Return an input's type and shape, such as `float32 (batch, 4)`."""
+    dtype = "text" if element_type(entry) == "string" else _dtype(entry)
     lengths = ", ".join("any" if length is None else str(length) for length in entry.shape)
-    return f"{told} ({lengths})"
+    return f"{dtype} ({lengths})"
 
 
-def _shortened(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -15,16 +15,16 @@ from hotstart.types import Progress
 
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 _COLUMNS = ("ds", "yhat", "yhat_lower", "yhat_upper")
-_ASKED = "{'periods': 30, 'freq': 'D', 'include_history': false} or {'ds': ['2026-01-31', ...]}"
+_EXPECTED = "{'periods': 30, 'freq': 'D', 'include_history': false} or {'ds': ['2026-01-31', ...]}"
 
 
 def load(material: ModelSource, report: Progress) -> Any:
-    """Return the fitted Prophet model in the file `material.source`. There are no options.
+    """Return the fitted Prophet model of the file `material.source`. This kind has no options.
 
     Raises:
-        ModelFileMissing: the path is not a file.
-        ModelDamaged: the file is not from prophet.serialize.model_to_json, or its SHA-256 differs
-            from the configured one.
+        ModelFileMissing: the source is not a file.
+        ModelDamaged: the file was not written by prophet.serialize.model_to_json, or the SHA-256
+            differs.
     """
     path = find_file(material)
     report("importing", 0.0)
@@ -35,81 +35,83 @@ def load(material: ModelSource, report: Progress) -> Any:
     try:
         return serialize.model_from_json(content.decode())
     except _DAMAGE as error:
-        reason = f"it is no JSON of a Prophet model ({type(error).__name__}: {error})"
+        reason = f"it is not JSON of a Prophet model ({type(error).__name__}: {error})"
         raise ModelDamaged(path, reason=reason) from error
 
 
 def predict(model: Any, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
     """Return the forecast: `ds` (ISO date), `yhat`, `yhat_lower` and `yhat_upper` of every date.
 
-    The bounds are from random trends, different in each call; they are None if the model was fitted
-    with `uncertainty_samples=0`.
+    The bounds depend on random trends that differ in each call. They are None if the model was
+    fitted with `uncertainty_samples=0`.
 
     Args:
-        model: the model.
-        inputs: `periods`, the number of dates after the fitted ones, with `freq` (a pandas
-            frequency, by default `D`) and `include_history` (by default false); or `ds`, the dates,
-            with a list for each further column of the model, for example `cap` or a regressor.
-        material: source of the model.
+        model: the loaded model.
+        inputs: `periods`, the number of dates after the history, optionally with `freq` (a pandas
+            frequency, default `D`) and `include_history` (default false). Or `ds`, the dates, with
+            a list for every other column that the model needs, such as `cap` or a regressor.
+        material: the source of the model.
 
     Raises:
-        InvalidInput: the dates are invalid, or a column is missing.
+        InvalidInput: a date is invalid, or a column is missing.
     """
     if not isinstance(inputs, Mapping) or not {"periods", "ds"} & inputs.keys():
         got = sorted(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
-        raise InvalidInput("inputs", got=got, expected=_ASKED)
+        raise InvalidInput("inputs", got=got, expected=_EXPECTED)
     try:
-        dates = _given(inputs) if "ds" in inputs else _following(model, inputs)
+        dates = _frame_of(inputs) if "ds" in inputs else _future_frame(model, inputs)
         if not len(dates):
             return []
         forecast = model.predict(dates)
     except InvalidInput:
         raise
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        expected = f"{_ASKED}, with what else the model needs"
+        expected = f"{_EXPECTED}, with the other columns of the model"
         raise InvalidInput("inputs", got=str(error), expected=expected) from error
     rows = plain(forecast[[name for name in _COLUMNS if name in forecast]])
     return [dict.fromkeys(_COLUMNS) | row for row in rows]
 
 
-def _following(model: Any, inputs: Mapping[str, Any]) -> Any:
+def _future_frame(model: Any, inputs: Mapping[str, Any]) -> Any:
     options = {"freq": "D", "include_history": False} | dict(inputs)
     unknown = options.keys() - {"periods", "freq", "include_history"}
     if unknown:
-        raise InvalidInput("inputs", got=sorted(unknown), expected=_ASKED)
+        raise InvalidInput("inputs", got=sorted(unknown), expected=_EXPECTED)
     periods = options["periods"]
     if not isinstance(periods, int) or isinstance(periods, bool) or periods < 1:
-        raise InvalidInput("periods", got=periods, expected="a whole number from 1 on")
+        raise InvalidInput("periods", got=periods, expected="a positive integer")
     return model.make_future_dataframe(**options)
 
 
-def _given(inputs: Mapping[str, Any]) -> Any:
+def _frame_of(inputs: Mapping[str, Any]) -> Any:
     for name, column in inputs.items():
         if not isinstance(column, list):
-            expected = "a list, as long as ds"
-            raise InvalidInput(name, got=column, expected=expected)
+            raise InvalidInput(name, got=column, expected="a list of the same length as ds")
     for position, day in enumerate(inputs["ds"]):
         if not isinstance(day, str):
-            raise InvalidInput(f"ds[{position}]", got=day, expected="an ISO date, '2026-01-31'")
+            raise InvalidInput(
+                f"ds[{position}]", got=day, expected="an ISO date such as '2026-01-31'"
+            )
     dates = timestamps(inputs["ds"])
     return frame({**inputs, "ds": dates}, extra="prophet")
 
 
 def _import_quietly() -> Any:
-    """Import Prophet without its log messages about plotly and at level INFO.
+    """Import prophet.serialize without its log messages.
 
-    Keep a log level of the program; Prophet sets its own on import.
+    On import Prophet logs that plotly is missing, and cmdstanpy logs at INFO. A level that the
+    program has set is kept, although Prophet sets its own level on import.
     """
-    silenced = {"prophet.plot": logging.CRITICAL, "cmdstanpy": logging.WARNING}
-    for name, level in silenced.items():
-        _set_unless_set(name, level)
-    theirs = logging.getLogger("prophet").level
+    levels = {"prophet.plot": logging.CRITICAL, "cmdstanpy": logging.WARNING}
+    for name, level in levels.items():
+        _set_default_level(name, level)
+    program_level = logging.getLogger("prophet").level
     serialize = require("prophet.serialize", extra="prophet")
-    logging.getLogger("prophet").setLevel(theirs or logging.WARNING)
+    logging.getLogger("prophet").setLevel(program_level or logging.WARNING)
     return serialize
 
 
-def _set_unless_set(name: str, level: int) -> None:
+def _set_default_level(name: str, level: int) -> None:
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:
         logger.setLevel(level)

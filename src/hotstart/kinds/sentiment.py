@@ -14,7 +14,7 @@ from hotstart.files import constructing
 from hotstart.kinds import ModelSource
 from hotstart.types import Progress
 
-_UNDECIDED = 0.05  # smaller polarities are neutral
+_UNDECIDED = 0.05  # a lower polarity means that TextBlob's words are neutral or cancel out
 
 _KNOWN = {
     **dict.fromkeys(("pos", "positive", "4 stars", "5 stars"), "positive"),
@@ -22,14 +22,15 @@ _KNOWN = {
     **dict.fromkeys(("neu", "neutral", "3 stars"), "neutral"),
 }
 _NUMBERED = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
-"""What LABEL_0 and so on mean by how many there are: the order that models of this task have."""
+"""Meanings of LABEL_0, LABEL_1, ... by the number of labels: the usual order of such models."""
 
 
 class Sentiment(NamedTuple):
     """The sentiment of a text: label and score.
 
     Attributes:
-        label: `positive`, `negative` or `neutral`; an unknown label of the model in lower case.
+        label: `positive`, `negative` or `neutral`, or the model's own label in lower case if its
+            meaning is unknown.
         score: confidence of the label, 0 to 1.
     """
 
@@ -41,43 +42,43 @@ class SentimentModel(Protocol):
     """A loaded sentiment model of either library."""
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the sentiment of each of `texts`, in their order."""
+        """Return the sentiment of each text, in order."""
 
 
 class TextBlobModel:
-    """TextBlob's pattern analyzer. Nothing is downloaded.
+    """TextBlob's pattern analyzer, without downloads.
 
-    The label is `positive` for a mean polarity p of at least 0.05 and `negative` for at most -0.05,
-    with the score (1 + |p|) / 2; otherwise `neutral`, with the score 1 - |p|.
+    The mean polarity p is -1 to 1. The label is `positive` for p >= 0.05 and `negative` for
+    p <= -0.05, with the score (1 + |p|) / 2. Otherwise it is `neutral`, with the score 1 - |p|.
     """
 
     def __init__(self) -> None:
         self._analyse = (
             require("textblob.en.sentiments", extra="textblob").PatternAnalyzer().analyze
         )
-        self.predict([""])  # reads the lexicon once, before threads use it
+        self.predict([""])  # read the lexicon now, because concurrent calls would read it twice
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the sentiment of each of `texts`, in their order."""
+        """Return the sentiment of each text, in order."""
         return [of_polarity(self._analyse(text).polarity) for text in texts]
 
 
 class PipelineModel:
-    """A text-classification pipeline of transformers; a long text is cut.
+    """A text-classification pipeline of transformers; long texts are truncated.
 
-    Concurrent calls take turns, because a tokenizer of transformers fails when two threads use it.
+    Calls are serialized, because a tokenizer of transformers fails if two threads use it.
     """
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
         self._labels = len(pipeline.model.config.id2label)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def predict(self, texts: Sequence[str]) -> list[Sentiment]:
-        """Return the most likely label of each of `texts`, in order, with its probability."""
+        """Return the most likely label of each text, and its probability, in order."""
         if not texts:
             return []
-        with self._turn:
+        with self._lock:
             answers = self._pipeline(list(texts), truncation=True)
         return [
             Sentiment(label_of(answer["label"], self._labels), float(answer["score"]))
@@ -88,28 +89,28 @@ class PipelineModel:
 def load(material: ModelSource, report: Progress) -> SentimentModel:
     """Return the model `material.source`: `textblob`, a local folder, or a name on the hub.
 
-    Options of a folder or name: `allow_download` (by default false), `device` (device name of
-    torch, by default `cpu`), `revision`. Code in a repository is never run.
+    Options for a folder or a name: `allow_download` (default false), `device` (a torch device,
+    default `cpu`), `revision`. Code of a repository is never run.
 
     Raises:
         MissingExtra: transformers, torch or TextBlob is not installed.
-        ModelNotFound: the model is not on this machine and may not be downloaded.
+        ModelNotFound: the model is not on this machine, and downloads are not allowed.
         DownloadFailed: the download failed.
-        ModelDamaged: the folder has no such model.
+        ModelDamaged: the folder does not contain such a model.
     """
     report("importing", 0.0)
     return _LOADERS.get(material.source, _load_pipeline)(material, report)
 
 
 def predict(model: SentimentModel, inputs: Any, material: ModelSource) -> list[dict[str, Any]]:
-    """Return `label` and `score` (see Sentiment) of each text of `inputs`, a text or a list.
+    """Return `label` and `score` (see Sentiment) of each text in `inputs`.
 
     Raises:
         InvalidInput: `inputs` is not a text or a list of texts.
     """
     texts = [inputs] if isinstance(inputs, str) else inputs
     if not isinstance(texts, (list, tuple)):
-        raise InvalidInput("inputs", got=type(texts).__name__, expected="a text, or a list of them")
+        raise InvalidInput("inputs", got=type(texts).__name__, expected="a text or a list of texts")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise InvalidInput(f"inputs[{position}]", got=text, expected="a text")
@@ -117,16 +118,16 @@ def predict(model: SentimentModel, inputs: Any, material: ModelSource) -> list[d
 
 
 def of_polarity(polarity: float) -> Sentiment:
-    """Return the sentiment of a polarity, -1 to 1; see TextBlobModel. Pure."""
+    """Return the sentiment of a polarity, -1 to 1, by the formula of TextBlobModel."""
     strength = min(abs(polarity), 1.0)
     if strength < _UNDECIDED:
         return Sentiment("neutral", 1.0 - strength)
     return Sentiment("positive" if polarity > 0 else "negative", (1.0 + strength) / 2)
 
 
-def label_of(told: str, labels: int) -> str:
-    """Return the meaning of the label `told` of a model with so many `labels`. Pure."""
-    word = told.strip().lower()
+def label_of(label: str, labels: int) -> str:
+    """Return the meaning of a model's `label`, where `labels` is the number of its labels."""
+    word = label.strip().lower()
     prefix, _, number = word.partition("label_")
     if not prefix and number.isdecimal() and int(number) < len(_NUMBERED.get(labels, ())):
         return _NUMBERED[labels][int(number)]
@@ -148,7 +149,7 @@ def _load_pipeline(material: ModelSource, report: Progress) -> SentimentModel:
                 raise
             raise MissingExtra("torch", extra="sentiment") from error
         except (OSError, ValueError, KeyError) as error:
-            raise _fault(material, error) from error
+            raise _load_error(material, error) from error
 
 
 def _pipeline(transformers: Any, material: ModelSource) -> Any:
@@ -168,11 +169,11 @@ def _pipeline(transformers: Any, material: ModelSource) -> Any:
 
 
 def _may_download(material: ModelSource) -> bool:
-    """Return whether the option is True; a string such as "no" must not allow it."""
+    """Return whether `allow_download` is True; a text such as "no" does not count."""
     return material.options.get("allow_download") is True
 
 
-def _fault(material: ModelSource, error: Exception) -> Exception:
+def _load_error(material: ModelSource, error: Exception) -> Exception:
     source = material.source
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if os.path.isdir(os.path.expanduser(source)):

@@ -1,8 +1,8 @@
 """Encoder architectures, modules and classifier heads, as data.
 
-All families are post-norm transformer encoders (Vaswani et al. 2017) as BERT (Devlin et al. 2018).
-They differ in the names of tensors, in how positions are counted, in segments of tokens, and in
-MPNet's relative position bias (Song et al. 2020).
+Every family is a post-norm transformer encoder (Vaswani et al. 2017) as in BERT (Devlin et al.
+2018). The families differ in tensor names, in how positions are counted, in token type embeddings,
+and in MPNet's relative position bias (Song et al. 2020).
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from hotstart.scoring import ACTIVATIONS
 from hotstart.types import Classifier
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "lasttoken")
-"""Names and order of sentence-transformers: several modes are concatenated in this order."""
+"""The pooling modes, named and ordered as in sentence-transformers.
+
+Several modes are concatenated in this order.
+"""
 
 DENSE_ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU")
-"""Of torch.nn."""
+"""Names of activations in torch.nn."""
 
 _LEGACY_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -30,21 +33,21 @@ _LEGACY_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-_PLAIN_SETTINGS = dict.fromkeys(
+_COMMON_SETTINGS = dict.fromkeys(
     ("processing_kwargs", "query_length", "document_length", "query_expansion")
 )
 _SETTINGS = {
-    "embedding": _PLAIN_SETTINGS
+    "embedding": _COMMON_SETTINGS
     | {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"},
-    "reranker": _PLAIN_SETTINGS
+    "reranker": _COMMON_SETTINGS
     | {"transformer_task": "sequence-classification", "module_output_name": "scores"},
 }
-"""What sentence_bert_config.json may say of a model, by its kind."""
+"""The supported values of keys in sentence_bert_config.json, by model kind."""
 
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A dense layer: `activation(x @ weight.T + bias)`, its tensors in `path`/model.safetensors."""
+    """A dense layer, `activation(x @ weight.T + bias)`, stored in `path`/model.safetensors."""
 
     path: str
     in_features: int
@@ -54,25 +57,25 @@ class DenseLayer:
 
     @property
     def name(self) -> str:
-        """The prefix of the tensor names."""
+        """Prefix of the tensor names."""
         return "linear"
 
 
 @dataclass(frozen=True)
 class ClassifierLayer:
-    """A dense layer of a classifier head; its tensors are in the encoder's files."""
+    """A dense layer of a classifier head, stored with the encoder's tensors."""
 
     name: str
     activation: str
 
     @property
     def path(self) -> str:
-        """The folder of the tensors, that of the encoder."""
+        """Folder of the tensors: empty, the encoder's folder."""
         return ""
 
     @property
     def bias(self) -> bool:
-        """Whether the layer has a bias, always true."""
+        """Whether the layer has a bias: always True."""
         return True
 
 
@@ -80,20 +83,24 @@ HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
 
 
 def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
-    """Raise UnsupportedModel for unsupported settings in sentence_bert_config.json."""
-    for key, plain in _SETTINGS[kind].items():
-        if config.get(key) not in (None, {}, plain):
+    """Raise UnsupportedModel for an unsupported setting in sentence_bert_config.json."""
+    for key, supported in _SETTINGS[kind].items():
+        if config.get(key) not in (None, {}, supported):
             raise UnsupportedModel(
-                folder, feature=key, got=config[key], supported=(str(plain),), kind=kind
+                folder, feature=key, got=config[key], supported=(str(supported),), kind=kind
             )
 
 
 def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the pooling modes in the `config` of a Pooling module."""
-    chosen = config.get("pooling_mode")
-    if chosen is None:
-        chosen = [mode for key, mode in _LEGACY_KEYS.items() if config.get(key)] or "mean"
-    modes = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    """Return the pooling modes of a Pooling module.
+
+    Raises:
+        UnsupportedModel: a mode is unknown, or prompts are excluded from pooling.
+    """
+    setting = config.get("pooling_mode")
+    if setting is None:
+        setting = [mode for key, mode in _LEGACY_KEYS.items() if config.get(key)] or "mean"
+    modes = (setting,) if isinstance(setting, str) else tuple(setting)
     for mode in modes:
         if mode not in POOLINGS:
             raise UnsupportedModel(folder, feature="pooling", got=mode, supported=POOLINGS)
@@ -105,7 +112,11 @@ def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
-    """Return the layer in the `config` of a Dense module."""
+    """Return the layer of a Dense module.
+
+    Raises:
+        UnsupportedModel: the activation is unknown, or the module has a residual or another input.
+    """
     activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
     if activation not in DENSE_ACTIVATIONS:
         raise UnsupportedModel(
@@ -128,16 +139,16 @@ def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
 
 @dataclass(frozen=True)
 class Family:
-    """How one architecture names its tensors and settings.
+    """Names of tensors and settings in one architecture.
 
     Attributes:
-        prefixes: possible prefixes of all tensor names, as models with a head save them.
-        layer: prefix of a layer, with a placeholder for its number.
+        prefixes: possible prefixes of all tensor names; a model with a head saves one.
+        layer: the prefix of a layer, with a placeholder for the layer number.
         positions_after_padding: positions count only real tokens and begin at pad_token_id + 1.
-        segments: there is a token type embedding; single texts use row 0.
-        classifier: layers of the classifier over the first token.
+        segments: the model has a token type embedding; single texts use row 0.
+        classifier: the layers after the first token in a classifier.
         relative_bias: the tensor of MPNet's relative position bias, else None.
-        settings: keys of config.json that differ from BERT's.
+        settings: keys of config.json that differ from BERT's, by BERT's key.
     """
 
     prefixes: tuple[str, ...]
@@ -218,23 +229,27 @@ FAMILIES = {
     "distilbert": _DISTILBERT,
     "mpnet": _MPNET,
 }
-"""By `model_type` of config.json."""
+"""Families by `model_type` of config.json."""
 
 
 RERANKER = "reranker"
 _ARCHITECTURE = "ForSequenceClassification"
-_HOME = "torch.nn."
-_DEFAULT_LABELS = 2  # defaults of transformers, which omits them in config.json
+_TORCH_NN = "torch.nn."
+_DEFAULT_LABELS = 2  # transformers omits this number of labels from config.json
 
 
 def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[ClassifierLayer, ...]:
-    """Return the layers after the encoder; raise UnsupportedModel without a classifier."""
-    named = [str(name) for name in config.get("architectures") or ()]
+    """Return the classifier layers after the encoder.
+
+    Raises:
+        UnsupportedModel: `config` does not describe a supported classifier.
+    """
+    architectures = [str(name) for name in config.get("architectures") or ()]
     family = FAMILIES.get(str(config.get("model_type")))
-    if family is None or not any(name.endswith(_ARCHITECTURE) for name in named):
+    if family is None or not any(name.endswith(_ARCHITECTURE) for name in architectures):
         supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in FAMILIES)
         raise UnsupportedModel(
-            folder, feature="architecture", got=named, supported=supported, kind=RERANKER
+            folder, feature="architecture", got=architectures, supported=supported, kind=RERANKER
         )
     return family.classifier
 
@@ -242,10 +257,10 @@ def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[Classifie
 def read_classifier(
     folder: str, config: Mapping[str, Any], sentence: Mapping[str, Any]
 ) -> Classifier:
-    """Return labels and activation; an activation in `sentence` has priority.
+    """Return the labels and the activation; `sentence` overrides `config`.
 
     Args:
-        folder: folder of the model, for messages.
+        folder: the model folder, for error messages.
         config: content of config.json.
         sentence: content of config_sentence_transformers.json.
 
@@ -263,10 +278,10 @@ def read_classifier(
         sentence.get("activation_fn")
         or (config.get("sentence_transformers") or {}).get("activation_fn")
         or config.get("sbert_ce_default_activation_function")
-        or f"{_HOME}{'Sigmoid' if len(labels) == 1 else 'Identity'}"
+        or (f"{_TORCH_NN}Sigmoid" if len(labels) == 1 else f"{_TORCH_NN}Identity")
     )
     name = path.rpartition(".")[2].lower()
-    if not path.startswith(_HOME) or name not in ACTIVATIONS:
+    if not path.startswith(_TORCH_NN) or name not in ACTIVATIONS:
         raise UnsupportedModel(
             folder, feature="activation", got=path, supported=tuple(ACTIVATIONS), kind=RERANKER
         )
@@ -274,7 +289,7 @@ def read_classifier(
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the outputs, by default those of transformers."""
+    """Return the label names; without names, the defaults of transformers."""
     names = config.get("id2label") or {}
     count = len(names) or int(config.get("num_labels") or _DEFAULT_LABELS)
     return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

@@ -5,8 +5,8 @@
     <cache_dir>/models/<model>/onnx-int8/
         metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
-This file is on the way to the first vector and imports nothing that only preparation needs. Callers
-use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
+Every first vector imports this module, so it imports nothing that only `preparation.prepare` needs.
+Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ class Artifact(NamedTuple):
 
     @property
     def prepared(self) -> PreparedModel:
-        """The part of the artifact that engines open."""
+        """The facts that an engine needs to open the artifact."""
         return self.metadata.prepared(self.folder)
 
 
 def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
-    """Return the artifact if it is usable; else None and the reason, if there is one."""
+    """Return a usable artifact, or None and the reason to prepare it again.
+
+    The reason is empty if no artifact exists, and is phrased to follow "Preparing MODEL".
+    """
     try:
         artifact = find(spec, settings)
         if artifact is None:
@@ -59,12 +62,12 @@ def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
-    """Return the recorded artifact of `spec`; None if it is not prepared.
+    """Return the recorded artifact of `spec`, or None if none was prepared.
 
-    Read one small file only; `check` and `verify` compare the other files with it.
+    This reads only metadata.json. `check` and `verify` compare the other files with it.
 
     Raises:
-        ArtifactDamaged: the record is unreadable.
+        ArtifactDamaged: metadata.json cannot be used.
     """
     folder = artifact_folder(spec, settings)
     metadata = read_metadata(folder)
@@ -72,7 +75,7 @@ def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
 
 
 def check(artifact: Artifact) -> Artifact:
-    """Return `artifact`, with updated marks for files that were touched but not changed.
+    """Return `artifact`, with updated mtimes for touched but unchanged files.
 
     Raises:
         ArtifactDamaged: a file is missing, truncated, zero-filled or changed.
@@ -90,13 +93,13 @@ def check(artifact: Artifact) -> Artifact:
     if not touched:
         return artifact
     renewed = artifact._replace(metadata=artifact.metadata._replace(files=records | touched))
-    if os.access(artifact.folder, os.W_OK):  # in a read-only cache, the file is hashed at each load
+    if os.access(artifact.folder, os.W_OK):  # in a read-only cache every load hashes the file
         write_metadata(artifact.folder, renewed.metadata)
     return renewed
 
 
 def verify(artifact: Artifact) -> list[str]:
-    """Read every file of `artifact` completely; return the faults, [] for none."""
+    """Return the faults found by reading every file of `artifact` completely."""
     faults = (
         verify_file(os.path.join(artifact.folder, name), record)
         for name, record in artifact.metadata.files.items()
@@ -105,11 +108,13 @@ def verify(artifact: Artifact) -> list[str]:
 
 
 def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
-    """Yield every artifact below the cache folder by name, or the error of a damaged one."""
-    home = os.path.join(settings.cache_dir, "models")
-    for name in sorted(os.listdir(home)) if os.path.isdir(home) else []:
-        for variant in sorted(os.listdir(os.path.join(home, name))):
-            folder = os.path.join(home, name, variant)
+    """Yield every artifact in the cache folder, sorted by name; an error for a damaged one."""
+    models = os.path.join(settings.cache_dir, "models")
+    if not os.path.isdir(models):
+        return
+    for name in sorted(os.listdir(models)):
+        for variant in sorted(os.listdir(os.path.join(models, name))):
+            folder = os.path.join(models, name, variant)
             if variant.startswith(".") or not os.path.isdir(folder):
                 continue
             try:
@@ -122,9 +127,9 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
 
 
 def _is_stale(artifact: Artifact) -> bool:
-    """Return whether an original file changed, for example after a new training.
+    """Return whether an original file changed, for example because the model was retrained.
 
-    Removed originals do not count, because the artifact does not need them.
+    Missing originals do not count, because the artifact no longer needs them.
     """
     for path, (size, mtime_ns) in artifact.metadata.original_files.items():
         try:
@@ -137,13 +142,13 @@ def _is_stale(artifact: Artifact) -> bool:
 
 
 def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
-    """Return the info of a model without preparing it.
+    """Return what is known of the model without preparing it.
 
-    The first of: the catalogue (no file is read), the record of the artifact, the model's folder.
-    Only an artifact gives prompts and fingerprint.
+    Sources in order: the catalogue (without disk access), the artifact's record, the model folder.
+    Prompts and fingerprint are empty unless an artifact exists.
 
     Raises:
-        ModelError: the model is not on this machine.
+        ModelError: none of the three sources has the model.
     """
     known = known_model(spec.source)
     pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
@@ -151,11 +156,11 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
         return _unprepared_info(known.dimension, None, known.max_seq_length, None)
     try:
         artifact = find(spec, settings)
-    except ArtifactDamaged:  # the next load reports and repairs it; the originals have the info too
+    except ArtifactDamaged:  # the next load reports and repairs it; use the originals here
         artifact = None
     if artifact is not None:
         return artifact_info(artifact)
-    from hotstart.models.description import describe  # rarely needed
+    from hotstart.models.description import describe  # deferred: only this path reads a folder
     from hotstart.models.locate import locate
 
     model = describe(locate(spec, settings).folder, spec.source, spec.kind)
@@ -179,7 +184,7 @@ def _unprepared_info(
 
 
 def artifact_info(artifact: Artifact) -> ModelInfo:
-    """Return the info of the model in `artifact`."""
+    """Return the model information recorded in `artifact`."""
     metadata = artifact.metadata
     return ModelInfo(
         dimension=metadata.dimension,
@@ -197,11 +202,15 @@ _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe
 
 
 def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
-    """Return the info of the model in `folder`, whose vectors have `dimension`.
+    """Return the model information of `folder`, with vectors of `dimension`.
 
-    The fingerprint covers the name of the engine, weights, tokenizer and configuration.
+    The fingerprint covers the engine's name and every file that decides a vector: weights,
+    tokenizer and configuration.
     """
-    from hotstart.models.description import prompts_of, read_json  # an artifact records them
+    from hotstart.models.description import (
+        prompts_of,
+        read_json,
+    )  # deferred: artifacts do not need it
 
     sentence = read_json(folder, "config_sentence_transformers.json")
     return ModelInfo(
@@ -217,10 +226,10 @@ def _fingerprint(folder: str, engine: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(engine.encode())
-    for home, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
             if name.endswith((*_WEIGHTS, ".json")) or name in _TOKENIZERS:
-                path = os.path.join(home, name)
+                path = os.path.join(parent, name)
                 digest.update(f"{os.path.relpath(path, folder)}:{sha256(path)};".encode())
     return digest.hexdigest()[:32]

@@ -1,7 +1,7 @@
 """Read a model folder of sentence-transformers or transformers.
 
 Files read: config.json, modules.json, sentence_*_config.json, config_sentence_transformers.json,
-tokenizer_config.json, and the config.json of each module. Weights are not opened.
+tokenizer_config.json, and the config.json of each module. This module does not open weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hotstart.models.architectures import (
     read_poolings,
     refuse_settings,
 )
-from hotstart.models.tokenizer import gives_segments, overruling_normalizer
+from hotstart.models.tokenizer import gives_segments, overriding_normalizer
 from hotstart.types import TOKENIZER, Classifier
 
 
@@ -36,7 +36,7 @@ class ConfigFiles(NamedTuple):
         config: config.json.
         sentence: config_sentence_transformers.json.
         tokenizer: tokenizer_config.json.
-        transformer: sentence_bert_config.json or one of its older names.
+        transformer: sentence_bert_config.json, or its file under a legacy name.
     """
 
     folder: str
@@ -47,12 +47,16 @@ class ConfigFiles(NamedTuple):
 
     @property
     def model_type(self) -> str:
-        """The architecture of the model in transformers, `model_type`."""
+        """The model's family, as named by transformers."""
         return str(self.config.get("model_type"))
 
 
-def read_said(folder: str) -> ConfigFiles:
-    """Return the configuration files of `folder`; raise ModelDamaged for invalid JSON."""
+def read_config_files(folder: str) -> ConfigFiles:
+    """Return the configuration files of `folder`.
+
+    Raises:
+        ModelDamaged: a file is not JSON.
+    """
     return ConfigFiles(
         folder=folder,
         config=read_json(folder, "config.json"),
@@ -63,13 +67,16 @@ def read_said(folder: str) -> ConfigFiles:
 
 
 def modules_of(folder: str) -> list[tuple[str, str]]:
-    """Return (class name, sub-folder) of each module; none for a bare transformer."""
+    """Return (class name, sub-folder) of each module; empty for a bare transformer."""
     entries = read_json(folder, "modules.json", default=[])
     return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
 
 
 def read_json(folder: str, name: str, default: Any = None) -> Any:
-    """Return the JSON of `name`; `default`, else an empty dict, for an absent file."""
+    """Return the JSON of the file `name`.
+
+    If the file is absent, return `default`, or an empty dict if `default` is None.
+    """
     path = os.path.join(folder, name)
     try:
         with open(path, encoding="utf-8") as file:
@@ -81,16 +88,16 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
 
 
 def _transformer_config(folder: str) -> dict[str, Any]:
-    """Return sentence_bert_config.json or one of its older names, which had the family's name."""
-    found = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
-    return read_json(folder, os.path.basename(found[0])) if found else {}
+    """Return the content of sentence_*_config.json; older names contain the model's family."""
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
+    return read_json(folder, os.path.basename(paths[0])) if paths else {}
 
 
 _MODULES_WITHOUT_EFFECT = {"Dropout"}  # the identity at inference
 
 
 class TaskHead(NamedTuple):
-    """The head on the encoder, and the inputs it needs."""
+    """The head after the encoder, and the inputs that it needs."""
 
     poolings: tuple[str, ...]
     head: tuple[HeadStep, ...]
@@ -99,30 +106,32 @@ class TaskHead(NamedTuple):
     classifier: Classifier | None = None
 
 
-def _embedding(said: ConfigFiles) -> TaskHead:
-    refuse_settings(said.folder, said.transformer)
-    poolings, head = _read_modules(said.folder)
-    hidden = int(said.config.get("hidden_size") or said.config["dim"])
+def _embedding(files: ConfigFiles) -> TaskHead:
+    refuse_settings(files.folder, files.transformer)
+    poolings, head = _read_modules(files.folder)
+    hidden = int(files.config.get("hidden_size") or files.config["dim"])
     return TaskHead(poolings, head, _dimension(hidden, poolings, head))
 
 
-def _reranker(said: ConfigFiles) -> TaskHead:
-    """Return the head of a CrossEncoder: its classifier over the first token."""
-    refuse_settings(said.folder, said.transformer, RERANKER)
-    for kind, _ in modules_of(said.folder):
+def _reranker(files: ConfigFiles) -> TaskHead:
+    """Return the head of a CrossEncoder: a classifier over the first token."""
+    refuse_settings(files.folder, files.transformer, RERANKER)
+    for kind, _ in modules_of(files.folder):
         if kind != "Transformer":
             known = ("Transformer",)
             raise UnsupportedModel(
-                said.folder, feature="module", got=kind, supported=known, kind=RERANKER
+                files.folder, feature="module", got=kind, supported=known, kind=RERANKER
             )
-    layers = classifier_layers(said.folder, said.config)
-    classifier = read_classifier(said.folder, said.config, said.sentence)
-    told = FAMILIES[said.model_type].segments and int(said.config.get("type_vocab_size") or 2) > 1
+    layers = classifier_layers(files.folder, files.config)
+    classifier = read_classifier(files.folder, files.config, files.sentence)
+    has_segments = (
+        FAMILIES[files.model_type].segments and int(files.config.get("type_vocab_size") or 2) > 1
+    )
     return TaskHead(
         poolings=("cls",),
         head=layers,
         dimension=len(classifier.labels),
-        segments=told and gives_segments(said.model_type, said.tokenizer),
+        segments=has_segments and gives_segments(files.model_type, files.tokenizer),
         classifier=classifier,
     )
 
@@ -149,11 +158,11 @@ def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...
     return layers[-1].out_features if layers else hidden * len(poolings)
 
 
-TOPS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
+TASK_HEADS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
     "embedding": _embedding,
     "reranker": _reranker,
 }
-"""Reads it, by the kind of the model."""
+"""Functions that read the head, by model kind."""
 
 
 SINGLE_WEIGHTS = "model.safetensors"
@@ -163,21 +172,21 @@ SHIPPED_GRAPH = "onnx/model.onnx"
 
 @dataclass(frozen=True)
 class Description:
-    """The description of a model, read from its folder.
+    """The description of a model, as its folder gives it.
 
     Attributes:
-        weights: safetensors files, relative to `folder`; empty with `shipped_graph`.
-        shipped_graph: the ONNX file of the repository, used if no graph can be built.
+        weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
+        shipped_graph: the repository's ONNX file, used if no graph can be built.
         poolings: modes of `hotstart.models.architectures.POOLINGS`, concatenated in this order.
-        head: layers after pooling, in order.
-        dimension: length of the vectors; number of labels of a reranker.
-        max_seq_length: tokens kept of a text, special tokens included.
-        lowercase: whether texts are lower-cased first.
-        normalizer: replacement of the tokenizer's normaliser, if any.
-        truncate_dim: leading dimensions that the model keeps, if it sets them.
-        prompts: text put before an input, by prompt name.
-        segments: whether the encoder gets the segment (text of the pair) of each token.
-        classifier: labels and activation of a reranker.
+        head: the steps after pooling, in order.
+        dimension: length of a vector; for a reranker, the number of labels.
+        max_seq_length: maximum tokens of a text, special tokens included.
+        lowercase: whether texts are lower-cased before any other normalisation.
+        normalizer: replaces the tokenizer's normaliser, unless None.
+        truncate_dim: number of leading dimensions to keep, if the model sets one.
+        prompts: texts to put before an input, by prompt name.
+        segments: whether the encoder takes the segment (text of a pair) of each token.
+        classifier: the outputs of a reranker; None for an embedding model.
     """
 
     folder: str
@@ -199,16 +208,16 @@ class Description:
     classifier: Classifier | None = None
 
     def setting(self, name: str) -> Any:
-        """Return the value of config.json for BERT's `name`, under the name of this family."""
+        """Return the value of config.json for BERT's key `name`, mapped to this family's key."""
         family = FAMILIES.get(self.model_type)
         return self.config.get(family.settings.get(name, name) if family else name)
 
 
 def missing_files(folder: str) -> list[str]:
-    """Return the needed files that are missing in `folder`, sorted; [] for a complete model.
+    """Return the required files that are absent from `folder`, sorted.
 
-    A folder without modules.json is a bare transformer, as in sentence-transformers. The needs of
-    an unsupported architecture are unknown; `describe` refuses it.
+    A folder without modules.json is a bare transformer, as in sentence-transformers.
+    The result is empty for an unsupported architecture; `describe` raises for one.
     """
     config = read_json(folder, "config.json")
     if config and not _is_supported(folder, config):
@@ -219,46 +228,51 @@ def missing_files(folder: str) -> list[str]:
 
 
 def describe(folder: str, source: str, kind: str = "embedding") -> Description:
-    """Read the description of the model `source` in `folder`.
+    """Return the description of the model in `folder`.
+
+    Args:
+        folder: the model folder.
+        source: the user's name for the model, for error messages.
+        kind: the kind of the model.
 
     Raises:
         ModelIncomplete: files are missing.
-        ModelDamaged: a file is invalid.
-        UnsupportedModel: no graph can be built and the repository has none.
+        ModelDamaged: a configuration file is not valid JSON.
+        UnsupportedModel: the architecture is unknown, and the folder has no ONNX file.
     """
     missing = missing_files(folder)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    said = read_said(folder)
-    if not _is_supported(folder, said.config):
+    files = read_config_files(folder)
+    if not _is_supported(folder, files.config):
         known = tuple(FAMILIES)
         raise UnsupportedModel(
-            folder, feature="architecture", got=said.model_type, supported=known, kind=kind
+            folder, feature="architecture", got=files.model_type, supported=known, kind=kind
         )
-    weights = _weight_files(folder) if said.model_type in FAMILIES else ()
-    top = TOPS[kind](said)
-    if top.classifier and not weights:
+    weights = _weight_files(folder) if files.model_type in FAMILIES else ()
+    task = TASK_HEADS[kind](files)
+    if task.classifier and not weights:
         raise UnsupportedModel(
             folder, feature="only", got=SHIPPED_GRAPH, supported=(SINGLE_WEIGHTS,), kind=kind
         )
     return Description(
         folder=folder,
-        model_type=said.model_type,
-        config=said.config,
+        model_type=files.model_type,
+        config=files.config,
         weights=weights,
         shipped_graph=None if weights else SHIPPED_GRAPH,
-        poolings=top.poolings,
-        head=top.head,
-        dimension=top.dimension,
-        max_seq_length=_max_seq_length(said),
-        pad_token_id=int(said.config.get("pad_token_id") or 0),
-        lowercase=bool(said.transformer.get("do_lower_case")),
-        normalizer=overruling_normalizer(said.model_type, said.tokenizer),
-        truncate_dim=said.sentence.get("truncate_dim"),
-        prompts=prompts_of(said.sentence),
-        default_prompt_name=said.sentence.get("default_prompt_name"),
-        segments=top.segments,
-        classifier=top.classifier,
+        poolings=task.poolings,
+        head=task.head,
+        dimension=task.dimension,
+        max_seq_length=_max_seq_length(files),
+        pad_token_id=int(files.config.get("pad_token_id") or 0),
+        lowercase=bool(files.transformer.get("do_lower_case")),
+        normalizer=overriding_normalizer(files.model_type, files.tokenizer),
+        truncate_dim=files.sentence.get("truncate_dim"),
+        prompts=prompts_of(files.sentence),
+        default_prompt_name=files.sentence.get("default_prompt_name"),
+        segments=task.segments,
+        classifier=task.classifier,
     )
 
 
@@ -273,7 +287,7 @@ def _is_supported(folder: str, config: dict[str, Any]) -> bool:
 
 
 def _weight_files(folder: str) -> tuple[str, ...]:
-    """Return the safetensors files of the model, existing or not."""
+    """Return the safetensors files that the model needs, including missing ones."""
     if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
         return (SINGLE_WEIGHTS,)
     if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
@@ -285,8 +299,8 @@ def _missing_weights(folder: str) -> list[str]:
     names = _weight_files(folder)
     if not names and os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)):
         return []
-    wanted = names or (SINGLE_WEIGHTS,)
-    return [name for name in wanted if not os.path.isfile(os.path.join(folder, name))]
+    required = names or (SINGLE_WEIGHTS,)
+    return [name for name in required if not os.path.isfile(os.path.join(folder, name))]
 
 
 def _module_files(folder: str) -> list[str]:
@@ -299,11 +313,11 @@ def _module_files(folder: str) -> list[str]:
     return files
 
 
-def _max_seq_length(said: ConfigFiles) -> int:
-    """Return the limit of sentence-transformers, bounded by the rows of the position embedding."""
-    positions = int(said.config.get("max_position_embeddings") or 512)
-    family = FAMILIES.get(said.model_type)
+def _max_seq_length(files: ConfigFiles) -> int:
+    """Return sentence-transformers' limit, capped by the rows of the position embedding."""
+    positions = int(files.config.get("max_position_embeddings") or 512)
+    family = FAMILIES.get(files.model_type)
     if family and family.positions_after_padding:
-        positions -= int(said.config.get("pad_token_id") or 0) + 1
-    chosen = said.transformer.get("max_seq_length") or said.tokenizer.get("model_max_length")
-    return min(int(chosen or positions), positions)
+        positions -= int(files.config.get("pad_token_id") or 0) + 1
+    limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
+    return min(int(limit or positions), positions)

@@ -1,8 +1,8 @@
 """Download a model from the Hugging Face hub.
 
-Only `pull` and `allow_download=True` call it. It resolves the commit first and downloads every file
-at that commit; huggingface_hub writes files atomically. Weights come last, so that a snapshot with
-weights is complete.
+Downloads happen only on request (`pull`, `allow_download=True`). The commit is resolved first, and
+every file is fetched at that commit. huggingface_hub writes each file atomically. The weights come
+last, so a snapshot with weights is complete.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ _SHARDS = "model-*-of-*.safetensors"
 
 
 def fetch(spec: ModelSpec, settings: Settings) -> str:
-    """Download the files of `spec` into the Hugging Face cache; return their folder.
+    """Download the files of `spec` into the Hugging Face cache and return their folder.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
         DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
-        ModelNotFound: the source is a folder.
+        ModelNotFound: the source is a folder, which cannot be downloaded.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
     repository = repository_of(spec.source, spec.kind)
     if settings.offline:
         raise DownloadFailed(
-            spec.source, reason="HF_HUB_OFFLINE is set", remedy="Unset it, or copy the model here"
+            spec.source,
+            reason="HF_HUB_OFFLINE is set",
+            remedy="Unset it, or copy the model",
         )
     hub = require("huggingface_hub", extra="hub")
     try:
-        commit, files = _fix_commit(hub, spec, repository)
-        _remember(repository, spec, commit, files, settings)
+        commit, files = _resolve_commit(hub, spec, repository)
+        _record_snapshot(repository, spec, commit, files, settings)
         for name in files_to_fetch(files):
             hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
-    except (
-        Exception
-    ) as error:  # its HTTP library, and so its error classes, differ between versions
+    except Exception as error:  # the HTTP library and its errors differ between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
         raise DownloadFailed(spec.source, reason=reason) from error
     return locate(spec, settings).folder
 
 
 def files_to_fetch(files: list[str]) -> list[str]:
-    """Return the `files` of a repository that a load needs, the weights of the encoder last.
+    """Return the repository `files` that a load needs, the encoder's weights last.
 
-    Choose safetensors, whole or in shards, else the ONNX file; never other formats.
+    The weights are safetensors (one file or shards), or else the ONNX file, never both.
     """
     small = [name for name in files if _matches(name, _SMALL)]
     dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
@@ -80,27 +80,27 @@ def files_to_fetch(files: list[str]) -> list[str]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Match like fnmatch, with `*` limited to one folder."""
+    """Return whether `name` matches a pattern; `*` does not match across folders."""
     return any(
         name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
         for pattern in patterns
     )
 
 
-def _fix_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
+def _resolve_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
     known = known_model(spec.source)
     revision = spec.revision or (known.revision if known else "main")
     info = hub.HfApi().model_info(repository, revision=revision)
     return info.sha, [entry.rfilename for entry in info.siblings]
 
 
-def _remember(
+def _record_snapshot(
     repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
 ) -> None:
-    """Record what `locate` needs to find the snapshot, complete or not, without the hub.
+    """Record what `locate.py` needs to find a complete or partial snapshot offline.
 
-    In the layout of huggingface_hub: the commit of the revision, and that modules.json does not
-    exist if it was not listed.
+    In huggingface_hub's layout, record the commit of the revision, and that modules.json does not
+    exist if the repository does not list it.
     """
     folder = hub_folder(repository, settings)
     revision = spec.revision or ("main" if known_model(spec.source) is None else commit)

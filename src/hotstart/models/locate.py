@@ -1,8 +1,8 @@
 """Find the files of a model on this machine.
 
-The order: a folder given by its path, the Hugging Face cache, an installed package with the model.
-The first complete one is used. An incomplete one is skipped, and named in the error if no complete
-one is found.
+The search order is: a folder named by its path, the Hugging Face cache, an installed package that
+contains the model. The first complete copy is used. If no copy is complete, the error names the
+first partial one.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class ModelLocation:
 
 
 def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
-    """Return the location of the complete model of `spec`.
+    """Return the location of a complete copy of the model.
 
     Raises:
-        ModelNotFound: the model is not on this machine.
-        ModelIncomplete: some of its files are missing.
+        ModelNotFound: this machine has no copy of the model.
+        ModelIncomplete: every copy lacks files.
     """
     partial = None
-    for located in _candidates(spec, settings):
-        if not located.missing:
-            return located
-        partial = partial or located
+    for location in _candidates(spec, settings):
+        if not location.missing:
+            return location
+        partial = partial or location
     if partial:
         raise ModelIncomplete(
             spec.source,
@@ -78,7 +78,7 @@ def _wanted_revisions(spec: ModelSpec) -> list[str]:
 
 
 def _read_ref(folder: str, revision: str) -> str:
-    """Return the commit of a branch or tag when it was downloaded; a commit is returned as is."""
+    """Return the recorded commit of a branch or tag; return a commit unchanged."""
     try:
         with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
             return file.read().strip()
@@ -87,10 +87,10 @@ def _read_ref(folder: str, revision: str) -> str:
 
 
 def _modules_unknown(folder: str, commit: str) -> bool:
-    """Return whether the repository may have a modules.json that is missing here.
+    """Return whether the repository may have a modules.json that was not downloaded.
 
-    transformers does not download it, and assuming mean pooling could give wrong vectors.
-    huggingface_hub marks files that do not exist.
+    transformers never downloads modules.json. Assuming mean pooling would give wrong vectors if
+    modules.json names another pooling. huggingface_hub marks files that do not exist.
     """
     return not any(
         os.path.lexists(os.path.join(folder, kind, commit, "modules.json"))
@@ -102,11 +102,13 @@ def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     known = known_model(spec.source)
     if known is None or known.package is None or spec.revision not in {None, known.revision}:
         return
-    import importlib.util  # takes milliseconds and is the last place to look
+    import importlib.util  # deferred: costs milliseconds, and only this last resort needs it
 
     package, inner = known.package
-    found = importlib.util.find_spec(package)
-    for root in (found.submodule_search_locations or []) if found else []:
+    module_spec = importlib.util.find_spec(package)
+    if module_spec is None:
+        return
+    for root in module_spec.submodule_search_locations or []:
         folder = os.path.join(root, inner)
         origin = f"package {package}"
         yield ModelLocation(folder, origin, known.revision, tuple(missing_files(folder)))

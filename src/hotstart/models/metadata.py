@@ -12,7 +12,7 @@ from hotstart.files import write_whole
 from hotstart.types import Classifier, GraphFiles, PreparedModel
 
 FORMAT = 2
-"""Raised whenever an artifact made before could not be run as it is."""
+"""Version of the record's format; increased when older artifacts cannot be run unchanged."""
 
 FILE_NAME = "metadata.json"
 
@@ -30,11 +30,11 @@ class Measurements(NamedTuple):
     """Cost and accuracy of a quantized artifact, measured when it was prepared.
 
     Attributes:
-        memory_bytes: resident memory of loading it and embedding a first text.
-        load_seconds: seconds from the artifact to a ready engine.
-        text_ms: milliseconds of one short text.
-        cosine_min: least cosine to the float32 vectors of `calibrate.PROBES`.
-        cosine_mean: mean cosine to these vectors.
+        memory_bytes: resident memory taken by the load and the first text.
+        load_seconds: time from the artifact to a loaded engine.
+        text_ms: time of one short text, in milliseconds.
+        cosine_min: minimum cosine to the float32 vectors of `calibrate.PROBES`.
+        cosine_mean: mean cosine to the same vectors.
     """
 
     memory_bytes: int
@@ -48,15 +48,17 @@ class Metadata(NamedTuple):
     """The record of one artifact.
 
     Attributes:
-        source: name of the model; `origin` is the place of its files.
-        parameters: number of floating-point weights in its files.
-        fingerprint: identity of its vector space, one for each precision.
+        source: the user's name for the model.
+        origin: where the model's files were found.
+        parameters: number of floating-point weights.
+        fingerprint: identity of the vector space (see `preparation.variant.fingerprint`), different
+            for each precision.
         original_files: size and mtime_ns of the original files, by absolute path.
         made_by: versions of hotstart and of the libraries that wrote the files.
-        measured: measurements of a precision below float32; None if not measured.
-        same_space_as: fingerprint of the float32 artifact if the vectors are close enough to
-            compare; else None.
-        classifier: labels and activation of a reranker.
+        measured: measurements of a quantized artifact; None if it was not measured.
+        same_space_as: fingerprint of the float32 artifact if the measured vectors are close enough
+            to be compared with float32 vectors; else None.
+        classifier: the outputs of a reranker; None for an embedding model.
     """
 
     source: str
@@ -86,16 +88,16 @@ class Metadata(NamedTuple):
 
     @property
     def vector_space(self) -> str:
-        """The fingerprint of the vectors of this artifact."""
+        """The fingerprint of this artifact's vectors."""
         return self.same_space_as or self.fingerprint
 
     @property
     def total_bytes(self) -> int:
-        """Size of all files of the artifact, linked weights included."""
+        """Size of all files; hard-linked weights count, although they use no extra disk space."""
         return sum(record.bytes for record in self.files.values())
 
     def prepared(self, folder: str) -> PreparedModel:
-        """Return the part of this artifact in `folder` that an engine opens."""
+        """Return the facts that an engine needs to open this artifact in `folder`."""
         return PreparedModel(
             folder=folder,
             graphs=self.graphs,
@@ -105,7 +107,7 @@ class Metadata(NamedTuple):
 
 
 def write_metadata(folder: str, metadata: Metadata) -> None:
-    """Write the record atomically."""
+    """Write metadata.json atomically."""
     content = metadata._asdict() | {
         "graphs": metadata.graphs._asdict(),
         "files": {name: record._asdict() for name, record in metadata.files.items()},
@@ -117,17 +119,17 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
 
 
 def read_metadata(folder: str) -> Metadata | None:
-    """Return the record of the artifact in `folder`; None without an artifact.
+    """Return the record of the artifact in `folder`, or None if there is no artifact.
 
     Raises:
-        ArtifactDamaged: the record is unreadable or has another format.
+        ArtifactDamaged: the record is missing, unreadable or of another format.
     """
     try:
         with open(os.path.join(folder, FILE_NAME), encoding="utf-8") as file:
             content = json.load(file)
         if content["format"] != FORMAT:
-            made = f"format {content['format']}, this version reads {FORMAT}"
-            raise ArtifactDamaged(folder, reason=f"made by an incompatible version ({made})")
+            reason = f"its format is {content['format']}, this version of hotstart reads {FORMAT}"
+            raise ArtifactDamaged(folder, reason=reason)
         return _from_json(content)
     except (FileNotFoundError, NotADirectoryError):
         if os.path.isdir(folder):
@@ -165,33 +167,33 @@ def record_file(path: str) -> FileRecord:
 
 
 def quick_fault(path: str, record: FileRecord) -> str | None:
-    """Return the fault of the file by marks 1 and 2; None without a fault."""
+    """Return a fault of the file's size or sampled checksum, or None."""
     try:
         size = os.stat(path).st_size
     except OSError:
         return f"{os.path.basename(path)} is missing"
     if size != record.bytes:
-        return f"{os.path.basename(path)} has {size} bytes, not {record.bytes}"
+        return f"{os.path.basename(path)} must have {record.bytes} bytes, has {size}"
     if sample_crc32(path) != record.sample_crc32:
-        return f"{os.path.basename(path)} has other content than recorded"
+        return f"the content of {os.path.basename(path)} differs from the record"
     return None
 
 
 def verify_file(path: str, record: FileRecord) -> str | None:
-    """Return the fault of the file after reading all of it; None without a fault."""
+    """Return a fault found by reading the whole file, or None."""
     fault = quick_fault(path, record)
     if fault is None and sha256(path) != record.sha256:
-        return f"{os.path.basename(path)} does not have its recorded SHA-256"
+        return f"the SHA-256 of {os.path.basename(path)} differs from the record"
     return fault
 
 
 def is_touched(path: str, record: FileRecord) -> bool:
-    """Return whether the file was written since it was recorded (mark 3)."""
+    """Return whether the file's mtime differs from the record."""
     return os.stat(path).st_mtime_ns != record.mtime_ns
 
 
 def sample_crc32(path: str) -> int:
-    """Return the CRC-32 of 32 pages spread evenly over the file, first and last included."""
+    """Return the CRC-32 of 32 pages spread evenly over the file, including first and last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         last = max(0, os.fstat(descriptor).st_size - _PAGE)
@@ -206,7 +208,7 @@ def sample_crc32(path: str) -> int:
 
 def sha256(path: str) -> str:
     """Return the SHA-256 of the file in hexadecimal."""
-    import hashlib  # hashlib takes 2 ms to import; untouched artifacts do not need it
+    import hashlib  # deferred: takes 2 ms, and an untouched artifact does not need it
 
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:

@@ -11,9 +11,9 @@ from hotstart.config import Settings
 from hotstart.errors import InvalidInput
 
 KINDS = {"embedding": ("float32", "int8"), "reranker": ("float32",)}
-"""What a model can be for, and at which precisions each can be had.
+"""The kinds of models, each with its supported precisions.
 
-Nothing measures yet what 8 bits cost a reranker.
+The accuracy of rerankers in 8 bits is not measured yet.
 """
 
 
@@ -21,19 +21,19 @@ Nothing measures yet what 8 bits cost a reranker.
 class ModelSpec:
     """A model as the user specifies it.
 
-    Two specs are equal if they share a loaded model. The strategy only sets the time of loading and
-    is not compared.
+    Two specs are equal if they need the same loaded model. The strategy is not compared, because it
+    only decides when the model is loaded.
 
     Attributes:
         source: a folder, a name of the catalog, or a repository of the hub (`owner/name`).
-        revision: commit, tag or branch of a hub repository; None for the catalog's pinned commit,
-            else for the branch `main` at the time of the download.
+        revision: commit, tag or branch of a hub repository. None is the catalog's pinned commit,
+            or else the branch `main` when it was pulled.
         allow_download: whether a load may download missing files from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
         engine: a key of `hotstart.engines.ENGINES`.
-        precision: precision of the weights, one of those in KINDS.
-        device: device of the engine torch; None for the best available.
-        trust_remote_code: let the engine torch run code of the repository.
+        precision: precision of the weights at run time, one of the values in KINDS.
+        device: device of the torch engine; None for the best available.
+        trust_remote_code: whether the torch engine may run code of the repository.
         kind: a key of KINDS.
     """
 
@@ -49,13 +49,13 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
-            raise InvalidInput("source", got=self.source, expected="a folder or a model's name")
-        # the revision becomes part of a path
+            raise InvalidInput("source", got=self.source, expected="a folder or a model name")
+        # The revision and the engine become parts of a path.
         if self.revision is not None and not re.fullmatch(r"(?!.*\.\.)\w[\w./-]*", self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):  # so does the engine
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
-        if self.kind not in KINDS:  # so does the kind
+        if self.kind not in KINDS:
             raise InvalidInput("kind", got=self.kind, expected=f"one of {', '.join(KINDS)}")
         if self.precision not in KINDS[self.kind]:
             expected = f"one of {', '.join(KINDS[self.kind])}, for a model of kind {self.kind}"
@@ -63,7 +63,7 @@ class ModelSpec:
 
     @property
     def names_folder(self) -> bool:
-        """Whether the source is an existing folder, or has the form of a path."""
+        """Whether the source is a path, or a model folder on this machine."""
         return self.source.startswith((".", "/", "~")) or os.path.isfile(
             os.path.join(self.source, "config.json")
         )
@@ -75,12 +75,12 @@ class ModelSpec:
 
 
 class KnownModel(NamedTuple):
-    """A model of the catalogue, fixed by its commit.
+    """A model of the catalogue, pinned to a commit.
 
     Attributes:
-        repository: name on the hub.
-        revision: commit that `pull` downloads.
-        package: installable package with the original files, and the folder in it.
+        repository: name of the repository on the hub.
+        revision: the commit that `pull` downloads.
+        package: an installable package with the original files, and their folder in it.
         weights_sha256: SHA-256 of the published `model.safetensors`.
     """
 
@@ -111,24 +111,28 @@ _BY_REPOSITORY = {known.repository: known for known in KNOWN.values()}
 
 
 def known_model(source: str) -> KnownModel | None:
-    """Return the catalogue entry of `source`, a short name or a repository."""
+    """Return the catalogue's model for a short name or a repository, or None."""
     return KNOWN.get(source) or _BY_REPOSITORY.get(source)
 
 
 DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
-"""Of names without an owner, as sentence-transformers does, by the kind of the model."""
+"""Default owners of names without an owner, by model kind, as in sentence-transformers."""
 
-_SHARED = {"openvino": "onnx"}  # uses the graph and weights of onnx
+_SHARED = {"openvino": "onnx"}  # both engines read the same graph and weights
 
 
 def repository_of(source: str, kind: str = "embedding") -> str:
-    """Return the hub repository of `source`; raise InvalidInput for an invalid name."""
+    """Return the hub repository that `source` names.
+
+    Raises:
+        InvalidInput: `source` is not a valid repository name.
+    """
     known = known_model(source)
     if known is not None:
         return known.repository
     name = source if "/" in source else f"{DEFAULT_OWNERS[kind]}/{source}"
     if ".." in name or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
-        raise InvalidInput("source", got=source, expected="a folder, or a name such as owner/name")
+        raise InvalidInput("source", got=source, expected="a folder or owner/name")
     return name
 
 
@@ -138,7 +142,7 @@ def hub_folder(repository: str, settings: Settings) -> str:
 
 
 def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
-    """Return the folder of the artifact of `spec`, existing or not."""
+    """Return the artifact folder of `spec`, which may not exist."""
     if spec.names_folder:
         name = _folder_name(spec.folder)
     else:
@@ -152,20 +156,20 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
 
 
 def compiled_folder(artifact: str) -> str:
-    """Return the folder for compiled models of the artifact folder `artifact`."""
-    home, variant = os.path.split(artifact)
-    models, name = os.path.split(home)
+    """Return the folder of models compiled from the artifact folder `artifact`."""
+    model_folder, variant = os.path.split(artifact)
+    models, name = os.path.split(model_folder)
     return os.path.join(os.path.dirname(models), "compiled", f"{name}--{variant}")
 
 
 def artifact_engine(spec: ModelSpec) -> str:
-    """Return the engine that names the artifact of `spec`; engines may share an artifact."""
+    """Return the engine in the artifact's name; engines that share an artifact share the name."""
     return _SHARED.get(spec.engine, spec.engine)
 
 
 def _folder_name(path: str) -> str:
-    """Return a readable name for a model folder, unique by its path."""
-    import hashlib  # only models given by a folder need it
+    """Return a readable name for a model folder, unique by a digest of its path."""
+    import hashlib  # deferred: only a model named by its folder needs it
 
-    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
-    return re.sub(r"[^\w.-]", "_", os.path.basename(path)) + "--" + mark
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+    return re.sub(r"[^\w.-]", "_", os.path.basename(path)) + "--" + digest

@@ -1,11 +1,11 @@
 """Write the tokenizer of an artifact with all its settings.
 
-Three files have settings, and transformers (version 5, `BertTokenizer`, `MPNetTokenizer`) lets
-tokenizer_config.json override the normaliser of tokenizer.json. Preparation resolves all of them,
-so that an engine configures nothing.
+Settings are in three files. In transformers (version 5, `BertTokenizer`, `MPNetTokenizer`)
+tokenizer_config.json overrides the normaliser of tokenizer.json. This module merges the settings
+once, so an engine configures nothing.
 
-A WordPiece vocabulary is a separate file with one token a line: `tokenizers` reads 30,000 lines in
-9 ms, and the same table as JSON in 18 ms, holding the GIL.
+A WordPiece vocabulary is written to a separate file, one token per line. `tokenizers` reads 30,000
+lines in 9 ms, and the same table as JSON in 18 ms, and holds the GIL during the read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hotstart.files import write_whole
 from hotstart.types import TOKENIZER, WORDPIECE
 
 _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
-_REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # without a tokenizer_class
+_REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # model types without a tokenizer_class
 
 
 _WITHOUT_SEGMENTS = {
@@ -33,23 +33,25 @@ _WITHOUT_SEGMENTS = {
 
 
 def gives_segments(model_type: str, config: Mapping[str, Any]) -> bool:
-    """Return whether transformers passes segments (which text of a pair) to the model.
+    """Return whether transformers passes token_type_ids to the model.
 
-    tokenizer_config.json or its tokenizer class decides.
+    tokenizer_config.json decides, or else the tokenizer class that it names.
     """
     if config.get("model_input_names"):
         return "token_type_ids" in config["model_input_names"]
-    named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    return named not in _WITHOUT_SEGMENTS if named else model_type == "bert"
+    class_name = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    if class_name:
+        return class_name not in _WITHOUT_SEGMENTS
+    return model_type == "bert"
 
 
-def overruling_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the normaliser that tokenizer_config.json sets instead of the tokenizer's.
+def overriding_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the normaliser of tokenizer_config.json that replaces the tokenizer's own, or None.
 
-    None for classes that do not rebuild it.
+    Only some tokenizer classes rebuild the normaliser.
     """
-    named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    if named not in _REBUILT and (named or model_type not in _REBUILT_BY_DEFAULT):
+    class_name = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    if class_name not in _REBUILT and (class_name or model_type not in _REBUILT_BY_DEFAULT):
         return None
     return {
         "type": "BertNormalizer",
@@ -68,14 +70,16 @@ def write_tokenizer(
     lowercase: bool,
     max_seq_length: int,
 ) -> None:
-    """Write tokenizer.json of the model folder `source` with all settings into `folder`.
+    """Write the tokenizer of the model folder `source` into `folder`, with all settings.
+
+    The tokenizer does not pad; the engine does.
 
     Args:
-        source: folder of the model.
-        folder: folder of the artifact.
-        normalizer: replacement of the tokenizer's normaliser, if any.
+        source: the model folder.
+        folder: the artifact folder.
+        normalizer: replaces the tokenizer's normaliser, unless None.
         lowercase: lower-case texts before any other normalisation.
-        max_seq_length: limit of truncation. The engine pads.
+        max_seq_length: the token limit for truncation.
     """
     path = os.path.join(source, TOKENIZER)
     try:
@@ -86,10 +90,13 @@ def write_tokenizer(
         raise ModelDamaged(path, reason=f"not a tokenizer ({error})") from error
     if lowercase:
         steps.insert(0, {"type": "Lowercase"})
-    present = [step for step in steps if step]
-    content["normalizer"] = (
-        {"type": "Sequence", "normalizers": present} if len(present) > 1 else (present or [None])[0]
-    )
+    normalizers = [step for step in steps if step]
+    if len(normalizers) > 1:
+        content["normalizer"] = {"type": "Sequence", "normalizers": normalizers}
+    elif normalizers:
+        content["normalizer"] = normalizers[0]
+    else:
+        content["normalizer"] = None
     content["padding"] = None
     content["truncation"] = {
         "direction": "Right",
@@ -99,8 +106,8 @@ def write_tokenizer(
     }
     lines = take_vocabulary(content)
     if lines is not None:
-        ended = "".join(f"{line}\n" for line in lines)
-        write_whole(os.path.join(folder, WORDPIECE), ended.encode())
+        text = "".join(f"{line}\n" for line in lines)
+        write_whole(os.path.join(folder, WORDPIECE), text.encode())
     raw = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     write_whole(os.path.join(folder, TOKENIZER), raw.encode())
 
@@ -108,16 +115,16 @@ def write_tokenizer(
 def take_vocabulary(content: dict[str, Any]) -> list[str] | None:
     """Remove the vocabulary, except added tokens, from `content` and return it as lines.
 
-    Return None and leave `content` unchanged if lines cannot express it: only a WordPiece model is
-    read from lines, the number of a line is the id, and trailing white space is dropped.
+    Return None and leave `content` unchanged if lines cannot represent the vocabulary. Lines work
+    only for WordPiece; the line number is the token id, and trailing white space is lost.
     """
     model = content.get("model") or {}
     vocabulary = model.get("vocab")
     if model.get("type") != "WordPiece" or not isinstance(vocabulary, dict):
         return None
     lines = sorted(vocabulary, key=vocabulary.__getitem__)
-    numbered = [vocabulary[token] for token in lines] == list(range(len(lines)))
-    if not numbered or any(token != token.rstrip() or "\n" in token for token in lines):
+    is_consecutive = [vocabulary[token] for token in lines] == list(range(len(lines)))
+    if not is_consecutive or any(token != token.rstrip() or "\n" in token for token in lines):
         return None
     added = {entry["content"] for entry in content.get("added_tokens") or ()}
     model["vocab"] = {token: number for token, number in vocabulary.items() if token in added}

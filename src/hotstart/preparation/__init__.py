@@ -1,1 +1,1 @@
-"""Prepare an artifact: graph, weights and tokenizer that engines open."""
+"""Convert a model folder into an artifact: graph, weights and tokenizer."""

@@ -1,7 +1,7 @@
 """Measure a quantized artifact in fresh processes.
 
-Fresh processes, because memory of an imported library stays in its process.
-`python -m hotstart.preparation.calibrate` is that process; it reads and writes JSON.
+A fresh process is needed because a library's memory stays in the process that imported the library.
+The child process is `python -m hotstart.preparation.calibrate`. It reads and writes JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 SAME_SPACE = 0.999
-"""The least cosine to float32, over PROBES, at which vectors may stand for float32's."""
+"""Minimum cosine to float32 over PROBES at which vectors are comparable with float32 vectors."""
 
 PROBES: tuple[str, ...] = (
     "a",
@@ -75,11 +75,11 @@ PROBES: tuple[str, ...] = (
     "It takes place in the chloroplasts of plants and algae, releases oxygen as a by-product, "
     "and feeds, directly or through other creatures, nearly all life on Earth. " * 8,
 )
-"""Short and long, prose and code, many scripts. Short texts show an error first."""
+"""Short and long texts, prose and code, many scripts. Short texts are most sensitive to errors."""
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the cosine of each row of `left` with the same row of `right`."""
+    """Return the cosine of each row of `left` with the corresponding row of `right`."""
     a, b = left.astype(np.float64), right.astype(np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     result: NDArray[np.float64] = (a * b).sum(-1) / np.maximum(lengths, 1e-300)
@@ -87,11 +87,11 @@ def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
 
 
 def observe(model: Description, folder: str) -> Ranges:
-    """Return the largest input of each linear layer of `model` over PROBES.
+    """Return the largest inputs of each linear layer of `model` over PROBES.
 
-    `folder` holds temporary files.
+    Temporary files are written to `folder`.
     """
-    with _beside(model, folder, write_observed) as prepared:
+    with _temporary_variant(model, folder, write_observed) as prepared:
         return ranges(prepared)
 
 
@@ -100,22 +100,28 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
 
     Args:
         metadata: the record without measurements.
-        folder: the artifact without its record.
-        model: the original model; it is written in float32 for the comparison, then removed.
-        float32: fingerprint of the model in float32. The artifact gets it if the least cosine is
-            at least SAME_SPACE.
+        folder: the artifact folder, complete except for its record.
+        model: the source model, written temporarily in float32 for the comparison.
+        float32: the fingerprint of the model in float32. It becomes `same_space_as` if the minimum
+            cosine is at least SAME_SPACE.
     """
-    with _beside(model, folder, functools.partial(write_variant, precision="float32")) as plain:
-        found = measure(metadata.prepared(folder), plain)
-    same = found.cosine_min >= SAME_SPACE
-    return metadata._replace(measured=found, same_space_as=float32 if same else None)
+    write_float32 = functools.partial(write_variant, precision="float32")
+    with _temporary_variant(model, folder, write_float32) as reference:
+        measurements = measure(metadata.prepared(folder), reference)
+    is_same_space = measurements.cosine_min >= SAME_SPACE
+    return metadata._replace(
+        measured=measurements, same_space_as=float32 if is_same_space else None
+    )
 
 
 @contextmanager
-def _beside(
+def _temporary_variant(
     model: Description, folder: str, write: Callable[[Description, str], WrittenFiles]
 ) -> Iterator[PreparedModel]:
-    """Yield `model` written by `write` into a temporary folder in `folder`."""
+    """Write `model` with `write` into a temporary sub-folder of `folder`, and remove it at the end.
+
+    If the process is killed, the next preparation removes `folder`.
+    """
     reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
     try:
         graphs = write(model, reference).graphs
@@ -127,21 +133,21 @@ def _beside(
 def greatest(
     prepared: PreparedModel, texts: Sequence[str], threads: int
 ) -> dict[str, NDArray[Any]]:
-    """Return the element-wise maximum of each output except the result.
+    """Return the element-wise maximum over `texts` of each additional output.
 
-    The texts run one by one, so that no padding is included.
+    The texts are run one by one, so padding does not affect the maximum.
     """
     graphs = prepared.graphs
     path = os.path.join(prepared.folder, graphs.encoder)
     session = open_session(path, session_options(threads, packed=False), optimize=False)
     inputs = input_types(session)
     names = [entry.name for entry in session.get_outputs() if entry.name != graphs.output]
-    found: dict[str, NDArray[Any]] = {}
+    maxima: dict[str, NDArray[Any]] = {}
     for tokens in Tokenizer(os.path.join(prepared.folder, TOKENIZER)).tokens(texts):
         values = session.run(names, feed(inputs, pad([tokens], prepared.pad_token_id)))
         for name, value in zip(names, values, strict=True):
-            found[name] = np.maximum(found[name], value) if name in found else value
-    return found
+            maxima[name] = np.maximum(maxima[name], value) if name in maxima else value
+    return maxima
 
 
 _TEXT = "How do I reset my password?"
@@ -149,34 +155,34 @@ _REPEATS = 20
 
 
 def ranges(observed: PreparedModel) -> Ranges:
-    """Return the maxima of the further outputs of `observed` over PROBES, in a fresh process."""
-    with _asked("ranges", observed) as (_, path), np.load(path) as found:
-        return dict(found)
+    """Return the maxima of the additional outputs of `observed` over PROBES, in a fresh process."""
+    with _run_child("ranges", observed) as (_, path), np.load(path) as arrays:
+        return dict(arrays)
 
 
 def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
-    """Measure `prepared`, and its cosines to `reference`, each in a fresh process."""
-    with _asked("figures", prepared) as (metrics, path):
+    """Measure `prepared` and its cosines to `reference`, each in a fresh process."""
+    with _run_child("figures", prepared) as (metrics, path):
         vectors = np.load(path)
-    with _asked("figures", reference) as (_, path):
-        found = cosines(vectors, np.load(path))
+    with _run_child("figures", reference) as (_, path):
+        similarities = cosines(vectors, np.load(path))
     return Measurements(
         memory_bytes=int(metrics["memory_bytes"]),
         load_seconds=metrics["load_seconds"],
         text_ms=metrics["text_ms"],
-        cosine_min=float(found.min()),
-        cosine_mean=float(found.mean()),
+        cosine_min=float(similarities.min()),
+        cosine_mean=float(similarities.mean()),
     )
 
 
 @contextmanager
-def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """Yield the measurements of `prepared` by a fresh process, and the file of its arrays."""
+def _run_child(task: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
+    """Run `task` in a child process; yield its JSON and the path of its arrays."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "found")
-        told = json.dumps(
+        path = os.path.join(folder, "arrays")
+        request = json.dumps(
             [
-                what,
+                task,
                 prepared.folder,
                 list(prepared.graphs),
                 prepared.dimension,
@@ -185,42 +191,46 @@ def _asked(what: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float
             ]
         )
         command = [sys.executable, "-m", "hotstart.preparation.calibrate"]
-        done = subprocess.run(command, input=told, capture_output=True, text=True, check=True)
-        yield json.loads(done.stdout), path
+        child = subprocess.run(command, input=request, capture_output=True, text=True, check=True)
+        yield json.loads(child.stdout), path
 
 
-def _answer(what: str, folder: str, graphs: list[Any], dimension: int, pad: int, path: str) -> None:
+def _run_task(
+    task: str, folder: str, graphs: list[Any], dimension: int, pad: int, path: str
+) -> None:
+    """Run `task` in the child process: write its arrays to `path` and its JSON to stdout."""
     prepared = PreparedModel(folder, GraphFiles(*graphs), dimension, pad)
     with open(path, "xb") as file:
-        json.dump(_ANSWERS[what](prepared, file), sys.stdout)
+        json.dump(_TASKS[task](prepared, file), sys.stdout)
 
 
-def _ranges_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
+def _write_ranges(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
     arrays: dict[str, Any] = dict(greatest(prepared, PROBES, available_cores()))
     np.savez(file, **arrays)
     return {}
 
 
-def _measure_here(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
-    open_engine("onnx", prepared, "fast_start", 1).close()  # imports do not count for the model
-    before, began = _resident(), time.perf_counter()
+def _write_measurements(prepared: PreparedModel, file: BinaryIO) -> dict[str, float]:
+    open_engine("onnx", prepared, "fast_start", 1).close()  # exclude the memory of the libraries
+    memory_before = _resident_bytes()
+    start = time.perf_counter()
     engine = open_engine("onnx", prepared, "full", available_cores())
-    loaded = time.perf_counter() - began
+    load_seconds = time.perf_counter() - start
     engine.embed([_TEXT])
-    memory = _resident() - before
-    laps = sorted(_lap(engine) for _ in range(_REPEATS))
+    memory = _resident_bytes() - memory_before
+    times = sorted(_embed_ms(engine) for _ in range(_REPEATS))
     np.save(file, engine.embed(list(PROBES)).vectors)
-    return {"memory_bytes": memory, "load_seconds": loaded, "text_ms": laps[len(laps) // 2]}
+    return {"memory_bytes": memory, "load_seconds": load_seconds, "text_ms": times[len(times) // 2]}
 
 
-def _lap(engine: Any) -> float:
-    began = time.perf_counter()
+def _embed_ms(engine: Any) -> float:
+    start = time.perf_counter()
     engine.embed([_TEXT])
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - start)
 
 
-def _resident() -> int:
-    """Return the resident bytes of this process; 0 if unknown (proc(5))."""
+def _resident_bytes() -> int:
+    """Return the resident memory of this process (proc(5)); 0 if the system does not provide it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -228,7 +238,7 @@ def _resident() -> int:
         return 0
 
 
-_ANSWERS = {"ranges": _ranges_here, "figures": _measure_here}
+_TASKS = {"ranges": _write_ranges, "figures": _write_measurements}
 
 if __name__ == "__main__":
-    _answer(*json.load(sys.stdin))
+    _run_task(*json.load(sys.stdin))

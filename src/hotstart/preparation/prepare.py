@@ -1,7 +1,7 @@
 """Prepare an artifact under a lock; repair and remove it.
 
-All files are written into a temporary folder, which is renamed as the last step. The caller holds
-the lock of the artifact.
+All files are written into a temporary folder, which is renamed as the last step. `build` requires
+that the caller holds the artifact's lock.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ def build(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Build the artifact of `spec`, replacing an existing one.
+    """Build the artifact of `spec`, replacing an existing artifact.
 
     Args:
-        spec: the model.
-        settings: settings with the cache folder.
-        on_progress: called with each step.
+        spec: the model to build.
+        settings: the settings with the cache folder.
+        on_progress: called with each stage and its fraction.
 
     Raises:
         InvalidInput: the model does not support the precision.
-        ModelError: the model cannot be found, read or run.
+        ModelError: the model cannot be found, read or run; the subclass gives the reason.
     """
-    report = on_progress or _unheard
+    report = on_progress or _ignore_progress
     report("locating", 0.0)
-    located = _locate(spec, settings, report)
-    model = describe(located.folder, spec.source, spec.kind)
+    location = _locate(spec, settings, report)
+    model = describe(location.folder, spec.source, spec.kind)
     folder = artifact_folder(spec, settings)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove_leftovers(folder)
     staged = beside(folder)
     os.mkdir(staged)
     try:
-        metadata = _fill(staged, spec, located, model, report)
+        metadata = _fill(staged, spec, location, model, report)
         report("placing", 0.9)
         place_folder(staged, folder)
     except BaseException:
@@ -86,7 +86,7 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocat
     except ModelError:
         if not spec.allow_download:
             raise
-    from hotstart.models.hub import fetch  # imported only if the network may be used
+    from hotstart.models.hub import fetch  # deferred: only downloads need it
 
     report("downloading", 0.0)
     fetch(spec, settings)
@@ -96,16 +96,16 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocat
 def _fill(
     staged: str,
     spec: ModelSpec,
-    located: ModelLocation,
+    location: ModelLocation,
     model: Description,
     report: Progress,
 ) -> Metadata:
-    """Write every file of the artifact into `staged`, the record last."""
+    """Write every file of the artifact into `staged`, metadata.json last."""
     check_precision(model, spec.precision)
     is_quantized = spec.precision != "float32"
     ranges = None
     if is_quantized:
-        from hotstart.preparation.calibrate import observe  # rarely needed: it runs the model
+        from hotstart.preparation.calibrate import observe  # deferred: only quantization needs it
 
         report("observing", 0.0)
         ranges = observe(model, staged)
@@ -114,8 +114,8 @@ def _fill(
     report("checksums", 0.5)
     records = {name: record_file(os.path.join(staged, name)) for name in _files(staged)}
     hashes = _original_hashes(model, staged, records)
-    _expect_published(spec, located, model, hashes)
-    metadata = _describe(spec, located, model, written, records, hashes)
+    _check_published(spec, location, model, hashes)
+    metadata = _metadata(spec, location, model, written, records, hashes)
     if is_quantized:
         from hotstart.preparation.calibrate import add_measurements
 
@@ -126,26 +126,26 @@ def _fill(
     return metadata
 
 
-def _describe(
+def _metadata(
     spec: ModelSpec,
-    located: ModelLocation,
+    location: ModelLocation,
     model: Description,
     written: WrittenFiles,
     records: dict[str, FileRecord],
     hashes: Mapping[str, str],
 ) -> Metadata:
-    made = {*_TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
+    other_files = {*_TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
     return Metadata(
         source=spec.source,
-        origin=located.origin,
+        origin=location.origin,
         original_folder=model.folder,
-        revision=located.revision,
+        revision=location.revision,
         engine=artifact_engine(spec),
         precision=spec.precision,
         dimension=model.dimension,
         max_seq_length=model.max_seq_length,
         parameters=written.parameters,
-        weights_bytes=sum(records[name].bytes for name in records.keys() - made),
+        weights_bytes=sum(records[name].bytes for name in records.keys() - other_files),
         pad_token_id=model.pad_token_id,
         truncate_dim=model.truncate_dim,
         prompts=model.prompts,
@@ -171,12 +171,12 @@ def _files(staged: str) -> list[str]:
 def _original_hashes(
     model: Description, staged: str, records: Mapping[str, FileRecord]
 ) -> dict[str, str]:
-    """Return the SHA-256 of original weights and tokenizer by name; reuse those of links."""
+    """Return the SHA-256 of the original weights and tokenizer; linked files are not read again."""
     hashes = {}
     for name in [*weight_files(model), TOKENIZER]:
         original = os.path.join(model.folder, name)
-        linked = name in records and os.path.samefile(original, os.path.join(staged, name))
-        hashes[name] = records[name].sha256 if linked else sha256(original)
+        is_linked = name in records and os.path.samefile(original, os.path.join(staged, name))
+        hashes[name] = records[name].sha256 if is_linked else sha256(original)
     return hashes
 
 
@@ -191,22 +191,23 @@ def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, tuple
     return originals
 
 
-def _expect_published(
-    spec: ModelSpec, located: ModelLocation, model: Description, hashes: Mapping[str, str]
+def _check_published(
+    spec: ModelSpec, location: ModelLocation, model: Description, hashes: Mapping[str, str]
 ) -> None:
     """Raise ModelDamaged if weights of the catalog's pinned commit have another SHA-256."""
     known = known_model(spec.source)
-    if known and located.revision == known.revision:
+    if known and location.revision == known.revision:
         for name in model.weights:
             if hashes[name] != known.weights_sha256:
                 raise ModelDamaged(
                     os.path.join(model.folder, name),
-                    reason=f"SHA-256 {hashes[name]}, published is {known.weights_sha256}",
+                    reason=f"its SHA-256 must be {known.weights_sha256} as published, "
+                    f"got {hashes[name]}",
                 )
 
 
-def _unheard(stage: str, fraction: float) -> None:
-    """Ignore the progress."""
+def _ignore_progress(stage: str, fraction: float) -> None:
+    """Do nothing: the default of `on_progress`."""
 
 
 logger = logging.getLogger(__name__)
@@ -217,7 +218,7 @@ def prepare(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec` again."""
+    """Prepare the artifact of `spec` again, even if a usable artifact exists."""
     with exclusive(_lock_path(spec, settings)):
         return check(build(spec, settings, on_progress))
 
@@ -227,15 +228,17 @@ def prepare_once(
     settings: Settings,
     on_progress: Progress | None = None,
 ) -> Artifact:
-    """Prepare the artifact of `spec`, unless another process did while this one waited.
+    """Prepare the artifact of `spec`, unless another process has prepared it during the wait.
 
-    Log a damaged artifact and prepare it again once; raise ArtifactDamaged if it is damaged again.
+    A damaged artifact is logged and prepared again once. If the new artifact is also damaged, this
+    raises ArtifactDamaged.
     """
     with exclusive(_lock_path(spec, settings)):
-        usable, why = look(spec, settings)
+        usable, reason = look(spec, settings)
         if usable is not None:
             return usable
-        logger.log(logging.WARNING if why else logging.INFO, "Preparing %s%s", spec.source, why)
+        level = logging.WARNING if reason else logging.INFO
+        logger.log(level, "Preparing %s%s", spec.source, reason)
         return check(build(spec, settings, on_progress))
 
 
@@ -245,7 +248,7 @@ def repair(
     settings: Settings,
     on_progress: Progress,
 ) -> Artifact | None:
-    """Verify `artifact` and prepare it again if it is damaged; return None if it is not."""
+    """Verify `artifact` completely; if damaged, prepare and return it again, else return None."""
     faults = verify(artifact)
     if not faults:
         return None
@@ -254,24 +257,25 @@ def repair(
 
 
 def remove(spec: ModelSpec, settings: Settings) -> bool:
-    """Remove the artifacts of the model of `spec`, of every kind and precision.
+    """Remove all artifacts of the model of `spec` and return whether there were any.
 
-    The original files stay. Return whether there was an artifact.
+    This covers every kind and precision. The original files are kept.
     """
-    home = os.path.dirname(artifact_folder(spec, settings))
-    with ExitStack() as held:
+    model_folder = os.path.dirname(artifact_folder(spec, settings))
+    with ExitStack() as locks:
         for kind, precisions in KINDS.items():
             for precision in precisions:
                 variant = replace(spec, kind=kind, precision=precision)
-                held.enter_context(exclusive(_lock_path(variant, settings)))
+                locks.enter_context(exclusive(_lock_path(variant, settings)))
                 compiled = compiled_folder(artifact_folder(variant, settings))
-                shutil.rmtree(compiled, ignore_errors=True)  # missing if no engine compiled
-        if not os.path.isdir(home):
+                shutil.rmtree(compiled, ignore_errors=True)  # absent if no engine compiled a model
+        if not os.path.isdir(model_folder):
             return False
-        shutil.rmtree(home)
+        shutil.rmtree(model_folder)
         return True
 
 
 def _lock_path(spec: ModelSpec, settings: Settings) -> str:
-    home, variant = os.path.split(artifact_folder(spec, settings))
-    return os.path.join(settings.cache_dir, "locks", f"{os.path.basename(home)}--{variant}.lock")
+    model_folder, variant = os.path.split(artifact_folder(spec, settings))
+    name = f"{os.path.basename(model_folder)}--{variant}.lock"
+    return os.path.join(settings.cache_dir, "locks", name)

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -> str:
-    """Return 32 hexadecimal digits over everything that determines a vector.
+    """Return 32 hexadecimal digits that identify the vector space.
 
     Args:
-        model: source of pooling, head, prompts, token limit and casing.
+        model: the source of pooling, head, prompts, token limit and casing.
         hashes: SHA-256 of the original weights and of the tokenizer, by file name.
-        precision: precision of the weights.
+        precision: a value of SCHEMES.
     """
     identity = {
         "weights": dict(hashes),
@@ -57,7 +57,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
 
 
 SCHEMES = {"float32": "float32", "int8": SCHEME}
-"""What a fingerprint says of each precision."""
+"""The precision in a fingerprint, by precision."""
 
 
 class WrittenFiles(NamedTuple):
@@ -68,41 +68,41 @@ class WrittenFiles(NamedTuple):
 
 
 def check_precision(model: Description, precision: str) -> None:
-    """Raise InvalidInput for a precision that a shipped ONNX file does not have."""
+    """Raise InvalidInput if a precision needs safetensors and the model has only an ONNX file."""
     if precision != "float32" and model.shipped_graph is not None:
         raise InvalidInput(
             "precision",
             got=precision,
-            expected=f"float32: {model.folder} has no safetensors, and its ONNX file is used as is",
+            expected=f"float32: {model.folder} has only an ONNX file, which cannot be quantized",
         )
 
 
 def write_variant(
     model: Description, folder: str, precision: str, ranges: Ranges | None = None
 ) -> WrittenFiles:
-    """Write the files of `model` at `precision` that an engine reads into `folder`.
+    """Write graph, weights and tokenizer of `model` at `precision` into `folder`.
 
     Args:
         model: the model to write.
-        folder: folder of the artifact.
+        folder: the artifact folder.
         precision: a key of SCHEMES.
-        ranges: input ranges of the linear layers from `write_observed`, which bring 8-bit vectors
-            closer to float32.
+        ranges: maximum inputs of the linear layers, measured with `write_observed`. They make an
+            8-bit model more accurate.
 
     Raises:
-        ModelError: its weights cannot be read, or no graph can be built over them.
+        ModelError: the weights cannot be read, or no graph can be built.
     """
     if precision == "int8":
-        eight_bits = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
-        return _write(model, folder, read_weights(model), eight_bits)
+        make_weights = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
+        return _write(model, folder, read_weights(model), make_weights)
     return _write(model, folder, place_weights(model, folder), LinkedWeights)
 
 
 def write_observed(model: Description, folder: str) -> WrittenFiles:
-    """Write `model` in float32 with further outputs.
+    """Write `model` in float32 with the ranges of layer inputs as additional outputs.
 
-    For each linear layer that can be quantized, the output with its name is the greatest absolute
-    value of each input.
+    For each linear layer that 8 bits quantize, an output with the layer's name has the maximum
+    absolute value of each input.
 
     Raises:
         ModelError: see `write_variant`.

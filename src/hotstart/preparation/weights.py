@@ -14,11 +14,11 @@ from hotstart.models.description import SINGLE_WEIGHTS, Description
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
-_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # for example position_ids; the graph needs no buffers
+_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids, which graphs ignore
 
 
 def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor]]:
-    """Link or convert the weights of `model` into `folder`; return the tensors, all float32.
+    """Link or convert every weights file of `model` into `folder` and return its float32 tensors.
 
     The tensors of the encoder are under "", those of a Dense layer under its module's path.
     """
@@ -28,12 +28,15 @@ def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor
 
 
 def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of `model` in its own folder, grouped as by `place_weights`."""
+    """Return the tensors in the folder of `model`, with dtypes of FLOATS.
+
+    The tensors are grouped as in `place_weights`.
+    """
     return _collect(model, lambda name: _read(model, name))
 
 
 def weight_files(model: Description) -> list[str]:
-    """Return the weights files of the model, and a shipped graph."""
+    """Return the weight files of the model's folder, including a shipped graph."""
     return [*model.weights, *_dense_files(model).values(), *_shipped_files(model)]
 
 
@@ -49,7 +52,7 @@ def _collect(
 
 
 def _dense_files(model: Description) -> dict[str, str]:
-    """Return the weights file of each Dense layer, by its path."""
+    """Return the weights file of each Dense layer, by the layer's path."""
     layers = [step for step in model.head if isinstance(step, DenseLayer)]
     return {layer.path: f"{layer.path}/{SINGLE_WEIGHTS}" for layer in layers}
 
@@ -63,15 +66,15 @@ def _shipped_files(model: Description) -> list[str]:
 def place_file(source: str, name: str, folder: str) -> str:
     """Hard-link `source`/`name` into `folder`, or copy it, and return the new path.
 
-    Link the resolved file: ONNX Runtime refuses weights behind a symbolic link out of the model's
-    folder, and a Hugging Face cache consists of such links.
+    Links are resolved first. A Hugging Face cache consists of symbolic links, and ONNX Runtime
+    rejects weights behind a link that leads out of the model's folder.
     """
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     original = os.path.realpath(os.path.join(source, name))
     try:
         os.link(original, path)
-    except OSError:  # another file system, or one without hard links
+    except OSError:  # another file system, or a file system without hard links
         shutil.copyfile(original, path)
     return path
 
@@ -88,7 +91,7 @@ def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
 
 
 def _read(model: Description, name: str) -> dict[str, Tensor]:
-    """Return the floating-point tensors of a file."""
+    """Return the floating-point tensors of one file of the model."""
     tensors = read_header(os.path.join(model.folder, name))
     dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
     if not dtypes <= set(FLOATS):
@@ -103,7 +106,8 @@ def _read(model: Description, name: str) -> dict[str, Tensor]:
 
 def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
     """Write `tensors` as a float32 safetensors file, one at a time."""
-    header, offset = {}, 0
+    header = {}
+    offset = 0
     for name, tensor in tensors.items():
         length = 4
         for n in tensor.shape:
@@ -115,7 +119,7 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
         }
         offset += length
     raw = json.dumps(header).encode()
-    raw += b" " * (-len(raw) % 8)  # alignment of the first tensor in the format
+    raw += b" " * (-len(raw) % 8)  # the format requires an aligned first tensor
     with open(path, "xb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
         for tensor in tensors.values():
@@ -123,10 +127,10 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
 
 
 def _external_data(folder: str, graph: str) -> list[str]:
-    """Return the weights files of a shipped graph (model.onnx_data, model.onnx.data)."""
-    home, name = os.path.split(graph)
+    """Return the external weight files of a shipped graph (model.onnx_data, model.onnx.data)."""
+    parent, name = os.path.split(graph)
     return [
-        f"{home}/{entry}"
-        for entry in sorted(os.listdir(os.path.join(folder, home)))
+        f"{parent}/{entry}"
+        for entry in sorted(os.listdir(os.path.join(folder, parent)))
         if entry.startswith(name) and entry != name
     ]

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as it is told: rightly, slowly, wrongly, or not at all."""
+"""A real HTTP server with scripted answers: correct, slow, wrong, or none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = stand_in.script.popleft() if stand_in.script else stand_in.answer
         answer(self, body)
 
-    def say(self, status: int, content: bytes, **headers: str) -> None:
+    def reply(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class StandIn:
-    """Answers by `script`, one entry a request, and by `answer` when it has run out."""
+    """Answers each request with the next entry of `script`, then with `answer`."""
 
     def __init__(self, answer: Answer | None = None, path: str | None = None) -> None:
         self.answer: Answer = answer or openai()
@@ -74,7 +74,7 @@ class StandIn:
                 super().process_request(request, client_address or ("unix", 0))
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that gave up is no fault of the server's."""
+                """Ignore errors of clients that disconnected."""
 
         self._server = Server(path or ("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
         self._server.stand_in = self  # type: ignore[attr-defined]
@@ -91,37 +91,37 @@ class StandIn:
 def openai(
     *, base64_too: bool = True, reverse: bool = False, change: Callable[[Any], Any] | None = None
 ) -> Answer:
-    """As OpenAI answers; `change` spoils it."""
+    """Answer as OpenAI does; `change` modifies the answer."""
 
     def answer(handler: Handler, body: dict[str, Any]) -> None:
         entries = []
         for index, text in enumerate(body["input"]):
-            found: Any = vector(text)
+            embedding: Any = vector(text)
             if base64_too and body.get("encoding_format") == "base64":
-                found = base64.b64encode(np.array(found, "<f4").tobytes()).decode()
-            entries.append({"object": "embedding", "index": index, "embedding": found})
+                embedding = base64.b64encode(np.array(embedding, "<f4").tobytes()).decode()
+            entries.append({"object": "embedding", "index": index, "embedding": embedding})
         if reverse:
             entries.reverse()
-        said: Any = {"object": "list", "data": entries, "model": body["model"]}
-        handler.say(200, json.dumps(change(said) if change else said).encode())
+        content: Any = {"object": "list", "data": entries, "model": body["model"]}
+        handler.reply(200, json.dumps(change(content) if change else content).encode())
 
     return answer
 
 
 def tei(handler: Handler, body: dict[str, Any]) -> None:
-    handler.say(200, json.dumps([vector(text) for text in body["inputs"]]).encode())
+    handler.reply(200, json.dumps([vector(text) for text in body["inputs"]]).encode())
 
 
-def status(code: int, said: str = "", **headers: str) -> Answer:
-    return lambda handler, body: handler.say(code, said.encode(), **headers)
+def status(code: int, message: str = "", **headers: str) -> Answer:
+    return lambda handler, body: handler.reply(code, message.encode(), **headers)
 
 
 def raw(content: bytes) -> Answer:
-    return lambda handler, body: handler.say(200, content)
+    return lambda handler, body: handler.reply(200, content)
 
 
 def cut_off(handler: Handler, body: dict[str, Any]) -> None:
-    """Promises more than it sends, then hangs up."""
+    """Send less than the Content-Length, then disconnect."""
     handler.send_response(200)
     handler.send_header("Content-Length", "10000")
     handler.end_headers()
@@ -141,7 +141,7 @@ def silent(seconds: float) -> Answer:
 
 
 def trickle(seconds: float) -> Answer:
-    """A byte each 20 ms: no single read of it is slow."""
+    """Send a byte every 20 ms, so no single read is slow."""
 
     def answer(handler: Handler, body: dict[str, Any]) -> None:
         handler.send_response(200)

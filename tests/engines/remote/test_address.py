@@ -1,4 +1,4 @@
-"""Sources of remote engines, read or refused."""
+"""Parsing of remote addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hotstart.errors import InvalidInput
         ("hotstart:m@unix:/run/h.sock", ("hotstart", "m", "unix:/run/h.sock")),
     ],
 )
-def test_what_is_written_is_read(source: str, expected: tuple[str, ...]) -> None:
+def test_parse_reads_protocol_model_and_url(source: str, expected: tuple[str, ...]) -> None:
     assert RemoteAddress.parse(source) == expected
 
 
@@ -45,7 +45,7 @@ def test_what_is_no_address_is_refused_with_the_form(source: str) -> None:
         Embedder(source)
 
 
-def test_a_password_is_in_no_representation() -> None:
+def test_repr_and_errors_contain_no_password() -> None:
     address = RemoteAddress.parse("openai:m@http://user:hunter2@h/v1")
     assert "hunter2" not in repr(address) + address.identity
     with pytest.raises(InvalidInput) as refused:
@@ -53,7 +53,7 @@ def test_a_password_is_in_no_representation() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_the_place_is_its_own_the_configured_or_the_public_one() -> None:
+def test_at_prefers_the_own_url_then_the_configured_then_the_public() -> None:
     assert RemoteAddress.parse("openai:m@http://own").at("http://other").url == "http://own"
     assert RemoteAddress.parse("openai:m").at("http://other/v1/").url == "http://other/v1"
     assert RemoteAddress.parse("openai:m").at(None).url == "https://api.openai.com/v1"

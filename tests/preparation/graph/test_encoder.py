@@ -1,4 +1,4 @@
-"""The vectors of every family and variant, against transformers' and sentence-transformers' own."""
+"""Vectors of every family and variant, compared with sentence-transformers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NAMES = sorted(folder.name for folder in FAMILIES.iterdir() if (folder / "vector
 TEXTS = family_texts()
 
 
-def test_every_family_of_the_issue_has_golden_vectors() -> None:
+def test_every_family_has_golden_vectors() -> None:
     assert len(NAMES) >= 20
     for family in ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "mpnet"):
         assert any(name.startswith(family) for name in NAMES), family
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_vectors_are_those_of_transformers(name: str) -> None:
+def test_vectors_equal_the_golden_vectors(name: str) -> None:
     golden = np.load(FAMILIES / name / "vectors.npy")
     embedder = Embedder(FAMILIES / name / "model")
     alone = np.stack([embedder.encode(text) for text in TEXTS])
@@ -32,7 +32,7 @@ def test_vectors_are_those_of_transformers(name: str) -> None:
         np.testing.assert_allclose(vectors, golden, atol=2e-4, rtol=2e-4)
 
 
-def test_prompts_are_put_before_questions_and_documents() -> None:
+def test_queries_and_documents_get_their_prompts() -> None:
     folder = FAMILIES / "bert-prompts"
     embedder = Embedder(folder / "model")
     for method, name in (
@@ -42,6 +42,6 @@ def test_prompts_are_put_before_questions_and_documents() -> None:
         assert cosines(method(TEXTS), np.load(folder / f"{name}.npy")).min() >= 0.9999
 
 
-def test_an_architecture_without_graph_is_refused_with_what_is_supported() -> None:
+def test_an_unsupported_architecture_raises_and_names_the_supported_ones() -> None:
     with pytest.raises(UnsupportedModel, match=r"'t5'.*bert, roberta.*torch"):
         Embedder(FAMILIES / "t5-unsupported" / "model").encode("text")

@@ -1,4 +1,4 @@
-"""How 8 bits are made to cost little: inputs made alike, by what a layer was seen to be given."""
+"""Smoothing of quantized layers, by the measured ranges of their inputs."""
 
 from __future__ import annotations
 
@@ -26,27 +26,30 @@ LAYER = "encoder.layer.0."
 
 
 @given(st.lists(st.floats(0, 1e4, width=32), min_size=1, max_size=64))
-def test_inputs_come_closer_and_their_mean_stays(ranges: list[float]) -> None:
-    seen = np.array(ranges, np.float32)
-    factors = smoothing(seen)
+def test_smoothing_narrows_the_ranges_and_keeps_their_mean(ranges: list[float]) -> None:
+    measured = np.array(ranges, np.float32)
+    factors = smoothing(measured)
     assert factors.dtype == np.float32
     assert (factors > 0).all()
     assert np.log(factors.astype(np.float64)).mean() == pytest.approx(0, abs=1e-4)
-    order = np.argsort(seen, kind="stable")
-    assert (np.diff(factors[order]) >= 0).all(), "the larger the input, the more is taken from it"
-    after = np.maximum(seen, 1e-3) / factors
-    assert after.max() / after.min() <= np.maximum(seen, 1e-3).max() / max(seen.min(), 1e-3) * 1.01
+    order = np.argsort(measured, kind="stable")
+    assert (np.diff(factors[order]) >= 0).all(), "a larger input must have a larger factor"
+    after = np.maximum(measured, 1e-3) / factors
+    assert (
+        after.max() / after.min()
+        <= np.maximum(measured, 1e-3).max() / max(measured.min(), 1e-3) * 1.01
+    )
 
 
-def test_what_each_layer_is_given_is_seen(tmp_path: Path) -> None:
+def test_greatest_returns_the_ranges_of_each_layer(tmp_path: Path) -> None:
     model = describe(TINY.source, TINY.source)
     graphs = write_observed(model, str(tmp_path)).graphs
     observed = PreparedModel(str(tmp_path), graphs, model.dimension, model.pad_token_id)
-    seen = greatest(observed, PROBES, 1)
+    measured = greatest(observed, PROBES, 1)
     names = {f"{LAYER}attention.self.query", f"{LAYER}output.dense"}
-    assert names <= seen.keys()
-    assert f"{LAYER}attention.self.value" not in seen, "it stays exact"
-    query, outer = (seen[name] for name in sorted(names))
+    assert names <= measured.keys()
+    assert f"{LAYER}attention.self.value" not in measured, "value projections stay in float32"
+    query, outer = (measured[name] for name in sorted(names))
     assert query.shape == (model.config["hidden_size"],)
     assert outer.shape == (model.config["intermediate_size"],)
     assert (query > 0).all()
@@ -54,13 +57,13 @@ def test_what_each_layer_is_given_is_seen(tmp_path: Path) -> None:
     assert (fewer[f"{LAYER}output.dense"] <= outer).all()
 
 
-def test_layers_that_are_given_the_same_share_one_division(tmp_path: Path) -> None:
+def test_layers_with_equal_inputs_share_one_division(tmp_path: Path) -> None:
     model = describe(TINY.source, TINY.source)
     hidden, inner = model.config["hidden_size"], model.config["intermediate_size"]
-    seen = np.linspace(1, 9, hidden, dtype=np.float32)
+    measured = np.linspace(1, 9, hidden, dtype=np.float32)
     ranges = {
-        f"{LAYER}attention.self.query": seen,
-        f"{LAYER}attention.self.key": seen.copy(),
+        f"{LAYER}attention.self.query": measured,
+        f"{LAYER}attention.self.key": measured.copy(),
         f"{LAYER}output.dense": np.ones(inner, np.float32),
     }
     graphs = write_variant(model, str(tmp_path), "int8", ranges).graphs
@@ -72,6 +75,6 @@ def test_layers_that_are_given_the_same_share_one_division(tmp_path: Path) -> No
     assert graphs.block == LINEAR_BLOCK
 
 
-def test_an_artifact_says_in_which_blocks_its_products_are_rounded(settings: Settings) -> None:
+def test_an_artifact_records_its_block_size(settings: Settings) -> None:
     assert ensure(TINY, settings).prepared.graphs.block == LINEAR_BLOCK
     assert ensure(replace(TINY, precision="float32"), settings).prepared.graphs.block is None

@@ -1,4 +1,4 @@
-"""Numbers in 8 bits: how far they may be off, where they lie, what cannot be carried."""
+"""Quantized blocks: rounding error, file layout, invalid values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hotstart.safetensors import Tensor
 
 
 def stored(folder: Path, array: NDArray[np.float32], dtype: str = "F32") -> Tensor:
-    """`array` as a tensor that lies in a file behind 8 bytes of something else."""
+    """Write `array` into a file after 8 other bytes, and return its tensor."""
     raw = {
         "F32": lambda: array.tobytes(),
         "F16": lambda: array.astype("<f2").tobytes(),
@@ -36,7 +36,7 @@ def array_of(tensor: Tensor) -> NDArray[np.float32]:
     return np.frombuffer(raw, dtype).reshape(tensor.shape).astype(np.float32)
 
 
-def widened(placed: QuantizedBlocks, width: int) -> NDArray[np.float32]:
+def dequantized(placed: QuantizedBlocks, width: int) -> NDArray[np.float32]:
     levels, scales, zeros = (array_of(part) for part in placed)
     values: NDArray[np.float32] = (levels - zeros[..., None]) * scales[..., None]
     return values.reshape(len(values), -1)[:, :width]
@@ -49,7 +49,7 @@ def widened(placed: QuantizedBlocks, width: int) -> NDArray[np.float32]:
     size=st.sampled_from([1e-30, 1e-3, 1.0, 1e6]),
     shift=st.sampled_from([0.0, 3.0, -3.0]),
 )
-def test_no_number_is_off_by_more_than_a_step(
+def test_the_rounding_error_is_at_most_one_step(
     rows: int, width: int, seed: int, size: float, shift: float
 ) -> None:
     generator = np.random.default_rng(seed)
@@ -57,12 +57,12 @@ def test_no_number_is_off_by_more_than_a_step(
     levels, scales, zeros = quantize_rows(numbers, 16)
     assert levels.shape == (rows, -(-width // 16), 16)
     values = (levels.astype(np.float32) - zeros[..., None]) * scales[..., None]
-    off = np.abs(values.reshape(rows, -1)[:, :width] - numbers)
+    error = np.abs(values.reshape(rows, -1)[:, :width] - numbers)
     allowed = np.repeat(scales, 16, axis=1)[:, :width]  # half for the level, half for the zero
-    assert (off <= allowed * 1.001).all()
+    assert (error <= allowed * 1.001).all()
 
 
-def test_zeros_stay_zeros() -> None:
+def test_zeros_are_exact() -> None:
     numbers = np.zeros((2, 32), np.float32)
     numbers[1, ::3] = 0.7
     levels, scales, zeros = quantize_rows(numbers, 16)
@@ -71,7 +71,7 @@ def test_zeros_stay_zeros() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-def test_a_matrix_is_put_down_a_few_rows_at_a_time(
+def test_a_matrix_is_written_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     numbers = np.random.default_rng(1).standard_normal((101, 48)).astype(np.float32)
@@ -81,10 +81,10 @@ def test_a_matrix_is_put_down_a_few_rows_at_a_time(
     parts = BlockFile(str(tmp_path / "parts.bin")).blocks(tensor, 16)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(array_of(one), array_of(other))
-    assert np.abs(widened(parts, 48) - numbers).max() < 0.04
+    assert np.abs(dequantized(parts, 48) - numbers).max() < 0.04
 
 
-def test_float32_is_put_down_as_it_is_and_large_tensors_begin_at_a_page(tmp_path: Path) -> None:
+def test_whole_writes_float32_and_aligns_large_tensors_to_pages(tmp_path: Path) -> None:
     large = stored(tmp_path, np.arange(5000, dtype=np.float32).reshape(50, 100))
     file = BlockFile(str(tmp_path / "weights.bin"))
     small = file.whole(Tensor(large.path, "F32", (3,), large.offset, 12))
@@ -92,20 +92,20 @@ def test_float32_is_put_down_as_it_is_and_large_tensors_begin_at_a_page(tmp_path
     assert small.offset == 0
     assert placed.offset == 4096
     np.testing.assert_array_equal(array_of(placed), array_of(large))
-    assert file.whole(large) == placed, "put down once"
+    assert file.whole(large) == placed, "a tensor must be written once"
 
 
-def test_columns_take_over_what_their_inputs_are_divided_by(tmp_path: Path) -> None:
+def test_blocks_multiplies_columns_by_their_factors(tmp_path: Path) -> None:
     numbers = np.random.default_rng(1).standard_normal((9, 48)).astype(np.float32)
     factors = np.linspace(0.5, 2, 48, dtype=np.float32)
     tensor, file = stored(tmp_path, numbers), BlockFile(str(tmp_path / "weights.bin"))
     scaled, plain = file.blocks(tensor, 16, factors), file.blocks(tensor, 16)
-    assert np.abs(widened(scaled, 48) - numbers * factors).max() < 0.06
-    assert np.abs(widened(plain, 48) - numbers).max() < 0.03, "neither is taken for the other"
-    assert file.blocks(tensor, 16, factors.copy()) == scaled, "put down once"
+    assert np.abs(dequantized(scaled, 48) - numbers * factors).max() < 0.06
+    assert np.abs(dequantized(plain, 48) - numbers).max() < 0.03, "factors must be part of the key"
+    assert file.blocks(tensor, 16, factors.copy()) == scaled, "a tensor must be written once"
 
 
-def test_numbers_are_put_down_once(tmp_path: Path) -> None:
+def test_equal_numbers_are_written_once(tmp_path: Path) -> None:
     values = np.arange(7, dtype=np.float32)
     file = BlockFile(str(tmp_path / "weights.bin"))
     placed = file.numbers(values)
@@ -115,7 +115,7 @@ def test_numbers_are_put_down_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_what_is_no_finite_number_is_refused(tmp_path: Path, wrong: float) -> None:
+def test_nan_and_infinity_raise(tmp_path: Path, wrong: float) -> None:
     numbers = np.ones((4, 16), np.float32)
     numbers[2, 3] = wrong
     tensor = stored(tmp_path, numbers)

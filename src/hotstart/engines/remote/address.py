@@ -1,4 +1,4 @@
-"""The address of a remote model, as users write it: `openai:MODEL@URL`."""
+"""The address of a remote model, in the form `openai:MODEL@URL`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMS = {
     "tei": "tei:http://HOST:PORT",
     "hotstart": "hotstart:http://HOST:PORT, or hotstart:MODEL@unix:/PATH",
 }
-_PUBLISHED = {"openai": "https://api.openai.com/v1"}
+_PUBLIC_URLS = {"openai": "https://api.openai.com/v1"}
 _DEFAULT_MODEL = {"tei": "", "hotstart": "default"}
 _DIMENSIONS = {
     "text-embedding-3-small": 1536,
@@ -28,8 +28,8 @@ class RemoteAddress(NamedTuple):
 
     Attributes:
         protocol: a key of `hotstart.engines.remote.protocols.PROTOCOLS`.
-        model: name of the model on the server; empty if the server has only one.
-        url: base URL; None for the default of the protocol.
+        model: the server's name for the model; empty if the server has only one.
+        url: the base URL; None for the protocol's public URL.
     """
 
     protocol: str
@@ -41,7 +41,11 @@ class RemoteAddress(NamedTuple):
 
     @classmethod
     def parse(cls, source: str) -> RemoteAddress:
-        """Parse `source`; raise InvalidInput for an invalid address."""
+        """Parse `source`.
+
+        Raises:
+            InvalidInput: `source` is not an address of a remote model.
+        """
         protocol, _, rest = source.partition(":")
         form = _FORMS.get(protocol)
         if form is None:
@@ -51,36 +55,36 @@ class RemoteAddress(NamedTuple):
         else:
             model, _, url = rest.partition("@")
         has_model = bool(model) or protocol == "tei"
-        has_place = bool(url) or protocol in _PUBLISHED
-        if not (has_model and has_place and (not url or _is_place(url))):
-            raise InvalidInput("model", got=_without_user(source), expected=form)
+        has_url = bool(url) or protocol in _PUBLIC_URLS
+        if not (has_model and has_url and (not url or _is_valid_url(url))):
+            raise InvalidInput("model", got=_without_credentials(source), expected=form)
         return cls(protocol, model, url.rstrip("/") or None)
 
     def at(self, url: str | None) -> RemoteAddress:
-        """Return the address with a base URL: its own, else `url`, else the public one."""
-        return self._replace(url=self.url or (url or _PUBLISHED[self.protocol]).rstrip("/"))
+        """Return the address with a URL: its own, else `url`, else the public URL."""
+        return self._replace(url=self.url or (url or _PUBLIC_URLS[self.protocol]).rstrip("/"))
 
     @property
     def identity(self) -> str:
         """The address without user and password, for messages and cache keys."""
-        return f"{self.protocol}:{self.model}@{_without_user(self.url or '')}"
+        return f"{self.protocol}:{self.model}@{_without_credentials(self.url or '')}"
 
 
 def known_dimension(address: RemoteAddress) -> int | None:
-    """Return the published length of the model's vectors, else None.
+    """Return the published length of the model's vectors, or None.
 
-    A server at another URL may use the name for another model.
+    The length is known only at the public URL: another server may use the name for another model.
     """
-    public = address.url in {None, _PUBLISHED.get(address.protocol)}
-    return _DIMENSIONS.get(address.model) if public else None
+    is_public = address.url in {None, _PUBLIC_URLS.get(address.protocol)}
+    return _DIMENSIONS.get(address.model) if is_public else None
 
 
-def _is_place(url: str) -> bool:
+def _is_valid_url(url: str) -> bool:
     if url.startswith("unix:"):
         return len(url) > len("unix:")
     parts = urlsplit(url)
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def _without_user(url: str) -> str:
+def _without_credentials(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//", url)

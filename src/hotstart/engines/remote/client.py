@@ -24,8 +24,8 @@ from hotstart.errors import (
 )
 from hotstart.telemetry import Counters, Histogram, Metric, span
 
-_SHOWN = 300  # maximal characters of a server's message
-_TRY_AGAIN = {408, 425, 429}
+_MESSAGE_LENGTH = 300  # maximum characters of a server's message in an error
+_RETRY_STATUS = {408, 425, 429}
 _OK = 200
 
 
@@ -33,14 +33,14 @@ class RemoteLimits(NamedTuple):
     """Time limits and attempts of a remote call.
 
     Attributes:
-        timeout: default seconds of a call in all.
+        timeout: total seconds of a call, if the caller gives no timeout.
         connect: seconds to connect.
-        silence: seconds without a byte after which an attempt fails.
-        attempts: maximal number of requests for one batch.
-        side_by_side: concurrent requests of one call.
-        first_wait: maximal seconds before the second attempt, doubled for each further one. The
-            wait is random, so that clients that failed together do not retry together.
-        longest_wait: maximal seconds between two attempts, unless the server asks for more.
+        silence: seconds without data after which an attempt fails.
+        attempts: maximum requests for one batch.
+        side_by_side: maximum concurrent requests of one call.
+        first_wait: maximum wait before the second attempt, in seconds, doubled for each further
+            attempt. The wait is random, so clients that failed together retry at different times.
+        longest_wait: maximum seconds between two attempts, unless the server requests more.
     """
 
     timeout: float = 60.0
@@ -53,9 +53,10 @@ class RemoteLimits(NamedTuple):
 
 
 class RemoteClient:
-    """Posts JSON to `address`, with retries within the timeout. Thread-safe; reuses connections.
+    """Posts JSON to `address`, with retries within the caller's timeout.
 
-    A forked child creates its own client, because its pool loads the model again.
+    The client is thread-safe and reuses connections. A forked child creates a new client, because
+    its pool loads the model again.
     """
 
     def __init__(self, address: RemoteAddress, key: str | None, limits: RemoteLimits) -> None:
@@ -63,35 +64,35 @@ class RemoteClient:
         self._key = key
         self._limits = limits
         self._http = _connect(address, key, limits)
-        weakref.finalize(self, self._http.close)  # if `close` is not called
+        weakref.finalize(self, self._http.close)  # if nobody calls `close`
         self._circuit = CircuitBreaker()
-        self._tally = Counters()
+        self._counts = Counters()
         self._seconds = Histogram()
 
     def post(self, path: str, body: dict[str, Any], timeout: float | None) -> Any:
-        """Return the JSON response to `body` within `timeout` seconds, retries included.
+        """Return the JSON response to `body`; `timeout` covers all attempts and waits.
 
         Raises:
-            RemoteUnavailable: the server is down, or the last calls failed.
+            RemoteUnavailable: the server is down, or failed repeatedly.
             RemoteTimeout: the server did not answer in time.
-            RemoteRefused: the server refused the request.
+            RemoteRefused: the server rejected the request.
             RemoteAnswerInvalid: the response is not JSON.
         """
         budget = self._limits.timeout if timeout is None else timeout
         deadline = Deadline(budget)
         content = json.dumps(body, ensure_ascii=False).encode()
         tenacity = require("tenacity", extra="remote")
-        patience = tenacity.wait_random_exponential(
+        backoff = tenacity.wait_random_exponential(
             multiplier=self._limits.first_wait, max=self._limits.longest_wait
         )
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(_is_transient),
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self._limits.attempts),
                 tenacity.stop_before_delay(budget),
             ),
-            wait=lambda state: max(patience(state), state.outcome.exception().retry_after),
-            before_sleep=lambda state: self._tally.add("retries"),
+            wait=lambda state: max(backoff(state), state.outcome.exception().retry_after),
+            before_sleep=lambda state: self._counts.add("retries"),
             reraise=True,
         ):
             with attempt, span("request", place=self.place):
@@ -102,18 +103,18 @@ class RemoteClient:
         """Yield requests, retries, failures by reason, latency, and the state of the circuit."""
         at = {"place": self.place}
         for name in ("requests", "retries"):
-            what = f"{name.capitalize()} to another machine"
-            yield Metric(f"hotstart_remote_{name}_total", "counter", what, self._tally[name], at)
+            text = f"{name.capitalize()} to a remote server"
+            yield Metric(f"hotstart_remote_{name}_total", "counter", text, self._counts[name], at)
         for kind in (RemoteUnavailable, RemoteTimeout, RemoteRefused, RemoteAnswerInvalid):
             reason = at | {"reason": kind.__name__}
-            what = "Requests that failed"
-            count = self._tally[kind.__name__]
-            yield Metric("hotstart_remote_failures_total", "counter", what, count, reason)
-        what = "Whether another machine is left alone: 0 no, 1 yes, 0.5 it is being tried"
+            text = "Failed requests"
+            count = self._counts[kind.__name__]
+            yield Metric("hotstart_remote_failures_total", "counter", text, count, reason)
+        text = "State of the circuit breaker: 0 closed, 0.5 half-open, 1 open"
         state = {"closed": 0.0, "half-open": 0.5, "open": 1.0}[self._circuit.state]
-        yield Metric("hotstart_remote_circuit_open", "gauge", what, state, at)
-        what = "Seconds that an answer took"
-        yield Metric("hotstart_remote_seconds", "histogram", what, self._seconds.read(), at)
+        yield Metric("hotstart_remote_circuit_open", "gauge", text, state, at)
+        text = "Duration of successful requests, in seconds"
+        yield Metric("hotstart_remote_seconds", "histogram", text, self._seconds.read(), at)
 
     @property
     def is_closed(self) -> bool:
@@ -126,17 +127,17 @@ class RemoteClient:
 
     def _attempt(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
         if not self._circuit.allows():
-            reason = "the last calls in a row failed"
+            reason = "the server failed repeatedly"
             raise RemoteUnavailable(self.place, reason=reason, retry_in=self._circuit.retry_in())
-        self._tally.add("requests")
+        self._counts.add("requests")
         began = time.monotonic()
         try:
             answer = self._exchange(path, content, deadline, budget)
         except RemoteError as error:
-            self._tally.add(type(error).__name__)
-            if _may_pass(error):
+            self._counts.add(type(error).__name__)
+            if _is_transient(error):
                 self._circuit.failed()
-            else:  # the server is reachable
+            else:  # the server is running and answers
                 self._circuit.succeeded()
             raise
         self._circuit.succeeded()
@@ -145,11 +146,11 @@ class RemoteClient:
 
     def _exchange(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
         httpx = require("httpx", extra="remote")
-        left = deadline.left or 0.0
-        if not left:  # a socket without time to wait fails with "in progress"
-            raise RemoteTimeout(self.place, after=budget)
+        seconds_left = deadline.left or 0.0
         timeout = httpx.Timeout(
-            min(left, self._limits.silence), connect=min(left, self._limits.connect), pool=left
+            min(seconds_left, self._limits.silence),
+            connect=min(seconds_left, self._limits.connect),
+            pool=seconds_left,
         )
         try:
             with self._http.stream("POST", path, content=content, timeout=timeout) as response:
@@ -162,30 +163,32 @@ class RemoteClient:
             raise RemoteTimeout(self.place, after=budget) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise RemoteUnavailable(self.place, reason=self._safe(reason)) from error
+            raise RemoteUnavailable(self.place, reason=self._redacted(reason)) from error
         if response.status_code != _OK:
-            raise self._refusal(response.status_code, bytes(raw), response.headers)
+            raise self._error_for(response.status_code, bytes(raw), response.headers)
         try:
             return json.loads(raw)
         except ValueError as error:
-            raise RemoteAnswerInvalid(self.place, reason=f"it is no JSON ({error})") from error
+            raise RemoteAnswerInvalid(self.place, reason=f"it is not JSON ({error})") from error
 
-    def _refusal(self, status: int, raw: bytes, headers: Any) -> RemoteError:
-        said = self._safe(raw.decode(errors="replace"))
-        if status in _TRY_AGAIN or status >= 500:
+    def _error_for(self, status: int, raw: bytes, headers: Any) -> RemoteError:
+        message = self._redacted(raw.decode(errors="replace"))
+        if status in _RETRY_STATUS or status >= 500:
             wait = _retry_after(headers.get("retry-after"))
-            return RemoteUnavailable(self.place, reason=f"HTTP {status}: {said}", retry_after=wait)
-        return RemoteRefused(self.place, status=status, said=said)
+            reason = f"HTTP {status}: {message}"
+            return RemoteUnavailable(self.place, reason=reason, retry_after=wait)
+        return RemoteRefused(self.place, status=status, said=message)
 
-    def _safe(self, text: str) -> str:
-        """Return a server's message, shortened, without the key."""
-        clean = text.replace(self._key, "***") if self._key else text
-        return " ".join(clean.split())[:_SHOWN]
+    def _redacted(self, text: str) -> str:
+        """Return a server's message, shortened and without the key."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        return " ".join(text.split())[:_MESSAGE_LENGTH]
 
 
 def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> Any:
     httpx = require("httpx", extra="remote")
-    assert address.url is not None, "the address has a place"
+    assert address.url is not None, "the address has a URL"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -195,30 +198,29 @@ def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> A
     full = httpx.URL(url)
     user = (full.username, full.password) if full.username else None
     pool = httpx.Limits(max_connections=None, max_keepalive_connections=32)
-    # A custom transport ignores the proxies of the environment.
-    way = (
-        {"transport": httpx.HTTPTransport(uds=socket, limits=pool)}
-        if socket
-        else {"http2": full.scheme == "https", "limits": pool}
-    )
+    # An explicit transport ignores the proxies of the environment.
+    if socket:
+        options = {"transport": httpx.HTTPTransport(uds=socket, limits=pool)}
+    else:
+        options = {"http2": full.scheme == "https", "limits": pool}
     return httpx.Client(
         base_url=full.copy_with(username=None, password=None),  # httpx logs the URL
         auth=user,
         headers=headers,
-        **way,
-        follow_redirects=False,  # the key must not be sent to another host
+        **options,
+        follow_redirects=False,  # never send the key to another server
     )
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Return whether a retry may succeed. An open circuit has its own schedule."""
+def _is_transient(error: BaseException) -> bool:
+    """Return whether a retry may succeed. An open circuit has its own retry time."""
     if isinstance(error, RemoteUnavailable):
         return error.retry_in is None
     return isinstance(error, RemoteTimeout)
 
 
 def _retry_after(header: str | None, now: Callable[[], float] = time.time) -> float:
-    """Return the seconds of a Retry-After header (number or date); 0 if absent or invalid."""
+    """Return the seconds of a Retry-After header, a number or a date; 0 if absent or invalid."""
     if not header:
         return 0.0
     try:

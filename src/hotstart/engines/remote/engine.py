@@ -22,14 +22,14 @@ _PROBE = "dimension"
 
 
 class RemoteEngine:
-    """Gets vectors from the server at `address`.
+    """Requests vectors from the server at `address`.
 
     The constructor does not connect.
 
     Args:
         address: protocol, model and URL.
-        key: API key of the service. It is in no message, log or repr.
-        dimensions: requested dimensions, for models that support it; None for all.
+        key: the API key; never part of a message, log or repr.
+        dimensions: requested length of the vectors; None for the model's full length.
         limits: time limits and attempts.
     """
 
@@ -54,10 +54,10 @@ class RemoteEngine:
 
     @property
     def dimension(self) -> int:
-        """Length of a vector: published, from a response, or from a request with one short text."""
+        """Length of a vector: published, or taken from a response (requested if need be)."""
         if self._dimension is None:
             self.embed([_PROBE])
-        assert self._dimension is not None, "an answer was checked"
+        assert self._dimension is not None, "a successful call sets the dimension"
         return self._dimension
 
     def embed(
@@ -66,7 +66,7 @@ class RemoteEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
         Raises:
-            RemoteError: the call failed; partial results are dropped.
+            RemoteError: a request failed; the subclass gives the reason. No vectors are returned.
         """
         assert not self._client.is_closed, "embed after close"
         if not texts:
@@ -74,9 +74,9 @@ class RemoteEngine:
         deadline = Deadline(self._limits.timeout if timeout is None else timeout)
         requests = batches(self._protocol, texts, batch_size)
         if len(requests) == 1:
-            return EngineOutput(self._ask(requests[0], deadline), None)
+            return EngineOutput(self._request(requests[0], deadline), None)
         with ThreadPoolExecutor(min(len(requests), self._limits.side_by_side)) as threads:
-            answers = [threads.submit(self._ask, batch, deadline) for batch in requests]
+            answers = [threads.submit(self._request, batch, deadline) for batch in requests]
             try:
                 vectors = np.concatenate([answer.result() for answer in answers])
                 return EngineOutput(vectors, None)
@@ -84,7 +84,7 @@ class RemoteEngine:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def count(self, texts: Sequence[str]) -> None:
-        """Return None: only the server knows the tokens."""
+        """Return None: the server counts tokens."""
 
     def metrics(self) -> Iterator[Metric]:
         """Yield requests, retries, failures, latency and the state of the circuit breaker."""
@@ -94,7 +94,7 @@ class RemoteEngine:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+    def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
         body = self._protocol.body(texts, self._address.model, self._dimensions)
         answer = self._client.post(self._protocol.path, body, deadline.left)
         vectors = checked(self._client.place, answer, self._protocol, len(texts), self._dimension)

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class WireProtocol(NamedTuple):
-    """A remote protocol: path, body, response.
+    """The requests and responses of a remote protocol.
 
     Attributes:
-        path: path after the base URL.
-        most_texts: maximal number of texts of a request.
-        most_characters: maximal characters of a request; a longer text is sent alone.
+        path: the path after the base URL.
+        most_texts: maximum texts of a request.
+        most_characters: maximum characters of a request; a longer text is sent alone.
         body: returns the JSON body for texts, model and dimensions.
-        vectors: returns the vectors of a JSON response, in the order of the texts; raises KeyError,
-            TypeError or ValueError for an invalid response.
+        vectors: returns the vectors of a JSON response in the order of the texts. Raises KeyError,
+            TypeError or ValueError if the response has another form.
     """
 
     path: str
@@ -37,41 +37,42 @@ class WireProtocol(NamedTuple):
 
 
 def batches(protocol: WireProtocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
-    """Split `texts` in order into requests of at most `most` texts."""
+    """Return `texts` split into requests, in order, with at most `most` texts each."""
     limit = min(protocol.most_texts, most or protocol.most_texts)
-    found: list[list[str]] = []
-    room = 0
+    requests: list[list[str]] = []
+    characters_left = 0
     for text in texts:
-        if not found or len(found[-1]) == limit or len(text) > room:
-            found.append([])
-            room = protocol.most_characters
-        found[-1].append(text)
-        room -= len(text)
-    return found
+        if not requests or len(requests[-1]) == limit or len(text) > characters_left:
+            requests.append([])
+            characters_left = protocol.most_characters
+        requests[-1].append(text)
+        characters_left -= len(text)
+    return requests
 
 
 def checked(
     place: str, answer: Any, protocol: WireProtocol, texts: int, dimension: int | None
 ) -> Vectors:
-    """Return the vectors of an answer, float32 (texts, dimension).
+    """Return the checked vectors of a response, float32 (texts, dimension).
 
     Raises:
-        RemoteAnswerInvalid: the response has another form, or vectors are missing, of different
-            or unexpected length, or not finite.
+        RemoteAnswerInvalid: the response does not follow the protocol, or vectors are missing, have
+            a wrong length, or contain NaN or infinity.
     """
     try:
         vectors = protocol.vectors(answer)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        reason = f"it is not of the protocol's form ({type(error).__name__}: {error})"
+        reason = f"it does not follow the protocol ({type(error).__name__}: {error})"
         raise RemoteAnswerInvalid(place, reason=reason) from error
     lengths = {len(vector) for vector in vectors}
     expected = {dimension} if dimension else lengths
     if len(vectors) != texts:
         raise RemoteAnswerInvalid(place, reason=f"{len(vectors)} vectors for {texts} texts")
     if len(lengths) != 1 or lengths != expected or 0 in lengths:
-        said = f"vectors of length {', '.join(map(str, sorted(lengths)))}"
-        wanted = f", not {dimension} as before" if dimension else ""
-        raise RemoteAnswerInvalid(place, reason=said + wanted)
+        reason = f"vectors of length {', '.join(map(str, sorted(lengths)))}"
+        if dimension:
+            reason += f", not {dimension} as before"
+        raise RemoteAnswerInvalid(place, reason=reason)
     matrix = np.stack(vectors)
     if not np.isfinite(matrix).all():
         raise RemoteAnswerInvalid(place, reason="a vector holds NaN or infinity")
@@ -80,15 +81,17 @@ def checked(
 
 def _openai_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
-    return body | ({"dimensions": dimensions} if dimensions else {})
+    if dimensions:
+        body["dimensions"] = dimensions
+    return body
 
 
 def _openai_vectors(answer: Any) -> list[Vectors]:
-    """Return the vectors; servers without base64 support send lists."""
+    """Return the vectors; servers that ignore the requested base64 send lists."""
     entries = answer["data"]
-    places = [entry["index"] for entry in entries]
-    if sorted(places) != list(range(len(entries))):
-        raise ValueError(f"indices {places[:5]}...")
+    indices = [entry["index"] for entry in entries]
+    if sorted(indices) != list(range(len(entries))):
+        raise ValueError(f"indices {indices[:5]}...")
     ordered = sorted(entries, key=lambda entry: int(entry["index"]))
     return [_vector(entry["embedding"]) for entry in ordered]
 
@@ -99,7 +102,7 @@ def _tei_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[
 
 def _tei_vectors(answer: Any) -> list[Vectors]:
     if not isinstance(answer, list):
-        raise TypeError(f"a list was expected, not {type(answer).__name__}")
+        raise TypeError(f"the response must be a list, got {type(answer).__name__}")
     return [_vector(row) for row in answer]
 
 
@@ -108,12 +111,12 @@ def _vector(value: Any) -> Vectors:
         return np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32)
     vector = np.asarray(value, np.float32)
     if vector.ndim != 1:
-        raise ValueError(f"a vector has {vector.ndim} dimensions")
+        raise ValueError(f"a vector must have 1 dimension, got {vector.ndim} dimensions")
     return vector
 
 
-# OpenAI accepts 300,000 tokens a request. A token has at least one character, except in scripts
-# where a character takes two; the server refuses a request that is too large.
+# OpenAI accepts 300,000 tokens per request. A token has at least one character, except in scripts
+# where a character needs two tokens. The server rejects a larger request with an error.
 _OPENAI = WireProtocol("/embeddings", 2048, 200_000, _openai_body, _openai_vectors)
 
 PROTOCOLS = {

@@ -25,14 +25,14 @@ def write_graphs(
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
 ) -> GraphFiles:
-    """Write the graph files of `model` into the artifact `folder`; return their description.
+    """Write the graph files of `model` into `folder` and return how to run them.
 
     Args:
         model: the model to build.
-        folder: folder of the artifact.
-        tensors: the weights; the encoder's under "", a Dense layer's under its module's path.
-            Linked weights are float32 files in `folder`.
-        weights: adds the weights to a graph.
+        folder: the artifact folder.
+        tensors: the weights: the encoder's under "", a Dense layer's under its module's path. With
+            LinkedWeights they must be float32 and in `folder`.
+        weights: creates the object that adds weights to a built graph.
     """
     if model.shipped_graph is None:
         return _write_built(model, folder, tensors, weights)
@@ -43,13 +43,15 @@ def _write_built(
     model: Description,
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
-    kind: Callable[[GraphBuilder], Weights],
+    make_weights: Callable[[GraphBuilder], Weights],
 ) -> GraphFiles:
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
-    weights = kind(graph)
+    weights = make_weights(graph)
     encoder = Encoder(graph, weights, model, tensors[""])
-    names = ["input_ids", "attention_mask", *["token_type_ids"] * model.segments]
+    names = ["input_ids", "attention_mask"]
+    if model.segments:
+        names.append("token_type_ids")
     tokens = encoder.tokens(*names)
     vectors = pool(graph, tokens, "attention_mask", model.poolings)
     vectors = apply_head(graph, weights, vectors, model.head, tensors)
@@ -61,18 +63,20 @@ def _write_built(
 
 
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelDamaged if the classifier and config.json differ in the number of labels."""
-    for layer in model.head[-1:]:
-        found = tensors.get(f"{layer.name}.weight") if isinstance(layer, ClassifierLayer) else None
-        if found is not None and found.shape[0] != model.dimension:
-            reason = f"{found.shape[0]} outputs in its weights, {model.dimension} in config.json"
-            raise ModelDamaged(model.folder, reason=reason)
+    """Raise ModelDamaged if the classifier's outputs and the labels of config.json differ."""
+    layer = model.head[-1] if model.head else None
+    if not isinstance(layer, ClassifierLayer):
+        return
+    weight = tensors.get(f"{layer.name}.weight")
+    if weight is not None and weight.shape[0] != model.dimension:
+        reason = f"{weight.shape[0]} outputs in its weights, {model.dimension} in config.json"
+        raise ModelDamaged(model.folder, reason=reason)
 
 
 def _write_head(
     model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
 ) -> GraphFiles:
-    """Keep the shipped graph; write pooling and head as a second graph."""
+    """Write pooling and head as a second graph; the shipped graph stays unchanged."""
     outputs = output_names(os.path.join(folder, shipped))
     for name in _TOKEN_OUTPUTS:
         if name in outputs:

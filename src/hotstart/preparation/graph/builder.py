@@ -1,6 +1,6 @@
 """Build an ONNX graph: nodes, constants, external weights.
 
-The only file that imports `onnx`. Operators are those of ONNX opset 17 and, for the fused ones, of
+Only this file imports `onnx`. It uses the operators of ONNX opset 17, and the fused operators of
 ONNX Runtime's domain `com.microsoft`
 (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 """
@@ -19,13 +19,13 @@ OPSET = 17
 FUSED = "com.microsoft"
 OUTPUT = "embedding"
 _ELEMENTS = {"F32": "FLOAT", "U8": "UINT8"}
-_IR_VERSION = 8  # every supported ONNX Runtime reads it
+_IR_VERSION = 8  # supported by every accepted version of ONNX Runtime
 
 
 class GraphBuilder:
     """Builds an ONNX graph for the artifact folder `folder`.
 
-    Methods that add a node return the name of its first output, so that calls can be nested.
+    A method that adds a node returns the name of its first output, so calls can be nested.
     """
 
     def __init__(self, folder: str) -> None:
@@ -33,12 +33,12 @@ class GraphBuilder:
         self._folder = folder
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
-        self._shown: dict[str, tuple[str, int]] = {}
+        self._extra_outputs: dict[str, tuple[str, int]] = {}
 
     def node(
         self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> str:
-        """Add `operator` of ONNX or of `domain`; an empty name omits that input."""
+        """Add an operator of ONNX or of `domain`; an empty input name omits that input."""
         name = f"{operator}_{len(self._nodes)}"
         names = [name] + [f"{name}_{n}" for n in range(1, outputs)]
         self._nodes.append(
@@ -55,7 +55,7 @@ class GraphBuilder:
         return self.node("Cast", value, to=getattr(self._onnx.TensorProto, dtype))
 
     def constant(self, values: Sequence[int] | Sequence[float] | int | float, dtype: str) -> str:
-        """Return the name of a small constant in the graph; equal ones are shared."""
+        """Return the name of a constant stored in the graph; equal constants are shared."""
         dims = [len(values)] if isinstance(values, Sequence) else []
         flat = list(values) if isinstance(values, Sequence) else [values]
         name = f"{dtype}_{'x'.join(map(str, flat[:4]))}_{len(flat)}_{len(dims)}"
@@ -65,35 +65,39 @@ class GraphBuilder:
         return name
 
     def weight(self, tensor: Tensor) -> str:
-        """Return the name of a weight, F32 or U8, that stays in its file."""
+        """Return the name of an external weight, F32 or U8."""
         location = os.path.relpath(tensor.path, self._folder)
         name = f"{location}:{tensor.offset}"
         if name not in self._initializers:
             proto = self._onnx.TensorProto()
             element = _ELEMENTS[tensor.dtype]
-            proto.name, proto.data_type = name, getattr(self._onnx.TensorProto, element)
+            proto.name = name
+            proto.data_type = getattr(self._onnx.TensorProto, element)
             proto.dims.extend(tensor.shape)
             proto.data_location = self._onnx.TensorProto.EXTERNAL
-            place = {"location": location, "offset": tensor.offset, "length": tensor.length}
-            for key, value in place.items():
+            entries = {"location": location, "offset": tensor.offset, "length": tensor.length}
+            for key, value in entries.items():
                 proto.external_data.add(key=key, value=str(value))
             self._initializers[name] = proto
         return name
 
-    def show(self, name: str, value: str, size: int) -> None:
-        """Make `value`, float32 (size,), an output of the model called `name`."""
-        self._shown[name] = value, size
+    def add_output(self, name: str, value: str, size: int) -> None:
+        """Add `value`, float32 (size,), as the additional model output `name`."""
+        self._extra_outputs[name] = value, size
 
     def build(self, inputs: Mapping[str, tuple[str, int]], output: str, dimension: int) -> bytes:
         """Return the serialised model.
 
         Args:
             inputs: element type and rank of each input; the leading axes are batch and tokens.
-            output: name of the result, float32 (batch, dimension).
+            output: the name of the result, float32 (batch, dimension).
+            dimension: length of a vector.
         """
         helper, types = self._onnx.helper, self._onnx.TensorProto
         axes = ["batch", "tokens", None]
-        results = {OUTPUT: output} | {name: value for name, (value, _) in self._shown.items()}
+        results = {OUTPUT: output} | {
+            name: value for name, (value, _) in self._extra_outputs.items()
+        }
         graph = helper.make_graph(
             [
                 *self._nodes,
@@ -108,7 +112,7 @@ class GraphBuilder:
                 helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["batch", dimension]),
                 *(
                     helper.make_tensor_value_info(name, types.FLOAT, [size])
-                    for name, (_, size) in self._shown.items()
+                    for name, (_, size) in self._extra_outputs.items()
                 ),
             ],
             initializer=list(self._initializers.values()),
@@ -119,9 +123,13 @@ class GraphBuilder:
 
 
 def output_names(path: str) -> list[str]:
-    """Return the outputs of the ONNX file at `path`; raise ModelDamaged if it is not one."""
+    """Return the output names of the ONNX file at `path`.
+
+    Raises:
+        ModelDamaged: the file is not an ONNX file.
+    """
     onnx = require("onnx")
     try:
         return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
-    except Exception as error:  # DecodeError of protobuf is not public
+    except Exception as error:  # protobuf's DecodeError is not public
         raise ModelDamaged(path, reason=f"not an ONNX file ({error})") from error

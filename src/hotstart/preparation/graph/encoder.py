@@ -16,22 +16,23 @@ _MAX_DISTANCE = 128  # larger distances share one bucket (transformers' MPNetEnc
 
 
 def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
-    """Add the rows of the position embedding `table` for the positions of the tokens.
+    """Add a lookup of the tokens' positions in the position embedding `table`.
 
-    Without `padding`, positions count from 0 and the rows are (tokens, hidden). With it, they are
-    the `position_ids` of RoBERTa and the rows are (batch, tokens, hidden).
+    If `padding` is None, positions start at 0 and the result is (tokens, hidden). Otherwise
+    positions are RoBERTa's `position_ids`, and the result is (batch, tokens, hidden).
     """
     if padding is not None:
         return graph.node("Gather", table, position_ids(graph, input_ids, padding))
-    start, length = graph.constant([0], "INT64"), graph.node("Shape", input_ids, start=1)
-    return graph.node("Slice", table, start, length, start)  # the last number is the axis
+    zero = graph.constant([0], "INT64")
+    length = graph.node("Shape", input_ids, start=1)
+    return graph.node("Slice", table, zero, length, zero)  # start 0, end length, axis 0
 
 
 def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
-    """Add the positions of tokens from pad_token_id + 1 on; padding stays at pad_token_id.
+    """Add token positions that start at pad_token_id + 1; padding has pad_token_id.
 
-    As create_position_ids_from_input_ids of transformers, it uses the ids and not the attention
-    mask, so that a literal pad token in a text is not counted.
+    This follows create_position_ids_from_input_ids of transformers, which reads the ids and not the
+    attention mask, so a pad token inside a text is not counted.
     """
     pad = graph.constant(pad_token_id, "INT32")
     real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
@@ -46,9 +47,9 @@ def relative_bias(
     count = graph.node("Shape", input_ids, start=1)
     length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
     zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
-    place = graph.node("Range", zero, length, one)
-    rows = graph.node("Unsqueeze", place, graph.constant([1], "INT64"))
-    distance = graph.node("Sub", place, rows)
+    positions_row = graph.node("Range", zero, length, one)
+    positions_column = graph.node("Unsqueeze", positions_row, graph.constant([1], "INT64"))
+    distance = graph.node("Sub", positions_row, positions_column)
     offset = graph.constant(positions - 1, "INT64")
     bucket_of = graph.constant(distance_buckets(buckets, positions), "INT64")
     bucket = graph.node("Gather", bucket_of, graph.node("Add", distance, offset))
@@ -59,9 +60,9 @@ def relative_bias(
 def distance_buckets(buckets: int, positions: int) -> list[int]:
     """Return the bucket of each distance from 1 - positions to positions - 1.
 
-    The bucketing of T5 (Raffel et al. 2020, section 2.1): half of the buckets for preceding tokens,
-    half for following ones; one bucket for each small distance, logarithmic buckets for larger
-    ones. Computed in float32, as in training.
+    The buckets follow T5 (Raffel et al. 2020, section 2.1): half of them for preceding tokens, half
+    for following tokens, one bucket per small distance, and a logarithmic scale for larger
+    distances. They are computed in float32, as in training.
     """
     import numpy as np
 
@@ -85,9 +86,9 @@ _DENSE_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
 
 
 def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[str]) -> str:
-    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes), as sentence-transformers.
+    """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes).
 
-    Texts are padded on the right and hold at least one token.
+    Pooling follows sentence-transformers. Texts are padded on the right and are not empty.
     """
     pooled = [_POOLINGS[mode](graph, tokens, attention_mask) for mode in modes]
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
@@ -100,11 +101,11 @@ def apply_head(
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
 ) -> str:
-    """Add the layers after pooling.
+    """Add the steps after pooling.
 
-    `tensors` has the tensors of each Dense layer by its path, and those of a classifier under "".
-    Dense layers stay float32 in any precision: they are small, and their errors affect every
-    vector.
+    `tensors` contains the tensors of each Dense layer by its path, and the tensors of a classifier
+    under "". Dense layers are float32 in any precision, because they are small and their errors go
+    directly into the vector.
     """
     for step in head:
         if isinstance(step, str):
@@ -121,7 +122,9 @@ def _dense(
     layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
+    names = [f"{layer.name}.weight"]
+    if layer.bias:
+        names.append(f"{layer.name}.bias")
     for name in names:
         if name not in tensors:
             raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
@@ -157,7 +160,7 @@ def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
 
 
 def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
-    """Add the sum over real tokens as a product with the mask, (1, tokens) @ (tokens, hidden)."""
+    """Add the sum and count of real tokens; the sum is mask (1, tokens) @ (tokens, hidden)."""
     axis = graph.constant([1], "INT64")
     mask = graph.cast(attention_mask, "FLOAT")
     total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
@@ -213,7 +216,7 @@ class Encoder:
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
 
-        Without `token_type_ids`, every token has segment 0.
+        Without `token_type_ids` every token belongs to the first text.
         """
         graph = self._graph
         shape = graph.node("Shape", input_ids)
@@ -242,7 +245,7 @@ class Encoder:
         )
 
     def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
-        """Add one post-norm layer: attention, then feed-forward."""
+        """Add a post-norm layer over rows of tokens: attention, then feed-forward."""
         graph, family = self._graph, self._family
         prefix = family.layer.format(number)
         heads = [
@@ -272,9 +275,10 @@ class Encoder:
         return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
-        """Add the layer normalisation of value + residual + `row`, which every token gets."""
+        """Add the layer normalisation of value + residual + `row`; `row` applies to every token."""
         inputs = [value, residual, self._weight(f"{name}.weight"), self._weight(f"{name}.bias")]
-        inputs += [row] if row else []  # OpenVINO does not accept an empty name
+        if row:  # OpenVINO does not accept an empty name for an omitted input
+            inputs.append(row)
         return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
 
     def _activate(self, value: str) -> str:

@@ -1,9 +1,9 @@
 """Weights of a graph: linked float32, or quantized in blocks.
 
-The encoder uses one of the classes below without knowing which: it passes a tensor and gets the
-name of a node. With 8 bits, both factors of a product are rounded, in blocks that share a scale.
-Settings measured on all-MiniLM-L6-v2 (2 cores with AVX512-VNNI; smallest and mean cosine of the 288
-golden texts to float32; passages of 122 tokens a second on OpenVINO):
+The encoder calls the methods of `Weights`, which return node names. In 8 bits both factors of a
+product are rounded, in blocks that share a scale. Settings measured on all-MiniLM-L6-v2 (2 cores
+with AVX512-VNNI; minimum and mean cosine of the 288 golden texts to float32; passages of 122 tokens
+per second on OpenVINO):
 
 | blocks of linear layers             | smallest | mean    | passages/s |
 |---|---|---|---|
@@ -16,10 +16,10 @@ golden texts to float32; passages of 122 tokens a second on OpenVINO):
 | **64, both**                        | 0.9992   | 0.99977 | 138        |
 | 128, both                           | 0.9987   | 0.99962 | 142        |
 
-Errors of a value projection add directly to the output. Smoothing shrinks the few outlier inputs
-that would otherwise dominate the scale of their block. ONNX Runtime is not faster with 8 bits, but
-needs a third of the memory; with `accuracy_level` 0, and at the stage `fast_start`, it widens every
-weight at each call.
+An error of a value projection goes directly into the sum that becomes the vector. A few inputs are
+much larger than the others and make their block's scale coarse; smoothing reduces them. ONNX
+Runtime is not faster in 8 bits, but needs a third of the memory. With `accuracy_level` 0, and at
+the stage `fast_start`, where weights are not packed, it converts every weight in each call.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ranges = Mapping[str, NDArray[np.float32]]
-    """Of a linear layer's inputs, by its name, the greatest absolute value of each."""
+    """The maximum absolute value of each input of a linear layer, by the layer's name."""
 
 LEVELS = 255
-_CHUNK = 1 << 20  # numbers quantized together: 4 MB and a few times that of working memory
+_CHUNK = 1 << 20  # numbers quantized at a time: 4 MB, and a few times that in working memory
 _PAGE = 4096
 _LINE = 64  # bytes of a cache line
 
@@ -58,7 +58,7 @@ def quantize_rows(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     """Return levels (n, blocks, block), scales and zeros (n, blocks) of `rows` (n, k).
 
-    An incomplete last block is padded with zeros. Zero is always one of the levels.
+    An incomplete last block is filled with zeros. The levels always include zero.
     """
     import numpy as np
 
@@ -76,7 +76,7 @@ def quantize_rows(
 class BlockFile:
     """Writes quantized tensors into one file at `path`, each once, in bounded memory.
 
-    Tensors of at least a page begin at a page boundary, so that mapping one touches no other.
+    A tensor of at least one page starts at a page boundary, so it can be mapped separately.
     """
 
     def __init__(self, path: str) -> None:
@@ -99,7 +99,7 @@ class BlockFile:
         return self._whole[tensor]
 
     def numbers(self, values: NDArray[np.float32]) -> Tensor:
-        """Write `values` (n,)."""
+        """Write `values` (n,) as float32."""
         content = values.tobytes()
         if content not in self._numbers:
             placed = self._reserve("F32", values.shape, 4)
@@ -110,10 +110,10 @@ class BlockFile:
     def blocks(
         self, tensor: Tensor, block: int, factors: NDArray[np.float32] | None = None
     ) -> QuantizedBlocks:
-        """Write the matrix `tensor`, each column multiplied by its factor, in 8 bits.
+        """Write the matrix `tensor`, with each column times its factor, in 8 bits.
 
         Raises:
-            ModelDamaged: the matrix has an infinity or NaN.
+            ModelDamaged: the tensor contains an infinity or NaN, which cannot be scaled.
         """
         key = tensor, b"" if factors is None else factors.tobytes()
         if key not in self._blocks:
@@ -159,7 +159,11 @@ class BlockFile:
 
 
 def _rows(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
-    """Return `count` rows of a matrix; raise ModelDamaged for infinity or NaN."""
+    """Return `count` rows of a matrix.
+
+    Raises:
+        ModelDamaged: the rows contain an infinity or NaN.
+    """
     import numpy as np
 
     width = tensor.shape[1]
@@ -173,10 +177,10 @@ WEIGHTS = "weights.int8.bin"
 LINEAR_BLOCK = 64
 TABLE_BLOCK = 32
 SCHEME = f"int8, zero points, blocks of {LINEAR_BLOCK} and {TABLE_BLOCK}, values float32, smoothed"
-"""What an 8-bit artifact's vectors depend on beside the weights: part of its fingerprint."""
+"""The quantization settings of an 8-bit artifact: part of its fingerprint."""
 
 _SMOOTHING = 0.4
-_SMALLEST = 1e-3  # minimal range of an input
+_MIN_RANGE = 1e-3  # lower limit for inputs that are almost always zero
 _INT8_ARITHMETIC = 4  # `accuracy_level` of MatMulNBits
 
 
@@ -184,28 +188,33 @@ class Weights(Protocol):
     """Adds weights to a graph; each method returns the name of a float32 value.
 
     Attributes:
-        block: see `hotstart.types.Graphs`.
+        block: see `hotstart.types.GraphFiles`.
     """
 
     block: int | None
 
     def whole(self, tensor: Tensor) -> str:
-        """Return `tensor` itself."""
+        """Return `tensor` in float32."""
 
     def linear(
         self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
     ) -> str:
-        """Return rows @ weight.T + bias: torch stores a weight as (out, in).
+        """Return rows @ weight.T + bias, because torch stores a weight as (out, in).
 
-        `name` is the name of the layer. An `exact` weight is not quantized.
+        Args:
+            name: the name of the layer.
+            rows: the name of the inputs.
+            weight: the weight of the layer.
+            bias: the bias of the layer.
+            exact: whether the weight must stay in float32.
         """
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows `ids` of `table`."""
+        """Return the rows of `table` at `ids`."""
 
 
 class LinkedWeights:
-    """Float32 weights linked from the files of the artifact."""
+    """Float32 weights, used in place in the files of the artifact."""
 
     block: int | None = None
 
@@ -213,7 +222,7 @@ class LinkedWeights:
         self._graph = graph
 
     def whole(self, tensor: Tensor) -> str:
-        """Return `tensor` itself."""
+        """Return `tensor` in float32."""
         return self._graph.weight(tensor)
 
     def linear(
@@ -223,7 +232,7 @@ class LinkedWeights:
         return self._graph.node("Gemm", rows, self.whole(weight), self.whole(bias), transB=1)
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows `ids` of `table`."""
+        """Return the rows of `table` at `ids`."""
         return self._graph.node("Gather", self.whole(table), ids)
 
 
@@ -235,17 +244,17 @@ class ObservedWeights(LinkedWeights):
     ) -> str:
         """Return rows @ weight.T + bias."""
         if not exact:
-            sizes = self._graph.node("Abs", rows)
-            greatest = self._graph.node("ReduceMax", sizes, axes=[0], keepdims=0)
-            self._graph.show(name, greatest, weight.shape[1])
+            absolute = self._graph.node("Abs", rows)
+            maximum = self._graph.node("ReduceMax", absolute, axes=[0], keepdims=0)
+            self._graph.add_output(name, maximum, weight.shape[1])
         return super().linear(name, rows, weight, bias)
 
 
 class QuantizedWeights:
-    """Matrices in 8 bits and other tensors in float32, in one file of the artifact.
+    """Matrices in 8 bits and other weights in float32, in one file of the artifact.
 
-    A tensor is written at its first use by the graph. Inputs with known `ranges` are smoothed
-    before they are rounded, and their weights are scaled inversely.
+    A weight is written at its first use. If the `ranges` of a layer's inputs are known, the inputs
+    are scaled to similar ranges before rounding, and the weights are scaled inversely.
     """
 
     block: int | None = LINEAR_BLOCK
@@ -257,7 +266,7 @@ class QuantizedWeights:
         self._smoothed: dict[tuple[str, Tensor], str] = {}
 
     def whole(self, tensor: Tensor) -> str:
-        """Return `tensor` itself."""
+        """Return `tensor` in float32."""
         return self._graph.weight(self._file.whole(tensor))
 
     def linear(
@@ -287,7 +296,7 @@ class QuantizedWeights:
         )
 
     def _divide(self, rows: str, factors: NDArray[np.float32]) -> str:
-        """Return `rows` / `factors`; layers with equal inputs share the division."""
+        """Return `rows` / `factors`; layers with equal inputs and factors share the division."""
         import numpy as np
 
         key = rows, self._file.numbers(np.float32(1) / factors)
@@ -296,9 +305,9 @@ class QuantizedWeights:
         return self._smoothed[key]
 
     def lookup(self, table: Tensor, ids: str) -> str:
-        """Return the rows `ids` of `table`, widened from 8 bits."""
+        """Return the rows of `table` at `ids`, converted from 8 bits."""
         width = table.shape[1]
-        if width % TABLE_BLOCK:  # GatherBlockQuantized does not support an incomplete last block
+        if width % TABLE_BLOCK:  # GatherBlockQuantized does not support a padded last block
             return self._graph.node("Gather", self.whole(table), ids)
         levels, scales, zeros = self._file.blocks(table, TABLE_BLOCK)
         flat = Tensor(levels.path, levels.dtype, table.shape, levels.offset, levels.length)
@@ -316,14 +325,14 @@ class QuantizedWeights:
 
 
 def smoothing(ranges: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the factors that divide the inputs of a layer and multiply its weights.
+    """Return the factors that divide a layer's inputs and multiply its weights.
 
-    Their geometric mean is 1. From SmoothQuant (Xiao et al., https://arxiv.org/abs/2211.10438),
-    formula (4) without the part of the weights, which changed nothing here, so that layers with
-    equal inputs share one division.
+    The geometric mean of the factors is 1. The method is SmoothQuant (Xiao et al.,
+    https://arxiv.org/abs/2211.10438), with only the input part of formula (4), so layers with the
+    same inputs share one division. The weight part had no effect in measurements.
     """
     import numpy as np
 
-    factors = np.maximum(ranges, _SMALLEST) ** _SMOOTHING
+    factors = np.maximum(ranges, _MIN_RANGE) ** _SMOOTHING
     scaled: NDArray[np.float32] = factors / np.exp(np.log(factors).mean())
     return scaled
