@@ -72,7 +72,7 @@ def test_an_invalid_import_string_raises(source: str) -> None:
     ],
 )
 def test_the_error_names_the_missing_module_or_function(source: str, missing: str) -> None:
-    with pytest.raises(FunctionMissing, match=f"there is no {missing}"):
+    with pytest.raises(FunctionMissing, match=f"{missing} does not exist"):
         load(material(source), check_progress)
 
 
@@ -99,5 +99,5 @@ def test_a_callable_model_is_called() -> None:
 
 
 def test_a_model_without_predict_raises() -> None:
-    with pytest.raises(InvalidInput, match="model 'm' is 'int'"):
+    with pytest.raises(InvalidInput, match=r"model 'm' must be a callable, or an object.*'int'"):
         predict(3, [1], material(""))

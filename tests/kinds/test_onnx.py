@@ -138,7 +138,7 @@ def test_missing_external_weights_raise(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_raises(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileMissing, match=r"none\.onnx is no file"):
+    with pytest.raises(ModelFileMissing, match=r"none\.onnx is not a file"):
         load(material(tmp_path / "none.onnx"), check_progress)
 
 

@@ -86,7 +86,7 @@ def test_predict_accepts_texts_and_converts_sparse_output(tmp_path: Path) -> Non
     source = material(saved(fitted, tmp_path), options={"method": "transform"})
     answer = predict(load(source, check_progress), ["good good", "day"], source)
     np.testing.assert_allclose(answer, fitted.transform(["good good", "day"]).toarray())
-    with pytest.raises(InvalidInput, match=r"inputs\[1\] is 'int'"):
+    with pytest.raises(InvalidInput, match=r"inputs\[1\] must be a text, got 'int'"):
         predict(fitted, ["day", 3], source)
 
 

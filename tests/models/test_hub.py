@@ -132,7 +132,7 @@ def test_pull_downloads_needed_files_weights_last_and_only_once(
     assert embedded.returncode == 0, embedded.stderr
     assert len(embedded.stdout.split()) == 32
     again = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
-    assert "is here already" in again.stdout
+    assert "is already in" in again.stdout
     assert len(hub.requests) == requests
 
 

@@ -124,7 +124,9 @@ def engine_for(source: str, requested: str | None, kind: str = "embedding") -> s
         name = SCHEMES.get(scheme, name)
     if kind not in entry_of(name).kinds:
         known = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
-        raise InvalidInput("engine", got=name, expected=f"one that runs a {kind}: {known}")
+        raise InvalidInput(
+            "engine", got=name, expected=f"an engine for a model of kind {kind}: {known}"
+        )
     return name
 
 

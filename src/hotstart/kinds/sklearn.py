@@ -125,9 +125,9 @@ def _table(model: Any, rows: list[Any]) -> Any:
     if isinstance(first, Mapping):
         return _named(rows, None if names is None else list(names), count)
     if isinstance(first, str):
-        _check_rows(rows, str, "one text per row")
+        _check_rows(rows, str, "a text")
         return rows
-    _check_rows(rows, list, "lists" if count is None else f"lists of {count} numbers")
+    _check_rows(rows, list, "a list" if count is None else f"a list of {count} numbers")
     length = len(first) if count is None else count
     for position, row in enumerate(rows):
         if len(row) != length:
@@ -139,14 +139,14 @@ def _table(model: Any, rows: list[Any]) -> Any:
 def _named(rows: list[Any], names: list[str] | None, count: int | None) -> Any:
     if names is None and count is not None:
         # scikit-learn would use the columns in the order of the mapping
-        expected = f"lists of {count} numbers: the model was fitted without names"
+        expected = f"a list of {count} numbers, because the model was fitted without names"
         raise InvalidInput("inputs[0]", got="a mapping", expected=expected)
-    _check_rows(rows, Mapping, "mappings of names to numbers")
+    _check_rows(rows, Mapping, "a mapping of names to numbers")
     columns = list(rows[0]) if names is None else names
     for position, row in enumerate(rows):
         missing = [name for name in columns if name not in row]
         if missing:
-            expected = f"all of {', '.join(columns)}; it lacks {', '.join(missing)}"
+            expected = f"a mapping with {', '.join(columns)}"
             raise InvalidInput(f"inputs[{position}]", got=sorted(map(str, row)), expected=expected)
     return frame(rows, extra="pandas", columns=columns)
 

@@ -147,6 +147,8 @@ class RemoteClient:
     def _exchange(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
         httpx = require("httpx", extra="remote")
         seconds_left = deadline.left or 0.0
+        if not seconds_left:  # a socket without time to wait fails with "in progress"
+            raise RemoteTimeout(self.place, after=budget)
         timeout = httpx.Timeout(
             min(seconds_left, self._limits.silence),
             connect=min(seconds_left, self._limits.connect),
