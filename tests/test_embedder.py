@@ -134,7 +134,7 @@ def test_inputs_of_another_kind_are_refused(embedder: Embedder, inputs: Any) -> 
         ({"truncate_dim": 0}, "from 1 to 384"),
         ({"truncate_dim": 385}, "from 1 to 384"),
         ({"precision": "int4"}, "float32, int8"),
-        ({"precision": "int8"}, "two texts or more"),
+        ({"precision": "int8"}, "at least two texts"),
         ({"batch_size": 0}, "a positive number"),
         ({"prompt_name": "nope"}, "query, document"),
     ],

@@ -187,7 +187,7 @@ def test_unix_socket_is_for_owner_only(tmp_path: Path) -> None:
             command("--uds", str(path)), cwd=tmp_path, capture_output=True, text=True, timeout=30
         )
         assert second.returncode == 2
-        assert "nobody serves yet" in second.stderr
+        assert "no server uses" in second.stderr
         assert server.end() == 0
     assert not path.exists()
 
