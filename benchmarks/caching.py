@@ -27,10 +27,10 @@ ROUND_TRIP = Figure("round_trip", "PING, for comparison", "ms", 1e3, ".3f", "sam
 _IMPORT = """\
 import numpy as np
 from hotstart.cache import open_cache
-from hotstart.cache.codec import Space"""
+from hotstart.cache.codec import VectorSpace"""
 
 _OPEN = """\
-space, kept = Space("fake", None, "f" * 32, "fake", "", "", None), open_cache({url})
+space, kept = VectorSpace("fake", None, "f" * 32, "fake", "", "", None), open_cache({url})
 def embed(texts):
     keys = space.keys(texts)
     found = kept.get_many(keys)

@@ -89,7 +89,7 @@ start = time.perf_counter()
 made = time.perf_counter()
 model.start_loading()
 called = time.perf_counter()
-model.wait()
+model.wait_ready()
 until_stage(model, "full")
 print(json.dumps({{"constructor": made - start, "load_call": called - made}}))
 """
