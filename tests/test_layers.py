@@ -1,4 +1,4 @@
-"""The house's rules, read off the code: arrows only go down, and each library has one door."""
+"""Rules of the import graph: imports only point down, and one file imports each library."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ LAYERS: dict[str, int] = {
     "": 0,  # every other file of the package: the foundation
 }
 PARTS = {"models", "engines", "kinds", "cache"}
-EVERYWHERE = {"numpy", "typing_extensions"}  # vectors; types alone
-IN_THE_SERVER = {"fastapi", "starlette", "pydantic", "orjson"}  # and that of HTTP, in its room
-FACE = {"__init__", "__main__"}  # hands names on
+EVERYWHERE = {"numpy", "typing_extensions"}
+IN_SERVER = {"fastapi", "starlette", "pydantic", "orjson"}
+FACE = {"__init__", "__main__"}  # files that only export names
 
 
-def room(module: str) -> str:
-    """The part of the house a module stands in: `hotstart.models.hub` in `models`."""
+def layer_of(module: str) -> str:
+    """Return the layer of a module: `models` for `hotstart.models.hub`."""
     top = module.split(".")[1] if "." in module else ""
     return top if top in LAYERS else ""
 
@@ -51,7 +51,7 @@ def module_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Every imported module, typing-only and function-local ones too, and whether at the top."""
+    """Yield every imported module and whether it is imported at the top of the file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
     for function in ast.walk(tree):
@@ -72,7 +72,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def required(path: Path) -> set[str]:
-    """Libraries asked for by name, through `_lazy.require`."""
+    """Return the libraries that `_lazy.require` imports."""
     return {
         name.partition(".")[0]
         for name in re.findall(r'require\(\s*"([\w.]+)"', path.read_text(encoding="utf-8"))
@@ -95,18 +95,18 @@ def graph() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_arrows_only_go_down(path: Path) -> None:
+def test_imports_only_point_down(path: Path) -> None:
     if path.parent == SOURCE and path.stem in FACE:
         return
-    here = room(module_of(path))
+    here = layer_of(module_of(path))
     for name, _ in imports(path):
         if name.startswith("hotstart."):
-            there = room(name)
+            there = layer_of(name)
             assert there == here or LAYERS[there] < LAYERS[here], f"{here} imports {name}"
             assert not {here, there} <= PARTS or here == there, f"{here} knows {name}"
 
 
-def test_there_is_no_circle_typing_only_imports_counted() -> None:
+def test_imports_have_no_cycle() -> None:
     arrows = graph()
     done: set[str] = set()
 
@@ -122,15 +122,21 @@ def test_there_is_no_circle_typing_only_imports_counted() -> None:
 
 
 def test_a_library_is_imported_by_one_file() -> None:
-    doors: dict[str, set[str]] = defaultdict(set)
+    importers_of: dict[str, set[str]] = defaultdict(set)
     for path in FILES:
         names = {name.partition(".")[0] for name, _ in imports(path) if is_third_party(name)}
-        here = room(module_of(path))
-        spoken = EVERYWHERE | (IN_THE_SERVER if here == "server" else set())
-        for name in (names | required(path)) - spoken:
-            doors[name].add(module_of(path))
-    assert {name: files for name, files in doors.items() if len(files) > 1} == {}
-    assert {"onnx", "onnxruntime", "tokenizers", "tantivy", "huggingface_hub"} <= doors.keys()
+        here = layer_of(module_of(path))
+        allowed_everywhere = EVERYWHERE | (IN_SERVER if here == "server" else set())
+        for name in (names | required(path)) - allowed_everywhere:
+            importers_of[name].add(module_of(path))
+    assert {name: files for name, files in importers_of.items() if len(files) > 1} == {}
+    assert {
+        "onnx",
+        "onnxruntime",
+        "tokenizers",
+        "tantivy",
+        "huggingface_hub",
+    } <= importers_of.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -142,7 +148,7 @@ def test_libraries_are_not_imported_at_the_top(path: Path) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)) and node.lineno not in typing_only:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
             for name in names:
-                here = room(module_of(path))
+                here = layer_of(module_of(path))
                 allowed = here == "server" or (
                     name == "numpy" and here in {"engines", "preparation"}
                 )
@@ -158,7 +164,7 @@ def _type_checking_lines(path: Path) -> set[int]:
     }
 
 
-def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
+def test_one_file_reads_the_environment_and_two_use_the_network() -> None:
     text = {module_of(path): path.read_text(encoding="utf-8") for path in FILES}
     readers = {m for m, t in text.items() if re.search(r"os\.(environ|getenv)", t)}
     assert readers == {"hotstart.config"}
@@ -168,3 +174,42 @@ def test_one_file_reads_the_environment_and_one_reaches_the_network() -> None:
     assert {m for m, t in text.items() if 'require("huggingface_hub"' in t} == {
         "hotstart.models.hub"
     }
+
+
+# Small modules with one importer, and the reason why each has its own file.
+SMALL_MODULES = {
+    "hotstart.registry.shadow": "a thread of its own, tested without a registry",
+    "hotstart.registry.watch": "the only file that imports watchfiles",
+}
+SMALL = 60  # lines of code without docstrings and comments
+
+
+def test_small_modules_with_one_importer_are_listed() -> None:
+    """Commands, engines, kinds and integrations are imported by name and have no importer."""
+    importers: dict[str, set[str]] = defaultdict(set)
+    for module, targets in graph().items():
+        for target in targets:
+            importers[target].add(module)
+    small = {
+        module_of(path)
+        for path in FILES
+        if path.stem not in FACE
+        and len(importers[module_of(path)]) == 1
+        and code_lines(path) < SMALL
+    }
+    assert small == SMALL_MODULES.keys()
+
+
+def code_lines(path: Path) -> int:
+    """Count the lines of `path` that are neither blank, comment nor docstring."""
+    text = path.read_text(encoding="utf-8")
+    documented = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") and number not in documented
+        for number, line in enumerate(text.splitlines(), 1)
+    )
