@@ -104,10 +104,10 @@ class CachedEncoder:
 
     def prefetch(self, request: EncodeRequest, namespace: str, supersedes: str | None) -> None:
         """Queue the one text of `request` for the prefetcher; return at once."""
-        ask = self._ask(request)
-        stale = None if supersedes is None else ask._replace(text=supersedes)
+        prefetch = self._prefetch_request(request)
+        stale = None if supersedes is None else prefetch._replace(text=supersedes)
         self._prefetcher.prefetch(
-            ask, partial(self._obtain, request, Deadline(None)), namespace, stale
+            prefetch, partial(self._obtain, request, Deadline(None)), namespace, stale
         )
 
     async def is_fetched(self, request: EncodeRequest, timeout: float | None) -> bool:
@@ -115,7 +115,7 @@ class CachedEncoder:
 
         False at once if it is neither in memory nor being computed.
         """
-        end = self._prefetcher.ready(self._ask(request))
+        end = self._prefetcher.ready(self._prefetch_request(request))
         if end is not None and not await all_done([end], timeout):
             return False
         info = self._model.known_info()
@@ -123,18 +123,18 @@ class CachedEncoder:
 
     def info(self) -> CacheInfo:
         """Return the current counts."""
-        account, asked = self._cache.info(), self._prefetcher.info()
-        kept = account.kept
+        account, prefetched = self._cache.info(), self._prefetcher.info()
+        stored = account.kept
         return CacheInfo(
             hits=account.near + account.far + account.joined,
             misses=account.computed,
-            prefetch_hits=asked.used,
-            prefetch_wasted=asked.wasted,
-            entries=kept.entries,
-            bytes=kept.bytes,
-            damaged=kept.damaged,
-            errors=kept.errors,
-            prefetch=asked,
+            prefetch_hits=prefetched.used,
+            prefetch_wasted=prefetched.wasted,
+            entries=stored.entries,
+            bytes=stored.bytes,
+            damaged=stored.damaged,
+            errors=stored.errors,
+            prefetch=prefetched,
         )
 
     def metrics(self) -> Iterator[Metric]:
@@ -160,7 +160,7 @@ class CachedEncoder:
         """Report used texts to the prefetcher, which counts its hits."""
         prompt = request.prompt(info)
         for text in request.inputs:
-            self._prefetcher.asked(PrefetchRequest(text, prompt))
+            self._prefetcher.note_use(PrefetchRequest(text, prompt))
 
     def _fulfil(self, request: EncodeRequest, lookup: Lookup, timeout: float | None) -> None:
         """Compute the missing vectors of `lookup` in this thread."""
@@ -192,7 +192,7 @@ class CachedEncoder:
             dimensions=None,
         )
 
-    def _ask(self, request: EncodeRequest) -> PrefetchRequest:
-        """The prompt is empty if the model is not known without waiting."""
+    def _prefetch_request(self, request: EncodeRequest) -> PrefetchRequest:
+        """Return the prefetch of `request`; its prompt is empty if the model is not known yet."""
         info = self._model.known_info()
         return PrefetchRequest(request.inputs[0], request.prompt(info) if info else "")

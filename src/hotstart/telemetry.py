@@ -140,11 +140,11 @@ def past(name: str, began: int, ended: int, within: Any, **attributes: str | int
     if within is None:
         return None
     known = _named(attributes)
-    made = _tracer().start_span(
+    ended_span = _tracer().start_span(
         f"hotstart.{name}", context=within, attributes=known, start_time=began
     )
-    made.end(ended)
-    return require(_LIBRARY, extra="otel").set_span_in_context(made, within)
+    ended_span.end(ended)
+    return require(_LIBRARY, extra="otel").set_span_in_context(ended_span, within)
 
 
 @contextmanager

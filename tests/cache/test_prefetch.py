@@ -42,7 +42,7 @@ class Stage:
         return self.prefetcher.ready(PrefetchRequest(text, ""))
 
     def asked(self, text: str) -> None:
-        self.prefetcher.asked(PrefetchRequest(text, ""))
+        self.prefetcher.note_use(PrefetchRequest(text, ""))
 
     def until_running(self) -> None:
         assert self.begun.acquire(timeout=60)

@@ -43,7 +43,7 @@ def test_what_is_given_goes_before_what_is_configured(
 def test_auto_says_why() -> None:
     choice = choose("auto", None)
     assert choice.name in STRATEGIES
-    assert choice.said.startswith(f"{choice.name} (auto: ")
+    assert choice.description.startswith(f"{choice.name} (auto: ")
 
 
 def test_a_name_that_is_none_is_refused_wherever_it_comes_from() -> None:

@@ -76,7 +76,7 @@ def serving(
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
-        found = re.search(r"hotstart serves on (\S+) \(\d+ models\)", line)
+        found = re.search(r"hotstart serves on (\S+) \(models: \d+\)", line)
         assert found, line + process.stderr.read()
         yield Process(process, found[1], began)
     finally:

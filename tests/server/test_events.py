@@ -36,7 +36,7 @@ def test_stream_sends_overview_then_loads_then_events() -> None:
         async for event in told.stream(overview, lambda: [{"model": "slow"}]):
             heard.append(parsed(event))
             if len(heard) == 2:
-                threading.Thread(target=told.tell, args=("state", {"model": "m"})).start()
+                threading.Thread(target=told.publish, args=("state", {"model": "m"})).start()
             if len(heard) == 4:
                 break
         return heard
@@ -73,7 +73,7 @@ def test_slow_reader_loses_oldest_events(monkeypatch: pytest.MonkeyPatch) -> Non
         stream = told.stream(overview, list)
         await anext(stream)
         for number in range(20):
-            told.tell("state", number)
+            told.publish("state", number)
         await asyncio.sleep(0.01)
         heard = [parsed(await anext(stream))[1] for _ in range(5)]
         await stream.aclose()  # type: ignore[attr-defined]
@@ -84,5 +84,5 @@ def test_slow_reader_loses_oldest_events(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tell_without_listener_or_loop_does_nothing() -> None:
     told = Events()
-    told.tell("state", object())  # not even written
+    told.publish("state", object())  # not even written
     told.close()

@@ -60,8 +60,8 @@ class PrefetchInfo(NamedTuple):
 
 
 class _Job:
-    def __init__(self, ask: PrefetchRequest, fetch: Fetch, namespace: str) -> None:
-        self.ask = ask
+    def __init__(self, request: PrefetchRequest, fetch: Fetch, namespace: str) -> None:
+        self.request = request
         self.fetch = fetch
         self.namespace = namespace
         self.since = time.monotonic()
@@ -90,41 +90,41 @@ class Prefetcher:
 
     def prefetch(
         self,
-        ask: PrefetchRequest,
+        request: PrefetchRequest,
         fetch: Fetch,
         namespace: str = "",
         supersedes: PrefetchRequest | None = None,
     ) -> None:
-        """Queue `fetch` for `ask`; return at once.
+        """Queue `fetch` for `request`; return at once.
 
         Drop the request that it `supersedes` if that still waits.
         """
         with self._changed:
-            if supersedes is not None and supersedes != ask:
+            if supersedes is not None and supersedes != request:
                 self._supersede(supersedes)
-            if ask in self._waiting or ask in self._running or ask in self._unused:
+            if request in self._waiting or request in self._running or request in self._unused:
                 return
             self._count("asked", namespace)
-            self._waiting[ask] = _Job(ask, fetch, namespace)
+            self._waiting[request] = _Job(request, fetch, namespace)
             if len(self._waiting) > MOST_WAITING:
                 self._drop(next(iter(self._waiting)), "dropped")
             self._threads.wake(self._work)
 
-    def asked(self, ask: PrefetchRequest) -> None:
-        """Record that `ask` is used now."""
+    def note_use(self, request: PrefetchRequest) -> None:
+        """Record that `request` is used now."""
         with self._changed:
-            if ask in self._unused:
-                self._count("used", self._unused.pop(ask))
-            elif ask in self._running and not self._running[ask].used:
-                self._running[ask].used = True
-                self._count("used", self._running[ask].namespace)
-            elif ask in self._waiting:
-                self._drop(ask, "late")
+            if request in self._unused:
+                self._count("used", self._unused.pop(request))
+            elif request in self._running and not self._running[request].used:
+                self._running[request].used = True
+                self._count("used", self._running[request].namespace)
+            elif request in self._waiting:
+                self._drop(request, "late")
 
-    def ready(self, ask: PrefetchRequest) -> Future[None] | None:
-        """Return the future of `ask`; None if it is not being prefetched."""
+    def ready(self, request: PrefetchRequest) -> Future[None] | None:
+        """Return the future of `request`; None if it is not being prefetched."""
         with self._changed:
-            job = self._waiting.get(ask) or self._running.get(ask)
+            job = self._waiting.get(request) or self._running.get(request)
             return job.ready if job else None
 
     def info(self) -> PrefetchInfo:
@@ -164,13 +164,13 @@ class Prefetcher:
         with self._changed:
             if not self._threads.wait_for_work(lambda: self._waiting):
                 return None
-            ask, job = self._waiting.popitem()
-            self._running[ask] = job
+            request, job = self._waiting.popitem()
+            self._running[request] = job
             return job
 
     def _end(self, job: _Job, failure: Exception | None) -> None:
         with self._changed:
-            del self._running[job.ask]
+            del self._running[job.request]
             if failure is not None:
                 self._count("failed", job.namespace)
             else:
@@ -185,20 +185,20 @@ class Prefetcher:
         if job.stale and not job.used:
             self._count("wasted", job.namespace)
         elif not job.used:
-            self._unused[job.ask] = job.namespace
+            self._unused[job.request] = job.namespace
             if len(self._unused) > _MOST_REMEMBERED:
                 self._count("wasted", self._unused.popitem(last=False)[1])
 
-    def _supersede(self, ask: PrefetchRequest) -> None:
-        if ask in self._waiting:
-            self._drop(ask, "superseded")
-        elif ask in self._running:  # it runs on: the result serves a later call
-            self._running[ask].stale = True
-        elif ask in self._unused:
-            self._count("wasted", self._unused.pop(ask))
+    def _supersede(self, request: PrefetchRequest) -> None:
+        if request in self._waiting:
+            self._drop(request, "superseded")
+        elif request in self._running:  # it runs on: the result serves a later call
+            self._running[request].stale = True
+        elif request in self._unused:
+            self._count("wasted", self._unused.pop(request))
 
-    def _drop(self, ask: PrefetchRequest, outcome: str) -> None:
-        job = self._waiting.pop(ask)
+    def _drop(self, request: PrefetchRequest, outcome: str) -> None:
+        job = self._waiting.pop(request)
         self._count(outcome, job.namespace)
         job.ready.cancel()
 

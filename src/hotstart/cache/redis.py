@@ -69,8 +69,8 @@ class RedisStore:
             return {}
         names = [self._values + key for key in keys]
         nothing: list[bytes | None] = [None] * len(names)
-        found = self._try("read", lambda: self._client.mget(names), nothing)
-        return {key: raw for key, raw in zip(keys, found, strict=True) if raw is not None}
+        values = self._try("read", lambda: self._client.mget(names), nothing)
+        return {key: raw for key, raw in zip(keys, values, strict=True) if raw is not None}
 
     def set_many(self, entries: Mapping[bytes, bytes]) -> None:
         """Store `entries` for their time to live."""
@@ -79,7 +79,7 @@ class RedisStore:
             pipeline = self._client.pipeline(transaction=False)
             for key, raw in entries.items():
                 pipeline.set(self._values + key, raw, px=self._milliseconds)
-            refused = [said for said in pipeline.execute(False) if isinstance(said, Exception)]
+            refused = [reply for reply in pipeline.execute(False) if isinstance(reply, Exception)]
             if refused:
                 self._faults.add(len(refused) - 1)
                 raise refused[0]
@@ -110,11 +110,11 @@ class RedisStore:
         names = [self._leases + key for key in keys]
         terms = (self._owner(), max(1, round(1e3 * seconds)))
 
-        def ask() -> set[bytes]:
+        def claim_names() -> set[bytes]:
             granted = self._client.eval(_CLAIM, len(names), *names, *terms)
             return {keys[place - 1] for place in granted}
 
-        return self._try("write", ask, {*keys}) if keys else set()
+        return self._try("write", claim_names, {*keys}) if keys else set()
 
     def release(self, keys: Collection[bytes]) -> None:
         """End this store object's leases on `keys` and notify waiting processes."""

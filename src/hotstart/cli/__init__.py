@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        status = _tell(error)
+        status = _print_error(error)
     return status
 
 
@@ -56,7 +56,7 @@ def run() -> NoReturn:
     sys.exit(status)
 
 
-def _tell(error: Exception) -> int:
+def _print_error(error: Exception) -> int:
     if isinstance(error, HotstartError):
         message = str(error)
     else:

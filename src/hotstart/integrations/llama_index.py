@@ -49,8 +49,8 @@ class HotstartEmbedding(BaseEmbedding):
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> HotstartEmbedding:
         """Build a serialized model; raise InvalidInput for an option that only code may set."""
         check_written(data.get("options") or {})
-        made: HotstartEmbedding = super().from_dict(data, **kwargs)
-        return made
+        embedding: HotstartEmbedding = super().from_dict(data, **kwargs)
+        return embedding
 
     @property
     def embedder(self) -> Embedder:

@@ -59,19 +59,19 @@ class HotstartPrefetchProcessor(FrameProcessor):
         """Prefetch a transcript and pass the frame on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, _PARTIAL):
-            self._hear(frame.user_id, frame.text)
+            self._note_partial(frame.user_id, frame.text)
         elif isinstance(frame, TranscriptionFrame):
             self._end(frame.user_id, frame.text)
         await self.push_frame(frame, direction)
 
-    def _hear(self, user: str, said: str) -> None:
-        text = self._normalize(said)
+    def _note_partial(self, user: str, transcript: str) -> None:
+        text = self._normalize(transcript)
         if len(text.split()) >= self._least_words:
             self._prefetch(text, self._partial.get(user))
             self._partial[user] = text
 
-    def _end(self, user: str, said: str) -> None:
-        text = self._normalize(said)
+    def _end(self, user: str, transcript: str) -> None:
+        text = self._normalize(transcript)
         partial = self._partial.pop(user, None)
         if text:
             self._prefetch(text, partial)

@@ -133,7 +133,7 @@ class PendingCall:
             self._inputs_of = info.fingerprint
         return self._inputs
 
-    def take(self, part: CallPart, made: EmbedOutput) -> bool:
+    def take(self, part: CallPart, output: EmbedOutput) -> bool:
         """Store the vectors of a run and resolve the future when all are there; one thread at a
         time.
 
@@ -142,14 +142,14 @@ class PendingCall:
         """
         if part.attempt != self.attempt:
             return True  # of an abandoned attempt
-        before = next(iter(self._parts.values()), made)
-        if before.info.fingerprint != made.info.fingerprint:
+        before = next(iter(self._parts.values()), output)
+        if before.info.fingerprint != output.info.fingerprint:
             self._parts, self.begun = {}, 0
             self.attempt += 1
             return False
-        self._parts[part.start] = made
+        self._parts[part.start] = output
         if sum(len(each.vectors) for each in self._parts.values()) == len(self.tokens):
-            self._tell(EmbedOutput.joined([each for _, each in sorted(self._parts.items())]))
+            self._resolve(EmbedOutput.joined([each for _, each in sorted(self._parts.items())]))
         return True
 
     def fail(self, error: BaseException) -> None:
@@ -157,9 +157,9 @@ class PendingCall:
         with suppress(InvalidStateError):  # no caller waits any more
             self.future.set_exception(error)
 
-    def _tell(self, made: EmbedOutput) -> None:
+    def _resolve(self, output: EmbedOutput) -> None:
         with suppress(InvalidStateError):
-            self.future.set_result(made)
+            self.future.set_result(output)
 
     def trace(self, began: int, entered: int, engine: str, texts: int) -> None:
         """Record a run as spans of the caller's trace: queue, batch, engine. Times are ns since
@@ -218,10 +218,10 @@ class LaneQueue:
             "waiting_tokens": ("Tokens that wait, about", self._waiting),
             "running": ("Texts that are run at this moment", self._running),
         }
-        for name, (told, value) in now.items():
-            yield Metric(f"hotstart_queue_{name}", "gauge", told, value, labels)
-        for name, told in _COUNTED.items():
-            yield Metric(f"hotstart_queue_{name}_total", "counter", told, self._tally[name], labels)
+        for name, (text, value) in now.items():
+            yield Metric(f"hotstart_queue_{name}", "gauge", text, value, labels)
+        for name, text in _COUNTED.items():
+            yield Metric(f"hotstart_queue_{name}_total", "counter", text, self._tally[name], labels)
         waits, sizes = self._waits.read(), self._sizes.read()
         yield Metric(
             "hotstart_queue_wait_seconds", "histogram", "Time to a call's first run", waits, labels
@@ -278,7 +278,7 @@ class LaneQueue:
     def _run(self, run: Sequence[CallPart]) -> None:
         """Run all parts together; if that fails, run each alone to isolate the failure."""
         try:
-            made = self._embed(run)
+            outputs = self._embed(run)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
             if len(run) > 1:
                 for part in run:
@@ -286,10 +286,10 @@ class LaneQueue:
             else:
                 run[0].call.fail(error)
             return
-        for part, vectors in zip(run, made, strict=True):
+        for part, output in zip(run, outputs, strict=True):
             self._tally.add("texts", part.stop - part.start)
             with self._changed:
-                if not part.call.take(part, vectors):
+                if not part.call.take(part, output):
                     self._put_back(part.call)
             if part.call.future.done():
                 self._tally.add("calls")

@@ -260,7 +260,7 @@ class LoadableModel:
 
     def status(self) -> Status:
         """Return the state with its reason, the time of each stage, and the strategy."""
-        return self._instance.status()._replace(strategy=self._choice.said)
+        return self._instance.status()._replace(strategy=self._choice.description)
 
     def start_loading(self) -> None:
         """Start loading and return at once."""

@@ -28,7 +28,7 @@ from hotstart.pool.promotion import ActiveSlot, Load, Slot
 from hotstart.system import keep_for_ever
 from hotstart.types import Progress, Stage, State
 
-Hear = Callable[[State, str], None]
+OnState = Callable[[State, str], None]
 """Called with a state that was entered, and why; under the instance's lock, so only to note it."""
 
 
@@ -38,15 +38,15 @@ class Listeners:
     def __init__(self) -> None:
         self._progress: list[Progress] = []
         self._settled: list[Callable[[], None]] = []
-        self._states: list[Hear] = []
+        self._states: list[OnState] = []
 
     def listen(self, on_progress: Progress) -> None:
         """Call `on_progress` with each step of each load, in the loading thread."""
         self._progress.append(on_progress)
 
-    def listen_states(self, hear: Hear) -> None:
-        """Call `hear` with each new state, under the lock."""
-        self._states.append(hear)
+    def listen_states(self, on_state: OnState) -> None:
+        """Call `on_state` with each new state, under the lock."""
+        self._states.append(on_state)
 
     def on_end(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, at the end of the running load."""
@@ -64,8 +64,8 @@ class Listeners:
 
     def notify_state(self, state: State, reason: str) -> None:
         """Report a new state."""
-        for hear in self._states:
-            hear(state, reason)
+        for on_state in self._states:
+            on_state(state, reason)
 
     def notify_end(self) -> None:
         """Report the end of the running load."""
@@ -317,11 +317,11 @@ class Instance(Generic[T]):
         """Call `on_progress` with each step of each load, in the loading thread."""
         self._listeners.listen(on_progress)
 
-    def listen_states(self, hear: Hear) -> None:
-        """Call `hear` with each new state, under the lock."""
+    def listen_states(self, on_state: OnState) -> None:
+        """Call `on_state` with each new state, under the lock."""
         with self._changed:
-            self._listeners.listen_states(hear)
-            hear(self._state, self._reason)
+            self._listeners.listen_states(on_state)
+            on_state(self._state, self._reason)
 
     def promote(self, stage: Stage) -> None:
         """Promote the model to `stage` in the background; return at once."""

@@ -35,8 +35,8 @@ def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
 
 def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
     """Return the info of a prepared or remote model; None if only a load can tell."""
-    tell = _TELLERS.get(entry_of(spec.engine).opened_from)
-    return tell(spec) if tell else None
+    look_up = _INFO_WITHOUT_LOADING.get(entry_of(spec.engine).opened_from)
+    return look_up(spec) if look_up else None
 
 
 def check_source(spec: ModelSpec) -> None:
@@ -65,7 +65,7 @@ def _by_settings(spec: ModelSpec) -> ModelInfo:
     return ModelInfo(dimension, None, {}, None, f"fake-{dimension}")
 
 
-_TELLERS: dict[str, Callable[[ModelSpec], ModelInfo | None]] = {
+_INFO_WITHOUT_LOADING: dict[str, Callable[[ModelSpec], ModelInfo | None]] = {
     "artifact": _by_artifact,
     "address": _by_address,
     "nothing": _by_settings,

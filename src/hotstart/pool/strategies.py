@@ -49,15 +49,15 @@ class StrategyChoice(NamedTuple):
     """The name of a strategy, and why it was chosen."""
 
     name: str
-    said: str
+    description: str
 
 
-def choose(given: str | None, configured: str | None) -> StrategyChoice:
+def choose(requested: str | None, configured: str | None) -> StrategyChoice:
     """Return the strategy to use: the given one, else the configured one, else `lazy`.
 
     `auto` chooses by the machine and gives the reason.
     """
-    name = given or configured or "lazy"
+    name = requested or configured or "lazy"
     name = name.value if isinstance(name, LoadingStrategy) else name
     if name == AUTO:
         profile = ResourceProfile.detect()

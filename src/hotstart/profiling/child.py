@@ -43,20 +43,21 @@ def main(subject: str, model: str, strategy: str, mode: str) -> None:
             if mode == "imports":
                 os.write(2, f"hotstart mark {name}\n".encode())
 
-    found: dict[str, Any] = {"marks": marks}
-    atexit.register(_tell, found)  # registered first, so it runs last, when promotions have ended
+    result: dict[str, Any] = {"marks": marks}
+    # Registered first, so it runs last, when promotions have ended.
+    atexit.register(_print_result, result)
     try:
         if subject == "hotstart":
-            _hotstart(model, strategy, mark, found, traced=mode == "imports")
+            _hotstart(model, strategy, mark, result, traced=mode == "imports")
         else:
             _sentence_transformers(model, mark)
     except Exception as error:  # noqa: BLE001 - the parent is told and raises it
         facts = getattr(error, "facts", f"{type(error).__name__}: {error}")
-        found["error"] = [facts, getattr(error, "remedy", "")]
+        result["error"] = [facts, getattr(error, "remedy", "")]
 
 
 def _hotstart(
-    model: str, strategy: str, mark: Mark, found: dict[str, Any], *, traced: bool
+    model: str, strategy: str, mark: Mark, result: dict[str, Any], *, traced: bool
 ) -> None:
     from hotstart.embedder import Embedder
 
@@ -65,20 +66,20 @@ def _hotstart(
     embedder = Embedder(
         model, strategy=strategy or None, on_progress=lambda stage, fraction: mark(stage)
     )
-    found["constructor"] = time.monotonic() - began
+    result["constructor"] = time.monotonic() - began
     embedder.wait_ready()
     mark("ready")
     embedder.encode(TEXT)
     mark("first vector")
     began = time.monotonic()
     embedder.encode(TEXT)
-    found["second"] = time.monotonic() - began
-    found["engine"] = embedder.engine
-    found["status"] = embedder.status  # called at the end
-    found["dont_write_bytecode"] = sys.dont_write_bytecode
-    found["uncompiled"] = _uncompiled()
+    result["second"] = time.monotonic() - began
+    result["engine"] = embedder.engine
+    result["status"] = embedder.status  # called at the end
+    result["dont_write_bytecode"] = sys.dont_write_bytecode
+    result["uncompiled"] = _uncompiled()
     if traced:
-        found["tokenizer"] = _tokenizer_time(embedder)
+        result["tokenizer"] = _tokenizer_time(embedder)
 
 
 def _sentence_transformers(model: str, mark: Mark) -> None:
@@ -128,14 +129,18 @@ def _uncompiled() -> list[str]:
     return names
 
 
-def _tell(found: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any]) -> None:
     import json
 
-    status = found.pop("status", None)
+    status = result.pop("status", None)
     if status is not None:
-        said = status()
-        found |= {"stages": said.stages, "refused": dict(said.refused), "strategy": said.strategy}
-    print(f"\n{json.dumps(found)}", flush=True)  # noqa: T201 - it is what this program is for
+        loaded = status()
+        result |= {
+            "stages": loaded.stages,
+            "refused": dict(loaded.refused),
+            "strategy": loaded.strategy,
+        }
+    print(f"\n{json.dumps(result)}", flush=True)  # noqa: T201 - it is what this program is for
 
 
 if __name__ == "__main__":

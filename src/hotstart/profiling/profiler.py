@@ -74,8 +74,8 @@ def profile(
 def _report(subject: Subject, samples: dict[str, list[Run]], first: Run) -> Report:
     """The report before anything is advised or compared."""
     plain = samples["plain"]
-    last = plain[-1].found
-    beside = medians([run.found["stages"] for run in plain])
+    last = plain[-1].result
+    beside = medians([run.result["stages"] for run in plain])
     return Report(
         model=subject.model,
         strategy=last["strategy"],
@@ -86,8 +86,8 @@ def _report(subject: Subject, samples: dict[str, list[Run]], first: Run) -> Repo
         totals_ms=[1000 * run.total for run in plain],
         total_ms=_total_ms(plain),
         first_run_ms=1000 * first.total,
-        constructor_ms=1000 * median(run.found["constructor"] for run in plain),
-        second_inference_ms=1000 * median(run.found["second"] for run in plain),
+        constructor_ms=1000 * median(run.result["constructor"] for run in plain),
+        second_inference_ms=1000 * median(run.result["second"] for run in plain),
         stages=account(plain, samples["imports"]),
         beside={stage: 1000 * beside[stage] for stage in list(beside)[1:]},
         advice=[],
@@ -108,13 +108,13 @@ def _check(subject: Subject, runs: int, against: str | None) -> None:
 
 
 def _facts(subject: Subject, first: Run) -> RunFacts:
-    told = first.found
+    result = first.result
     return RunFacts(
         model=subject.model,
-        strategy=told["strategy"].partition(" ")[0],
-        loaded=tuple(told["stages"]),
-        dont_write_bytecode=told["dont_write_bytecode"],
-        uncompiled=tuple(told["uncompiled"]),
+        strategy=result["strategy"].partition(" ")[0],
+        loaded=tuple(result["stages"]),
+        dont_write_bytecode=result["dont_write_bytecode"],
+        uncompiled=tuple(result["uncompiled"]),
         other_file_system=subject.other_file_system,
         marks=tuple(first.marks),
         first_run_ms=1000 * first.total,

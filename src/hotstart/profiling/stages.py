@@ -107,12 +107,12 @@ class Run(NamedTuple):
     Attributes:
         marks: seconds since its start, in order; `first vector` is the last.
         log: output of -X importtime and the marks.
-        found: other results of the process.
+        result: other results of the process.
     """
 
     marks: dict[str, float]
     log: str
-    found: dict[str, Any]
+    result: dict[str, Any]
 
     @property
     def total(self) -> float:
@@ -142,16 +142,16 @@ def start(task: Task) -> Run:
     lines = done.stdout.decode(errors="replace").splitlines()
     log = done.stderr.decode(errors="replace")
     try:
-        found = json.loads(lines[-1])
+        result = json.loads(lines[-1])
     except (IndexError, ValueError):
-        said = " ".join(log.split())[-300:] or "nothing"
-        facts = f"The measured process ended with status {done.returncode} and said: {said}"
+        output = " ".join(log.split())[-300:] or "nothing"
+        facts = f"The measured process ended with status {done.returncode} and printed: {output}"
         raise HotstartError(facts, _REMEDY) from None
-    if "error" in found:
-        facts, remedy = found["error"]
+    if "error" in result:
+        facts, remedy = result["error"]
         raise HotstartError(facts, remedy or _REMEDY)
-    marks = {name: when - began for name, when in found.pop("marks")}
-    return Run(marks, log, found)
+    marks = {name: when - began for name, when in result.pop("marks")}
+    return Run(marks, log, result)
 
 
 def _command(task: Task) -> list[str]:
@@ -233,21 +233,21 @@ def of_a_peer(intervals: Mapping[str, float]) -> list[StageTime]:
 
 def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
     """Return by mark the share of its interval that each package and the tokenizer took."""
-    found: list[dict[tuple[str, str], float]] = []
+    result: list[dict[tuple[str, str], float]] = []
     for run in watched:
         intervals, parts = run.intervals, {}
         for mark, packages in import_times(run.log).items():
             for package, seconds in packages.items():
                 if mark in intervals and not (mark == "spawn" and package == "standard library"):
                     parts[mark, f"import {package}"] = seconds / intervals[mark]
-        if run.found.get("tokenizer"):
+        if run.result.get("tokenizer"):
             mark = next(name for name in ("full", "fast_start") if name in intervals)
-            parts[mark, "tokenizer"] = run.found["tokenizer"] / intervals[mark]
-        found.append(parts)
+            parts[mark, "tokenizer"] = run.result["tokenizer"] / intervals[mark]
+        result.append(parts)
     shares: dict[str, dict[str, float]] = {}
-    for key in {key: None for parts in found for key in parts}:
+    for key in {key: None for parts in result for key in parts}:
         mark, what = key
-        shares.setdefault(mark, {})[what] = median(parts.get(key, 0.0) for parts in found)
+        shares.setdefault(mark, {})[what] = median(parts.get(key, 0.0) for parts in result)
     return shares
 
 

@@ -88,12 +88,12 @@ def _is_number(value: Any) -> bool:
 
 Embed = Callable[[Sequence[Any]], Any]
 CheckLoaded = Callable[[str, Embed, ModelInfo, Sequence[ModelCheck]], None]
-"""Raises CheckFailed for what an engine of that card makes of texts, or of pairs."""
+"""Raises CheckFailed for what an engine of that info makes of texts, or of pairs."""
 
 _PROBE = "hotstart"  # the input of every embedding check
 
 
-def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCheck]) -> None:
+def check_answers(name: str, predict: Callable[[Any], Any], checks: Sequence[ModelCheck]) -> None:
     """Run each of `checks`; the first one also warms up the model.
 
     Raises:
@@ -102,7 +102,7 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCh
     """
     for check in checks:
         try:
-            answer = ask(check.input)
+            answer = predict(check.input)
         except Exception as error:
             reason = f"it raised {type(error).__name__}: {error}"
             raise CheckFailed(name, question=check.input, reason=reason) from error
@@ -111,25 +111,25 @@ def check_answers(name: str, ask: Callable[[Any], Any], checks: Sequence[ModelCh
             raise CheckFailed(name, question=check.input, reason=fault)
 
 
-def check_vectors(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
+def check_vectors(name: str, embed: Embed, info: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Embed a probe, whose vector must be finite and have the model's dimension; run the checks."""
     vector = embed([_PROBE])[0]
     if not is_finite(vector):
         raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
-    if card.dimension is not None and len(vector) != card.dimension:
-        reason = f"its vector has {len(vector)} dimensions, not {card.dimension}"
+    if info.dimension is not None and len(vector) != info.dimension:
+        reason = f"its vector has {len(vector)} dimensions, not {info.dimension}"
         raise CheckFailed(name, question=_PROBE, reason=reason)
     check_answers(name, lambda text: embed([text])[0], checks)
 
 
-def check_scores(name: str, embed: Embed, card: ModelInfo, checks: Sequence[ModelCheck]) -> None:
+def check_scores(name: str, embed: Embed, info: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Score a probe, whose logits must be finite; run the checks."""
     if not is_finite(embed([(_PROBE, _PROBE)])):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
     def score(inputs: Any) -> Any:
         request = ScoreRequest(inputs)
-        return request.result(EmbedOutput(embed(request.inputs), card))
+        return request.result(EmbedOutput(embed(request.inputs), info))
 
     check_answers(name, score, checks)
 

@@ -73,7 +73,7 @@ class ChangeEvents:
             self._callbacks.setdefault(what, []).append(callback)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._tell, name="hotstart-changes", daemon=True
+                    target=self._deliver, name="hotstart-changes", daemon=True
                 )
                 self._thread.start()
 
@@ -90,7 +90,7 @@ class ChangeEvents:
             if thread is not threading.current_thread():
                 thread.join()
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         while (event := self._waiting.get()) is not None:
             for callback in list(self._callbacks[type(event)]):
                 try:

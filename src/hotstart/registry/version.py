@@ -193,7 +193,7 @@ class Version:
                 if self._served is None:
                     served = self._bound()
                     instance = served.binding.instance
-                    instance.listen_states(functools.partial(self._hear, served))
+                    instance.listen_states(functools.partial(self._on_state, served))
                     instance.listen(functools.partial(self._stepped, self))
                     self._served = served
         return self._served
@@ -317,7 +317,7 @@ class Version:
         if self._served is not None:
             self._served.binding.instance.unload()
 
-    def _hear(self, served: Served, state: State, reason: str) -> None:
+    def _on_state(self, served: Served, state: State, reason: str) -> None:
         """Record a state change. Called under the lock of the instance."""
         instance, before = served.binding.instance, self.account
         loaded = instance.peek()

@@ -66,7 +66,7 @@ class Watch:
             recursive=True,
         )
         self._thread = threading.Thread(
-            target=self._hear, args=(changes,), name="hotstart-watch", daemon=True
+            target=self._run, args=(changes,), name="hotstart-watch", daemon=True
         )
         self._thread.start()
 
@@ -77,6 +77,6 @@ class Watch:
                 self._thread.join()
         self._stop = self._thread = None
 
-    def _hear(self, changes: Iterable[set[tuple[object, str]]]) -> None:
+    def _run(self, changes: Iterable[set[tuple[object, str]]]) -> None:
         for batch in changes:
             self._changed({os.path.abspath(path) for _, path in batch})

@@ -103,7 +103,7 @@ class Semantic:
         if not store.has_vectors():
             return Nearest([], "the index has no vectors yet: update it with an embedding model")
         try:
-            asked = self._embedder.embed(
+            result = self._embedder.embed(
                 query,
                 accept_fallback=True,
                 prompt_name="query",
@@ -113,11 +113,11 @@ class Semantic:
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
-        vectors = self._vectors(store, asked.fingerprint)
-        short = _shortfall(len(vectors), store, asked.model)
-        fell_back = f"{asked.model!r} answers: {asked.reason}" if asked.reason else None
+        vectors = self._vectors(store, result.fingerprint)
+        short = _shortfall(len(vectors), store, result.model)
+        fell_back = f"{result.model!r} answers: {result.reason}" if result.reason else None
         reason = "; ".join(filter(None, (fell_back, short))) or None
-        return Nearest(vectors.nearest(asked.vectors, limit), reason, asked.model, asked.engine)
+        return Nearest(vectors.nearest(result.vectors, limit), reason, result.model, result.engine)
 
     def _vectors(self, store: Store, fingerprint: str) -> Vectors:
 

@@ -103,11 +103,11 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
     }
     folders = {name: _path(table.text(name), home) for name in ("index", "uds")}
     texts = {"host": table.text("host"), "index_model": table.text("index_model")}
-    given = {
+    values = {
         name: value for name, value in {**numbers, **folders, **texts}.items() if value is not None
     }
     return ServerConfig(
-        **given,  # type: ignore[arg-type]
+        **values,  # type: ignore[arg-type]
         api_key=keys.api_key or table.text("api_key"),
         admin_key=keys.admin_key or table.text("admin_key"),
         hosts=table.texts("hosts"),

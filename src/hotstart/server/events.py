@@ -82,12 +82,12 @@ _END = b""
 class Events:
     """Sends server-sent events to every listener.
 
-    Any thread may call `tell`; the other methods belong to the event loop.
+    Any thread may call `publish`; the other methods belong to the event loop.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hearers: set[asyncio.Queue[bytes]] = set()
+        self._queues: set[asyncio.Queue[bytes]] = set()
         self._closed = False
 
     def open(self) -> None:
@@ -99,11 +99,11 @@ class Events:
         self._closed = True
         self._send(_END)
 
-    def tell(self, event: str, data: Any) -> None:
+    def publish(self, event: str, data: Any) -> None:
         """Send to every listener."""
         loop = self._loop
-        if loop is not None and not loop.is_closed() and self._hearers:
-            loop.call_soon_threadsafe(self._send, told(event, data))
+        if loop is not None and not loop.is_closed() and self._queues:
+            loop.call_soon_threadsafe(self._send, encode_event(event, data))
 
     async def stream(
         self, overview: Callable[[], Awaitable[bytes]], under_way: Callable[[], Iterable[Any]]
@@ -115,33 +115,33 @@ class Events:
             under_way: returns the progress events of running loads.
         """
         queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
-        self._hearers.add(queue)
+        self._queues.add(queue)
         try:
-            yield told_json("overview", await overview())
+            yield encode_json_event("overview", await overview())
             for progress in under_way():
-                yield told("progress", progress)
+                yield encode_event("progress", progress)
             while not self._closed:
                 async for event in _within(queue, _PAUSE):
                     if event == _END:
                         return
                     yield event
-                yield told_json("overview", await overview())
+                yield encode_json_event("overview", await overview())
         finally:
-            self._hearers.discard(queue)
+            self._queues.discard(queue)
 
     def _send(self, event: bytes) -> None:
-        for queue in self._hearers:
+        for queue in self._queues:
             if queue.full():  # a slow reader waits for the next overview
                 queue.get_nowait()
             queue.put_nowait(event)
 
 
-def told(event: str, data: Any) -> bytes:
+def encode_event(event: str, data: Any) -> bytes:
     """Return an event in the format of server-sent events."""
-    return told_json(event, orjson.dumps(data))
+    return encode_json_event(event, orjson.dumps(data))
 
 
-def told_json(event: str, data: bytes) -> bytes:
+def encode_json_event(event: str, data: bytes) -> bytes:
     """Return an event whose data is encoded JSON of one line."""
     return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"
 

@@ -58,7 +58,7 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     ModelRegistry(models)  # report an invalid configuration once, not in each worker
     listening = _bound(config)
-    _tell(listening, config, models)
+    _print_address(listening, config, models)
     settings = uvicorn.Config(
         functools.partial(application, models, config),
         factory=True,
@@ -141,10 +141,10 @@ def _unix(path: str) -> socket.socket:
     return listener
 
 
-def _tell(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
+def _print_address(listening: socket.socket, config: ServerConfig, models: RegistryConfig) -> None:
     actual = config if config.uds else replace(config, port=listening.getsockname()[1])
     number = len(models.models)
-    sys.stderr.write(f"hotstart serves on {_address(actual)} ({number} models)\n")
+    sys.stderr.write(f"hotstart serves on {_address(actual)} (models: {number})\n")
     sys.stderr.flush()
 
 

@@ -44,11 +44,11 @@ class GracefulShutdown:
         self.begun = False
         self._under_way = 0
         self._last = time.monotonic()
-        self._hearers: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
 
     def listen(self, begins: Callable[[], None]) -> None:
         """Call `begins` in the event loop when the shutdown begins."""
-        self._hearers.append(begins)
+        self._listeners.append(begins)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -68,7 +68,7 @@ class GracefulShutdown:
         """Begin the shutdown; call this in the event loop."""
         if not self.begun:
             self.begun = True
-            for begins in self._hearers:
+            for begins in self._listeners:
                 begins()
 
     def on_signals(self) -> None:
@@ -330,7 +330,7 @@ class Service:
             "reason": change.reason,
             "at": change.at,
         }
-        self.events.tell("state", state)
+        self.events.publish("state", state)
 
     def _stepped(self, step: Any) -> None:
         elapsed = self.timeline.step(step)
@@ -341,7 +341,7 @@ class Service:
             "fraction": step.fraction,
             "elapsed": elapsed,
         }
-        self.events.tell("progress", progress)
+        self.events.publish("progress", progress)
 
 
 def overall(statuses: Sequence[str]) -> str:
