@@ -31,6 +31,8 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 QUESTION = "How do I reset my password?"
+# One arena of glibc: which of many a model falls into is chance, 67 or 90 MB after each load.
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 Damage = Callable[[Path], None]
 
 
@@ -73,8 +75,7 @@ def model_folder() -> Path:
 
 
 def test_a_minute_of_reloads_under_32_threads_fails_no_call_and_keeps_no_memory() -> None:
-    # One arena of glibc's: which of many a model falls into is chance, and worth megabytes.
-    told = outcome("reloaded.py", 60, 0.1, 32, MALLOC_ARENA_MAX="1")
+    told = outcome("reloaded.py", 60, 0.1, 32, **ONE_ARENA)
     assert told["failed"] == 0
     assert told["reloads"] > 400
     assert told["calls"] > 10_000
@@ -86,14 +87,14 @@ def test_a_minute_of_reloads_under_32_threads_fails_no_call_and_keeps_no_memory(
 
 
 def test_a_hundred_loads_leave_no_memory_behind() -> None:
-    told = outcome("cycles.py", 100)
+    told = outcome("cycles.py", 100, **ONE_ARENA)
     assert told["loads"] == 100
     assert told["state"] == "unloaded"
     assert told["sizes"][99] <= 1.10 * told["sizes"][4], told["sizes"][4::19]
 
 
 def test_the_engines_replaced_by_promotions_give_their_memory_back() -> None:
-    sizes = outcome("replaced.py", 50)["sizes"]
+    sizes = outcome("replaced.py", 50, **ONE_ARENA)["sizes"]
     assert len(sizes) == 26
     assert sizes[-1] <= 1.10 * sizes[3], sizes
     assert sizes[-1] <= 1.25 * sizes[0], sizes  # of one engine, not of two
