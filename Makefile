@@ -25,16 +25,16 @@ test: .venv/developing  ## the ordinary tests
 	$(BIN)/pytest -n auto --durations=25
 
 test-slow: .venv/developing  ## the tests that take minutes: endurance, memory, forked workers
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations=25
 
 test-parity: .venv-bench/installed  ## live comparison with torch and sentence-transformers
-	$(BENCH)/python -m pytest -m parity
+	$(BENCH)/python -m pytest -m parity --durations=10
 
 # For the plugin that LangChain's own tests bring.
 ASYNCIO := -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
 
 test-integrations: .venv-integrations/installed  ## within LangChain, LlamaIndex, Chroma, Haystack, Pipecat, Ray
-	$(FRAMEWORKS)/python -m pytest -m integrations $(ASYNCIO) tests/integrations tests/examples/test_voice_turn.py tests/test_docs.py
+	$(FRAMEWORKS)/python -m pytest -m integrations --durations=10 $(ASYNCIO) tests/integrations tests/examples/test_voice_turn.py tests/test_docs.py
 
 lint: .venv/developing
 	$(BIN)/ruff check .
