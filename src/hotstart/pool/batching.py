@@ -109,9 +109,7 @@ class CallPart(NamedTuple):
 
 
 class PendingCall:
-    """A request that waits for its vectors; `future` holds them. Cancelled, it is not run.
-    Cancelled, it is not run.
-    """
+    """A request that waits for its vectors in `future`; a cancelled request is not run."""
 
     def __init__(self, request: ModelRequest) -> None:
         self.future: Future[EmbedOutput] = Future()

@@ -90,7 +90,7 @@ _DATABASE = "index.db"
 _DEPTH = 100  # ranks of each ranking to fuse
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
-RankRequest = list[tuple[int, float]]
+Ranking = list[tuple[int, float]]
 
 
 class SearchIndex:
@@ -199,7 +199,7 @@ class SearchIndex:
     def _lock(self) -> str:
         return os.path.join(self._home, "lock")
 
-    def _by_words(self, store: Store, query: str, depth: int) -> tuple[RankRequest, str | None]:
+    def _by_words(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
         """Return the lexical ranking, and why it may be incomplete."""
         behind = None if self._lexical.agrees(store) else self._mend(store)
         try:
@@ -235,7 +235,7 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
         raise InvalidInput("timeout", got=timeout, expected="seconds from 0 on, or None")
 
 
-def _hits(store: Store, words: RankRequest, meaning: RankRequest, top_k: int) -> tuple[Hit, ...]:
+def _hits(store: Store, words: Ranking, meaning: Ranking, top_k: int) -> tuple[Hit, ...]:
     """Return the best `top_k` hits of both rankings, without removed chunks."""
     found = {
         "lexical": {identifier for identifier, _ in words},
