@@ -25,7 +25,7 @@ test: .venv/developing  ## the ordinary tests
 	$(BIN)/pytest -n auto --durations=25
 
 test-slow: .venv/developing  ## the tests that take minutes: endurance, memory, forked workers
-	$(BIN)/pytest -m slow --durations=25
+	$(BIN)/pytest -m slow -n auto --durations=25
 
 test-parity: .venv-bench/installed  ## live comparison with torch and sentence-transformers
 	$(BENCH)/python -m pytest -m parity --durations=10

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -46,3 +47,31 @@ def test_no_listener_means_no_thread_and_no_queue() -> None:
     changes.note(change("later"))
     changes.close()
     assert heard == ["later"]
+
+
+def test_an_event_after_the_end_is_dropped() -> None:
+    changes, heard = ChangeEvents(), list[str]()
+    changes.listen(StateChange, lambda c: heard.append(c.name))
+    changes.note(change("before"))
+    changes.close()
+    others = set(threading.enumerate())
+    changes.note(change("after"))
+    assert set(threading.enumerate()) <= others
+    assert heard == ["before"]
+    assert changes._queue.empty()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_delivers_its_own_events() -> None:
+    changes, heard = ChangeEvents(), list[str]()
+    changes.listen(StateChange, lambda c: heard.append(c.name))
+    changes.note(change("parent"))
+    child = os.fork()
+    if child == 0:
+        heard.clear()
+        changes.note(change("child"))
+        changes.close()
+        os._exit(0 if heard == ["child"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    changes.close()
+    assert heard == ["parent"]

@@ -205,7 +205,7 @@ class RegistryMachine(RuleBasedStateMachine):
             ):  # of a load that was under way while it was out of order
                 self.registry.predict(name, None)
             assert self.registry.predict(name, None).model == name
-        instances = [held.instance for held in self.pool._held.values()]
+        instances = [entry.instance for entry in self.pool._entries.values()]
         assert all(instance.in_use == 0 for instance in instances), "a lost reference"
         self.registry.close()
         assert self.pool.residents() == []

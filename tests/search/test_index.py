@@ -151,12 +151,7 @@ def test_a_lagging_lexical_index_is_brought_up_to_date_by_a_search(root: str) ->
     assert answer.reason == "no embedding model was given"
 
 
-def test_a_search_mends_a_lexical_index_that_fails_in_it(
-    root: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = SearchIndex(root)
-    index.search("kitten")
-
+def damage_lexical_index(index: SearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
         def __init__(self, index: Any) -> None:
             self._index = index
@@ -168,7 +163,29 @@ def test_a_search_mends_a_lexical_index_that_fails_in_it(
             return getattr(self._index, name)
 
     monkeypatch.setattr(index._lexical, "_index", Failing(index._lexical._index))
+
+
+def test_a_search_rebuilds_a_lexical_index_that_fails_in_it(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = SearchIndex(root)
+    index.search("kitten")
+    damage_lexical_index(index, monkeypatch)
     assert [hit.path for hit in index.search("kitten").hits] == ["cats.txt"]
+
+
+def test_a_damaged_lexical_index_that_cannot_be_rebuilt_now_is_the_reason(
+    root: str, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = SearchIndex(root, embedder)
+    index.search("kitten")
+    damage_lexical_index(index, monkeypatch)
+    with exclusive(os.path.join(root, ".hotstart", "lock")):
+        answer = index.search("kitten")
+    assert answer.mode == "semantic"
+    assert answer.reason == (
+        "another process is writing the index, so its latest changes may be missing"
+    )
 
 
 def test_the_index_of_a_folder_above_is_found(root: str, tmp_path: Path) -> None:

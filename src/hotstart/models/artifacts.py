@@ -46,19 +46,19 @@ class Artifact(NamedTuple):
 
 
 def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
-    """Return a usable artifact, or None and the reason to prepare it again.
+    """Return a usable artifact, or None and the reason to prepare the model again.
 
-    The reason is empty if no artifact exists, and is phrased to follow "Preparing MODEL".
+    The reason is empty if no artifact exists.
     """
     try:
         artifact = find(spec, settings)
         if artifact is None:
             return None, ""
         if _is_stale(artifact):
-            return None, f" again: {artifact.metadata.original_folder} has changed"
+            return None, f"{artifact.metadata.original_folder} has changed"
         return check(artifact), ""
     except ArtifactDamaged as error:
-        return None, f" again: {error.facts}"
+        return None, error.facts
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:

@@ -21,12 +21,36 @@ from hotstart.types import Progress, Stage
 
 _PATIENCE = 3.0  # seconds that an exit or a fork waits for running loads
 MOST_LOADS = 16
-"""Loads at a time: many wait for a disk, a library's import or another machine, side by side."""
+"""Maximal number of concurrent loads. Most wait for a disk, an import or a server."""
 
 
-class _Held(NamedTuple):
+class _Footprint:
+    """The memory that a model takes, as far as it is known.
+
+    Attributes:
+        growth: bytes by which the process grew during the last load that ran alone.
+    """
+
+    def __init__(self, factory: ModelFactory) -> None:
+        self._factory = factory
+        self._size: int | None = None
+        self.growth = 0
+
+    def bytes(self) -> int:
+        """Return the growth, at least the size of the model's files."""
+        if self._size is None:
+            self._size = self._factory.size()
+        return max(self.growth, self._size)
+
+    def reset_size(self) -> None:
+        """Read the size again when it is next needed: a load may have written the files."""
+        self._size = None
+
+
+class _Entry(NamedTuple):
     instance: Instance[Any]
     factory: ModelFactory
+    footprint: _Footprint
 
 
 class Pool:
@@ -39,9 +63,7 @@ class Pool:
 
     def __init__(self, *, budget: int | None = None, most_loads: int = MOST_LOADS) -> None:
         self._most_loads = most_loads
-        self._held: dict[Hashable, _Held] = {}
-        self._grown: dict[Hashable, int] = {}  # measured growth of loads that ran alone
-        self._sizes: dict[Hashable, int] = {}  # size by factory of each loaded model
+        self._entries: dict[Hashable, _Entry] = {}
         self.memory = MemoryBudget(self, budget)
         self._reset()
         if hasattr(os, "register_at_fork"):
@@ -59,35 +81,34 @@ class Pool:
 
         The first caller sets strategy and limits.
         """
-        held = self._held.get(spec)
-        return held.instance if held else self.hold(spec, factory_of(spec), limits)
+        entry = self._entries.get(spec)
+        return entry.instance if entry else self.hold(spec, factory_of(spec), limits)
 
     def hold(
         self, key: Hashable, factory: ModelFactory, limits: Limits = NO_LIMITS
     ) -> Instance[Any]:
         """Return the instance `key`, created by `factory` if needed. Loads nothing."""
         with self._lock:
-            if key not in self._held:
+            if key not in self._entries:
+                footprint = _Footprint(factory)
                 instance: Instance[Any] = Instance(
                     factory.name,
-                    functools.partial(self._load, key, factory),
+                    functools.partial(self._load, factory, footprint),
                     factory.close,
                     stages=factory.stages,
                     load_timeout=limits.load_timeout,
                     keep_alive=limits.keep_alive,
                     patience=factory.patience,
                 )
-                self._held[key] = _Held(instance, factory)
-            return self._held[key].instance
+                self._entries[key] = _Entry(instance, factory, footprint)
+            return self._entries[key].instance
 
     def drop(self, key: Hashable) -> None:
         """Unload and forget the instance `key`, if there is one."""
         with self._lock:
-            held = self._held.pop(key, None)
-            self._grown.pop(key, None)
-            self._sizes.pop(key, None)
-        if held is not None:
-            held.instance.unload()
+            entry = self._entries.pop(key, None)
+        if entry is not None:
+            entry.instance.unload()
 
     def size(self, key: Hashable) -> int:
         """Return the approximate bytes of the model `key`.
@@ -95,47 +116,52 @@ class Pool:
         The growth of this process during its load, if it loaded alone; at least the size of its
         files.
         """
-        if key not in self._sizes:
-            self._sizes[key] = self._held[key].factory.size()
-        return max(self._grown.get(key, 0), self._sizes[key])
+        return self._entries[key].footprint.bytes()
 
     def residents(self) -> list[Resident]:
         """Return the loaded models, as the eviction policy sees them."""
         with self._lock:
-            held = dict(self._held)
+            entries = dict(self._entries)
         return [
-            Resident(key, self.size(key), instance.last_used, instance.in_use, factory.pinned)
-            for key, (instance, factory) in held.items()
-            if instance.peek() is not None
+            Resident(
+                key=key,
+                bytes=entry.footprint.bytes(),
+                last_used=entry.instance.last_used,
+                in_use=entry.instance.in_use,
+                pinned=entry.factory.pinned,
+            )
+            for key, entry in entries.items()
+            if entry.instance.peek() is not None
         ]
 
     def loading(self) -> list[str]:
         """Return the names of the models that are being loaded or promoted."""
         with self._lock:
-            return [held.instance.name for held in self._held.values() if held.instance.busy]
+            entries = list(self._entries.values())
+        return [entry.instance.name for entry in entries if entry.instance.busy]
 
     def settle(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the running loads."""
         with self._lock:
-            held = list(self._held.values())
-        for instance, _ in held:
-            timeout = instance.settle(timeout)
+            entries = list(self._entries.values())
+        for entry in entries:
+            timeout = entry.instance.settle(timeout)
 
     def reset_after_fork(self) -> None:
         """Reset in a forked child: no model is loaded and no lock is held."""
         self._reset()
-        for instance, _ in self._held.values():
-            instance.reset_after_fork()
+        for entry in self._entries.values():
+            entry.instance.reset_after_fork()
 
     def has_several(self) -> bool:
         """Return at once whether the pool has more than one instance."""
-        return len(self._held) > 1
+        return len(self._entries) > 1
 
     def unload_if_idle(self, key: Hashable, why: str) -> bool:
         """Unload the model called `key` if no call uses it; return whether it was."""
         with self._lock:
-            held = self._held.get(key)
-        return held is not None and held.instance.unload_if_idle(why)
+            entry = self._entries.get(key)
+        return entry is not None and entry.instance.unload_if_idle(why)
 
     @contextmanager
     def _place(self, report: Progress) -> Iterator[None]:
@@ -149,7 +175,12 @@ class Pool:
             self._places.release()
 
     def _load(
-        self, key: Hashable, factory: ModelFactory, stage: Stage, report: Progress, beside: Any
+        self,
+        factory: ModelFactory,
+        footprint: _Footprint,
+        stage: Stage,
+        report: Progress,
+        beside: Any,
     ) -> Any:
         if beside is not None:  # a promotion: its model has a place already
             return factory.load(stage, report, beside)
@@ -164,9 +195,9 @@ class Pool:
             finally:
                 with self._lock:
                     self._under_way -= 1
-                    self._sizes.pop(key, None)
+                    footprint.reset_size()
                     if alone and number == self._begun:
-                        self._grown[key] = resident_memory() - before
+                        footprint.growth = resident_memory() - before
 
 
 @functools.cache

@@ -237,8 +237,10 @@ def prepare_once(
         usable, reason = look(spec, settings)
         if usable is not None:
             return usable
-        level = logging.WARNING if reason else logging.INFO
-        logger.log(level, "Preparing %s%s", spec.source, reason)
+        if reason:
+            logger.warning("Preparing %s again: %s", spec.source, reason)
+        else:
+            logger.info("Preparing %s", spec.source)
         return check(build(spec, settings, on_progress))
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hotstart.concurrency import reset_after_fork
 from hotstart.registry.model import RegisteredModelInfo
 from hotstart.registry.version import ModelStatus
 
@@ -56,14 +57,21 @@ Event = StateChange | LoadStep
 
 
 class ChangeEvents:
-    """Delivers events to listeners in one thread, started with the first listener.
+    """Delivers events to listeners in one thread, started with the first event that has one.
 
     A callback may call the registry and may be slow: it delays other events, not the models.
+    A forked child keeps the listeners, and delivers its own events in a thread of its own.
     """
 
     def __init__(self) -> None:
         self._callbacks: dict[type[Event], list[Callable[[Any], object]]] = {}
-        self._waiting: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._closed = False
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Reset in a forked child: the parent delivers the queued events."""
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -71,27 +79,32 @@ class ChangeEvents:
         """Call `callback` with each later event of that type."""
         with self._lock:
             self._callbacks.setdefault(what, []).append(callback)
+
+    def note(self, event: Event) -> None:
+        """Queue `event` for the listeners, if there are any; return at once."""
+        if type(event) not in self._callbacks:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._queue.put(event)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._deliver, name="hotstart-changes", daemon=True
                 )
                 self._thread.start()
 
-    def note(self, event: Event) -> None:
-        """Queue `event` for the listeners; return at once."""
-        if type(event) in self._callbacks:
-            self._waiting.put(event)
-
     def close(self) -> None:
-        """Deliver the queued events and stop the thread."""
-        thread = self._thread
-        if thread is not None:
-            self._waiting.put(None)
-            if thread is not threading.current_thread():
-                thread.join()
+        """Deliver the queued events and stop the thread. Later events are dropped."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+            self._queue.put(None)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _deliver(self) -> None:
-        while (event := self._waiting.get()) is not None:
+        while (event := self._queue.get()) is not None:
             for callback in list(self._callbacks[type(event)]):
                 try:
                     callback(event)

@@ -149,7 +149,7 @@ class SearchIndex:
 
         if not os.path.isdir(self._path):
             raise InvalidInput("path", got=self._path, expected="a folder that exists")
-        with exclusive(self._lock, wait=False) as held:
+        with exclusive(self._lock_path, wait=False) as held:
             if not held:
                 raise IndexBusy(self._path)
             self._keep_from_git()
@@ -179,40 +179,45 @@ class SearchIndex:
         self._semantic.start()
         depth = max(top_k, _DEPTH)
         with Store(self._database) as store:
-            words, behind = self._by_words(store, query, depth)
+            words, incomplete = self._lexical_ranking(store, query, depth)
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
             hits = _hits(store, words, meaning, top_k)
-        mode: Mode = "lexical" if not meaning else "hybrid" if words else "semantic"
-        wordless = "no chunk holds a word of the query" if mode == "semantic" else None
+        mode: Mode = "lexical"
+        if meaning:
+            mode = "hybrid" if words else "semantic"
+            if not words and incomplete is None:
+                incomplete = "no chunk holds a word of the query"
         return Answer(
             hits=hits,
             mode=mode,
-            reason="; ".join(filter(None, (behind, wordless, nearest.reason))) or None,
+            reason="; ".join(filter(None, (incomplete, nearest.reason))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
         )
 
     @property
-    def _lock(self) -> str:
+    def _lock_path(self) -> str:
         return os.path.join(self._home, "lock")
 
-    def _by_words(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
+    def _lexical_ranking(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
         """Return the lexical ranking, and why it may be incomplete."""
-        behind = None if self._lexical.agrees(store) else self._mend(store)
+        incomplete = None if self._lexical.agrees(store) else self._sync_lexical(store)
         try:
-            return self._lexical.search(query, depth), behind
+            return self._lexical.search(query, depth), incomplete
         except LexicalIndexDamaged:
-            behind = self._mend(store)
-            return ([] if behind else self._lexical.search(query, depth)), behind
+            incomplete = self._sync_lexical(store)
+            if incomplete:
+                return [], incomplete
+            return self._lexical.search(query, depth), None
 
-    def _mend(self, store: Store) -> str | None:
+    def _sync_lexical(self, store: Store) -> str | None:
         """Update the lexical index; return the reason if that is impossible now."""
         from hotstart.files import exclusive
 
-        with exclusive(self._lock, wait=False) as held:
+        with exclusive(self._lock_path, wait=False) as held:
             if not held:
                 return _BEHIND
             self._lexical.sync(store)

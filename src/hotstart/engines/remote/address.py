@@ -37,7 +37,7 @@ class RemoteAddress(NamedTuple):
     url: str | None
 
     def __repr__(self) -> str:
-        return f"Address({self.identity!r})"
+        return f"RemoteAddress({self.identity!r})"
 
     @classmethod
     def parse(cls, source: str) -> RemoteAddress:
