@@ -34,7 +34,7 @@ test-parity: .venv-bench/installed  ## live comparison with torch and sentence-t
 ASYNCIO := -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
 
 test-integrations: .venv-integrations/installed  ## within LangChain, LlamaIndex, Chroma, Haystack, Pipecat, Ray
-	$(FRAMEWORKS)/python -m pytest -m integrations --durations=10 $(ASYNCIO) tests/integrations tests/examples/test_voice_turn.py tests/test_docs.py
+	$(FRAMEWORKS)/python -m pytest -m integrations -n auto --dist loadfile --durations=10 $(ASYNCIO) tests/integrations tests/examples/test_voice_turn.py tests/test_docs.py
 
 lint: .venv/developing
 	$(BIN)/ruff check .

@@ -67,7 +67,7 @@ def test_it_returns_at_once_however_slow_the_model() -> None:
         embedder.prefetch(f"text {number}")
     assert time.perf_counter() - began < 10
     info = embedder.cache_info().prefetch
-    assert info.asked == 100
+    assert info.requested == 100
     assert info.waiting + info.dropped + info.running == 100
     assert info.waiting <= 64
     fake_control("recall-hanging").release()

@@ -206,7 +206,7 @@ def test_load_wait_unload_and_load_again() -> None:
     assert embedder.status().state == "ready"
     assert embedder.engine == "onnx"
     embedder.unload()
-    assert embedder.status().reason == "unload was asked for"
+    assert embedder.status().reason == "unload() was called"
     assert embedder.status().state == "unloaded"
     assert embedder.engine is None
     assert embedder.encode("a").shape == (384,)

@@ -45,7 +45,7 @@ EXAMPLES = [
     errors.RemoteUnavailable("openai:m@http://h", reason="HTTP 503: busy", retry_after=2.0),
     errors.RemoteUnavailable("openai:m@http://h", reason="again and again", retry_in=1.5),
     errors.RemoteTimeout("openai:m@http://h", after=0.4),
-    errors.RemoteRefused("openai:m@http://h", status=401, said="no key"),
+    errors.RemoteRefused("openai:m@http://h", status=401, message="no key"),
     errors.RemoteAnswerInvalid("openai:m@http://h", reason="it is no JSON"),
     errors.IndexMissing("/f"),
     errors.IndexBusy("/f"),

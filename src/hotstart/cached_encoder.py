@@ -123,8 +123,9 @@ class CachedEncoder:
 
     def info(self) -> CacheInfo:
         """Return the current counts."""
-        account, prefetched = self._cache.info(), self._prefetcher.info()
-        stored = account.kept
+        account = self._cache.info()
+        prefetched = self._prefetcher.info()
+        stored = account.stores
         return CacheInfo(
             hits=account.near + account.far + account.joined,
             misses=account.computed,

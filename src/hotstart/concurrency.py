@@ -182,7 +182,8 @@ class CircuitBreaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threshold = threshold
-        self._first, self._longest = cooldown, longest
+        self._first = cooldown
+        self._longest = longest
         self._clock = clock
         self._lock = ForkLock()
         self._failures = 0

@@ -78,7 +78,8 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
     """
     env = os.environ if environ is None else environ
     prefix = protocol.upper()
-    key, url = env.get(f"{prefix}_API_KEY"), env.get(f"{prefix}_BASE_URL")
+    key = env.get(f"{prefix}_API_KEY")
+    url = env.get(f"{prefix}_BASE_URL")
     if key is None or url is None:
         table = _here().get("remote", {}).get(protocol, {})
         key, url = key or table.get("api_key"), url or table.get("base_url")

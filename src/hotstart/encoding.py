@@ -72,7 +72,7 @@ def _fault(text: object) -> TextFault | None:
     except UnicodeEncodeError as error:
         return TextFault(
             f"character {error.start} is a lone surrogate, which is no Unicode text",
-            "Decode the text anew, or encode it with errors='replace'",
+            "Decode the text again, or encode it with errors='replace'",
         )
     return None
 

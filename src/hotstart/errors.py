@@ -266,8 +266,10 @@ class NotReady(ReadinessError, TimeoutError):
     def __init__(
         self, source: str, *, state: str, stage: str, elapsed: float, expected: float | None
     ) -> None:
-        self.state, self.stage = state, stage
-        self.elapsed, self.expected = elapsed, expected
+        self.state = state
+        self.stage = stage
+        self.elapsed = elapsed
+        self.expected = expected
         estimate = "" if expected is None else f" of about {expected:.2f} s"
         super().__init__(
             f"Model {source!r} is {state} (stage {stage}, {elapsed:.2f} s{estimate})",
@@ -396,7 +398,8 @@ class RemoteUnavailable(RemoteError):
     def __init__(
         self, place: str, *, reason: str, retry_after: float = 0.0, retry_in: float | None = None
     ) -> None:
-        self.retry_after, self.retry_in = retry_after, retry_in
+        self.retry_after = retry_after
+        self.retry_in = retry_in
         remedy = "Check that the server is running"
         if retry_in is not None:
             remedy = f"Retry in {retry_in:.1f} s"
@@ -417,9 +420,9 @@ class RemoteTimeout(RemoteError, TimeoutError):
 
 
 class RemoteRefused(RemoteError):
-    """The server refused the request with HTTP `status` and the message `said`."""
+    """The server refused the request with HTTP `status` and `message`."""
 
-    def __init__(self, place: str, *, status: int, said: str) -> None:
+    def __init__(self, place: str, *, status: int, message: str) -> None:
         self.status = status
         remedies = {
             401: "Set the key of the service in the environment, for example OPENAI_API_KEY",
@@ -427,7 +430,7 @@ class RemoteRefused(RemoteError):
             404: "Check the name of the model and the address; for OpenAI its path ends in /v1",
         }
         super().__init__(
-            f"Model {place} refused with HTTP {status}: {said or 'no reason given'}",
+            f"Model {place} refused with HTTP {status}: {message or 'no reason given'}",
             remedies.get(status, "Correct the request as the server says"),
         )
 

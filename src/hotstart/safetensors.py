@@ -52,7 +52,8 @@ def read_header(path: str) -> dict[str, Tensor]:
 
 def _tensor(path: str, entry: dict[str, Any], data: int, size: int) -> Tensor:
     begin, end = entry["data_offsets"]
-    dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
+    dtype = str(entry["dtype"])
+    shape = tuple(int(n) for n in entry["shape"])
     expected = ITEM_BYTES.get(dtype, 0)
     for n in shape:
         expected *= n

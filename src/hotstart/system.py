@@ -59,11 +59,14 @@ def recommend(
     """Return the profile of a machine with these resources. Pure."""
     device = found[-1]
     if left.bytes < _SMALL_MEMORY:
-        strategy, why = "quantized", f"{left.limit} leaves {left.bytes / 1e6:.0f} MB"
+        strategy = "quantized"
+        why = f"{left.limit} leaves {left.bytes / 1e6:.0f} MB"
     elif cores == 1:
-        strategy, why = "background", "one core: a promotion would take it from the calls"
+        strategy = "background"
+        why = "one core: a promotion would take it from the calls"
     else:
-        strategy, why = "progressive", f"{cores} cores and {left.bytes / 1e9:.1f} GB left"
+        strategy = "progressive"
+        why = f"{cores} cores and {left.bytes / 1e9:.1f} GB left"
     fast = device == "cpu" and flags & BF16_FLAGS
     return ResourceProfile(
         cores=cores,
@@ -232,7 +235,8 @@ def _quotas(root: str, membership: str) -> Iterator[int]:
     ]
     for limit in limits:
         if len(limit) == 2 and limit[0] not in {"max", "-1"}:
-            quota, period = int(limit[0]), int(limit[1])
+            quota = int(limit[0])
+            period = int(limit[1])
             yield -(-quota // period)
 
 

@@ -101,7 +101,7 @@ def test_vectors_come_in_the_order_asked_for(cache: EmbeddingCache, model: Model
     np.testing.assert_array_equal(found, [vector(text) for text in "abca"])
     assert model.computed == {"a": 1, "b": 1, "c": 1}
     account = cache.info()
-    assert (account.near, account.computed, account.kept.entries) == (1, 3, 3)
+    assert (account.near, account.computed, account.stores.entries) == (1, 3, 3)
 
 
 def test_a_thousand_identical_questions_cost_one(cache: EmbeddingCache, model: Model) -> None:
@@ -166,7 +166,7 @@ def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
         fulfil(cache, lookup, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other))
     with pytest.raises(SpaceChanged):
         lookup.vectors()
-    assert cache.info().kept.entries == 0
+    assert cache.info().stores.entries == 0
 
 
 def test_a_deadline_is_the_askers_own(cache: EmbeddingCache, model: Model) -> None:

@@ -61,7 +61,7 @@ def test_the_newest_goes_first_and_each_is_fetched_once() -> None:
         stage.prefetch(text)
     stage.finish("first", "a", "b", "c")
     assert stage.ran == ["first", "c", "b", "a"]
-    assert stage.prefetcher.info().asked == 4
+    assert stage.prefetcher.info().requested == 4
 
 
 def test_what_is_superseded_and_still_waits_never_runs() -> None:
@@ -154,7 +154,7 @@ def test_figures_are_told_by_outcome_and_namespace() -> None:
     stage.asked("two")
     metrics = list(stage.prefetcher.metrics())
     told = {(f.labels["outcome"], f.labels["namespace"]): f.value for f in metrics[:-1]}
-    assert told == {("asked", "kb1"): 1, ("asked", "kb2"): 1, ("used", "kb2"): 1}
+    assert told == {("requested", "kb1"): 1, ("requested", "kb2"): 1, ("used", "kb2"): 1}
     assert isinstance(metrics[-1].value, HistogramSnapshot)
     assert metrics[-1].value.total == 2
 
@@ -169,7 +169,7 @@ def test_a_forked_child_begins_anew() -> None:
     if not child:
         fetched = threading.Event()
         stage.prefetcher.prefetch(PrefetchRequest("in the child", ""), fetched.set)
-        os._exit(0 if fetched.wait(60) and stage.prefetcher.info().asked == 1 else 1)
+        os._exit(0 if fetched.wait(60) and stage.prefetcher.info().requested == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     stage.finish("in the parent")
 
@@ -204,7 +204,7 @@ class Account(RuleBasedStateMachine):
     def every_prefetch_is_somewhere(self) -> None:
         info = self.stage.prefetcher.info()
         assert info.running <= 2
-        used_while_running = sum(outcomes(info)) - info.asked
+        used_while_running = sum(outcomes(info)) - info.requested
         assert 0 <= used_while_running <= info.running
 
     def teardown(self) -> None:
@@ -213,7 +213,7 @@ class Account(RuleBasedStateMachine):
         assert not wait(ends, 20).not_done
         info = self.stage.prefetcher.info()
         assert info.waiting == info.running == 0
-        assert sum(outcomes(info)) == info.asked
+        assert sum(outcomes(info)) == info.requested
 
 
 TestAccount = Account.TestCase

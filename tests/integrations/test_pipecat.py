@@ -79,7 +79,7 @@ def test_the_question_finds_its_vector(caplog: pytest.LogCaptureFixture) -> None
 def test_what_is_too_short_or_empty_is_not_fetched() -> None:
     ahead = embedder()
     through(HotstartPrefetchProcessor(ahead), partial("how"), partial(""), final(" "))
-    assert ahead.cache_info().prefetch.asked == 0
+    assert ahead.cache_info().prefetch.requested == 0
 
 
 def test_users_do_not_supersede_each_other() -> None:

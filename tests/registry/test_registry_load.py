@@ -91,7 +91,7 @@ def test_unloaded_model_is_loaded_again_on_demand(make: Make) -> None:
     registry.load_all()
     registry.unload_all()
     assert registry.loaded_models == []
-    assert registry.models()["a"].reason == "unload was asked for"
+    assert registry.models()["a"].reason == "unload() was called"
     assert registry.predict("a", [1]).output == [2]
     registry.start_loading("b")
     assert asyncio.run(registry.await_ready("b"))

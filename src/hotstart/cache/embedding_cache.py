@@ -126,14 +126,14 @@ class CacheCounters(NamedTuple):
         far: from the shared store.
         joined: from a running computation of another caller.
         computed: from the model.
-        kept: the state of the stores.
+        stores: the state of the stores.
     """
 
     near: int
     far: int
     joined: int
     computed: int
-    kept: TieredInfo
+    stores: TieredInfo
 
 
 class SpaceChanged(Abandoned):
@@ -148,7 +148,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, url: str) -> None:
-        self._kept = open_cache(url)
+        self._stores = open_cache(url)
         self._flights = SingleFlight()
         self._tally = Counters()
 
@@ -161,7 +161,7 @@ class EmbeddingCache:
     def begin(self, texts: Sequence[str], space: VectorSpace) -> Lookup:
         """Look in memory and join running computations; never wait."""
         keys = space.keys(texts)
-        lookup = Lookup(space, keys, self._kept.near(keys))
+        lookup = Lookup(space, keys, self._stores.near(keys))
         text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in lookup.found}
         if text_of:
             lookup.awaited, mine = self._flights.join(text_of)
@@ -184,7 +184,7 @@ class EmbeddingCache:
             StillComputing: another process did not compute a vector within `timeout` seconds.
             SpaceChanged: the model changed meanwhile.
         """
-        work = Work(self._kept, self._flights, self._tally, lookup, Deadline(timeout))
+        work = Work(self._stores, self._flights, self._tally, lookup, Deadline(timeout))
         try:
             with span("fulfil", model=lookup.space.source, texts=len(lookup.mine)):
                 yield work
@@ -199,24 +199,24 @@ class EmbeddingCache:
     def has(self, texts: Sequence[str], space: VectorSpace) -> bool:
         """Return whether all of `texts` are in memory. Never waits."""
         keys = space.keys(texts)
-        return self._kept.near(keys).keys() >= set(keys)
+        return self._stores.near(keys).keys() >= set(keys)
 
     def info(self) -> CacheCounters:
         """Return the current counts."""
         near, far, joined, computed = (self._tally[name] for name in CacheCounters._fields[:-1])
-        return CacheCounters(near, far, joined, computed, self._kept.info())
+        return CacheCounters(near, far, joined, computed, self._stores.info())
 
     def metrics(self) -> Iterator[Metric]:
         """Yield every count."""
         for found in CacheCounters._fields[:-1]:
-            what = "Vectors asked for, by where they came from"
+            what = "Requested vectors, by where they came from"
             at = {"found": found}
             yield Metric("hotstart_cache_asked_total", "counter", what, self._tally[found], at)
-        yield from self._kept.metrics()
+        yield from self._stores.metrics()
 
     def close(self) -> None:
         """Close the connection or file; stored vectors stay."""
-        self._kept.close()
+        self._stores.close()
 
 
 class Work:
@@ -224,13 +224,13 @@ class Work:
 
     def __init__(
         self,
-        kept: TieredCache,
+        stores: TieredCache,
         flights: SingleFlight,
         counters: Counters,
         lookup: Lookup,
         deadline: Deadline,
     ) -> None:
-        self._kept = kept
+        self._stores = stores
         self._flights = flights
         self._counters = counters
         self._space = lookup.space
@@ -258,7 +258,7 @@ class Work:
         if output.info.fingerprint != self._space.fingerprint:
             raise SpaceChanged
         vectors = dict(zip(self._computing, output.vectors, strict=True))
-        self._kept.put_many(vectors)
+        self._stores.put_many(vectors)
         self._resolve(vectors)
 
     def fail(self, error: BaseException) -> None:
@@ -269,14 +269,14 @@ class Work:
 
     def _find(self, keys: Sequence[bytes]) -> None:
         """Resolve the keys that are in memory or in the far store."""
-        found = self._kept.get_many([key for key in keys if key in self._left])
+        found = self._stores.get_many([key for key in keys if key in self._left])
         self._counters.add("far", len(found))
         self._resolve(found)
 
     def _lease(self, window: Sequence[bytes]) -> Iterator[list[str]]:
         missing = [key for key in window if key in self._left]
-        self._leased = self._kept.claim(missing, LEASE)
-        if self._kept.is_shared:  # the previous owner of the lease may have stored the vector
+        self._leased = self._stores.claim(missing, LEASE)
+        if self._stores.is_shared:  # the previous owner of the lease may have stored the vector
             self._find([key for key in missing if key in self._leased])
         self._computing = {
             key: self._left[key] for key in missing if key in self._leased and key in self._left
@@ -292,11 +292,11 @@ class Work:
         if self._deadline.is_over:
             raise StillComputing(len(missing), after=self._deadline.seconds)
         left = self._deadline.left
-        self._kept.wait(missing, LEASE if left is None else min(left, LEASE))
+        self._stores.wait(missing, LEASE if left is None else min(left, LEASE))
 
     def _release(self) -> None:
         leased, self._leased = self._leased, set()
-        self._kept.release(leased)
+        self._stores.release(leased)
 
     def _resolve(self, vectors: Mapping[bytes, Any]) -> None:
         self._flights.resolve(vectors)

@@ -35,26 +35,26 @@ class PrefetchInfo(NamedTuple):
     """The outcomes of prefetched texts.
 
     Attributes:
-        asked: prefetches of texts that were neither cached nor being computed.
+        requested: prefetches of texts that were neither cached nor being computed.
         used: texts used later, when their vector was cached or being computed.
         late: texts used while they still waited.
         wasted: texts computed and not used: superseded, or too old.
         superseded: texts replaced by a newer text while they waited.
         dropped: texts dropped because too many waited.
         failed: texts whose computation failed; the later call raises the error.
-        unasked: texts computed and not used yet.
+        unused: texts computed and not used yet.
         waiting: texts that wait now.
         running: texts being computed now.
     """
 
-    asked: int
+    requested: int
     used: int
     late: int
     wasted: int
     superseded: int
     dropped: int
     failed: int
-    unasked: int
+    unused: int
     waiting: int
     running: int
 
@@ -104,7 +104,7 @@ class Prefetcher:
                 self._supersede(supersedes)
             if request in self._waiting or request in self._running or request in self._unused:
                 return
-            self._count("asked", namespace)
+            self._count("requested", namespace)
             self._waiting[request] = _Job(request, fetch, namespace)
             if len(self._waiting) > MOST_WAITING:
                 self._drop(next(iter(self._waiting)), "dropped")
@@ -133,9 +133,10 @@ class Prefetcher:
             sums: Counter[str] = Counter()
             for (name, _), count in self._counts.items():
                 sums[name] += count
-            sums["unasked"] = len(self._unused)
-            sums["waiting"], sums["running"] = len(self._waiting), len(self._running)
-            return PrefetchInfo(*(sums[name] for name in PrefetchInfo._fields))
+            sums["unused"] = len(self._unused)
+            sums["waiting"] = len(self._waiting)
+            sums["running"] = len(self._running)
+            return PrefetchInfo(**{name: sums[name] for name in PrefetchInfo._fields})
 
     def metrics(self) -> Iterator[Metric]:
         """Yield the counts by outcome and namespace, and the time until a vector was ready."""
@@ -143,9 +144,9 @@ class Prefetcher:
             counts = dict(self._counts)
         for (outcome, namespace), count in sorted(counts.items()):
             labels = {"outcome": outcome, "namespace": namespace}
-            what = "Texts prefetched, by what became of them"
+            what = "Prefetched texts, by outcome"
             yield Metric("hotstart_prefetch_total", "counter", what, count, labels)
-        what = "Seconds from asking ahead to a vector that is ready"
+        what = "Seconds from the prefetch to its vector"
         ready_after = self._ready_after.read()
         yield Metric("hotstart_prefetch_ready_seconds", "histogram", what, ready_after)
 

@@ -296,7 +296,8 @@ class SqliteStore:
     def _claim(
         self, keys: Sequence[bytes], seconds: float, connection: sqlite3.Connection
     ) -> set[bytes]:
-        granted, owner = set(), self._owner()
+        granted = set()
+        owner = self._owner()
         with transaction(connection):
             now = time.time()
             connection.execute("DELETE FROM leases WHERE until <= ?", (now,))

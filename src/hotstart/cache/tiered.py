@@ -141,7 +141,8 @@ class TieredCache:
 
     def info(self) -> TieredInfo:
         """Return the current counts."""
-        near, far = self._near.info(), self._far.info() if self._far else StoreInfo(0, 0, 0, 0)
+        near = self._near.info()
+        far = self._far.info() if self._far else StoreInfo(0, 0, 0, 0)
         return TieredInfo(
             entries=max(near.entries, far.entries),
             bytes=max(near.bytes, far.bytes),

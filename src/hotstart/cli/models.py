@@ -56,7 +56,8 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print the details of one model, prepared or not."""
-    spec, settings = _spec(arguments), read_settings()
+    spec = _spec(arguments)
+    settings = read_settings()
     artifact = find(spec, settings)
     if artifact is not None:
         facts = _summary(artifact) | {"prepared": artifact.folder}
@@ -82,7 +83,8 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_pull(arguments: argparse.Namespace) -> int:
     """Download one model; a model that is complete on this machine needs no network."""
-    spec, settings = _spec(arguments), read_settings()
+    spec = _spec(arguments)
+    settings = read_settings()
     try:
         print(f"{spec.source} is already in {locate(spec, settings).folder}")
     except (ModelNotFound, ModelIncomplete):
@@ -94,7 +96,8 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
 def run_prepare(arguments: argparse.Namespace) -> int:
     """Prepare one model again."""
-    spec, settings = _spec(arguments), read_settings()
+    spec = _spec(arguments)
+    settings = read_settings()
     with bar(f"Preparing {spec.source}", 100) as advance:
         done = 0
 
@@ -110,7 +113,8 @@ def run_prepare(arguments: argparse.Namespace) -> int:
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Compare each file of one prepared model with its recorded SHA-256."""
-    spec, settings = _spec(arguments), read_settings()
+    spec = _spec(arguments)
+    settings = read_settings()
     artifact = find(spec, settings)
     if artifact is None:
         raise _missing(spec, settings)
@@ -123,7 +127,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 def run_rm(arguments: argparse.Namespace) -> int:
     """Remove the prepared files of one model."""
-    spec, settings = _spec(arguments), read_settings()
+    spec = _spec(arguments)
+    settings = read_settings()
     if not remove(spec, settings):
         raise _missing(spec, settings)
     print(f"{spec.source}: prepared files removed")

@@ -48,14 +48,16 @@ class _Bars:
         """Set the bar of `phase` to `done` of `total`."""
         if phase != self._phase:
             self._stack.pop_all().close()
-            self._phase, self._done = phase, 0
+            self._phase = phase
+            self._done = 0
             self._advance = self._stack.enter_context(bar(phase.capitalize(), total))
         assert self._advance is not None
         self._advance(done - self._done)
         self._done = done
 
 
-_LINES, _WIDTH = 3, 96
+_LINES = 3
+_WIDTH = 96
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -223,8 +223,10 @@ class DualEngine:
     """
 
     def __init__(self, question: GraphEngine, bulk: Engine) -> None:
-        self.name, self.dimension = bulk.name, bulk.dimension
-        self._question, self._bulk = question, bulk
+        self.name = bulk.name
+        self.dimension = bulk.dimension
+        self._question = question
+        self._bulk = bulk
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -68,7 +68,8 @@ class StaticEngine:
         if layout.table not in tensors:
             raise ModelDamaged(tensors_path, reason=f"no tensor {layout.table}")
         self._table: NDArray[Any] | None = tensors[layout.table]
-        self._mapping, self._weights = tensors.get("mapping"), tensors.get("weights")
+        self._mapping = tensors.get("mapping")
+        self._weights = tensors.get("weights")
         self._normalize = bool(config.get("normalize", False))
         self._words = _Words(tokenizer_path, config.get("max_length", DEFAULT_MAX_LENGTH))
         self.dimension = int(self._table.shape[1])

@@ -73,7 +73,8 @@ class HotstartEmbeddingFunction(EmbeddingFunction[Documents]):
     ) -> None:
         """Raise InvalidInput if the vectors would belong to another vector space."""
         for name in _DECISIVE:
-            old, new = old_config.get(name), new_config.get(name)
+            old = old_config.get(name)
+            new = new_config.get(name)
             if old != new:
                 raise InvalidInput(name, got=new, expected=f"{old!r}, as the collection has it")
 

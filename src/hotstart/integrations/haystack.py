@@ -31,7 +31,9 @@ class _Component:
         suffix: str = "",
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.model, self.prefix, self.suffix = model, prefix, suffix
+        self.model = model
+        self.prefix = prefix
+        self.suffix = suffix
         self.options = options or {}
         self.embedder = Embedder(model, **self.options)
 
@@ -53,7 +55,8 @@ class _Component:
         return self.prefix + text + self.suffix
 
     def _parameters(self) -> dict[str, Any]:
-        model, options = public_name(self.model), written(self.options)
+        model = public_name(self.model)
+        options = written(self.options)
         return {"model": model, "prefix": self.prefix, "suffix": self.suffix, "options": options}
 
 

@@ -117,7 +117,7 @@ class PendingCall:
         self.weight = sum(self.tokens)
         self.begun = 0
         self.request = request
-        self.came = time.time_ns()
+        self.queued_at = time.time_ns()
         self.within = here()
         self.attempt = 0
         self._parts: dict[int, EmbedOutput] = {}
@@ -142,7 +142,8 @@ class PendingCall:
             return True  # of an abandoned attempt
         before = next(iter(self._parts.values()), output)
         if before.info.fingerprint != output.info.fingerprint:
-            self._parts, self.begun = {}, 0
+            self._parts = {}
+            self.begun = 0
             self.attempt += 1
             return False
         self._parts[part.start] = output
@@ -165,7 +166,7 @@ class PendingCall:
         """
         if self.within is not None:
             ended = time.time_ns()
-            past("queue", self.came, began, self.within)
+            past("queue", self.queued_at, began, self.within)
             run = past("batch", began, ended, self.within, texts=texts)
             past("engine", entered, ended, run, engine=engine)
 
@@ -181,14 +182,18 @@ class LaneQueue:
     """The pending calls of one lane of one model. Thread-safe."""
 
     def __init__(self, name: str, lane: Lane, lease: Lease) -> None:
-        self._name, self._lane, self._lease = name, lane, lease
+        self._name = name
+        self._lane = lane
+        self._lease = lease
         self._threads = IdleThreads("hotstart-lane", lane.threads, _IDLE_SECONDS)
         self._changed = self._threads.changed
         self._calls: deque[PendingCall] = deque()
         self._waiting = 0  # tokens
         self._running = 0  # texts
         self._rate = _FIRST_RATE
-        self._tally, self._waits, self._sizes = Counters(), Histogram(), Histogram(_SIZES)
+        self._tally = Counters()
+        self._waits = Histogram()
+        self._sizes = Histogram(_SIZES)
 
     def put(self, call: PendingCall) -> None:
         """Queue `call`; it runs together with other waiting calls.
@@ -220,7 +225,8 @@ class LaneQueue:
             yield Metric(f"hotstart_queue_{name}", "gauge", text, value, labels)
         for name, text in _COUNTED.items():
             yield Metric(f"hotstart_queue_{name}_total", "counter", text, self._tally[name], labels)
-        waits, sizes = self._waits.read(), self._sizes.read()
+        waits = self._waits.read()
+        sizes = self._sizes.read()
         yield Metric(
             "hotstart_queue_wait_seconds", "histogram", "Time to a call's first run", waits, labels
         )
@@ -231,10 +237,10 @@ class LaneQueue:
             began = time.perf_counter()
             self._run(run)
             weight = sum(sum(part.call.tokens[part.start : part.stop]) for part in run)
-            took = max(time.perf_counter() - began, 1e-6)
+            seconds = max(time.perf_counter() - began, 1e-6)
             with self._changed:
                 self._running -= _size(run)
-                self._rate += 0.2 * (weight / took - self._rate)
+                self._rate += 0.2 * (weight / seconds - self._rate)
 
     def _next(self) -> list[CallPart]:
         """Wait for calls and return the next run; nothing after a while without calls."""
@@ -257,7 +263,7 @@ class LaneQueue:
     def _begin(self, number: int, start: int, stop: int) -> CallPart:
         call = self._calls[number]
         if start == 0:
-            self._waits.observe((time.time_ns() - call.came) / 1e9)
+            self._waits.observe((time.time_ns() - call.queued_at) / 1e9)
         call.begun = stop
         self._waiting -= sum(call.tokens[start:stop])
         return CallPart(call, start, stop, call.attempt)
@@ -334,10 +340,10 @@ class Lanes:
 
     def __init__(self, instance: Instance[LoadedModel]) -> None:
         # A weak reference: the instance owns its lanes.
-        held = weakref.ref(instance)
+        reference = weakref.ref(instance)
 
         def lease(timeout: float | None, texts: int) -> AbstractContextManager[LoadedModel]:
-            living = held()
+            living = reference()
             assert living is not None, "who waits for a model holds it"
             return living.lease(timeout, texts)
 

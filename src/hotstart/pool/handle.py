@@ -111,7 +111,8 @@ class ModelHandle:
             NotReady: the model was not ready in time; its load continues.
             HotstartError: the load or the engine failed.
         """
-        deadline, count = Deadline(timeout), len(request.inputs)
+        deadline = Deadline(timeout)
+        count = len(request.inputs)
         outputs: list[EmbedOutput] = []
         with (
             span("embed", model=self._spec.source, engine=self._spec.engine, texts=count),
@@ -149,7 +150,8 @@ class ModelHandle:
         """
         from hotstart.pool.aio import all_done, until_ready  # only coroutines need asyncio
 
-        deadline, count = Deadline(timeout), len(request.inputs)
+        deadline = Deadline(timeout)
+        count = len(request.inputs)
         await until_ready(self._instance, timeout)
         with span("embed", model=self._spec.source, engine=self._spec.engine, texts=count):
             future = self.submit(request)

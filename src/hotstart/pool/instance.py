@@ -103,7 +103,7 @@ class KeepAliveTimer:
                 self._running = True
                 self._set(self._seconds)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         with self._lock:
             left = self._touched + self._seconds - time.monotonic()
             self._running = left > 0
@@ -114,7 +114,7 @@ class KeepAliveTimer:
         self._unload_if_idle(f"not used for {self._seconds:g} s")
 
     def _set(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._look)
+        timer = threading.Timer(seconds, self._check)
         timer.daemon = True
         timer.start()
 
@@ -176,7 +176,8 @@ class Instance(Generic[T]):
         self._close = close
         self._stages = stages
         self._load_timeout = load_timeout
-        self._keep_alive, self._patience = keep_alive, patience
+        self._keep_alive = keep_alive
+        self._patience = patience
         self._listeners = Listeners()
         self._loads = 0
         self._load_time: float | None = None
@@ -342,7 +343,7 @@ class Instance(Generic[T]):
         A call that comes meanwhile loads it again."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_settled)
-            slot = self._begin_unloading("unload was asked for")
+            slot = self._begin_unloading("unload() was called")
         self._end_unloading(slot)
 
     def reload(self) -> None:
@@ -357,7 +358,8 @@ class Instance(Generic[T]):
         old = self._begin_reload()
         if old is None:
             return
-        new, reason = old, "its reload was given up"
+        new = old
+        reason = "its reload was given up"
         attempt = self._new_attempt()
         try:
             attempt.start()
@@ -385,7 +387,7 @@ class Instance(Generic[T]):
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._state: State = "unloaded"
-        self._reason = "not asked for yet"
+        self._reason = "not loaded yet"
         self._reloading = False
         self._used_at = time.monotonic()
         self._attempt: LoadAttempt[T] | None = None
@@ -422,7 +424,7 @@ class Instance(Generic[T]):
         retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
         if self._state == "unloaded" or retried:
             self._attempt = self._new_attempt()
-            self._enter("loading", "asked for")
+            self._enter("loading", "a load was requested")
             self._attempt.start(self._end_attempt)
 
     def _new_attempt(self) -> LoadAttempt[T]:
@@ -457,7 +459,8 @@ class Instance(Generic[T]):
         self.touch()
 
     def _enter(self, state: State, reason: str) -> None:
-        self._state, self._reason = state, reason
+        self._state = state
+        self._reason = reason
         self._changed.notify_all()
         self._listeners.notify_state(state, reason)
         if state in {"ready", "failed", "unloaded"}:

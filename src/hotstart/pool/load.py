@@ -11,7 +11,8 @@ from hotstart.errors import HotstartError, LoadFailed, LoadTimeout, NotReady
 from hotstart.pool.promotion import Slot
 from hotstart.types import Progress, Stage, State
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
+FIRST_BACKOFF = 0.5
+LONGEST_BACKOFF = 30.0
 """Seconds between a failed load and the next try, doubled with each failure in a row."""
 
 
@@ -169,4 +170,5 @@ class LoadAttempt(Generic[T]):
         return True
 
     def _report(self, stage: str, fraction: float) -> None:
-        self.doing, self.fraction = stage, fraction
+        self.doing = stage
+        self.fraction = fraction

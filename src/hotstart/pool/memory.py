@@ -176,7 +176,7 @@ class MemoryPressureMonitor(threading.Thread):
         try:
             while self._ending not in (ready := dict(waiting.poll())):
                 if ready[self._descriptor] & select.POLLERR:
-                    _logger().warning("The kernel tells no more whether memory is short")
+                    _logger().warning("The kernel no longer reports memory pressure")
                     return
                 self._relieve()
         finally:

@@ -188,7 +188,8 @@ class Pool:
             with self._lock:
                 self._under_way += 1
                 self._begun += 1
-                number, alone = self._begun, self._under_way == 1
+                number = self._begun
+                alone = self._under_way == 1
             before = resident_memory()
             try:
                 return factory.load(stage, report, None)

@@ -155,7 +155,8 @@ class ActiveSlot(Generic[T]):
         )
         if stage is None or self.promoting or stage in self.refused:
             return
-        self.promoting, self._requested = True, None
+        self.promoting = True
+        self._requested = None
         threading.Thread(
             target=self._run_promotion, args=(slot, stage), name="hotstart-promotion", daemon=True
         ).start()

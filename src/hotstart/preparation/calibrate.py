@@ -80,7 +80,8 @@ PROBES: tuple[str, ...] = (
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cosine of each row of `left` with the corresponding row of `right`."""
-    a, b = left.astype(np.float64), right.astype(np.float64)
+    a = left.astype(np.float64)
+    b = right.astype(np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     result: NDArray[np.float64] = (a * b).sum(-1) / np.maximum(lengths, 1e-300)
     return result

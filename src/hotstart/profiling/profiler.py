@@ -136,7 +136,8 @@ def _in_turn(
 ) -> dict[str, list[Run]]:
     samples: dict[str, list[Run]] = {name: [] for name in tasks}
     wanted = {name: min(runs, _PEER_RUNS) if name == against else runs for name in tasks}
-    done, total = 0, sum(wanted.values())
+    done = 0
+    total = sum(wanted.values())
     for number in range(runs):
         for name, task in tasks.items():
             if number < wanted[name]:

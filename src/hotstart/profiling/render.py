@@ -21,7 +21,8 @@ def chart(report: Report, width: int = _WIDTH) -> str:
 
 
 def _lines(report: Report, width: int) -> Iterator[str]:
-    low, high = min(report.totals_ms), max(report.totals_ms)
+    low = min(report.totals_ms)
+    high = max(report.totals_ms)
     yield f"First vector in {report.total_ms:.1f} ms ({low:.1f} to {high:.1f})"
     yield from _fold(
         f"{report.model}, strategy {report.strategy}, engine {report.engine}, "
@@ -134,7 +135,8 @@ _KEY = {
 def page(report: Report) -> str:
     """Return the page."""
     model = escape(report.model)
-    low, high = min(report.totals_ms), max(report.totals_ms)
+    low = min(report.totals_ms)
+    high = max(report.totals_ms)
     beside = "".join(
         f"<p>Loaded beside the work, after the first vector: {escape(stage)}, {ms:.1f} ms.</p>"
         for stage, ms in report.beside.items()
@@ -194,7 +196,8 @@ def _timeline(stages: Sequence[StageTime], label: str, head: str = "Stage") -> s
 
 
 def _row(stage: StageTime, end: float) -> str:
-    left, width = 100 * stage.start_ms / end, 100 * stage.ms / end
+    left = 100 * stage.start_ms / end
+    width = 100 * stage.ms / end
     return (
         f'<tr role="row"><th role="rowheader" scope="row">{escape(stage.name)}</th>'
         f'<td role="cell" class="number">{stage.ms:.1f} ms</td>'

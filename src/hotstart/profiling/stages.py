@@ -122,7 +122,8 @@ class Run(NamedTuple):
     @property
     def intervals(self) -> dict[str, float]:
         """Seconds from each mark to the next, by name of the first; `spawn` is the earliest."""
-        names, times = ["spawn", *self.marks], [0.0, *self.marks.values()]
+        names = ["spawn", *self.marks]
+        times = [0.0, *self.marks.values()]
         return {
             name: end - begin for name, begin, end in zip(names, times, times[1:], strict=False)
         }
@@ -207,7 +208,8 @@ def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[StageTime]:
     pieces: list[tuple[str, Kind, float]] = []
     for mark, seconds in medians([run.intervals for run in plain]).items():
         name, kind = _NAMES.get(mark, ("preparing" if mark in PREPARING else mark, "load"))
-        own, at = seconds, len(pieces)
+        own = seconds
+        at = len(pieces)
         for what, share in shares.get(mark, {}).items():
             part = min(own, share * seconds)
             if part >= _SLIVER:
@@ -235,7 +237,8 @@ def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
     """Return by mark the share of its interval that each package and the tokenizer took."""
     result: list[dict[tuple[str, str], float]] = []
     for run in watched:
-        intervals, parts = run.intervals, {}
+        intervals = run.intervals
+        parts = {}
         for mark, packages in import_times(run.log).items():
             for package, seconds in packages.items():
                 if mark in intervals and not (mark == "spawn" and package == "standard library"):

@@ -331,7 +331,8 @@ def _versions(table: Table, home: str) -> dict[str, VersionConfig]:
         sources = Table(table.where, {label: table.text("source")})
         hashes = Table(table.where, {label: table.text("sha256", _SHA256)})
     else:
-        sources, hashes = table.table("versions"), table.table("sha256")
+        sources = table.table("versions")
+        hashes = table.table("sha256")
     if not sources.content:
         raise InvalidInput(sources.where, got={}, expected="at least one version")
     return {

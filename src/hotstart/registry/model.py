@@ -162,7 +162,9 @@ class RegisteredModel:
         models: Mapping[str, RegisteredModel],
         config: ModelConfig | None = None,
     ) -> None:
-        self.name, self.kind, self.config = name, kind, config
+        self.name = name
+        self.kind = kind
+        self.config = config
         self._models = models
         self.sole: Version | None = None
         self.shadow: Version | None = None

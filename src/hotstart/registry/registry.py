@@ -234,7 +234,8 @@ class ModelRegistry:
         self, name: str, *, key: str | None = None, timeout: float | None = None
     ) -> Iterator[Any]:
         """Yield what `get_model` returns, and keep it loaded for the block."""
-        model, deadline = self._model(name), Deadline(timeout)
+        model = self._model(name)
+        deadline = Deadline(timeout)
         version = model.choose_ready(model.choose(key), deadline).version
         with version.lease(deadline.left) as loaded:
             yield loaded
@@ -269,7 +270,8 @@ class ModelRegistry:
             InvalidInput: the model does not take `inputs`.
             HotstartError: see `get_model`.
         """
-        model, deadline = self._model(name), Deadline(timeout)
+        model = self._model(name)
+        deadline = Deadline(timeout)
         choice = model.choose_ready(model.choose(key), deadline)
         output = choice.version.predict(inputs, deadline.left)
         return self._answer(model, choice, inputs, output)
@@ -278,7 +280,8 @@ class ModelRegistry:
         self, name: str, inputs: Any, *, key: str | None = None, timeout: float | None = None
     ) -> Prediction:
         """Await the answer of a model; see `predict`."""
-        model, deadline = self._model(name), Deadline(timeout)
+        model = self._model(name)
+        deadline = Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
         output = await choice.version.apredict(inputs, deadline.left)
         return self._answer(model, choice, inputs, output)
@@ -307,7 +310,8 @@ class ModelRegistry:
             InvalidInput: the model is not an embedding model, or a text or option is invalid.
             HotstartError: see `get_model` and `Embedder.aembed`.
         """
-        model, deadline = self._model(name), Deadline(timeout)
+        model = self._model(name)
+        deadline = Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
         result = await choice.version.aembed(texts, options or {}, deadline.left)
         return choice.prediction(result)
@@ -338,7 +342,8 @@ class ModelRegistry:
             InvalidInput: the model is not a reranker, or a text or option is invalid.
             HotstartError: see `get_model` and `Reranker.arank`.
         """
-        model, deadline = self._model(name), Deadline(timeout)
+        model = self._model(name)
+        deadline = Deadline(timeout)
         choice = await model.achoose_ready(model.choose(key), deadline)
         ranking = await choice.version.arank(query, documents, options or {}, deadline.left)
         return choice.prediction(ranking)
@@ -544,7 +549,7 @@ class ModelRegistry:
         def bind() -> Served:
             return bind_factory(name, kind, make, self._pool, key, pinned=pinned)
 
-        version = Version(name, label, bind, self._changed, self._stepped, held=pinned)
+        version = Version(name, label, bind, self._changed, self._stepped, pinned=pinned)
         version.served()  # an unknown kind is refused here
         return version
 

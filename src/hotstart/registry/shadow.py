@@ -70,7 +70,9 @@ class ShadowTraffic:
 
 
 def _compare(call: ShadowCall) -> None:
-    version, inputs, answer = call.version, call.inputs, call.answer
+    version = call.version
+    inputs = call.inputs
+    answer = call.answer
     try:
         repeated = version.repeat(inputs)
     except NotReady:

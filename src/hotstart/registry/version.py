@@ -109,7 +109,7 @@ class VersionStatus(NamedTuple):
     """
 
     state: State = "unloaded"
-    reason: str = "not asked for yet"
+    reason: str = "not loaded yet"
     loaded_at: datetime | None = None
     load_duration: float | None = None
     error: HotstartError | None = None
@@ -133,7 +133,7 @@ class Version:
         bind: returns the version bound to its instance; called once.
         changed: called with each change, under the instance's lock.
         stepped: called with each step of a load and the fraction done, by the thread that loads.
-        held: whether the program owns the model, so that no call waits for it.
+        pinned: whether the program owns the model, so that no call waits for it.
     """
 
     def __init__(
@@ -144,14 +144,18 @@ class Version:
         changed: Callable[[Version], None],
         stepped: Callable[[Version, str, float], None],
         *,
-        held: bool = False,
+        pinned: bool = False,
     ) -> None:
-        self.name, self.label, self._held = name, label, held
+        self.name = name
+        self.label = label
+        self._pinned = pinned
         self.model: Any = None
         self.account = VersionStatus()
         self._uses = Uses()
         self.count_use = self._uses.count
-        self._bind, self._changed, self._stepped = bind, changed, stepped
+        self._bind = bind
+        self._changed = changed
+        self._stepped = stepped
         self._binding = threading.Lock()
         self._loads = 0
         self._served: Served | None = None
@@ -226,7 +230,7 @@ class Version:
             HotstartError: the load failed.
         """
         served = self.served()
-        limit = None if self._held else timeout
+        limit = None if self._pinned else timeout
         with served.binding.instance.lease(limit, texts=0) as loaded:
             return served.model(loaded)
 
@@ -319,15 +323,17 @@ class Version:
 
     def _on_state(self, served: Served, state: State, reason: str) -> None:
         """Record a state change. Called under the lock of the instance."""
-        instance, before = served.binding.instance, self.account
+        instance = served.binding.instance
+        before = self.account
         loaded = instance.peek()
         self.model = None if loaded is None else served.model(loaded)
         if state == "failed":
             account = before._replace(error=instance.failure)
         elif state == "ready" and (loads := instance.status().loads) != self._loads:
-            self._loads, took = loads, instance.status().load_time or 0.0
-            self.metrics.loads.observe(took)
-            account = VersionStatus(state, reason, datetime.now(timezone.utc), took)
+            self._loads = loads
+            load_time = instance.status().load_time or 0.0
+            self.metrics.loads.observe(load_time)
+            account = VersionStatus(state, reason, datetime.now(timezone.utc), load_time)
         else:
             account = before
         self._note(account._replace(state=state, reason=reason))

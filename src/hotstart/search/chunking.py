@@ -189,7 +189,8 @@ def _headings(lines: list[str]) -> Outline:
             closes = mark.startswith(fence) and not line.strip().strip(fence[0])
             fence = "" if closes else fence
         elif mark:
-            fence, bare = mark, None
+            fence = mark
+            bare = None
         elif level := _level(line):
             deeper = bool(above) and above[-1][0] < level
             above = [heading for heading in above if heading[0] < level]
@@ -305,7 +306,8 @@ def _sections(path: str, lines: list[str]) -> list[_Section]:
 
 def _trimmed(lines: list[str], section: _Section) -> _Section | None:
     """Return `section` without blank lines around it; None if it is blank."""
-    start, end = section.start, section.end
+    start = section.start
+    end = section.end
     while start < end and not lines[start].strip():
         start += 1
     while end > start and not lines[end - 1].strip():
@@ -355,7 +357,8 @@ def _cut(lines: list[str], section: _Section) -> Iterator[Chunk]:
 
 def _fitting(lines: list[str], start: int, last: int) -> int:
     """Return the end of the lines from `start` on that fit into one chunk."""
-    end, size = start, -1
+    end = start
+    size = -1
     while end < last and size + 1 + len(lines[end]) <= LIMIT:
         size += 1 + len(lines[end])
         end += 1

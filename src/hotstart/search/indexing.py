@@ -76,7 +76,7 @@ def update_index(
         HotstartError: the model could not be loaded; the documents are indexed nevertheless.
     """
     began = time.perf_counter()
-    report = on_progress or _nobody
+    report = on_progress or _no_report
     # After a crash of the machine, the store may have lost its last commits and reuse their
     # generations; a lexical index that has the lost commits must not match.
     lexical.sync(store)
@@ -176,7 +176,8 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
     """Compute and store missing vectors; return their number. Load no model if none is missing."""
     fingerprint = embedder.fingerprint
     total = store.count_chunks() - store.count_vectors(fingerprint)
-    done, last = 0, 0
+    done = 0
+    last = 0
     while batch := store.lacking_vector(fingerprint, after=last, limit=_VECTORS_A_COMMIT):
         report("vectors", done, total)
         texts = [_text_to_embed(passage) for passage in batch]
@@ -193,5 +194,5 @@ def _text_to_embed(passage: Passage) -> str:
     return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text
 
 
-def _nobody(phase: str, done: int, total: int) -> None:
+def _no_report(phase: str, done: int, total: int) -> None:
     """Ignore the progress."""

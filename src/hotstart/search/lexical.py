@@ -87,7 +87,7 @@ class LexicalIndex:
         """
         if self.agrees(store):
             return
-        report = on_progress or _nobody
+        report = on_progress or _no_report
         state = store.state()
         index = None if self._distrusted else self._index
         known = self._generation(index, state.identity)
@@ -108,14 +108,14 @@ class LexicalIndex:
 
         from hotstart.files import beside, place_folder, remove_leftovers
 
-        logger.info("Making %s anew", self._folder)
+        logger.info("Rebuilding %s", self._folder)
         tantivy = self._tantivy
         remove_leftovers(self._folder)
         staged = beside(self._folder)
         os.mkdir(staged)
         try:
             index = tantivy.Index(_schema(tantivy), path=staged)
-            self._write(index, store, 0, on_progress or _nobody)
+            self._write(index, store, 0, on_progress or _no_report)
             place_folder(staged, self._folder)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -182,7 +182,8 @@ class LexicalIndex:
     def _write(self, index: Any, store: Store, known: int, report: Advance) -> None:
         """Commit the changes of `store` since generation `known` to `index`."""
         tantivy = self._tantivy
-        state, total = store.state(), store.count_chunks(after=known)
+        state = store.state()
+        total = store.count_chunks(after=known)
         writer = index.writer(_HEAP, 1)
         for chunk_id in (_STAMP_ID, *store.removed_after(known)):
             writer.delete_documents_by_term("id", chunk_id)
@@ -220,5 +221,5 @@ def _document(tantivy: Any, passage: Passage) -> Any:
     return tantivy.Document(id=passage.id, title=title, text=passage.text, parts=parts)
 
 
-def _nobody(done: int, total: int) -> None:
-    """Progress that nobody asked for."""
+def _no_report(done: int, total: int) -> None:
+    """Ignore the progress."""

@@ -130,7 +130,8 @@ class Database:
         except sqlite3.IntegrityError:  # a programming error, not damage
             raise
         except sqlite3.OperationalError as error:
-            reason, remedy = str(error), None
+            reason = str(error)
+            remedy = None
             if "locked" in reason:
                 raise IndexBusy(os.path.dirname(os.path.dirname(self._path))) from error
             if "no such" not in reason:  # the disk is full, the folder may not be written, ...

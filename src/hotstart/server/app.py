@@ -51,7 +51,9 @@ class AnsweringRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """Return the handler, wrapped so that no error escapes."""
-        handle, route, own = super().get_route_handler(), self.path, self.name
+        handle = super().get_route_handler()
+        route = self.path
+        own = self.name
         group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
 
         async def answer(request: Request) -> Response:

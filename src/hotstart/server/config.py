@@ -94,7 +94,8 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
     """
     table = Table("hotstart.toml", content).table("server", at="server")
     table.refuse_others([field.name for field in fields(ServerConfig)])
-    keys, models = server_keys(), None if "models" not in table.content else table.texts("models")
+    keys = server_keys()
+    models = None if "models" not in table.content else table.texts("models")
     numbers = {
         **{name: table.count(name) for name in ("workers", "max_texts", "max_characters")},
         **{name: table.number(name) for name in ("timeout", "drain")},

@@ -92,7 +92,8 @@ class Events:
 
     def open(self) -> None:
         """Accept events from now on, in the running loop."""
-        self._loop, self._closed = asyncio.get_running_loop(), False
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
 
     def close(self) -> None:
         """End every stream."""

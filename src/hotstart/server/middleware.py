@@ -37,7 +37,9 @@ class AccessMiddleware:
     def __init__(
         self, app: ASGIApp, access: Access, max_body: int, draining: GracefulShutdown
     ) -> None:
-        self._app, self._access, self._max_body = app, access, max_body
+        self._app = app
+        self._access = access
+        self._max_body = max_body
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +79,8 @@ class AccessMiddleware:
 
     def _unfit(self, scope: Scope) -> Response | None:
         """Return the refusal of a request that is too large or not JSON; None otherwise."""
-        headers, path = _headers(scope), scope["path"]
+        headers = _headers(scope)
+        path = scope["path"]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
             return self._too_large(path)
@@ -113,7 +116,9 @@ class _TooLarge(Exception):
 
 
 async def _read(receive: Receive, most: int) -> bytes:
-    parts, size, more = [], 0, True
+    parts = []
+    size = 0
+    more = True
     while more:
         message = await receive()
         parts.append(message.get("body", b""))
@@ -128,7 +133,8 @@ class _Answer:
     """Sends a response with the headers of every response."""
 
     def __init__(self, send: Send, draining: GracefulShutdown) -> None:
-        self._send, self._draining = send, draining
+        self._send = send
+        self._draining = draining
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

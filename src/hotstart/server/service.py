@@ -163,8 +163,10 @@ class Service:
     """
 
     def __init__(self, registry: ModelRegistry, config: ServerConfig) -> None:
-        self.registry, self.config = registry, config
-        self.started, self.has_begun = time.time(), False
+        self.registry = registry
+        self.config = config
+        self.started = time.time()
+        self.has_begun = False
         self.metrics, self.timeline, self.draining = (
             RequestMetrics(),
             Timeline(),
@@ -262,7 +264,8 @@ class Service:
 
     def check_texts(self, texts: list[str], where: str) -> None:
         """Raise InvalidInput for more or longer texts than the limits allow."""
-        most, longest = self.config.max_texts, self.config.max_characters
+        most = self.config.max_texts
+        longest = self.config.max_characters
         if not texts:
             raise InvalidInput(where, got=[], expected="at least one text")
         if len(texts) > most:

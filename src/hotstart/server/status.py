@@ -110,7 +110,8 @@ def health(service: Service) -> dict[str, Any]:
 
 
 def _of_service(service: Service) -> dict[str, Any]:
-    left, config = memory_left(), service.config
+    left = memory_left()
+    config = service.config
     return {
         "version": __version__,
         "pid": os.getpid(),

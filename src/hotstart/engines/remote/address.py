@@ -51,7 +51,8 @@ class RemoteAddress(NamedTuple):
         if form is None:
             raise InvalidInput("model", got=protocol, expected=f"one of {', '.join(_FORMS)}:...")
         if _IS_URL.match(rest):
-            model, url = _DEFAULT_MODEL.get(protocol, ""), rest
+            model = _DEFAULT_MODEL.get(protocol, "")
+            url = rest
         else:
             model, _, url = rest.partition("@")
         has_model = bool(model) or protocol == "tei"

@@ -179,7 +179,7 @@ class RemoteClient:
             wait = _retry_after(headers.get("retry-after"))
             reason = f"HTTP {status}: {message}"
             return RemoteUnavailable(self.place, reason=reason, retry_after=wait)
-        return RemoteRefused(self.place, status=status, said=message)
+        return RemoteRefused(self.place, status=status, message=message)
 
     def _redacted(self, text: str) -> str:
         """Return a server's message, shortened and without the key."""
@@ -194,7 +194,8 @@ def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> A
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    socket, url = None, address.url
+    socket = None
+    url = address.url
     if url.startswith("unix:"):
         socket, url = url.removeprefix("unix:"), "http://localhost"
     full = httpx.URL(url)

@@ -93,7 +93,8 @@ class GraphBuilder:
             output: the name of the result, float32 (batch, dimension).
             dimension: length of a vector.
         """
-        helper, types = self._onnx.helper, self._onnx.TensorProto
+        helper = self._onnx.helper
+        types = self._onnx.TensorProto
         axes = ["batch", "tokens", None]
         results = {OUTPUT: output} | {
             name: value for name, (value, _) in self._extra_outputs.items()

@@ -46,7 +46,8 @@ def relative_bias(
     """Add the attention bias (1, heads, tokens, tokens) from `table` (buckets, heads)."""
     count = graph.node("Shape", input_ids, start=1)
     length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
-    zero, one = graph.constant(0, "INT64"), graph.constant(1, "INT64")
+    zero = graph.constant(0, "INT64")
+    one = graph.constant(1, "INT64")
     positions_row = graph.node("Range", zero, length, one)
     positions_column = graph.node("Unsqueeze", positions_row, graph.constant([1], "INT64"))
     distance = graph.node("Sub", positions_row, positions_column)
@@ -67,7 +68,8 @@ def distance_buckets(buckets: int, positions: int) -> list[int]:
     import numpy as np
 
     behind = -np.arange(1 - positions, positions)
-    half, exact = buckets // 2, buckets // 4
+    half = buckets // 2
+    exact = buckets // 4
     n = np.abs(behind)
     ratio = np.log(np.maximum(n, 1).astype(np.float32) / exact) / np.log(_MAX_DISTANCE / exact)
     large = exact + (ratio.astype(np.float32) * (half - exact)).astype(np.int64)
@@ -229,7 +231,8 @@ class Encoder:
         return graph.node("Reshape", hidden, shape)
 
     def _embeddings(self, input_ids: str, token_type_ids: str) -> str:
-        graph, name = self._graph, "embeddings."
+        graph = self._graph
+        name = "embeddings."
         words = self._weights.lookup(self._tensor(name + "word_embeddings.weight"), input_ids)
         pad = self._model.pad_token_id if self._family.positions_after_padding else None
         table = self._weight(name + "position_embeddings.weight")
@@ -246,7 +249,8 @@ class Encoder:
 
     def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
         """Add a post-norm layer over rows of tokens: attention, then feed-forward."""
-        graph, family = self._graph, self._family
+        graph = self._graph
+        family = self._family
         prefix = family.layer.format(number)
         heads = [
             graph.node("Reshape", self._linear(prefix + name, hidden, exact=exact), shape)
@@ -271,7 +275,8 @@ class Encoder:
         return self._add_and_norm(prefix + family.output_norm, outer, hidden)
 
     def _linear(self, name: str, rows: str, *, exact: bool = False) -> str:
-        weight, bias = self._tensor(f"{name}.weight"), self._tensor(f"{name}.bias")
+        weight = self._tensor(f"{name}.weight")
+        bias = self._tensor(f"{name}.bias")
         return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:

@@ -65,7 +65,8 @@ def quantize_rows(
     missing = -rows.shape[1] % block
     filled = np.pad(rows, ((0, 0), (0, missing))) if missing else rows
     cut = filled.reshape(len(rows), -1, block)
-    low, high = np.minimum(cut.min(-1), 0), np.maximum(cut.max(-1), 0)
+    low = np.minimum(cut.min(-1), 0)
+    high = np.maximum(cut.max(-1), 0)
     scales = (high - low) / np.float32(LEVELS)
     scales[scales == 0] = 1
     zeros = np.clip(np.rint(-low / scales), 0, LEVELS)
