@@ -57,9 +57,10 @@ def difference(one: Any, other: Any) -> float:
             return ENTIRELY
         return max((difference(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
     if _is_number(one) and _is_number(other):
-        same = one == other or (math.isnan(one) and math.isnan(other))
-        apart = abs(one - other)
-        return 0.0 if same else ENTIRELY if math.isnan(apart) else float(apart)
+        if one == other or (math.isnan(one) and math.isnan(other)):
+            return 0.0
+        distance = abs(one - other)
+        return ENTIRELY if math.isnan(distance) else float(distance)
     return 0.0 if one == other else ENTIRELY
 
 
