@@ -178,7 +178,6 @@ def test_one_file_reads_the_environment_and_two_use_the_network() -> None:
 
 # Small modules with one importer, and the reason why each has its own file.
 SMALL_MODULES = {
-    "hotstart.registry.shadow": "a thread of its own, tested without a registry",
     "hotstart.registry.watch": "the only file that imports watchfiles",
 }
 SMALL = 60  # lines of code without docstrings and comments

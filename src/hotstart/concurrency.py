@@ -1,4 +1,4 @@
-"""Fork-safe locks, deadlines and the circuit breaker.
+"""Fork-safe locks, threads, deadlines, the work that an exit waits for, the circuit breaker.
 
 A forked child has the memory of all threads of its parent and runs only one of them. A lock that
 another thread held stays locked in the child, and the data that it guards is half changed.
@@ -6,7 +6,9 @@ another thread held stays locked in the child, and the data that it guards is ha
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
 import time
 import weakref
@@ -118,7 +120,13 @@ class IdleThreads:
         self._woken = 0  # notified threads that have not woken yet
 
     def wake(self, run: Callable[[], object]) -> None:
-        """Wake an idle thread, or start one that calls `run`, unless `most` are at work."""
+        """Wake an idle thread, or start one that calls `run`, unless `most` are at work.
+
+        Call this before the work is queued.
+
+        Raises:
+            RuntimeError: no thread runs and the system cannot start one.
+        """
         if self._idle > self._woken:
             self._woken += 1
             self.changed.notify()
@@ -128,7 +136,8 @@ class IdleThreads:
                 threading.Thread(target=run, name=self._name, daemon=True).start()
             except RuntimeError:  # the system cannot start another thread
                 self._threads -= 1
-                raise
+                if not self._threads:
+                    raise
 
     def wait_for_work(self, has_work: Callable[[], object]) -> bool:
         """Wait for work; return false if the calling thread must end."""
@@ -141,6 +150,83 @@ class IdleThreads:
                 self._threads -= 1
                 return False
         return True
+
+
+class ProcessEnding(SystemExit):
+    """Ends a thread without a message, because the process ends."""
+
+
+class ActiveWork:
+    """The work of this process that may be in native code. Thread-safe.
+
+    Before Python 3.14, a thread that returns from native code to a finalized interpreter aborts the
+    process. An exit therefore waits for the work, and asks it to stop early.
+
+    Use the object as a context manager around each piece of work.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Reset in a forked child: the work of other threads goes on in the parent only."""
+        self._changed = threading.Condition(threading.Lock())
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count = max(0, self._count - 1)  # 0 in a child that was forked by this thread
+            if self._stopping:
+                self._changed.notify_all()
+
+    def stop(self, timeout: float) -> bool:
+        """Ask the work to stop; return whether it has ended within `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            return self._changed.wait_for(lambda: self._count == 0, timeout)
+
+    def check(self) -> None:
+        """End the calling thread if the process ends. The thread that ends the process goes on."""
+        if self._stopping and threading.current_thread() is not threading.main_thread():
+            raise ProcessEnding
+
+
+active_work = ActiveWork()
+
+_PATIENCE = 3.0  # seconds that an exit waits for active work
+
+
+def _end_active_work() -> None:
+    """Wait for active work at exit. After that, work may still be in a native call that hangs."""
+    if not active_work.stop(_PATIENCE) and sys.version_info < (3, 14):
+        _hang_late_threads()
+
+
+def _hang_late_threads() -> None:
+    """Make a thread hang that would abort the process during its end; Python 3.14 does so itself.
+
+    When Python ends a thread below frames of C++, C++ calls the terminate handler, which aborts.
+    """
+    import ctypes
+
+    try:
+        runtime = ctypes.CDLL("libstdc++.so.6", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        set_terminate = runtime["_ZSt13set_terminatePFvvE"]
+        pause = ctypes.CDLL(None)["pause"]
+    except (OSError, AttributeError):  # no C++ runtime is loaded, or another than GNU's
+        return
+    set_terminate.argtypes = [ctypes.c_void_p]
+    set_terminate.restype = ctypes.c_void_p
+    set_terminate(ctypes.cast(pause, ctypes.c_void_p))
+
+
+atexit.register(_end_active_work)
 
 
 class Deadline:

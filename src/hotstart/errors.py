@@ -19,6 +19,8 @@ HotstartError
 ├── ReadinessError                   the readiness of a model
 │   ├── NotReady (TimeoutError)      the model was not ready in time
 │   ├── StillComputing (TimeoutError)  the vectors were not ready in time
+│   ├── PredictionTimeout (TimeoutError)  the model did not answer in time
+│   ├── PredictionFailed             the model raised an error that no caller can be given
 │   ├── Overloaded                   too many requests wait for the model
 │   ├── LoadFailed                   the load failed; its cause is chained
 │   ├── LoadTimeout                  the load exceeded load_timeout
@@ -74,6 +76,15 @@ class HotstartError(Exception):
 def message(facts: str, remedy: str) -> str:
     """Return `facts` and `remedy` as sentences."""
     return f"{facts}. {remedy}." if remedy else f"{facts}."
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the message of `error`, even if the message cannot be formatted."""
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 - code of a model
+        text = "its message cannot be formatted"
+    return f"{type(error).__name__}: {text or 'no message'}"
 
 
 def _rebuild(cls: type[HotstartError], state: dict[str, Any]) -> HotstartError:
@@ -292,6 +303,26 @@ class StillComputing(ReadinessError, TimeoutError):
         )
 
 
+class PredictionTimeout(ReadinessError, TimeoutError):
+    """The model did not answer within `after` seconds; its thread ends when the model returns."""
+
+    def __init__(self, source: str, *, after: float) -> None:
+        super().__init__(
+            f"Model {source!r} did not answer within {after:g} s",
+            "Set a longer timeout, or make the model faster",
+        )
+
+
+class PredictionFailed(ReadinessError):
+    """The model raised `error`, which no caller can be given: it would end a loop or a program."""
+
+    def __init__(self, source: str, *, error: BaseException) -> None:
+        super().__init__(
+            f"Model {source!r} raised {described(error)}",
+            "Fix the model: it must raise a subclass of Exception other than StopIteration",
+        )
+
+
 class Overloaded(ReadinessError):
     """The queue of a `lane` is full: `tokens` wait in it.
 
@@ -312,9 +343,8 @@ class LoadFailed(ReadinessError):
 
     def __init__(self, source: str, *, error: BaseException, retry_in: float) -> None:
         self.retry_in = retry_in
-        reason = str(error).strip() or "no message"
         super().__init__(
-            f"Model {source!r} could not be loaded: {type(error).__name__}: {reason}",
+            f"Model {source!r} could not be loaded: {described(error)}",
             f"Fix the cause; hotstart retries on the next call after {retry_in:g} s",
         )
 

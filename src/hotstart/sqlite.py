@@ -52,7 +52,12 @@ def migrate(
         NewerDatabase: its layout is newer than the last of `migrations`.
     """
     newest = len(migrations)
-    if _version(connection, application_id, newest) == newest:
+    connection.execute("BEGIN")  # one snapshot: another process may be applying the migrations
+    try:
+        version = _version(connection, application_id, newest)
+    finally:
+        connection.execute("ROLLBACK")
+    if version == newest:
         return
     connection.execute("PRAGMA journal_mode = WAL")
     for number, statements in enumerate(migrations, start=1):

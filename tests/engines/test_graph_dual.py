@@ -19,7 +19,7 @@ class RecordingEngine:
         self.calls = 0
         self.closed = False
 
-    def embed(self, texts: Sequence[Any], *_: object) -> Any:
+    def embed(self, texts: Sequence[Any], *_: object, **__: object) -> Any:
         self.calls += 1
         return EngineOutput(np.zeros((len(texts), 2), np.float32), None)
 

@@ -40,7 +40,7 @@ class Slow:
         self.gate = threading.Semaphore(0)
         self.poison = ""
 
-    def embed(self, texts: Sequence[Any], *_: object) -> Any:
+    def embed(self, texts: Sequence[Any], *_: object, **__: object) -> Any:
         self.runs.append(list(texts))
         self.entered.release()
         assert self.gate.acquire(timeout=60)

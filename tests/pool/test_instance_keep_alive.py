@@ -4,6 +4,7 @@ import threading
 import time
 
 from hotstart.pool.instance import Instance, KeepAliveTimer
+from support.waiting import wait_until
 
 
 def test_it_counts_from_the_last_touch() -> None:
@@ -31,3 +32,24 @@ def test_a_model_is_given_back_keep_alive_after_its_last_use_and_loaded_again_on
     assert instance.status().reason == "not used for 0.1 s"
     assert instance.wait(60)
     assert instance.status().loads == 2
+
+
+def test_a_new_keep_alive_for_each_request_starts_no_further_thread() -> None:
+    instance = Instance("m", lambda stage, report, beside: "model", lambda model: None)
+    assert instance.wait(60)
+    before = threading.active_count()
+    for seconds in range(600):
+        instance.keep_alive(100_000.0 + seconds)
+    assert threading.active_count() <= before + 1
+    instance.keep_alive(None)
+    wait_until(lambda: threading.active_count() == before)
+    assert instance.state == "ready"
+
+
+def test_a_shorter_keep_alive_takes_effect_before_the_longer_one_ends() -> None:
+    instance = Instance(
+        "m", lambda stage, report, beside: "model", lambda model: None, keep_alive=100_000.0
+    )
+    assert instance.wait(60)
+    instance.keep_alive(0.0)
+    wait_until(lambda: instance.state == "unloaded")

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from hotstart.errors import LoadTimeout
+from hotstart.errors import LoadFailed, LoadTimeout
+from hotstart.pool import load
 from hotstart.pool.instance import Instance
 from hotstart.types import Progress, Stage
 
@@ -53,3 +54,41 @@ def test_progress_is_told_to_those_who_listen() -> None:
     instance.listen(lambda stage, fraction: told.append((stage, fraction)))
     instance.wait()
     assert told == [("metadata", 0.1), ("engine", 0.7)]
+
+
+class Unprintable(Exception):
+    """An exception whose message cannot be formatted, as an attribute is missing."""
+
+    def __str__(self) -> str:
+        raise AttributeError("what")
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_an_error_without_a_message_fails_the_load(timeout: float | None) -> None:
+    def load(stage: Stage, report: Progress, beside: object) -> str:
+        raise Unprintable
+
+    instance = Instance("m", load, lambda model: None, load_timeout=timeout)
+    with pytest.raises(LoadFailed, match="Unprintable: its message cannot be formatted"):
+        instance.wait(60)
+    assert instance.state == "failed"
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_a_thread_that_cannot_start_fails_the_load_and_the_next_load_succeeds(
+    timeout: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = Instance(
+        "m", lambda stage, report, beside: "model", lambda model: None, load_timeout=timeout
+    )
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(load, "FIRST_BACKOFF", 0.0)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", start)
+        with pytest.raises(LoadFailed, match="can't start new thread"):
+            instance.wait(60)
+        assert instance.state == "failed"
+    assert instance.wait(60)

@@ -26,7 +26,8 @@ def test_a_model_may_be_dropped_while_the_budget_reads_its_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = Pool()
-    pool.hold("m", ModelFactory("m", lambda *_: object(), lambda _: None, size=lambda: 5)).wait()
+    size = 10**12  # more than the process can grow
+    pool.hold("m", ModelFactory("m", lambda *_: object(), lambda _: None, size=lambda: size)).wait()
     peek = Instance.peek
 
     def peek_then_drop(instance: Instance[object]) -> object:
@@ -35,7 +36,7 @@ def test_a_model_may_be_dropped_while_the_budget_reads_its_size(
         return model
 
     monkeypatch.setattr(Instance, "peek", peek_then_drop)
-    assert [resident.bytes for resident in pool.residents()] in ([5], [])
+    assert [resident.bytes for resident in pool.residents()] in ([size], [])
     assert pool.residents() == []
 
 

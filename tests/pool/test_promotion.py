@@ -101,7 +101,7 @@ def test_a_promotion_that_fails_leaves_what_serves_and_says_why(
     wait_until(lambda: "full" in instance.status().refused)
     with instance.lease() as model:
         assert model.stage == "fast_start"
-    assert instance.status().refused == {"full": "no full here"}
+    assert instance.status().refused == {"full": "RuntimeError: no full here"}
     assert len(loader.made) == 1  # it is not tried at every call
     loader.fail = set()
     instance.promote("full")

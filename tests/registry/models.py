@@ -47,3 +47,25 @@ def gated(name: str) -> Sum:
     """A model that is loaded when its gate is opened."""
     assert gates.setdefault(name, threading.Event()).wait(60)
     return Sum(0.0)
+
+
+class Odd(BaseException):
+    """No Exception, and without a message that can be formatted."""
+
+    def __str__(self) -> str:
+        raise AttributeError("what")
+
+
+def raising(error: str) -> Any:
+    """A model that raises the named error for each input."""
+    kinds = {each.__name__: each for each in (StopIteration, SystemExit, KeyboardInterrupt, Odd)}
+
+    def predict(inputs: Any) -> Any:
+        raise kinds[error]
+
+    return predict
+
+
+def hanging() -> Any:
+    """A model that never answers."""
+    return lambda inputs: threading.Event().wait()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from hotstart.cli.parser import build_parser
-from hotstart.errors import HotstartError, InvalidInput
+from hotstart.errors import HotstartError, InvalidInput, described
 
 INTERRUPTED = 130  # exit status of a shell for SIGINT
 
@@ -60,6 +60,6 @@ def _print_error(error: Exception) -> int:
     if isinstance(error, HotstartError):
         message = str(error)
     else:
-        message = f"{type(error).__name__}: {error}. Run it again with --debug for the traceback."
+        message = f"{described(error)}. Run it again with --debug for the traceback."
     sys.stderr.write("hotstart: " + " ".join(message.split()) + "\n")
     return 2 if isinstance(error, InvalidInput) else 1

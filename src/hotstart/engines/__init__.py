@@ -29,7 +29,11 @@ class Engine(Protocol):
         """Length of a vector; for a reranker, the number of labels."""
 
     def embed(
-        self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[Any],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts` and the token count of each text.
 
@@ -38,6 +42,11 @@ class Engine(Protocol):
                 may be empty.
             batch_size: maximum texts per batch; None for as many as the token budget allows.
             timeout: seconds after which a remote engine raises; local engines ignore it.
+            is_cancelled: whether the vectors are still awaited; engines of an artifact ask between
+                two batches.
+
+        Raises:
+            CancelledError: `is_cancelled` returned true.
         """
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:

@@ -180,7 +180,11 @@ class FakeEngine:
         self._settings: FakeSettings | None = settings
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._settings is not None, "embed after close"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart._lazy import require
+from hotstart.concurrency import active_work
 from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class GraphEngine:
         texts: Sequence[TextOrPair],
         batch_size: int | None = None,
         timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._run is not None, "embed after close"
@@ -160,7 +162,9 @@ class GraphEngine:
         token_counts = [len(each.ids) for each in tokens]
         groups = list(batches(token_counts, batch_size))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
-        for group, rows in zip(groups, self._run(padded), strict=True):
+        for group, rows in zip(
+            groups, self._run(_until_cancelled(padded, is_cancelled)), strict=True
+        ):
             vectors[group] = rows
         return EngineOutput(vectors, token_counts)
 
@@ -175,6 +179,19 @@ class GraphEngine:
     def close(self) -> None:
         """Release the graph, its weights and its working memory."""
         self._run = None
+
+
+def _until_cancelled(
+    batches: Iterable[Batch], is_cancelled: Callable[[], bool] | None
+) -> Iterator[Batch]:
+    """Yield `batches`; before each one, stop if the vectors are not awaited or the process ends."""
+    for batch in batches:
+        active_work.check()
+        if is_cancelled is not None and is_cancelled():
+            from concurrent.futures import CancelledError  # blocking calls cannot be cancelled
+
+            raise CancelledError
+        yield batch
 
 
 class _Opener(threading.Thread):
@@ -234,11 +251,15 @@ class DualEngine:
         return self._question.tokenizer
 
     def embed(
-        self, texts: Sequence[Any], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[Any],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         engine = self._bulk if _characters(texts) > _BULK else self._question
-        return engine.embed(texts, batch_size, timeout)
+        return engine.embed(texts, batch_size, timeout, is_cancelled)
 
     def count(self, texts: Sequence[Any]) -> list[int] | None:
         """Return the token count of each text, special tokens included."""

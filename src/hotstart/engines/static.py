@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -79,7 +79,11 @@ class StaticEngine:
             raise ModelDamaged(tensors_path, reason=reason)
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         table = self._table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +55,11 @@ class TorchEngine:
         self.dimension = self._find_dimension()
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._model is not None, "embed after close"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import brought_by
 from hotstart.config import CONFIG_FILE
-from hotstart.errors import HotstartError
+from hotstart.errors import HotstartError, described
 from hotstart.pool.aio import in_background
 from hotstart.registry.model import Prediction
 from hotstart.registry.registry import ModelRegistry
@@ -97,7 +97,7 @@ class ModelRaised(HotstartError):
 
     def __init__(self, name: str, *, error: BaseException) -> None:
         super().__init__(
-            f"Model {name!r} raised {type(error).__name__}: {error}",
+            f"Model {name!r} raised {described(error)}",
             "Look for its traceback in the replica's log",
         )
 

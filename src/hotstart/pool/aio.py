@@ -11,20 +11,16 @@ import contextlib
 import contextvars
 import functools
 import itertools
-import threading
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from hotstart.concurrency import reset_after_fork
 from hotstart.errors import NotReady
 from hotstart.pool.instance import Instance
-from hotstart.system import available_cores
+from hotstart.pool.workers import workers
 
 T = TypeVar("T")
-
-_WAITING = 32  # concurrent calls that wait for remote servers
 
 
 async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
@@ -67,12 +63,12 @@ async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False
     """
     loop = asyncio.get_running_loop()
     work = functools.partial(contextvars.copy_context().run, call, *arguments)
-    return await loop.run_in_executor(_workers.get(waits), work)
+    return await loop.run_in_executor(workers.get(waits), work)
 
 
 def in_background(waits: bool, call: Callable[..., object], *arguments: Any) -> None:
     """Run `call` in a worker thread; `call` reports its own outcome."""
-    _workers.get(waits).submit(contextvars.copy_context().run, call, *arguments)
+    workers.get(waits).submit(contextvars.copy_context().run, call, *arguments)
 
 
 async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> bool:
@@ -96,32 +92,6 @@ async def all_done(futures: Collection[Future[Any]], timeout: float | None) -> b
         except asyncio.TimeoutError:
             return False
     return True
-
-
-class _Workers:
-    """The worker threads of this process: a few that compute, many that wait for remote servers."""
-
-    def __init__(self) -> None:
-        self.reset_after_fork()
-        reset_after_fork(self)
-
-    def reset_after_fork(self) -> None:
-        """Reset in a forked child: the threads exist in the parent only."""
-        self._lock = threading.Lock()
-        self._executors: dict[bool, ThreadPoolExecutor] = {}
-
-    def get(self, waits: bool) -> ThreadPoolExecutor:
-        with self._lock:
-            if waits not in self._executors:
-                # More threads than cores would only contend to compute.
-                number = _WAITING if waits else available_cores() + 1
-                self._executors[waits] = ThreadPoolExecutor(
-                    number, thread_name_prefix="hotstart-encode"
-                )
-            return self._executors[waits]
-
-
-_workers = _Workers()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, settled: asyncio.Future[None]) -> None:

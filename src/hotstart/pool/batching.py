@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple
 
@@ -209,9 +209,9 @@ class LaneQueue:
                 raise Overloaded(
                     self._name, lane=self._lane.name, tokens=waiting, retry_after=after
                 )
+            self._threads.wake(self._serve)
             self._calls.append(call)
             self._waiting += call.weight
-            self._threads.wake(self._serve)
 
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics of the lane."""
@@ -283,6 +283,9 @@ class LaneQueue:
         """Run all parts together; if that fails, run each alone to isolate the failure."""
         try:
             outputs = self._embed(run)
+        except CancelledError:
+            self._tally.add("dropped", len(run))
+            return
         except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
             if len(run) > 1:
                 for part in run:
@@ -306,7 +309,9 @@ class LaneQueue:
             for part in run:
                 inputs += part.call.model_inputs(model.info)[part.start : part.stop]
             entered = time.time_ns()
-            output = model.engine.embed(inputs)
+            output = model.engine.embed(
+                inputs, is_cancelled=lambda: all(part.call.future.done() for part in run)
+            )
         counts = output.token_counts
         for part in run:
             part.call.trace(began, entered, model.engine.name, len(inputs))

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from hotstart.concurrency import Deadline
+from hotstart.concurrency import Deadline, active_work
 from hotstart.errors import HotstartError, NotReady
 from hotstart.pool.load import Backoff, LoadAttempt
 from hotstart.pool.promotion import ActiveSlot, Load, Slot
@@ -76,47 +76,52 @@ class Listeners:
 
 
 class KeepAliveTimer:
-    """Calls `unload_if_idle(why)` `seconds` after the last `touch`.
+    """Calls `unload_if_idle(why)` once no `touch` came for `seconds`.
 
-    Only one timer runs, however often `touch` is called: a timer that finds a later touch restarts
-    for the remaining time.
+    One thread waits while the model may be unloaded, however often `touch` and `set` are called.
     """
 
-    def __init__(self, seconds: float, unload_if_idle: Callable[[str], object]) -> None:
+    def __init__(self, seconds: float | None, unload_if_idle: Callable[[str], object]) -> None:
         self._seconds = seconds
         self._unload_if_idle = unload_if_idle
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
         self._touched = 0.0
-        self._running = False
-        self._stopped = False
+        self._runs = False
 
-    def stop(self) -> None:
-        """Stop the timer."""
-        with self._lock:
-            self._stopped = True
+    def set(self, seconds: float | None) -> None:
+        """Unload after `seconds` from now on; None for never."""
+        with self._changed:
+            self._seconds = seconds
+            self._changed.notify()
+        self.touch()
 
     def touch(self) -> None:
         """Record the end of a use."""
-        with self._lock:
+        if self._seconds is None:
+            return
+        with self._changed:
             self._touched = time.monotonic()
-            if not self._running:
-                self._running = True
-                self._set(self._seconds)
-
-    def _check(self) -> None:
-        with self._lock:
-            left = self._touched + self._seconds - time.monotonic()
-            self._running = left > 0
-            if self._running:
-                self._set(left)
-            if self._running or self._stopped:
+            if self._runs:
                 return
-        self._unload_if_idle(f"not used for {self._seconds:g} s")
+            try:
+                threading.Thread(target=self._run, name="hotstart-keep-alive", daemon=True).start()
+            except (
+                RuntimeError
+            ):  # the system cannot start another thread; a later touch tries again
+                return
+            self._runs = True
 
-    def _set(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._check)
-        timer.daemon = True
-        timer.start()
+    def _run(self) -> None:
+        with self._changed:
+            while self._seconds is not None:
+                left = self._touched + self._seconds - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+            seconds = self._seconds
+            self._runs = False
+        if seconds is not None:
+            self._unload_if_idle(f"not used for {seconds:g} s")
 
 
 class Status(NamedTuple):
@@ -181,7 +186,6 @@ class Instance(Generic[T]):
         self._listeners = Listeners()
         self._loads = 0
         self._load_time: float | None = None
-        self._keep_alive_timer: KeepAliveTimer | None = None
         self._reset()
 
     @property
@@ -197,19 +201,13 @@ class Instance(Generic[T]):
     def touch(self) -> None:
         """Record a use without a lease."""
         self._used_at = time.monotonic()
-        if self._keep_alive_timer:
-            self._keep_alive_timer.touch()
+        self._keep_alive_timer.touch()
 
     def keep_alive(self, seconds: float | None) -> None:
         """Unload `seconds` after the end of the last use; None for never."""
-        if seconds == self._keep_alive:
-            return
-        with self._changed:
-            if self._keep_alive_timer:
-                self._keep_alive_timer.stop()
+        if seconds != self._keep_alive:
             self._keep_alive = seconds
-            self._keep_alive_timer = self._new_timer()
-        self.touch()
+            self._keep_alive_timer.set(seconds)
 
     def not_ready(self) -> NotReady:
         """Return a NotReady error with the progress of the load."""
@@ -308,7 +306,8 @@ class Instance(Generic[T]):
             self._wait_ready(timeout)
             slot = self._serving.take(texts)
         try:
-            yield slot.model
+            with active_work:
+                yield slot.model
         finally:
             with self._changed:
                 self._serving.give_back(slot)
@@ -337,14 +336,21 @@ class Instance(Generic[T]):
             self._changed.wait_for(lambda: not self.busy, max(0.0, timeout))
         return deadline - time.monotonic()
 
-    def unload(self) -> None:
+    def unload(self, timeout: float | None = None) -> None:
         """Unload the model after the running load and the calls in flight have ended.
 
-        A call that comes meanwhile loads it again."""
+        A call that comes meanwhile loads it again.
+
+        Args:
+            timeout: seconds to wait, None for no limit. A load that runs longer is left alone; a
+                call that runs longer keeps its model, which is freed when the call has ended.
+        """
+        deadline = Deadline(timeout)
         with self._changed:
-            self._changed.wait_for(lambda: self._is_settled)
+            if not self._changed.wait_for(lambda: self._is_settled, timeout):
+                return
             slot = self._begin_unloading("unload() was called")
-        self._end_unloading(slot)
+        self._end_unloading(slot, deadline.left)
 
     def reload(self) -> None:
         """Load the model again beside the serving one, and swap it in between two calls.
@@ -399,11 +405,7 @@ class Instance(Generic[T]):
             load=self._load,
             close=self._close,
         )
-        self._keep_alive_timer = self._new_timer()
-
-    def _new_timer(self) -> KeepAliveTimer | None:
-        seconds = self._keep_alive
-        return None if seconds is None else KeepAliveTimer(seconds, self.unload_if_idle)
+        self._keep_alive_timer = KeepAliveTimer(self._keep_alive, self.unload_if_idle)
 
     def _wait_ready(self, timeout: float | None) -> None:
         """Wait for a model or an error. The caller holds the condition."""
@@ -472,11 +474,11 @@ class Instance(Generic[T]):
         self._enter("unloading", reason)
         return self._serving.end()
 
-    def _end_unloading(self, slot: Slot[T] | None) -> None:
+    def _end_unloading(self, slot: Slot[T] | None, timeout: float | None = None) -> None:
         if slot is None:
             return
         try:
-            self._serving.close(slot)
+            self._serving.close(slot, timeout)
         finally:
             with self._changed:
                 self._enter("unloaded", self._reason)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from hotstart.concurrency import active_work
 from hotstart.errors import HotstartError, LoadFailed, LoadTimeout, NotReady
 from hotstart.pool.promotion import Slot
 from hotstart.types import Progress, Stage, State
@@ -105,12 +106,15 @@ class LoadAttempt(Generic[T]):
     def start(self, on_end: Callable[[LoadAttempt[T]], None] | None = None) -> None:
         """Start the load and return at once; `on_end` is called with this attempt when it ends."""
         self._on_end = on_end
-        if self._timeout is not None:
-            self._timer = threading.Timer(self._timeout, self._give_up)
-            self._timer.daemon = True
-            self._timer.start()
         name = f"hotstart-load-{self._name}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        try:
+            if self._timeout is not None:
+                self._timer = threading.Timer(self._timeout, self._give_up)
+                self._timer.daemon = True
+                self._timer.start()
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError as error:  # the system cannot start another thread
+            self._end(error=error)
 
     def result(self) -> Slot[T]:
         """Wait for the end and return the slot.
@@ -141,14 +145,15 @@ class LoadAttempt(Generic[T]):
         )
 
     def _run(self) -> None:
-        try:
-            model = self._load(self._stage, self._report)
-        except BaseException as error:  # noqa: BLE001 - every waiter must get it
-            self._end(error=error)
-            return
-        slot = Slot(model, self._stage, time.monotonic() - self.began)
-        if not self._end(slot=slot):  # the time limit passed: the callers have their error
-            self._close(model)
+        with active_work:
+            try:
+                model = self._load(self._stage, self._report)
+            except BaseException as error:  # noqa: BLE001 - every waiter must get it
+                self._end(error=error)
+                return
+            slot = Slot(model, self._stage, time.monotonic() - self.began)
+            if not self._end(slot=slot):  # the time limit passed: the callers have their error
+                self._close(model)
 
     def _give_up(self) -> None:
         assert self._timeout is not None

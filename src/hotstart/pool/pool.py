@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import threading
@@ -19,7 +18,7 @@ from hotstart.pool.memory import MemoryBudget, Resident
 from hotstart.system import resident_memory
 from hotstart.types import Progress, Stage
 
-_PATIENCE = 3.0  # seconds that an exit or a fork waits for running loads
+_PATIENCE = 3.0  # seconds that a fork waits for running loads
 MOST_LOADS = 16
 """Maximal number of concurrent loads. Most wait for a disk, an import or a server."""
 
@@ -203,14 +202,8 @@ class Pool:
 
 @functools.cache
 def default_pool() -> Pool:
-    """Return the pool of this process.
-
-    At exit it waits for running loads: the interpreter crashes if it ends while a thread runs
-    native code.
-    """
-    pool = Pool()
-    atexit.register(pool.settle, _PATIENCE)
-    return pool
+    """Return the pool of this process."""
+    return Pool()
 
 
 def _settle(reference: weakref.ref[Pool]) -> None:

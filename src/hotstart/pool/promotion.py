@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from hotstart.concurrency import ProcessEnding, active_work
+from hotstart.errors import HotstartError, described
 from hotstart.pool.strategies import next_stage
 from hotstart.types import Progress, Stage
 
@@ -118,11 +120,17 @@ class ActiveSlot(Generic[T]):
         """Serve `new`, a reload, from the next call on."""
         self._serve(new)
 
-    def close(self, slot: Slot[T]) -> None:
-        """Free the model of `slot` when the last call that uses it has ended."""
+    def close(self, slot: Slot[T], timeout: float | None = None) -> None:
+        """Free the model of `slot` when the last call that uses it has ended.
+
+        After `timeout` seconds a thread waits for that call instead.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: slot.users == 0)
-        self._close(slot.model)
+            is_unused = self._changed.wait_for(lambda: slot.users == 0, timeout)
+        if is_unused:
+            self._close(slot.model)
+        else:
+            self.retire(slot)
 
     def retire(self, slot: Slot[T]) -> None:
         """Close `slot`: now, or in a thread once its last call has ended."""
@@ -130,10 +138,14 @@ class ActiveSlot(Generic[T]):
             unused = slot.users == 0
         if unused:
             self._close(slot.model)
-        else:
-            threading.Thread(
-                target=self.close, args=(slot,), name="hotstart-drain", daemon=True
-            ).start()
+            return
+        drain = threading.Thread(
+            target=self.close, args=(slot,), name="hotstart-drain", daemon=True
+        )
+        try:
+            drain.start()
+        except RuntimeError:  # the system cannot start another thread
+            self.close(slot)
 
     def _serve(self, slot: Slot[T]) -> None:
         self.slot = slot
@@ -155,14 +167,27 @@ class ActiveSlot(Generic[T]):
         )
         if stage is None or self.promoting or stage in self.refused:
             return
-        self.promoting = True
-        self._requested = None
-        threading.Thread(
+        promotion = threading.Thread(
             target=self._run_promotion, args=(slot, stage), name="hotstart-promotion", daemon=True
-        ).start()
+        )
+        self.promoting = True
+        try:
+            promotion.start()
+        except RuntimeError:  # the system cannot start another thread; a later call tries again
+            self.promoting = False
+            return
+        self._requested = None
 
     def _run_promotion(self, old: Slot[T], stage: Stage) -> None:
         """Load `stage` beside `old` and swap it in, or refuse it and let `old` serve on."""
+        with active_work:
+            self._promote_beside(old, stage)
+        with self._changed:
+            self.promoting = False
+            self._promote_if_due()
+            self._changed.notify_all()
+
+    def _promote_beside(self, old: Slot[T], stage: Stage) -> None:
         with self._changed:  # let the calls that waited for the first stage go first
             has_calls = self._texts > 0
             self._changed.wait_for(lambda: has_calls and old.users == 0, GRACE)
@@ -170,15 +195,14 @@ class ActiveSlot(Generic[T]):
         try:
             model = self._load(stage, _ignore_progress, old.model)
             self.close(self._swap(old, Slot(model, stage, time.monotonic() - began)))
-        except Exception as error:  # noqa: BLE001 - the old slot serves on
+        except ProcessEnding:
+            return
+        except BaseException as error:  # noqa: BLE001 - the old slot serves on
             import logging  # logging takes 4 ms to import
 
-            logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, error)
-            self.refused[stage] = str(error)
-        with self._changed:
-            self.promoting = False
-            self._promote_if_due()
-            self._changed.notify_all()
+            reason = error.facts if isinstance(error, HotstartError) else described(error)
+            logging.getLogger(__name__).warning("Not promoted to %s: %s", stage, reason)
+            self.refused[stage] = reason
 
     def _swap(self, old: Slot[T], new: Slot[T]) -> Slot[T]:
         """Replace `old` by `new`; return the slot to close.

@@ -11,12 +11,20 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import CheckFailed, InvalidInput
+from hotstart.errors import (
+    CheckFailed,
+    InvalidInput,
+    PredictionFailed,
+    PredictionTimeout,
+    ReadinessError,
+    described,
+)
 from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
 from hotstart.models.spec import ModelSpec
@@ -29,6 +37,8 @@ from hotstart.system import return_freed_memory
 from hotstart.types import EmbeddingResult, EmbedOutput, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from hotstart.cached_encoder import CacheInfo
     from hotstart.embedder import Embedder
     from hotstart.encoding import EncodeOptions
@@ -105,7 +115,7 @@ def check_answers(name: str, predict: Callable[[Any], Any], checks: Sequence[Mod
         try:
             answer = predict(check.input)
         except Exception as error:
-            reason = f"it raised {type(error).__name__}: {error}"
+            reason = f"it raised {described(error)}"
             raise CheckFailed(name, question=check.input, reason=reason) from error
         fault = _fault(answer, check)
         if fault:
@@ -344,15 +354,63 @@ class ServedObject(Served):
         return loaded.model
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
-        """Return the answer of the kind. `timeout` bounds only the wait for the model."""
-        with self.binding.instance.lease(timeout, texts=0) as loaded:
-            return self._kind.predict(loaded.model, inputs, self._source)
+        """Return the answer of the kind. With a timeout above 0 a worker thread computes it.
+
+        Raises:
+            PredictionTimeout: the model did not answer in time.
+            PredictionFailed: the model raised an error that no caller can be given.
+            HotstartError: see `Served.predict`.
+        """
+        if not timeout:
+            return self._answer(inputs, timeout)
+        from concurrent.futures import wait
+
+        future = self._submit(inputs, timeout)
+        if wait([future], timeout).not_done:
+            future.cancel()
+            raise self._too_late(timeout)
+        return future.result()
 
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
         """Await the answer, computed by a worker thread; see `predict`."""
-        from hotstart.pool.aio import in_thread  # coroutines have asyncio loaded
+        from hotstart.pool.aio import all_done  # coroutines have asyncio loaded
 
-        return await in_thread(self.predict, inputs, timeout, waits=True)
+        future = self._submit(inputs, timeout)
+        try:
+            if not await all_done([future], timeout or None):
+                raise self._too_late(timeout or 0.0)
+            return future.result()
+        finally:
+            future.cancel()  # unless it runs already
+
+    def _answer(self, inputs: Any, timeout: float | None) -> Any:
+        with self.binding.instance.lease(timeout, texts=0) as loaded:
+            try:
+                return self._kind.predict(loaded.model, inputs, self._source)
+            except BaseException as error:
+                if _can_be_raised(error):
+                    raise
+                raise PredictionFailed(self._source.name, error=error) from error
+
+    def _submit(self, inputs: Any, timeout: float | None) -> Future[Any]:
+        from contextvars import copy_context
+
+        from hotstart.pool.workers import workers  # blocking calls without a timeout need none
+
+        return workers.get(waits=True).submit(copy_context().run, self._answer, inputs, timeout)
+
+    def _too_late(self, timeout: float) -> ReadinessError:
+        instance = self.binding.instance
+        if instance.peek() is None:
+            return instance.not_ready()
+        return PredictionTimeout(self._source.name, after=timeout)
+
+
+def _can_be_raised(error: BaseException) -> bool:
+    """Return whether a caller can be given `error`: no task is left waiting and no program ends."""
+    if isinstance(error, KeyboardInterrupt):  # Ctrl-C reaches the main thread only
+        return threading.current_thread() is threading.main_thread()
+    return isinstance(error, Exception) and not isinstance(error, StopIteration)
 
 
 class LoadedObject:

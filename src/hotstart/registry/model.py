@@ -332,10 +332,14 @@ class RegisteredModel:
         for version in self.wanted:
             version.keep_alive(seconds)
 
-    def unload(self) -> None:
-        """Free the memory of all versions once the calls in flight have ended."""
+    def unload(self, timeout: float | None = None) -> None:
+        """Free the memory of all versions once the calls in flight have ended.
+
+        Wait at most `timeout` seconds for them all; see `Instance.unload`.
+        """
+        deadline = Deadline(timeout)
         for version in self.versions:
-            version.unload()
+            version.unload(deadline.left)
 
     # Status --------------------------------------------------------------------------------
 

@@ -492,14 +492,21 @@ class ModelRegistry:
             memory = self._pool.memory
             self._shortage = watch_memory_pressure(lambda: memory.evict(1, "memory is short"))
 
-    def close(self) -> None:
-        """Stop watching, unload every model, and deliver the last events."""
+    def close(self, timeout: float | None = 5.0) -> None:
+        """Stop watching, unload every model, and deliver the last events.
+
+        Args:
+            timeout: seconds to wait for running loads and calls, None for no limit. A load that
+                takes longer is left alone; the model of a longer call is freed after the call.
+        """
+        deadline = Deadline(timeout)
         if self._watch:
             self._watch.close()
         if self._shortage:
             self._shortage.stop()
         self._watch = self._shortage = None
-        self.unload_all()
+        for model in list(self._models.values()):
+            model.unload(deadline.left)
         self._changes.close()
 
     def reset_after_fork(self) -> None:

@@ -49,8 +49,12 @@ class ShadowTraffic:
             if len(self._waiting) == MOST_WAITING:
                 version.metrics.tally.add("shadow dropped")
                 return
+            try:
+                self._threads.wake(self._repeat)
+            except RuntimeError:  # the system cannot start a thread
+                version.metrics.tally.add("shadow dropped")
+                return
             self._waiting.append(ShadowCall(version, inputs, answer))
-            self._threads.wake(self._repeat)
 
     def settle(self) -> None:
         """Wait until every queued call was repeated."""

@@ -316,10 +316,10 @@ class Version:
         """Unload the version `seconds` after its last use; never for None."""
         self.instance.keep_alive(seconds)
 
-    def unload(self) -> None:
-        """Unload the version once the calls in flight have ended."""
+    def unload(self, timeout: float | None = None) -> None:
+        """Unload the version once the calls in flight have ended; see `Instance.unload`."""
         if self._served is not None:
-            self._served.binding.instance.unload()
+            self._served.binding.instance.unload(timeout)
 
     def _on_state(self, served: Served, state: State, reason: str) -> None:
         """Record a state change. Called under the lock of the instance."""

@@ -61,7 +61,19 @@ class AccessMiddleware:
                     denied = self._too_large(path)
                 except asyncio.TimeoutError:
                     denied = _late(path)
-            await (denied or self._app)(scope, receive, answer.send)
+            try:
+                await (denied or self._app)(scope, receive, answer.send)
+            except asyncio.CancelledError:  # the time to drain is over
+                await self._end(scope, receive, answer)
+
+    async def _end(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        """Answer a request that the end of the server cancelled; raise for any other."""
+        if not self._draining.begun:
+            raise asyncio.CancelledError
+        if not answer.has_started:
+            facts = "The server ended before the request was answered"
+            remedy = "Send the request again, to another server or later"
+            await problem(scope["path"], 503, facts, remedy)(scope, receive, answer.send)
 
     async def _with_body(self, receive: Receive) -> Receive:
         """Read the body within the limits; return a `receive` that replays it."""
@@ -135,9 +147,11 @@ class _Answer:
     def __init__(self, send: Send, draining: GracefulShutdown) -> None:
         self._send = send
         self._draining = draining
+        self.has_started = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            self.has_started = True
             headers = message.setdefault("headers", [])
             known = {name for name, _ in headers}
             headers += [(name, value) for name, value in _SAFE.items() if name not in known]

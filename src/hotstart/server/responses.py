@@ -28,6 +28,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.RemoteTimeout, 504),
     (errors.RemoteError, 502),
     (errors.StillComputing, 504),
+    (errors.PredictionTimeout, 504),
     (errors.IndexDamaged, 500),
     (errors.HotstartError, 503),  # others: the model is not ready, or its load failed
 )
@@ -99,7 +100,7 @@ def problem_of(path: str, error: errors.HotstartError) -> Response:
 
 def unforeseen(path: str, error: Exception) -> Response:
     """Return the problem response for an unexpected error, such as a model's own."""
-    facts = f"The request failed: {type(error).__name__}: {error}"
+    facts = f"The request failed: {errors.described(error)}"
     return problem(path, 500, facts, "Look at the server's log")
 
 

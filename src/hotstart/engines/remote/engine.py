@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,11 @@ class RemoteEngine:
         return self._dimension
 
     def embed(
-        self, texts: Sequence[str], batch_size: int | None = None, timeout: float | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
