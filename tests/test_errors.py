@@ -39,6 +39,8 @@ EXAMPLES = [
     errors.CheckFailed("m", question=[1] * 100, reason="it answered 1, not 0"),
     errors.InsufficientMemory("m", needed=2 * 10**8, available=10**8, limit="RLIMIT_AS"),
     errors.StillComputing(3, after=0.5),
+    errors.PredictionTimeout("m", after=0.5),
+    errors.PredictionFailed("m", error=SystemExit(3)),
     errors.Overloaded("m", lane="bulk", tokens=1000, retry_after=2.5),
     errors.UnknownModel("m", known=["a", "b"]),
     errors.UnknownVersion("m", "v3", known=["v1", "v2"]),

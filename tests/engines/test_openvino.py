@@ -72,6 +72,39 @@ def test_a_truncated_compiled_model_is_compiled_again(tmp_path: Path) -> None:
         )
 
 
+def flip_bits(path: Path, *, touched: bool) -> None:
+    """Flip a high bit of four neighbouring bytes in the weights of a compiled model."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 & ~3
+    for byte in range(middle, middle + 4):
+        content[byte] ^= 64
+    path.chmod(0o600)
+    path.write_bytes(content)
+    if not touched:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_changed_compiled_model_is_compiled_again(tmp_path: Path) -> None:
+    expected = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
+    for _ in range(3):
+        (blob,) = blobs(tmp_path)
+        flip_bits(blob, touched=True)
+        np.testing.assert_array_equal(
+            openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors, expected
+        )
+
+
+def test_a_compiled_model_without_a_record_is_compiled_again(tmp_path: Path) -> None:
+    expected = openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors
+    (blob,) = blobs(tmp_path)
+    flip_bits(blob, touched=False)
+    (tmp_path / "files.json").unlink()
+    np.testing.assert_array_equal(
+        openvino("bert-max", cache=tmp_path).embed(TEXTS).vectors, expected
+    )
+
+
 def test_changed_weights_with_the_same_graph_are_compiled_again(tmp_path: Path) -> None:
     """The graph of a retrained model can be byte-identical, so the cache key includes weights."""
     cache, artifact = tmp_path / "cache", prepared("bert-max")

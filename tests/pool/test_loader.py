@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,19 +11,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hotstart import Embedder, LoadingStrategy
+from hotstart import Embedder, LoadingStrategy, Reranker
 from hotstart.config import Settings
-from hotstart.errors import ArtifactMissing, InsufficientMemory, InvalidInput, LoadFailed
+from hotstart.errors import (
+    ArtifactMissing,
+    InsufficientMemory,
+    InvalidInput,
+    LoadFailed,
+    ModelDamaged,
+)
+from hotstart.integrity import sample_crc32
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
+from hotstart.safetensors import read_header
 from hotstart.system import MemoryLeft
-from support.engines import OPENVINO_COSINE
-from support.golden import DATA, FAMILIES, cosines
+from support.engines import OPENVINO_COSINE, skip_without_openvino
+from support.golden import DATA, FAMILIES, RERANKERS, cosines
 from support.waiting import wait_until
 
 TEXTS = ["how are models evicted?", "the cat sat on the mat", "", "Привет, мир"]
@@ -120,6 +130,90 @@ def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path
     embedder.promote("fast_start")
     wait_until(lambda: embedder.status().stage == "fast_start")
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "reranker"])
+def test_a_promotion_to_a_damaged_compiled_model_is_refused_and_the_next_is_not(
+    fresh: Settings, kind: str
+) -> None:
+    """The damage is where no check of the file looks: size, time and sampled pages are right."""
+    skip_without_openvino()
+    model = TINY if kind == "embedding" else RERANKERS / "bert-modern" / "model"
+    inputs = TEXTS if kind == "embedding" else [(text, text) for text in TEXTS]
+
+    def handle() -> Any:
+        make: Any = Embedder if kind == "embedding" else Reranker
+        return make(model, strategy="lazy", pool=Pool())
+
+    def answers(handle: Any) -> Any:
+        return handle.encode(inputs) if kind == "embedding" else handle.predict(inputs)
+
+    first = handle()
+    expected = answers(first)
+    first.promote("throughput")
+    wait_until(lambda: first.status().stage == "throughput")
+    weights = (model / "model.safetensors").read_bytes()
+    header = read_header(str(model / "model.safetensors"))
+    name = next(name for name in header if name.endswith("layer.1.intermediate.dense.weight"))
+    tensor = weights[header[name].offset :][: header[name].length]
+    negative = (-np.frombuffer(tensor, np.float32)).tobytes()
+    for blob in Path(fresh.cache_dir, "compiled").glob("*/*.blob"):
+        status = blob.stat()
+        content = blob.read_bytes()
+        assert tensor in content
+        blob.chmod(0o600)
+        blob.write_bytes(content.replace(tensor, negative))
+        os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
+        records = json.loads((blob.parent / "files.json").read_text())
+        records[blob.name]["sample_crc32"] = sample_crc32(str(blob))
+        (blob.parent / "files.json").write_text(json.dumps(records))
+    second = handle()
+    answers(second)
+    second.promote("throughput")
+    wait_until(lambda: second.status().refused)
+    assert second.status().stage == "fast_start"
+    np.testing.assert_allclose(answers(second), expected, atol=0.01)
+    second.promote("throughput")
+    wait_until(lambda: second.status().stage == "throughput")
+    np.testing.assert_allclose(answers(second), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_weights_that_are_not_finite_are_refused(
+    fresh: Settings, tmp_path: Path, engine: str
+) -> None:
+    if engine == "openvino":
+        skip_without_openvino()
+    folder = tmp_path / "model"
+    shutil.copytree(TINY, folder)
+    weights = folder / "model.safetensors"
+    tensor = next(each for name, each in read_header(str(weights)).items() if "LayerNorm" in name)
+    content = bytearray(weights.read_bytes())
+    content[tensor.offset : tensor.offset + 4] = np.float32(np.nan).tobytes()
+    weights.write_bytes(content)
+    with pytest.raises(ModelDamaged, match="its vectors are not finite"):
+        Embedder(folder, engine=engine, pool=Pool()).encode(TEXTS)
+
+
+def replace_weights(folder: Path) -> None:
+    shutil.copy(FAMILIES / "bert-cls-mean" / "model" / "model.safetensors", folder / "new")
+    os.replace(folder / "new", folder / "model.safetensors")
+
+
+def test_an_identity_is_that_of_the_loaded_model_then_that_of_the_next(
+    fresh: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(TINY, folder)
+    embedder = Embedder(folder, pool=Pool(), cache="memory:1MB")
+    before = embedder.embed("cached")
+    replace_weights(folder)
+    assert embedder.fingerprint == before.fingerprint == embedder.embed("other").fingerprint
+    embedder.unload()
+    after = embedder.embed("cached")
+    assert after.fingerprint == embedder.fingerprint != before.fingerprint
+    fresh_vector = Embedder(folder, pool=Pool()).encode("cached")
+    np.testing.assert_array_equal(after.vectors, fresh_vector)
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(

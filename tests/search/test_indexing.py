@@ -29,9 +29,9 @@ class Counting:
         self._embedder = embedder
         self.texts: list[str] = []
 
-    def encode_document(self, texts: list[str], **options: Any) -> Any:
+    def embed(self, texts: list[str], **options: Any) -> Any:
         self.texts += texts
-        return self._embedder.encode_document(texts, **options)
+        return self._embedder.embed(texts, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._embedder, name)

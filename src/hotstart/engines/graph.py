@@ -12,6 +12,7 @@ import numpy as np
 
 from hotstart._lazy import require
 from hotstart.concurrency import active_work
+from hotstart.errors import ModelDamaged
 from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class GraphEngine:
     ) -> None:
         """Open the graph, and the tokenizer unless `beside` has it."""
         self.dimension = prepared.dimension
+        self._folder = prepared.folder
         self._pad_token_id = prepared.pad_token_id
         import_tokenizers()
         # Load both concurrently: loading a tokenizer holds the GIL, loading a session does not.
@@ -155,7 +157,12 @@ class GraphEngine:
         timeout: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
+
+        Raises:
+            ModelDamaged: a vector has numbers that are not finite, as after damage to the weights.
+            CancelledError: `is_cancelled` returned true.
+        """
         assert self._run is not None, "embed after close"
         vectors = np.empty((len(texts), self.dimension), np.float32)
         tokens = self.tokenizer.tokens(texts) if texts else []
@@ -166,6 +173,8 @@ class GraphEngine:
             groups, self._run(_until_cancelled(padded, is_cancelled)), strict=True
         ):
             vectors[group] = rows
+        if not np.isfinite(vectors).all():
+            raise ModelDamaged(self._folder, reason="its vectors are not finite")
         return EngineOutput(vectors, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
@@ -237,6 +246,9 @@ class DualEngine:
     Args:
         question: runs small calls.
         bulk: runs large calls, and gives the DualEngine its name.
+
+    Attributes:
+        parts: both engines.
     """
 
     def __init__(self, question: GraphEngine, bulk: Engine) -> None:
@@ -244,6 +256,7 @@ class DualEngine:
         self.dimension = bulk.dimension
         self._question = question
         self._bulk = bulk
+        self.parts: tuple[Engine, ...] = (question, bulk)
 
     @property
     def tokenizer(self) -> Tokenizer:

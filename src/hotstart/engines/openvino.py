@@ -19,6 +19,7 @@ import numpy as np
 from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
 from hotstart.files import exclusive
+from hotstart.integrity import record_folder, remove_damaged
 from hotstart.system import BF16_FLAGS, cpu_flags, yield_processor
 from hotstart.types import PreparedModel, Stage
 
@@ -140,7 +141,8 @@ def _compile(
 ) -> tuple[Any, str]:
     """Return the compiled graph and the name of its output.
 
-    The cache key is the content of graph and weights, so a changed model is compiled again. One
+    The cache key is the content of graph and weights, so a changed model is compiled again.
+    OpenVINO does not check its files: those that differ from their record are removed first. One
     process at a time uses the cache. A concurrent load, or a process without write access, compiles
     without the cache.
     """
@@ -151,8 +153,11 @@ def _compile(
         try:
             with exclusive(os.path.join(cache_folder, "lock"), wait=False) as is_locked:
                 if is_locked:
+                    remove_damaged(cache_folder)
                     cached = config | {"CACHE_DIR": cache_folder}
-                    return core.compile_model(model, "CPU", cached), output
+                    compiled = core.compile_model(model, "CPU", cached)
+                    record_folder(cache_folder)
+                    return compiled, output
         except OSError:
             pass
     return core.compile_model(model, "CPU", config), output

@@ -68,6 +68,7 @@ class StaticEngine:
         if layout.table not in tensors:
             raise ModelDamaged(tensors_path, reason=f"no tensor {layout.table}")
         self._table: NDArray[Any] | None = tensors[layout.table]
+        self._tensors_path = tensors_path
         self._mapping = tensors.get("mapping")
         self._weights = tensors.get("weights")
         self._normalize = bool(config.get("normalize", False))
@@ -96,6 +97,8 @@ class StaticEngine:
         for row, tokens in enumerate(ids):
             if tokens:
                 means[row] = self._rows(table, np.array(tokens)).mean(axis=0)
+        if not np.isfinite(means).all():
+            raise ModelDamaged(self._tensors_path, reason="its vectors are not finite")
         if not self._normalize:
             return EngineOutput(means.astype(np.float32, copy=False), token_counts)
         vectors = means.astype(np.float32)

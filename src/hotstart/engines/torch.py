@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hotstart._lazy import require
+from hotstart.errors import ModelDamaged
 from hotstart.files import constructing
 from hotstart.types import EngineOutput
 
@@ -49,6 +50,7 @@ class TorchEngine:
                 model_kwargs={"dtype": self._torch.float32},
             )
         model.truncate_dim = None  # the caller truncates vectors and adds prompts
+        self._folder = folder
         self._model: Any = model
         self._lock = threading.Lock()
         self.device = str(model.device)
@@ -66,6 +68,8 @@ class TorchEngine:
         if not texts:
             return EngineOutput(np.empty((0, self.dimension), np.float32), [])
         vectors = self._encode(list(texts), batch_size or _BATCH_SIZE)
+        if not np.isfinite(vectors).all():
+            raise ModelDamaged(self._folder, reason="its vectors are not finite")
         return EngineOutput(vectors, self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:

@@ -17,16 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
-from hotstart.models.metadata import (
-    Metadata,
-    is_touched,
-    quick_fault,
-    read_metadata,
-    sha256,
-    verify_file,
-    write_metadata,
-)
-from hotstart.models.spec import ModelSpec, artifact_folder, known_model
+from hotstart.integrity import folder_faults, is_touched, quick_fault, sha256, verify_file
+from hotstart.models.metadata import Metadata, read_metadata, write_metadata
+from hotstart.models.spec import ModelSpec, artifact_folder, compiled_folder, known_model
 from hotstart.types import Classifier, ModelInfo, PreparedModel
 
 if TYPE_CHECKING:
@@ -99,12 +92,16 @@ def check(artifact: Artifact) -> Artifact:
 
 
 def verify(artifact: Artifact) -> list[str]:
-    """Return the faults found by reading every file of `artifact` completely."""
+    """Return the faults found by reading every file of `artifact` completely.
+
+    Models that an engine compiled from the artifact are included.
+    """
     faults = (
         verify_file(os.path.join(artifact.folder, name), record)
         for name, record in artifact.metadata.files.items()
     )
-    return [fault for fault in faults if fault is not None]
+    compiled = folder_faults(compiled_folder(artifact.folder))
+    return [*(fault for fault in faults if fault is not None), *compiled]
 
 
 def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:

@@ -1,29 +1,20 @@
-"""The record of an artifact, `metadata.json`, and its integrity marks."""
+"""The record of an artifact, `metadata.json`."""
 
 from __future__ import annotations
 
 import json
 import os
-import zlib
 from typing import Any, NamedTuple
 
 from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
+from hotstart.integrity import FileRecord
 from hotstart.types import Classifier, GraphFiles, PreparedModel
 
 FORMAT = 2
 """Version of the record's format; increased when older artifacts cannot be run unchanged."""
 
 FILE_NAME = "metadata.json"
-
-
-class FileRecord(NamedTuple):
-    """One file of an artifact: size, time, checksums."""
-
-    bytes: int
-    sha256: str
-    mtime_ns: int
-    sample_crc32: int
 
 
 class Measurements(NamedTuple):
@@ -154,64 +145,3 @@ def _from_json(content: dict[str, Any]) -> Metadata:
             },
         }
     )
-
-
-_PAGE = 4096
-_SAMPLES = 32
-
-
-def record_file(path: str) -> FileRecord:
-    """Return the full record of the file at `path`."""
-    status = os.stat(path)
-    return FileRecord(status.st_size, sha256(path), status.st_mtime_ns, sample_crc32(path))
-
-
-def quick_fault(path: str, record: FileRecord) -> str | None:
-    """Return a fault of the file's size or sampled checksum, or None."""
-    try:
-        size = os.stat(path).st_size
-    except OSError:
-        return f"{os.path.basename(path)} is missing"
-    if size != record.bytes:
-        return f"{os.path.basename(path)} must have {record.bytes} bytes, has {size}"
-    if sample_crc32(path) != record.sample_crc32:
-        return f"the content of {os.path.basename(path)} differs from the record"
-    return None
-
-
-def verify_file(path: str, record: FileRecord) -> str | None:
-    """Return a fault found by reading the whole file, or None."""
-    fault = quick_fault(path, record)
-    if fault is None and sha256(path) != record.sha256:
-        return f"the SHA-256 of {os.path.basename(path)} differs from the record"
-    return fault
-
-
-def is_touched(path: str, record: FileRecord) -> bool:
-    """Return whether the file's mtime differs from the record."""
-    return os.stat(path).st_mtime_ns != record.mtime_ns
-
-
-def sample_crc32(path: str) -> int:
-    """Return the CRC-32 of 32 pages spread evenly over the file, including first and last."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        last = max(0, os.fstat(descriptor).st_size - _PAGE)
-        checksum = 0
-        for number in range(_SAMPLES):
-            page = os.pread(descriptor, _PAGE, last * number // (_SAMPLES - 1))
-            checksum = zlib.crc32(page, checksum)
-        return checksum
-    finally:
-        os.close(descriptor)
-
-
-def sha256(path: str) -> str:
-    """Return the SHA-256 of the file in hexadecimal."""
-    import hashlib  # deferred: takes 2 ms, and an untouched artifact does not need it
-
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -54,6 +54,7 @@ class ModelHandle:
         self._spec = spec
         self._instance = instance
         self._last: ModelInfo | None = None
+        self._has_artifact = entry_of(spec.engine).opened_from == "artifact"
         self.waits = entry_of(spec.engine).waits
 
     def unprepared_info(self) -> ModelInfo:
@@ -65,13 +66,15 @@ class ModelHandle:
             return model.info._replace(dimension=model.engine.dimension)
 
     def known_info(self) -> ModelInfo | None:
-        """Return the info of the loaded model, else of the last loaded one, else what the disk has.
+        """Return the info of the loaded model, else of the model that a load would find.
 
-        Never waits."""
+        A model without an artifact may say nothing before a load: then the last loaded one counts.
+        Never waits.
+        """
         model = self._instance.peek()
         if model is not None:
             self._last = model.info
-        elif self._last is None:
+        elif self._last is None or self._has_artifact:
             self._last = info_without_loading(self._spec)
         return self._last
 
@@ -90,7 +93,10 @@ class ModelHandle:
 
     def fingerprint(self) -> str:
         """Return the identity of the vector space; prepare or load the model if needed."""
-        if entry_of(self._spec.engine).opened_from == "artifact":
+        model = self._instance.peek()
+        if model is not None:
+            return model.info.fingerprint
+        if self._has_artifact:
             return artifact_info(prepare_artifact(self._spec)).fingerprint
         return self.info().fingerprint
 

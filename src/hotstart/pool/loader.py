@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
-from hotstart.errors import ArtifactMissing, HotstartError, InsufficientMemory
+from hotstart.errors import ArtifactMissing, CheckFailed, HotstartError, InsufficientMemory
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
@@ -19,6 +20,9 @@ from hotstart.telemetry import span
 from hotstart.types import LoadingStrategy, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hotstart.engines.graph import GraphEngine
 
 
@@ -124,8 +128,47 @@ def load_model(
     """
     with span("load", model=spec.source, engine=spec.engine, stage=stage):
         if beside is not None and beside.artifact is not None:
-            return _open(beside.artifact, spec, stage, report, beside.engine)
+            promoted = _open(beside.artifact, spec, stage, report, beside.engine)
+            _check_promotion(spec, beside, promoted)
+            return promoted
         return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
+
+
+_PROBES = ("hotstart", "How do I reset my password?", "Ça dépend: 42 % of 漢字, or не все.")
+_LARGEST_DIFFERENCE = 0.14
+"""Of the vectors' length: a cosine of 0.99. In bf16 tiny models differ by 0.05."""
+
+
+def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedModel) -> None:
+    """Close `promoted` and raise CheckFailed unless both embed the probes alike.
+
+    A compiled model may be damaged although its file is as recorded. It is removed.
+    """
+    from hotstart.engines.graph import DualEngine
+
+    ranks = spec.kind == "reranker"
+    probes = [(text, text) for text in _PROBES] if ranks else list(_PROBES)
+    expected = serving.engine.embed(probes).vectors
+    parts = promoted.engine.parts if isinstance(promoted.engine, DualEngine) else [promoted.engine]
+    apart = max(_difference(expected, part.embed(probes).vectors, ranks) for part in parts)
+    if apart > _LARGEST_DIFFERENCE:
+        promoted.close()
+        assert promoted.artifact is not None
+        shutil.rmtree(compiled_folder(promoted.artifact.folder), ignore_errors=True)
+        reason = f"its vectors differ by {apart:.2f} of their length from the serving engine's"
+        raise CheckFailed(spec.source, question=_PROBES, reason=reason)
+
+
+def _difference(expected: NDArray[np.float32], got: NDArray[np.float32], ranks: bool) -> float:
+    """Return the largest difference of two rows, as a share of the longer one.
+
+    The logits of a reranker are compared together, because one alone may be near 0.
+    """
+    import numpy as np
+
+    axis = None if ranks else 1
+    length = np.maximum(np.linalg.norm(expected, axis=axis), np.linalg.norm(got, axis=axis))
+    return float(np.max(np.linalg.norm(got - expected, axis=axis) / np.maximum(length, 1e-12)))
 
 
 def weights_bytes(spec: ModelSpec) -> int:

@@ -18,10 +18,11 @@ from dataclasses import replace
 from hotstart.config import Settings
 from hotstart.errors import ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
+from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.description import Description, describe
 from hotstart.models.locate import ModelLocation, locate
-from hotstart.models.metadata import FileRecord, Metadata, record_file, sha256, write_metadata
+from hotstart.models.metadata import Metadata, write_metadata
 from hotstart.models.spec import (
     KINDS,
     ModelSpec,

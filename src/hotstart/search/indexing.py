@@ -181,10 +181,16 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
     while batch := store.lacking_vector(fingerprint, after=last, limit=_VECTORS_A_COMMIT):
         report("vectors", done, total)
         texts = [_text_to_embed(passage) for passage in batch]
-        vectors = embedder.encode_document(texts, normalize_embeddings=True).astype("<f4")
+        result = embedder.embed(texts, prompt_name="document", normalize_embeddings=True)
+        vectors = result.vectors.astype("<f4")
         rows = [(p.id, vector.tobytes()) for p, vector in zip(batch, vectors, strict=True)]
-        store.put_vectors(fingerprint, rows)
-        done, last = done + len(batch), batch[-1].id
+        store.put_vectors(result.fingerprint, rows)
+        done += len(batch)
+        last = batch[-1].id
+        if result.fingerprint != fingerprint:  # the model was replaced: begin again with its space
+            fingerprint = result.fingerprint
+            total = done + store.count_chunks() - store.count_vectors(fingerprint)
+            last = 0
     report("vectors", done, total)
     return done
 
