@@ -19,7 +19,8 @@ def test_the_model_itself_answers_where_it_can() -> None:
     embedder = Embedder("fake:dimension=3", fallback="fake:dimension=5")
     answer = embedder.embed(["a", "b"], accept_fallback=True)
     assert answer.vectors.shape == (2, 3)
-    assert answer[1:] == ("fake:dimension=3", "fake", embedder.fingerprint, None, 2)
+    assert (answer.model, answer.engine) == ("fake:dimension=3", "fake")
+    assert (answer.fingerprint, answer.reason, answer.tokens) == (embedder.fingerprint, None, 2)
 
 
 def test_who_does_not_accept_another_space_gets_the_error() -> None:

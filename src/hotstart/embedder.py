@@ -142,7 +142,17 @@ class Embedder(LoadableModel):
 
         Prepares the model if needed; loads it if only its engine knows the fingerprint.
         """
-        return self._cut(self._model.fingerprint())
+        return self._cut(self._model.prepared_info().fingerprint)
+
+    @property
+    def comparable_with(self) -> str | None:
+        """Fingerprint of the float32 space that search may compare these vectors with, or None.
+
+        A model in 8 bits has it if the preparation measured a cosine of at least 0.999 to float32
+        for each probe. Prepares the model if needed.
+        """
+        space = self._model.prepared_info().comparable_with
+        return None if space is None else self._cut(space)
 
     @property
     def fallback(self) -> Embedder | None:
@@ -444,6 +454,7 @@ class Embedder(LoadableModel):
         return self._fallback
 
     def _result(self, request: EncodeRequest, output: EmbedOutput) -> EmbeddingResult:
+        space = output.info.comparable_with
         return EmbeddingResult(
             vectors=request.result(output),
             model=self.model,
@@ -451,6 +462,7 @@ class Embedder(LoadableModel):
             fingerprint=self._cut(output.info.fingerprint),
             reason=None,
             tokens=output.tokens,
+            comparable_with=None if space is None else self._cut(space),
         )
 
     def _cut(self, fingerprint: str) -> str:

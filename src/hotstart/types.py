@@ -75,6 +75,8 @@ class ModelInfo(NamedTuple):
         fingerprint: identity of the vector space; empty before the model is prepared.
         classifier: labels and activation of a reranker.
         max_seq_length: tokens kept of a text, special tokens included; None for no limit.
+        comparable_with: fingerprint of the float32 space that search may compare these vectors
+            with; None if there is none. No cache stores vectors under that name.
     """
 
     dimension: int | None
@@ -84,6 +86,7 @@ class ModelInfo(NamedTuple):
     fingerprint: str
     classifier: Classifier | None = None
     max_seq_length: int | None = None
+    comparable_with: str | None = None
 
 
 class EngineOutput(NamedTuple):
@@ -163,6 +166,8 @@ class EmbeddingResult(NamedTuple):
         reason: why the fallback answered; None if the model answered.
         tokens: tokens of the texts; None if the engine does not know them, or the vectors were
             cached.
+        comparable_with: fingerprint of the float32 space that search may compare these vectors
+            with; None if there is none.
     """
 
     vectors: Any
@@ -171,6 +176,7 @@ class EmbeddingResult(NamedTuple):
     fingerprint: str
     reason: str | None
     tokens: int | None = None
+    comparable_with: str | None = None
 
 
 class GraphFiles(NamedTuple):

@@ -107,8 +107,8 @@ def test_a_damaged_artifact_is_logged_and_prepared_again_once(
     ("content", "reason"),
     [
         ('{"format": 0}', "its format is"),
-        ('{"format": 1}', "its format is"),
-        ('{"format": 2}', "unreadable"),
+        ('{"format": 2}', "its format is"),
+        ('{"format": 3}', "unreadable"),
         ("[]", "unreadable"),
         ("{", "unreadable"),
         ("", "unreadable"),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from hotstart import Embedder
 from hotstart.engines.graph import open_tokenizer
+from hotstart.errors import UnsupportedModel
 from hotstart.models.tokenizer import take_vocabulary, write_tokenizer
+from hotstart.pool.pool import Pool
 from hotstart.types import TOKENIZER, WORDPIECE
+from support.golden import FAMILIES
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 TOKENS = st.lists(
@@ -94,3 +100,88 @@ def _written(content: dict[str, Any]) -> tuple[Tokenizer, Tokenizer]:
         whole = Tokenizer.from_file(str(source / TOKENIZER))
         whole.enable_truncation(64)
         return whole, apart
+
+
+TEXT = "the " * 60 + "last words count"
+
+
+def variant(folder: Path, family: str, file: str, drop: str = "", **new: Any) -> Path:
+    """Copy the model of `family` with a changed configuration file."""
+    shutil.copytree(FAMILIES / family / "model", folder)
+    content = json.loads((folder / file).read_text()) | new
+    content.pop(drop, None)
+    (folder / file).write_text(json.dumps(content))
+    return folder
+
+
+# The first numbers that sentence-transformers 6.2 gives for each variant.
+@pytest.mark.parametrize(
+    ("family", "file", "change", "expected"),
+    [
+        (
+            "bert-mean-normalize",
+            "tokenizer_config.json",
+            {"truncation_side": "left"},
+            [-0.3238, 0.3596, 0.0572],
+        ),
+        (
+            "roberta-mean",
+            "tokenizer_config.json",
+            {"add_prefix_space": True},
+            [0.2189, -0.4612, 0.6449],
+        ),
+        ("roberta-mean", "config.json", {"drop": "pad_token_id"}, [0.5740, -0.1737, 0.8560]),
+    ],
+    ids=["truncation_side", "add_prefix_space", "pad_token_id"],
+)
+def test_settings_outside_tokenizer_json_are_those_of_transformers(
+    tmp_path: Path, family: str, file: str, change: dict[str, Any], expected: list[float]
+) -> None:
+    folder = variant(tmp_path / "model", family, file, **change)
+    vector = Embedder(folder, pool=Pool()).encode(TEXT)
+    np.testing.assert_allclose(vector[:3], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "feature"),
+    [
+        ("tokenizer_config.json", {"truncation_side": "middle"}, "truncation_side"),
+        ("config.json", {"is_decoder": True}, "is_decoder"),
+    ],
+)
+def test_a_setting_that_is_not_honoured_is_refused_by_name(
+    tmp_path: Path, file: str, change: dict[str, Any], feature: str
+) -> None:
+    folder = variant(tmp_path / "model", "bert-mean-normalize", file, **change)
+    with pytest.raises(UnsupportedModel, match=feature):
+        Embedder(folder, pool=Pool()).encode(TEXT)
+
+
+def test_a_tokenizer_that_is_not_wordpiece_keeps_its_normalizer(tmp_path: Path) -> None:
+    """As paraphrase-multilingual-MiniLM-L12-v2: a BERT with the tokenizer of XLM-R."""
+    source = FAMILIES / "xlm-roberta-cls-normalize" / "model"
+    normalizer = json.loads((source / TOKENIZER).read_text())["normalizer"]
+    overriding = {"type": "BertNormalizer", "lowercase": True}
+    write_tokenizer(
+        str(source), str(tmp_path), normalizer=overriding, lowercase=False, max_seq_length=32
+    )
+    written = json.loads((tmp_path / TOKENIZER).read_text())
+    assert written["normalizer"] == normalizer
+
+
+def test_modules_of_other_libraries_and_other_orders_are_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "bert-dense-tanh" / "model", folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    foreign = [modules[0], modules[2] | {"type": "pylate.models.Dense.Dense"}]
+    for content, name in ((foreign, "pylate.models.Dense.Dense"), (modules[::-1], "module")):
+        (folder / "modules.json").write_text(json.dumps(content))
+        with pytest.raises(UnsupportedModel, match=name):
+            Embedder(folder, pool=Pool()).encode(TEXT)
+
+
+def test_a_dense_layer_with_another_output_is_refused(tmp_path: Path) -> None:
+    change = {"module_output_name": "another_embedding"}
+    folder = variant(tmp_path / "model", "bert-dense-tanh", "2_Dense/config.json", **change)
+    with pytest.raises(UnsupportedModel, match="another_embedding"):
+        Embedder(folder, pool=Pool()).encode(TEXT)

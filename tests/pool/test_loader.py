@@ -116,7 +116,9 @@ def test_quantized_is_measured_when_it_is_prepared(fresh: Settings) -> None:
     assert 0 < metadata.measured.load_seconds < 30
     assert metadata.measured.memory_bytes > 10_000_000
     assert metadata.weights_bytes < 45_000_000
-    assert Embedder(strategy="quantized").fingerprint == Embedder().fingerprint
+    quantized = Embedder(strategy="quantized")
+    assert quantized.fingerprint != Embedder().fingerprint
+    assert quantized.comparable_with == Embedder().fingerprint
 
 
 def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_an_artifact_has_all_of_it() -> None:
     info = info_without_loading(spec)
     assert info is not None
     assert info.prompts == metadata.prompts
-    assert info.fingerprint == metadata.vector_space
+    assert info.fingerprint == metadata.fingerprint
     assert info.dimension == metadata.dimension
     assert info.max_seq_length == metadata.max_seq_length
     assert info == unprepared_info(spec)

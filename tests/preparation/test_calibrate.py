@@ -19,7 +19,7 @@ from hotstart.models.metadata import Measurements
 from hotstart.models.spec import ModelSpec, artifact_folder
 from hotstart.pool.loader import ensure
 from hotstart.preparation import calibrate
-from hotstart.preparation.calibrate import PROBES, SAME_SPACE, greatest
+from hotstart.preparation.calibrate import COMPARABLE, PROBES, comparison_probes, greatest
 from hotstart.preparation.calibrate import cosines as probe_cosines
 from hotstart.preparation.prepare import prepare, remove
 from hotstart.types import PreparedModel
@@ -44,7 +44,9 @@ def embed(prepared: PreparedModel, texts: list[str], engine: str = "onnx") -> ND
 
 def measure(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
     """Measure cosines in this process; the other measurements are constants."""
-    similarities = probe_cosines(embed(prepared, list(PROBES)), embed(float32, list(PROBES)))
+    similarities = probe_cosines(
+        embed(prepared, comparison_probes()), embed(float32, comparison_probes())
+    )
     return Measurements(1, 0.1, 2.0, float(similarities.min()), float(similarities.mean()))
 
 
@@ -59,8 +61,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "measure", measure)
 
 
-def measure_below_same_space(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
-    return Measurements(1, 0.1, 2.0, cosine_min=np.nextafter(SAME_SPACE, 0), cosine_mean=0.9999)
+def measure_below_comparable(prepared: PreparedModel, float32: PreparedModel) -> Measurements:
+    return Measurements(1, 0.1, 2.0, cosine_min=np.nextafter(COMPARABLE, 0), cosine_mean=0.9999)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -105,32 +107,34 @@ def test_the_record_contains_the_measurements(fresh: Settings) -> None:
     artifact = ensure(DEFAULT, fresh)
     assert find(DEFAULT, fresh) == artifact
     assert isinstance(artifact.metadata.measured, Measurements)
-    assert SAME_SPACE <= artifact.metadata.measured.cosine_min < 1
+    assert COMPARABLE <= artifact.metadata.measured.cosine_min < 1
     content = json.loads((Path(artifact.folder) / "metadata.json").read_text())
     assert content["measured"]["text_ms"] == 2.0
     assert os.path.basename(artifact.folder) == "onnx-int8"
     assert not [name for name in os.listdir(artifact.folder) if name.startswith("float32")]
 
 
-def test_an_accurate_artifact_shares_the_vector_space_of_float32(fresh: Settings) -> None:
+def test_an_accurate_artifact_is_comparable_and_has_its_own_fingerprint(fresh: Settings) -> None:
     metadata = ensure(DEFAULT, fresh).metadata
     plain = ensure(replace(DEFAULT, precision="float32"), fresh).metadata
     assert metadata.fingerprint != plain.fingerprint
-    assert metadata.same_space_as == plain.fingerprint == metadata.vector_space
-    assert (plain.measured, plain.same_space_as, plain.vector_space) == (
-        None,
-        None,
-        plain.fingerprint,
-    )
+    assert metadata.comparable_with == plain.fingerprint
+    assert (plain.measured, plain.comparable_with) == (None, None)
 
 
-def test_an_inaccurate_artifact_has_its_own_vector_space(
+def test_an_inaccurate_artifact_is_not_comparable(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "measure", measure_below_same_space)
-    metadata = ensure(TINY, fresh).metadata
-    assert metadata.same_space_as is None
-    assert metadata.vector_space == metadata.fingerprint
+    monkeypatch.setattr(calibrate, "measure", measure_below_comparable)
+    assert ensure(TINY, fresh).metadata.comparable_with is None
+
+
+def test_comparability_is_measured_on_many_texts_with_special_tokens_and_mixed_scripts() -> None:
+    probes = comparison_probes()
+    assert len(set(probes)) >= 500
+    assert set(PROBES) <= set(probes)
+    assert sum("[MASK]" in text for text in probes) > 20
+    assert any(ascii(text[:5]) != f"'{text[:5]}'" and text[-5:].isascii() for text in probes)
 
 
 def test_the_float32_reference_has_the_vectors_of_the_model(

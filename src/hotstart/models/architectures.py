@@ -122,9 +122,8 @@ def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
         raise UnsupportedModel(
             folder, feature="activation", got=activation, supported=DENSE_ACTIVATIONS
         )
-    if config.get("use_residual") or config.get("module_input_name", "sentence_embedding") != (
-        "sentence_embedding"
-    ):
+    names = {config.get(key) for key in ("module_input_name", "module_output_name")}
+    if config.get("use_residual") or not names <= {None, "sentence_embedding"}:
         raise UnsupportedModel(
             folder, feature="Dense module", got=dict(config), supported=("a plain Dense layer",)
         )
@@ -148,7 +147,8 @@ class Family:
         segments: the model has a token type embedding; single texts use row 0.
         classifier: the layers after the first token in a classifier.
         relative_bias: the tensor of MPNet's relative position bias, else None.
-        settings: keys of config.json that differ from BERT's, by BERT's key.
+        keys: keys of config.json that differ from BERT's, by BERT's key.
+        defaults: values of absent keys that differ from BERT's, by BERT's key.
     """
 
     prefixes: tuple[str, ...]
@@ -165,8 +165,30 @@ class Family:
     segments: bool = True
     classifier: tuple[ClassifierLayer, ...] = ()
     relative_bias: str | None = None
-    settings: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
+    def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return each setting that decides a vector, by BERT's key; absent ones have defaults."""
+        defaults = _DEFAULTS | self.defaults
+        values = {name: config.get(self.keys.get(name, name)) for name in defaults}
+        return {name: defaults[name] if value is None else value for name, value in values.items()}
+
+
+_DEFAULTS = {
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "position_embedding_type": "absolute",
+    "relative_attention_num_buckets": 32,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+    "is_decoder": False,
+}
+"""Settings of config.json with BERT's defaults in transformers (`BertConfig`)."""
 
 _ROBERTA_CLASSIFIER = (
     ClassifierLayer("classifier.dense", "Tanh"),
@@ -184,6 +206,7 @@ _ROBERTA = Family(
     prefixes=("", "roberta."),
     positions_after_padding=True,
     classifier=_ROBERTA_CLASSIFIER,
+    defaults={"pad_token_id": 1},
 )
 _DISTILBERT = Family(
     prefixes=("", "distilbert."),
@@ -201,12 +224,13 @@ _DISTILBERT = Family(
         ClassifierLayer("pre_classifier", "ReLU"),
         ClassifierLayer("classifier", "Identity"),
     ),
-    settings={
+    keys={
         "hidden_size": "dim",
         "num_attention_heads": "n_heads",
         "num_hidden_layers": "n_layers",
         "hidden_act": "activation",
     },
+    defaults={"num_hidden_layers": 6},
 )
 _MPNET = Family(
     prefixes=("", "mpnet."),
@@ -219,6 +243,7 @@ _MPNET = Family(
     segments=False,
     classifier=_ROBERTA_CLASSIFIER,
     relative_bias="encoder.relative_attention_bias.weight",
+    defaults={"pad_token_id": 1},
 )
 
 FAMILIES = {

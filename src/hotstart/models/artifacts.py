@@ -12,15 +12,22 @@ Callers use `pool.loader.ensure`; `preparation.prepare` builds an artifact.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
 from hotstart.integrity import folder_faults, is_touched, quick_fault, sha256, verify_file
-from hotstart.models.metadata import Metadata, read_metadata, write_metadata
-from hotstart.models.spec import ModelSpec, artifact_folder, compiled_folder, known_model
-from hotstart.types import Classifier, ModelInfo, PreparedModel
+from hotstart.models.metadata import Metadata, SourceRecord, read_metadata, write_metadata
+from hotstart.models.spec import (
+    ModelSpec,
+    artifact_folder,
+    compiled_folder,
+    known_model,
+    snapshots,
+)
+from hotstart.types import TOKENIZER, Classifier, ModelInfo, PreparedModel
 
 if TYPE_CHECKING:
     from hotstart.models.metadata import Metadata
@@ -47,11 +54,11 @@ def look(spec: ModelSpec, settings: Settings) -> tuple[Artifact | None, str]:
         artifact = find(spec, settings)
         if artifact is None:
             return None, ""
-        if _is_stale(artifact):
-            return None, f"{artifact.metadata.original_folder} has changed"
-        return check(artifact), ""
+        return check(_follow_sources(artifact, spec, settings)), ""
     except ArtifactDamaged as error:
         return None, error.facts
+    except _Changed as change:
+        return None, str(change)
 
 
 def find(spec: ModelSpec, settings: Settings) -> Artifact | None:
@@ -83,12 +90,7 @@ def check(artifact: Artifact) -> Artifact:
             touched[name] = record._replace(mtime_ns=os.stat(path).st_mtime_ns)
         if fault is not None:
             raise ArtifactDamaged(artifact.folder, reason=fault)
-    if not touched:
-        return artifact
-    renewed = artifact._replace(metadata=artifact.metadata._replace(files=records | touched))
-    if os.access(artifact.folder, os.W_OK):  # in a read-only cache every load hashes the file
-        write_metadata(artifact.folder, renewed.metadata)
-    return renewed
+    return _renewed(artifact, artifact.metadata._replace(files=records | touched))
 
 
 def verify(artifact: Artifact) -> list[str]:
@@ -123,19 +125,79 @@ def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
                     yield Artifact(folder, metadata)
 
 
-def _is_stale(artifact: Artifact) -> bool:
-    """Return whether an original file changed, for example because the model was retrained.
+class _Changed(Exception):
+    """The files that an artifact was made of have changed; the message says which."""
 
-    Missing originals do not count, because the artifact no longer needs them.
+
+def _follow_sources(artifact: Artifact, spec: ModelSpec, settings: Settings) -> Artifact:
+    """Return `artifact`, with updated records for touched but unchanged original files.
+
+    The files are looked for where the model is now: behind links, and at the commit that the
+    revision means. If weights, tokenizer or config.json are missing, nothing has changed: the
+    artifact needs no originals, and a download may be under way.
+
+    Raises:
+        _Changed: a file has changed, has appeared or is gone.
     """
-    for path, (size, mtime_ns) in artifact.metadata.original_files.items():
-        try:
-            status = os.stat(path)
-        except OSError:
+    originals = artifact.metadata.original_files
+    folder = _source_folder(artifact, spec, settings)
+    states = {name: _stat(os.path.join(folder, name)) for name in originals}
+    if any(states[name] is None for name in _needed(originals)):
+        return artifact
+    touched: dict[str, SourceRecord | None] = {}
+    for name, record in originals.items():
+        status = states[name]
+        path = os.path.join(folder, name)
+        if record is None and status is not None:
+            raise _Changed(f"{path} has appeared")
+        if record is None:
             continue
-        if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
-            return True
-    return False
+        if status is None:
+            raise _Changed(f"{path} is gone")
+        if (status.st_size, status.st_mtime_ns, status.st_ino) != record[:3]:
+            if status.st_size != record.bytes or sha256(path) != record.sha256:
+                raise _Changed(f"{path} has changed")
+            touched[name] = SourceRecord.of(path, record.sha256)
+    return _renewed(artifact, artifact.metadata._replace(original_files=originals | touched))
+
+
+def _renewed(artifact: Artifact, metadata: Metadata) -> Artifact:
+    """Return `artifact` with `metadata`, written if it differs and the folder can be written.
+
+    In a read-only cache each load reads touched files again.
+    """
+    if metadata == artifact.metadata:
+        return artifact
+    if os.access(artifact.folder, os.W_OK):
+        write_metadata(artifact.folder, metadata)
+    return artifact._replace(metadata=metadata)
+
+
+def _needed(originals: Mapping[str, SourceRecord | None]) -> list[str]:
+    """Return the names without which no model can be prepared."""
+    return [
+        name
+        for name, record in originals.items()
+        if record is not None and (name.endswith(_WEIGHTS) or name in {"config.json", TOKENIZER})
+    ]
+
+
+def _source_folder(artifact: Artifact, spec: ModelSpec, settings: Settings) -> str:
+    """Return the folder that the model would be prepared from now."""
+    if spec.names_folder:
+        return spec.folder
+    for snapshot in snapshots(spec, settings):
+        if os.path.isdir(snapshot.folder):
+            return snapshot.folder
+    return artifact.metadata.original_folder
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
@@ -188,13 +250,14 @@ def artifact_info(artifact: Artifact) -> ModelInfo:
         truncate_dim=metadata.truncate_dim,
         prompts=metadata.prompts,
         default_prompt_name=metadata.default_prompt_name,
-        fingerprint=metadata.vector_space,
+        fingerprint=metadata.fingerprint,
         classifier=metadata.classifier,
         max_seq_length=metadata.max_seq_length,
+        comparable_with=metadata.comparable_with,
     )
 
 
-_WEIGHTS = (".safetensors", ".bin")
+_WEIGHTS = (".safetensors", ".bin", ".onnx")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 
 

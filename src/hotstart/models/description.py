@@ -6,7 +6,6 @@ tokenizer_config.json, and the config.json of each module. This module does not 
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from hotstart.models.architectures import (
     read_poolings,
     refuse_settings,
 )
-from hotstart.models.tokenizer import gives_segments, overriding_normalizer
+from hotstart.models.tokenizer import gives_segments, overriding_normalizer, truncation_side
 from hotstart.types import TOKENIZER, Classifier
 
 
@@ -67,9 +66,18 @@ def read_config_files(folder: str) -> ConfigFiles:
 
 
 def modules_of(folder: str) -> list[tuple[str, str]]:
-    """Return (class name, sub-folder) of each module; empty for a bare transformer."""
+    """Return (class name, sub-folder) of each module; empty for a bare transformer.
+
+    A class of another library keeps its full name, so that it is not taken for one of the same
+    name in sentence-transformers.
+    """
     entries = read_json(folder, "modules.json", default=[])
-    return [(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
+    return [(_class_name(entry["type"]), entry["path"]) for entry in entries]
+
+
+def _class_name(path: str) -> str:
+    is_ours = path.startswith("sentence_transformers.")
+    return path.rpartition(".")[2] if is_ours else path
 
 
 def read_json(folder: str, name: str, default: Any = None) -> Any:
@@ -87,10 +95,20 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
         raise ModelDamaged(path, reason=f"not JSON ({error})") from error
 
 
+_TRANSFORMER_CONFIGS = [
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+"""Names of one file, in the order of sentence-transformers; later versions write the first."""
+
+
 def _transformer_config(folder: str) -> dict[str, Any]:
-    """Return the content of sentence_*_config.json; older names contain the model's family."""
-    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "sentence_*_config.json")))
-    return read_json(folder, os.path.basename(paths[0])) if paths else {}
+    """Return the content of the first of _TRANSFORMER_CONFIGS that exists."""
+    for name in _TRANSFORMER_CONFIGS:
+        if os.path.exists(os.path.join(folder, name)):
+            content: dict[str, Any] = read_json(folder, name)
+            return content
+    return {}
 
 
 _MODULES_WITHOUT_EFFECT = {"Dropout"}  # the identity at inference
@@ -109,8 +127,15 @@ class TaskHead(NamedTuple):
 def _embedding(files: ConfigFiles) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
     poolings, head = _read_modules(files.folder)
-    hidden = int(files.config.get("hidden_size") or files.config["dim"])
-    return TaskHead(poolings, head, _dimension(hidden, poolings, head))
+    family = FAMILIES.get(files.model_type)
+    hidden = family.settings(files.config)["hidden_size"] if family else _hidden_size(files.config)
+    return TaskHead(poolings, head, _dimension(int(hidden), poolings, head))
+
+
+def _hidden_size(config: dict[str, Any]) -> int:
+    """Return the width of a shipped graph, whose architecture is unknown."""
+    names = ("hidden_size", "dim", "d_model", "n_embd")
+    return int(next(config[name] for name in names if config.get(name)))
 
 
 def _reranker(files: ConfigFiles) -> TaskHead:
@@ -139,7 +164,10 @@ def _reranker(files: ConfigFiles) -> TaskHead:
 def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
     poolings: tuple[str, ...] = ("mean",)
     head: list[HeadStep] = []
-    for kind, path in modules_of(folder):
+    for number, (kind, path) in enumerate(modules_of(folder)):
+        if (number == 0) != (kind == "Transformer"):
+            first = ("a Transformer before all others",)
+            raise UnsupportedModel(folder, feature="module", got=kind, supported=first)
         config = read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
         if kind == "Pooling":
             poolings = read_poolings(folder, config)
@@ -187,11 +215,13 @@ class Description:
         prompts: texts to put before an input, by prompt name.
         segments: whether the encoder takes the segment (text of a pair) of each token.
         classifier: the outputs of a reranker; None for an embedding model.
+        settings: settings of the architecture by BERT's key; empty if `shipped_graph` is used.
+        truncation_side: `right` or `left`, the end at which longer texts are cut.
+        add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
     """
 
     folder: str
     model_type: str
-    config: dict[str, Any]
     weights: tuple[str, ...]
     shipped_graph: str | None
     poolings: tuple[str, ...]
@@ -206,11 +236,36 @@ class Description:
     default_prompt_name: str | None = None
     segments: bool = False
     classifier: Classifier | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    truncation_side: str = "right"
+    add_prefix_space: bool | None = None
 
-    def setting(self, name: str) -> Any:
-        """Return the value of config.json for BERT's key `name`, mapped to this family's key."""
-        family = FAMILIES.get(self.model_type)
-        return self.config.get(family.settings.get(name, name) if family else name)
+
+def files_read(model: Description) -> list[str]:
+    """Return the files that decide the artifact of `model`, relative to its folder.
+
+    Files that do not exist are included: their appearance would change the artifact.
+    """
+    modules = [
+        f"{path}/{name}"
+        for _, path in modules_of(model.folder)
+        if path
+        for name in ("config.json", SINGLE_WEIGHTS)
+    ]
+    names = [
+        "config.json",
+        "modules.json",
+        "config_sentence_transformers.json",
+        "tokenizer_config.json",
+        *_TRANSFORMER_CONFIGS,
+        TOKENIZER,
+        SINGLE_WEIGHTS,
+        WEIGHTS_INDEX,
+        SHIPPED_GRAPH,
+        *model.weights,
+        *modules,
+    ]
+    return list(dict.fromkeys(names))
 
 
 def missing_files(folder: str) -> list[str]:
@@ -250,6 +305,11 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
             folder, feature="architecture", got=files.model_type, supported=known, kind=kind
         )
     weights = _weight_files(folder) if files.model_type in FAMILIES else ()
+    settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
+    if settings.get("is_decoder"):
+        raise UnsupportedModel(
+            folder, feature="is_decoder", got=True, supported=("an encoder",), kind=kind
+        )
     task = TASK_HEADS[kind](files)
     if task.classifier and not weights:
         raise UnsupportedModel(
@@ -258,14 +318,13 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
     return Description(
         folder=folder,
         model_type=files.model_type,
-        config=files.config,
         weights=weights,
         shipped_graph=None if weights else SHIPPED_GRAPH,
         poolings=task.poolings,
         head=task.head,
         dimension=task.dimension,
         max_seq_length=_max_seq_length(files),
-        pad_token_id=int(files.config.get("pad_token_id") or 0),
+        pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
         truncate_dim=files.sentence.get("truncate_dim"),
@@ -273,6 +332,9 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         default_prompt_name=files.sentence.get("default_prompt_name"),
         segments=task.segments,
         classifier=task.classifier,
+        settings=settings,
+        truncation_side=truncation_side(folder, files.tokenizer),
+        add_prefix_space=files.tokenizer.get("add_prefix_space"),
     )
 
 
@@ -315,9 +377,10 @@ def _module_files(folder: str) -> list[str]:
 
 def _max_seq_length(files: ConfigFiles) -> int:
     """Return sentence-transformers' limit, capped by the rows of the position embedding."""
-    positions = int(files.config.get("max_position_embeddings") or 512)
     family = FAMILIES.get(files.model_type)
+    settings = family.settings(files.config) if family else files.config
+    positions = int(settings.get("max_position_embeddings") or 512)
     if family and family.positions_after_padding:
-        positions -= int(files.config.get("pad_token_id") or 0) + 1
+        positions -= int(settings["pad_token_id"]) + 1
     limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
     return min(int(limit or positions), positions)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hotstart.config import Settings
 from hotstart.errors import ModelIncomplete, ModelNotFound
 from hotstart.models.description import missing_files
-from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
+from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of, snapshots
 
 
 @dataclass(frozen=True)
@@ -59,31 +59,12 @@ def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
 
 
 def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
-    folder = hub_folder(repository_of(spec.source, spec.kind), settings)
-    for revision in _wanted_revisions(spec):
-        commit = _read_ref(folder, revision)
-        snapshot = os.path.join(folder, "snapshots", commit)
-        if os.path.isdir(snapshot):
-            missing = missing_files(snapshot)
-            if _modules_unknown(folder, commit):
+    for snapshot in snapshots(spec, settings):
+        if os.path.isdir(snapshot.folder):
+            missing = missing_files(snapshot.folder)
+            if _modules_unknown(snapshot.repository_folder, snapshot.commit):
                 missing = ["modules.json", *missing]
-            yield ModelLocation(snapshot, "hub cache", commit, tuple(missing))
-
-
-def _wanted_revisions(spec: ModelSpec) -> list[str]:
-    if spec.revision:
-        return [spec.revision]
-    known = known_model(spec.source)
-    return [known.revision, "main"] if known else ["main"]
-
-
-def _read_ref(folder: str, revision: str) -> str:
-    """Return the recorded commit of a branch or tag; return a commit unchanged."""
-    try:
-        with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return revision
+            yield ModelLocation(snapshot.folder, "hub cache", snapshot.commit, tuple(missing))
 
 
 def _modules_unknown(folder: str, commit: str) -> bool:

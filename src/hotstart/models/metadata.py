@@ -11,10 +11,28 @@ from hotstart.files import write_whole
 from hotstart.integrity import FileRecord
 from hotstart.types import Classifier, GraphFiles, PreparedModel
 
-FORMAT = 2
+FORMAT = 3
 """Version of the record's format; increased when older artifacts cannot be run unchanged."""
 
 FILE_NAME = "metadata.json"
+
+
+class SourceRecord(NamedTuple):
+    """A file that an artifact was made of: size, time and inode, and its content.
+
+    Only a file whose size, time or inode differs is read again.
+    """
+
+    bytes: int
+    mtime_ns: int
+    inode: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: str, sha256: str) -> SourceRecord:
+        """Return the record of the file at `path`, whose SHA-256 is known."""
+        status = os.stat(path)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino, sha256)
 
 
 class Measurements(NamedTuple):
@@ -24,7 +42,7 @@ class Measurements(NamedTuple):
         memory_bytes: resident memory taken by the load and the first text.
         load_seconds: time from the artifact to a loaded engine.
         text_ms: time of one short text, in milliseconds.
-        cosine_min: minimum cosine to the float32 vectors of `calibrate.PROBES`.
+        cosine_min: minimum cosine to the float32 vectors of `calibrate.comparison_probes`.
         cosine_mean: mean cosine to the same vectors.
     """
 
@@ -44,11 +62,12 @@ class Metadata(NamedTuple):
         parameters: number of floating-point weights.
         fingerprint: identity of the vector space (see `preparation.variant.fingerprint`), different
             for each precision.
-        original_files: size and mtime_ns of the original files, by absolute path.
+        original_files: the files that were read, by name relative to `original_folder`; None for
+            a file that did not exist.
         made_by: versions of hotstart and of the libraries that wrote the files.
         measured: measurements of a quantized artifact; None if it was not measured.
-        same_space_as: fingerprint of the float32 artifact if the measured vectors are close enough
-            to be compared with float32 vectors; else None.
+        comparable_with: fingerprint of the float32 artifact if the measured vectors are close
+            enough to be compared with float32 vectors; else None.
         classifier: the outputs of a reranker; None for an embedding model.
     """
 
@@ -69,18 +88,13 @@ class Metadata(NamedTuple):
     fingerprint: str
     graphs: GraphFiles
     files: dict[str, FileRecord]
-    original_files: dict[str, tuple[int, int]]
+    original_files: dict[str, SourceRecord | None]
     made_by: dict[str, str]
     made_at: str
     measured: Measurements | None = None
-    same_space_as: str | None = None
+    comparable_with: str | None = None
     classifier: Classifier | None = None
     format: int = FORMAT
-
-    @property
-    def vector_space(self) -> str:
-        """The fingerprint of this artifact's vectors."""
-        return self.same_space_as or self.fingerprint
 
     @property
     def total_bytes(self) -> int:
@@ -102,6 +116,9 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
     content = metadata._asdict() | {
         "graphs": metadata.graphs._asdict(),
         "files": {name: record._asdict() for name, record in metadata.files.items()},
+        "original_files": {
+            name: record and record._asdict() for name, record in metadata.original_files.items()
+        },
         "measured": metadata.measured and metadata.measured._asdict(),
         "classifier": metadata.classifier and metadata.classifier._asdict(),
     }
@@ -141,7 +158,8 @@ def _from_json(content: dict[str, Any]) -> Metadata:
             "classifier": classifier
             and Classifier(tuple(classifier["labels"]), classifier["activation"]),
             "original_files": {
-                path: (size, mtime) for path, (size, mtime) in content["original_files"].items()
+                name: entry and SourceRecord(**entry)
+                for name, entry in content["original_files"].items()
             },
         }
     )

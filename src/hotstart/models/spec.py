@@ -141,6 +141,38 @@ def hub_folder(repository: str, settings: Settings) -> str:
     return os.path.join(settings.hub_cache, "models--" + repository.replace("/", "--"))
 
 
+class Snapshot(NamedTuple):
+    """A commit of a repository in the Hugging Face cache; its folder may not exist."""
+
+    repository_folder: str
+    commit: str
+
+    @property
+    def folder(self) -> str:
+        """The folder with the files of the commit."""
+        return os.path.join(self.repository_folder, "snapshots", self.commit)
+
+
+def snapshots(spec: ModelSpec, settings: Settings) -> list[Snapshot]:
+    """Return the commits that `spec` may mean, in the order of preference."""
+    folder = hub_folder(repository_of(spec.source, spec.kind), settings)
+    known = known_model(spec.source)
+    if spec.revision:
+        revisions = [spec.revision]
+    else:
+        revisions = [known.revision, "main"] if known else ["main"]
+    return [Snapshot(folder, _read_ref(folder, revision)) for revision in revisions]
+
+
+def _read_ref(folder: str, revision: str) -> str:
+    """Return the recorded commit of a branch or tag; return a commit unchanged."""
+    try:
+        with open(os.path.join(folder, "refs", revision), encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return revision
+
+
 def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     """Return the artifact folder of `spec`, which may not exist."""
     if spec.names_folder:
@@ -148,7 +180,7 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     else:
         name = repository_of(spec.source, spec.kind).replace("/", "--")
         if spec.revision:
-            name += "@" + spec.revision.replace("/", "_")
+            name += "@" + _revision_name(spec.revision)
     variant = f"{artifact_engine(spec)}-{spec.precision}"
     if spec.kind != "embedding":
         variant = f"{spec.kind}-{variant}"
@@ -165,6 +197,16 @@ def compiled_folder(artifact: str) -> str:
 def artifact_engine(spec: ModelSpec) -> str:
     """Return the engine in the artifact's name; engines that share an artifact share the name."""
     return _SHARED.get(spec.engine, spec.engine)
+
+
+def _revision_name(revision: str) -> str:
+    """Return `revision` as a file name; with a digest if another revision could have that name."""
+    if re.fullmatch(r"[a-z0-9_.-]+", revision):
+        return revision
+    import hashlib  # deferred: commits and most tags need none
+
+    digest = hashlib.sha256(revision.encode()).hexdigest()[:10]
+    return re.sub(r"[^\w.-]", "_", revision) + "--" + digest
 
 
 def _folder_name(path: str) -> str:

@@ -11,13 +11,16 @@ lines in 9 ms, and the same table as JSON in 18 ms, and holds the GIL during the
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from hotstart.errors import ModelDamaged
+from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
 from hotstart.types import TOKENIZER, WORDPIECE
+
+logger = logging.getLogger(__name__)
 
 _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
 _REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # model types without a tokenizer_class
@@ -62,6 +65,19 @@ def overriding_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[st
     }
 
 
+def truncation_side(folder: str, config: Mapping[str, Any]) -> str:
+    """Return `right` or `left`, the end at which tokenizer_config.json cuts longer texts.
+
+    Raises:
+        UnsupportedModel: another side is given.
+    """
+    side = str(config.get("truncation_side") or "right")
+    if side not in {"right", "left"}:
+        supported = ("right", "left")
+        raise UnsupportedModel(folder, feature="truncation_side", got=side, supported=supported)
+    return side
+
+
 def write_tokenizer(
     source: str,
     folder: str,
@@ -69,6 +85,8 @@ def write_tokenizer(
     normalizer: Mapping[str, Any] | None,
     lowercase: bool,
     max_seq_length: int,
+    truncation_side: str = "right",
+    add_prefix_space: bool | None = None,
 ) -> None:
     """Write the tokenizer of the model folder `source` into `folder`, with all settings.
 
@@ -80,11 +98,22 @@ def write_tokenizer(
         normalizer: replaces the tokenizer's normaliser, unless None.
         lowercase: lower-case texts before any other normalisation.
         max_seq_length: the token limit for truncation.
+        truncation_side: `right` or `left`, the end at which longer texts are cut.
+        add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
+
+    Raises:
+        ModelDamaged: tokenizer.json cannot be read.
+        UnsupportedModel: the tokenizer cannot follow `add_prefix_space`.
     """
     path = os.path.join(source, TOKENIZER)
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
+        if normalizer and (content.get("model") or {}).get("type") != "WordPiece":
+            # transformers 4 keeps this normaliser; 5 would build a WordPiece tokenizer over the
+            # vocabulary, which gives other tokens than the model was trained with.
+            logger.info("%s keeps its normalizer: its model is not WordPiece", path)
+            normalizer = None
         steps = [normalizer or content.get("normalizer")]
     except (ValueError, AttributeError) as error:
         raise ModelDamaged(path, reason=f"not a tokenizer ({error})") from error
@@ -97,9 +126,11 @@ def write_tokenizer(
         content["normalizer"] = normalizers[0]
     else:
         content["normalizer"] = None
+    if add_prefix_space is not None:
+        _set_prefix_space(source, content, add_prefix_space)
     content["padding"] = None
     content["truncation"] = {
-        "direction": "Right",
+        "direction": truncation_side.capitalize(),
         "max_length": max_seq_length,
         "strategy": "LongestFirst",
         "stride": 0,
@@ -110,6 +141,21 @@ def write_tokenizer(
         write_whole(os.path.join(folder, WORDPIECE), text.encode())
     raw = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     write_whole(os.path.join(folder, TOKENIZER), raw.encode())
+
+
+def _set_prefix_space(source: str, content: dict[str, Any], value: bool) -> None:
+    """Set whether a byte-level tokenizer puts a space before a text.
+
+    Tokenizers without bytes or word marks ignore the setting, as in transformers.
+    """
+    step = content.get("pre_tokenizer") or {}
+    for each in step.get("pretokenizers") or [step]:
+        if each.get("type") == "ByteLevel":
+            each["add_prefix_space"] = value
+        elif each.get("type") == "Metaspace" and not value:
+            raise UnsupportedModel(
+                source, feature="add_prefix_space", got=value, supported=("True with Metaspace",)
+            )
 
 
 def take_vocabulary(content: dict[str, Any]) -> list[str] | None:

@@ -91,14 +91,14 @@ class ModelHandle:
         with self._instance.lease(timeout, texts=0) as model:
             return model.info
 
-    def fingerprint(self) -> str:
-        """Return the identity of the vector space; prepare or load the model if needed."""
+    def prepared_info(self) -> ModelInfo:
+        """Return the info with its fingerprint; prepare or load the model if needed."""
         model = self._instance.peek()
         if model is not None:
-            return model.info.fingerprint
+            return model.info
         if self._has_artifact:
-            return artifact_info(prepare_artifact(self._spec)).fingerprint
-        return self.info().fingerprint
+            return artifact_info(prepare_artifact(self._spec))
+        return self.info()
 
     def embed(
         self,

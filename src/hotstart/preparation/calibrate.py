@@ -7,6 +7,7 @@ The child process is `python -m hotstart.preparation.calibrate`. It reads and wr
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from hotstart.preparation.graph.weights import Ranges
 
 
-SAME_SPACE = 0.999
-"""Minimum cosine to float32 over PROBES at which vectors are comparable with float32 vectors."""
+COMPARABLE = 0.999
+"""Minimum cosine to float32 at which search may compare vectors with float32 vectors."""
 
 PROBES: tuple[str, ...] = (
     "a",
@@ -78,6 +79,24 @@ PROBES: tuple[str, ...] = (
 """Short and long texts, prose and code, many scripts. Short texts are most sensitive to errors."""
 
 
+_MARKS = (" ", "\n", " [MASK] ", " [SEP] ", "[CLS]", " <s> ", " </s> ", " [UNK] ", " <mask> ")
+_COMPARED = 512
+
+
+def comparison_probes() -> list[str]:
+    """Return PROBES, then pairs of their beginnings with a special token between, 512 texts in all.
+
+    Mixed scripts and special tokens in a text are what 8-bit weights embed worst.
+    """
+    beginnings = [text[:40] for text in PROBES]
+    pairs = (
+        beginnings[first] + _MARKS[(first + step) % len(_MARKS)] + beginnings[first - step]
+        for step in range(1, len(PROBES))
+        for first in range(len(PROBES))
+    )
+    return [*PROBES, *itertools.islice(pairs, _COMPARED - len(PROBES))]
+
+
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cosine of each row of `left` with the corresponding row of `right`."""
     a = left.astype(np.float64)
@@ -103,15 +122,15 @@ def add_measurements(metadata: Metadata, folder: str, model: Description, float3
         metadata: the record without measurements.
         folder: the artifact folder, complete except for its record.
         model: the source model, written temporarily in float32 for the comparison.
-        float32: the fingerprint of the model in float32. It becomes `same_space_as` if the minimum
-            cosine is at least SAME_SPACE.
+        float32: the fingerprint of the model in float32. It becomes `comparable_with` if the
+            minimum cosine is at least COMPARABLE.
     """
     write_float32 = functools.partial(write_variant, precision="float32")
     with _temporary_variant(model, folder, write_float32) as reference:
         measurements = measure(metadata.prepared(folder), reference)
-    is_same_space = measurements.cosine_min >= SAME_SPACE
+    is_comparable = measurements.cosine_min >= COMPARABLE
     return metadata._replace(
-        measured=measurements, same_space_as=float32 if is_same_space else None
+        measured=measurements, comparable_with=float32 if is_comparable else None
     )
 
 
@@ -220,7 +239,7 @@ def _write_measurements(prepared: PreparedModel, file: BinaryIO) -> dict[str, fl
     engine.embed([_TEXT])
     memory = _resident_bytes() - memory_before
     times = sorted(_embed_ms(engine) for _ in range(_REPEATS))
-    np.save(file, engine.embed(list(PROBES)).vectors)
+    np.save(file, engine.embed(comparison_probes()).vectors)
     return {"memory_bytes": memory, "load_seconds": load_seconds, "text_ms": times[len(times) // 2]}
 
 

@@ -20,9 +20,9 @@ from hotstart.errors import ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
-from hotstart.models.description import Description, describe
+from hotstart.models.description import Description, describe, files_read
 from hotstart.models.locate import ModelLocation, locate
-from hotstart.models.metadata import Metadata, write_metadata
+from hotstart.models.metadata import Metadata, SourceRecord, write_metadata
 from hotstart.models.spec import (
     KINDS,
     ModelSpec,
@@ -181,14 +181,14 @@ def _original_hashes(
     return hashes
 
 
-def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    names = [*hashes, "config.json", "modules.json"]
-    originals = {}
-    for name in names:
-        path = os.path.realpath(os.path.join(model.folder, name))
-        if os.path.isfile(path):
-            status = os.stat(path)
-            originals[path] = (status.st_size, status.st_mtime_ns)
+def _originals(model: Description, hashes: Mapping[str, str]) -> dict[str, SourceRecord | None]:
+    """Return the record of each file that was read, by name; None for a file that is absent."""
+    originals: dict[str, SourceRecord | None] = {}
+    for name in [*files_read(model), *hashes]:
+        path = os.path.join(model.folder, name)
+        is_there = os.path.isfile(path)
+        content = hashes.get(name) or (sha256(path) if is_there else "")
+        originals[name] = SourceRecord.of(path, content) if is_there else None
     return originals
 
 

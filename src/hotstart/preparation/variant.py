@@ -46,6 +46,9 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "max_seq_length": model.max_seq_length,
         "lowercase": model.lowercase,
         "normalizer": model.normalizer,
+        "settings": model.settings,
+        "truncation_side": model.truncation_side,
+        "add_prefix_space": model.add_prefix_space,
         "truncate_dim": model.truncate_dim,
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
@@ -123,6 +126,8 @@ def _write(
         normalizer=model.normalizer,
         lowercase=model.lowercase,
         max_seq_length=model.max_seq_length,
+        truncation_side=model.truncation_side,
+        add_prefix_space=model.add_prefix_space,
     )
     return WrittenFiles(graphs, _parameters(tensors))
 

@@ -173,23 +173,27 @@ def _with_fallbacks(embedder: Embedder | None) -> Iterator[Embedder]:
 
 
 def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
-    """Compute and store missing vectors; return their number. Load no model if none is missing."""
-    fingerprint = embedder.fingerprint
-    total = store.count_chunks() - store.count_vectors(fingerprint)
+    """Compute and store missing vectors; return their number. Load no model if none is missing.
+
+    Vectors that may be compared are stored under one fingerprint, that of float32.
+    """
+    space = embedder.comparable_with or embedder.fingerprint
+    total = store.count_chunks() - store.count_vectors(space)
     done = 0
     last = 0
-    while batch := store.lacking_vector(fingerprint, after=last, limit=_VECTORS_A_COMMIT):
+    while batch := store.lacking_vector(space, after=last, limit=_VECTORS_A_COMMIT):
         report("vectors", done, total)
         texts = [_text_to_embed(passage) for passage in batch]
         result = embedder.embed(texts, prompt_name="document", normalize_embeddings=True)
         vectors = result.vectors.astype("<f4")
         rows = [(p.id, vector.tobytes()) for p, vector in zip(batch, vectors, strict=True)]
-        store.put_vectors(result.fingerprint, rows)
+        computed = result.comparable_with or result.fingerprint
+        store.put_vectors(computed, rows)
         done += len(batch)
         last = batch[-1].id
-        if result.fingerprint != fingerprint:  # the model was replaced: begin again with its space
-            fingerprint = result.fingerprint
-            total = done + store.count_chunks() - store.count_vectors(fingerprint)
+        if computed != space:  # the model was replaced: begin again with the space of the new one
+            space = computed
+            total = done + store.count_chunks() - store.count_vectors(space)
             last = 0
     report("vectors", done, total)
     return done

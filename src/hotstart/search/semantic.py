@@ -113,7 +113,7 @@ class Semantic:
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
-        vectors = self._vectors(store, result.fingerprint)
+        vectors = self._vectors(store, result.comparable_with or result.fingerprint)
         short = _shortfall(len(vectors), store, result.model)
         fell_back = f"{result.model!r} answers: {result.reason}" if result.reason else None
         reason = "; ".join(filter(None, (fell_back, short))) or None

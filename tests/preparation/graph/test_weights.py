@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.config import Settings
-from hotstart.models.description import describe
+from hotstart.models.description import describe, read_json
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
 from hotstart.preparation.calibrate import PROBES, greatest
@@ -22,6 +22,7 @@ from hotstart.types import PreparedModel
 from support.golden import FAMILIES
 
 TINY = ModelSpec(str(FAMILIES / "bert-mean-normalize" / "model"), precision="int8")
+CONFIG = read_json(TINY.source, "config.json")
 LAYER = "encoder.layer.0."
 
 
@@ -50,8 +51,8 @@ def test_greatest_returns_the_ranges_of_each_layer(tmp_path: Path) -> None:
     assert names <= measured.keys()
     assert f"{LAYER}attention.self.value" not in measured, "value projections stay in float32"
     query, outer = (measured[name] for name in sorted(names))
-    assert query.shape == (model.config["hidden_size"],)
-    assert outer.shape == (model.config["intermediate_size"],)
+    assert query.shape == (CONFIG["hidden_size"],)
+    assert outer.shape == (CONFIG["intermediate_size"],)
     assert (query > 0).all()
     fewer = greatest(observed, PROBES[:3], 1)
     assert (fewer[f"{LAYER}output.dense"] <= outer).all()
@@ -59,7 +60,7 @@ def test_greatest_returns_the_ranges_of_each_layer(tmp_path: Path) -> None:
 
 def test_layers_with_equal_inputs_share_one_division(tmp_path: Path) -> None:
     model = describe(TINY.source, TINY.source)
-    hidden, inner = model.config["hidden_size"], model.config["intermediate_size"]
+    hidden, inner = CONFIG["hidden_size"], CONFIG["intermediate_size"]
     measured = np.linspace(1, 9, hidden, dtype=np.float32)
     ranges = {
         f"{LAYER}attention.self.query": measured,

@@ -210,9 +210,9 @@ class Encoder:
         self._tensors = tensors
         self._family = FAMILIES[model.model_type]
         self._prefix = self._find_prefix()
-        self._hidden = int(model.setting("hidden_size"))
-        self._heads = int(model.setting("num_attention_heads"))
-        self._epsilon = float(model.setting("layer_norm_eps") or 1e-12)
+        self._hidden = int(model.settings["hidden_size"])
+        self._heads = int(model.settings["num_attention_heads"])
+        self._epsilon = float(model.settings["layer_norm_eps"])
         self._activation = self._find_activation()
 
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
@@ -226,7 +226,7 @@ class Encoder:
         self._rows = graph.constant([-1, self._hidden], "INT64")
         bias = self._relative_bias(input_ids)
         hidden = graph.node("Reshape", self._embeddings(input_ids, token_type_ids), self._rows)
-        for number in range(int(self._model.setting("num_hidden_layers"))):
+        for number in range(int(self._model.settings["num_hidden_layers"])):
             hidden = self._layer(number, hidden, shape, attention_mask, bias)
         return graph.node("Reshape", hidden, shape)
 
@@ -299,8 +299,8 @@ class Encoder:
             self._graph,
             input_ids,
             self._weight(self._family.relative_bias),
-            buckets=int(self._model.config.get("relative_attention_num_buckets", 32)),
-            positions=int(self._model.setting("max_position_embeddings")),
+            buckets=int(self._model.settings["relative_attention_num_buckets"]),
+            positions=int(self._model.settings["max_position_embeddings"]),
         )
 
     def _weight(self, name: str) -> str:
@@ -322,8 +322,8 @@ class Encoder:
         raise ModelDamaged(self._model.folder, reason=f"no tensor {marker} in its weights")
 
     def _find_activation(self) -> str:
-        name = str(self._model.setting("hidden_act") or "gelu")
-        positions = self._model.config.get("position_embedding_type") or "absolute"
+        name = str(self._model.settings["hidden_act"])
+        positions = self._model.settings["position_embedding_type"]
         for feature, got, supported in (
             ("activation", name, _HIDDEN_ACTIVATIONS),
             ("position embedding", positions, ("absolute",)),
