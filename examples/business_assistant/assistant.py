@@ -13,8 +13,9 @@ import asyncio
 import csv
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from examples.business_assistant.make_data import FOLDER
 from hotstart import HotstartError, ModelRegistry
@@ -43,7 +44,7 @@ class Assistant:
         """How the market feels: the share of texts that are positive."""
         lines = (self.folder / "market.jsonl").read_text(encoding="utf-8").splitlines()
         texts = [json.loads(line)["text"] for line in lines]
-        found = await self.registry.apredict("mood", texts, timeout=PATIENCE)
+        found = await self._predict("mood", texts)
         good = sum(feeling["label"] == "positive" for feeling in found.output)
         text = f"{good} of {len(texts)} market texts are positive"
         return Answer(text, f"{found.model} {found.version}", found.reason)
@@ -54,7 +55,7 @@ class Assistant:
             rows = [
                 [float(value) for value in list(row.values())[:-1]] for row in csv.DictReader(file)
             ]
-        found = await self.registry.apredict("churn", rows, key="the board", timeout=PATIENCE)
+        found = await self._predict("churn", rows, key="the board")
         risks = [risk for _, risk in found.output]
         worst = sorted(range(len(rows)), key=risks.__getitem__, reverse=True)[:3]
         said = ", ".join(f"customer {place} ({risks[place]:.0%})" for place in worst)
@@ -63,10 +64,19 @@ class Assistant:
     async def sales(self) -> Answer:
         """What will be sold in the seven days after the series."""
         asked = {"periods": 7, "freq": "D"}
-        found = await self.registry.apredict("sales", asked, timeout=PATIENCE)
+        found = await self._predict("sales", asked)
         total = sum(day["yhat"] for day in found.output)
         text = f"about {total:.0f} will be sold from {found.output[0]['ds'][:10]} on, in a week"
         return Answer(text, f"{found.model} {found.version}", found.reason)
+
+    async def _predict(self, name: str, inputs: Any, key: str | None = None) -> Any:
+        """Return the answer of a model, or of its fallback if it is not ready within PATIENCE."""
+        is_ready = False
+        with suppress(HotstartError):  # its load failed: the fallback answers
+            is_ready = await self.registry.await_ready(name, PATIENCE)
+        return await self.registry.apredict(
+            name, inputs, key=key, timeout=None if is_ready else 0.0
+        )
 
     async def ask(self, topic: str) -> str:
         """Return the answer to a topic as it is said, whatever comes of it."""
