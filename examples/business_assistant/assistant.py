@@ -13,12 +13,12 @@ import asyncio
 import csv
 import json
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from examples.business_assistant.make_data import FOLDER
 from hotstart import HotstartError, ModelRegistry
+from hotstart.errors import PredictionTimeout
 
 PATIENCE = 1.7
 """Seconds that a question waits for the better model."""
@@ -71,12 +71,10 @@ class Assistant:
 
     async def _predict(self, name: str, inputs: Any, key: str | None = None) -> Any:
         """Return the answer of a model, or of its fallback if it is not ready within PATIENCE."""
-        is_ready = False
-        with suppress(HotstartError):  # its load failed: the fallback answers
-            is_ready = await self.registry.await_ready(name, PATIENCE)
-        return await self.registry.apredict(
-            name, inputs, key=key, timeout=None if is_ready else 0.0
-        )
+        try:
+            return await self.registry.apredict(name, inputs, key=key, timeout=PATIENCE)
+        except PredictionTimeout:  # the model got ready at the last moment
+            return await self.registry.apredict(name, inputs, key=key)
 
     async def ask(self, topic: str) -> str:
         """Return the answer to a topic as it is said, whatever comes of it."""

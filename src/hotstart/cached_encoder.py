@@ -90,17 +90,22 @@ class CachedEncoder:
             self._note_use(request, info)
             space = self._space(request, info)
             if len(request.inputs) <= _FEW:
-                lookup = self._cache.begin(request.inputs, space)
+                lookup = self._begin(request, space)
             else:
-                lookup = await in_thread(self._cache.begin, request.inputs, space)
-            if lookup.mine:
-                in_background(True, self._fulfil_together, request, lookup)
+                lookup = await in_thread(self._begin, request, space)
             if not await all_done(lookup.awaited.values(), deadline.left):
                 raise StillComputing(len(request.inputs), after=timeout)
             try:
                 return EmbedOutput(lookup.vectors(), info)
             except Abandoned:
                 continue
+
+    def _begin(self, request: EncodeRequest, space: VectorSpace) -> Lookup:
+        """Look the texts up, and start to compute the missing ones in a worker thread."""
+        lookup = self._cache.begin(request.inputs, space)
+        if lookup.mine:
+            in_background(True, self._fulfil_together, request, lookup)
+        return lookup
 
     def prefetch(self, request: EncodeRequest, namespace: str, supersedes: str | None) -> None:
         """Queue the one text of `request` for the prefetcher; return at once."""

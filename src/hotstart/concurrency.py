@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 
 class Settling(Protocol):
@@ -26,8 +26,20 @@ class Settling(Protocol):
         """Resume after a fork, in the parent and in the child, in the thread that forked."""
 
 
+class Condition(threading.Condition):
+    """A condition that Ctrl-C cannot leave locked.
+
+    `threading.Condition` is entered by Python code: a signal handler that raises in that code,
+    after the lock was acquired, leaves the lock acquired for ever. The methods of the lock itself
+    are called without Python code in between.
+    """
+
+    __enter__ = property(lambda self: self._lock.__enter__)
+    __exit__ = property(lambda self: self._lock.__exit__)
+
+
 class ForkLock:
-    """A lock that no other thread holds in a forked child.
+    """A lock that no other thread holds in a forked child. Ctrl-C cannot leave it locked.
 
     Code that holds it must not take another ForkLock: a fork takes all of them.
     """
@@ -44,11 +56,15 @@ class ForkLock:
         """Resume after a fork, in the parent and in the child, in the thread that forked."""
         self._lock.release()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    if TYPE_CHECKING:
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        def __enter__(self) -> bool: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    else:  # see Condition
+        __enter__ = property(lambda self: self._lock.__enter__)
+        __exit__ = property(lambda self: self._lock.__exit__)
 
 
 _registering = threading.Lock()
@@ -111,7 +127,7 @@ class IdleThreads:
     """
 
     def __init__(self, name: str, most: int, idle_seconds: float = 10.0) -> None:
-        self.changed = threading.Condition()
+        self.changed = Condition()
         self._name = name
         self._most = most
         self._idle_seconds = idle_seconds
@@ -172,7 +188,7 @@ class ActiveWork:
 
     def reset_after_fork(self) -> None:
         """Reset in a forked child: the work of other threads goes on in the parent only."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._count = 0
 
     def __enter__(self) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hotstart.cache.embedding_cache import SingleFlight
+from hotstart.cache.embedding_cache import Abandoned, SingleFlight
 
+Own = dict[bytes, Any]
 VECTOR = np.zeros(3, np.float32)
 
 
 def test_the_first_to_board_a_key_computes_it() -> None:
     flights = SingleFlight()
-    first, mine = flights.join([b"a", b"b"])
-    second, others = flights.join([b"b", b"c"])
-    assert (mine, others) == ([b"a", b"b"], [b"c"])
+    mine: Own = {}
+    others: Own = {}
+    first = flights.join([b"a", b"b"], mine)
+    second = flights.join([b"b", b"c"], others)
+    assert (list(mine), list(others)) == ([b"a", b"b"], [b"c"])
     assert first[b"b"] is second[b"b"]
     flights.resolve({b"b": VECTOR})
     assert second[b"b"].result(0) is VECTOR
@@ -26,12 +30,13 @@ def test_the_first_to_board_a_key_computes_it() -> None:
 
 def test_an_error_is_told_to_all_and_forgotten() -> None:
     flights = SingleFlight()
-    boarded, _ = flights.join([b"a"])
+    boarded = flights.join([b"a"], {})
     flights.fail([b"a"], RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
         boarded[b"a"].result(0)
-    again, mine = flights.join([b"a"])
-    assert mine == [b"a"]
+    mine: Own = {}
+    again = flights.join([b"a"], mine)
+    assert list(mine) == [b"a"]
     assert not again[b"a"].done()
 
 
@@ -41,7 +46,26 @@ def test_of_many_threads_one_computes() -> None:
 
     def board(_: int) -> int:
         barrier.wait(60)
-        return len(flights.join([b"a"])[1])
+        mine: Own = {}
+        flights.join([b"a"], mine)
+        return len(mine)
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(board, range(16))) == 1
+
+
+def test_what_is_abandoned_is_raised_in_those_who_wait_and_computed_by_the_next() -> None:
+    flights = SingleFlight()
+    mine: Own = {}
+    flights.join([b"a", b"b"], mine)
+    waiting = flights.join([b"a", b"b"], {})
+    flights.resolve({b"b": VECTOR})
+    flights.abandon(mine)
+    with pytest.raises(Abandoned):
+        waiting[b"a"].result(0)
+    assert waiting[b"b"].result(0) is VECTOR
+    others: Own = {}
+    flights.join([b"a"], others)
+    flights.abandon(mine)  # it is not that of the next
+    assert list(others) == [b"a"]
+    assert not others[b"a"].done()

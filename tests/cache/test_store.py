@@ -80,6 +80,6 @@ def test_nobody_waits_for_what_is_not_leased_or_longer_than_said(opener: Opener)
     began = time.monotonic()
     other.wait([b"a"], 20)
     assert time.monotonic() - began < 5
-    holder.claim([b"a"], 20)
+    holder.claim([b"a"], 10)
     other.wait([b"a"], 0.1)
     assert 0.05 < time.monotonic() - began < 5

@@ -42,7 +42,7 @@ def test_a_new_keep_alive_for_each_request_starts_no_further_thread() -> None:
         instance.keep_alive(100_000.0 + seconds)
     assert threading.active_count() <= before + 1
     instance.keep_alive(None)
-    wait_until(lambda: threading.active_count() == before)
+    wait_until(lambda: not instance._keep_alive_timer._runs)
     assert instance.state == "ready"
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.cache import open_cache
 from hotstart.cache.codec import VectorSpace
+from hotstart.cache.store import LEASE
 from hotstart.cache.tiered import TieredCache, TieredInfo
 from hotstart.concurrency import Deadline, reset_after_fork
 from hotstart.errors import StillComputing
@@ -46,48 +47,60 @@ class SingleFlight:
 
     def reset_after_fork(self) -> None:
         """Reset in a forked child: the computing threads exist in the parent only."""
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may drop a Lookup in a thread that holds the lock.
+        self._lock = threading.RLock()
         self._flights: dict[bytes, Flight] = {}
 
-    def join(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Flight], list[bytes]]:
-        """Return the future of each of `keys`, and the keys that no thread is computing.
+    def join(self, keys: Iterable[bytes], mine: dict[bytes, Flight]) -> dict[bytes, Flight]:
+        """Return the future of each of `keys`.
 
-        The caller must `resolve` or `fail` these keys.
+        The futures of keys that no thread is computing are added to `mine`. The caller must
+        `resolve`, `fail` or `abandon` them.
         """
         flights: dict[bytes, Flight] = {}
-        mine = []
         with self._lock:
             for key in keys:
                 flight = self._flights.get(key)
                 if flight is None:
-                    flight = self._flights[key] = Future()
-                    mine.append(key)
+                    flight = mine[key] = Future()  # first: Ctrl-C may come after each step
+                    self._flights[key] = flight
                 flights[key] = flight
-        return flights, mine
+        return flights
+
+    def abandon(self, flights: Mapping[bytes, Flight]) -> None:
+        """Raise Abandoned in the callers that wait for one of `flights` that is not done."""
+        for key, flight in flights.items():
+            if not flight.done():
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+                with suppress(InvalidStateError):  # resolved meanwhile
+                    flight.set_exception(Abandoned())
 
     def resolve(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
         """Give waiting callers their vectors."""
         for key, vector in vectors.items():
-            self._take(key).set_result(vector)
+            with self._lock:
+                flight = self._flights.pop(key)
+            flight.set_result(vector)
 
     def fail(self, keys: Iterable[bytes], error: BaseException) -> None:
         """Raise `error` in the callers that wait for one of `keys`; the error is not cached."""
         for key in keys:
-            self._take(key).set_exception(error)
+            with self._lock:
+                flight = self._flights.pop(key, None)
+            if flight is not None:  # None: Ctrl-C came between two steps of `resolve`
+                flight.set_exception(error)
 
-    def _take(self, key: bytes) -> Flight:
-        with self._lock:
-            return self._flights.pop(key)
-
-
-LEASE = 15.0
-"""Seconds after which other processes may take over what one of them began to compute."""
 
 _WINDOW = 256  # texts computed under one lease
 
 
 class Lookup:
     """The texts of one call, and where their vectors come from.
+
+    If the caller drops the object without computing `mine`, as after a cancellation or Ctrl-C,
+    the callers that wait for these texts get Abandoned and take over.
 
     Attributes:
         space: the vector space of the texts.
@@ -97,12 +110,29 @@ class Lookup:
         mine: texts by key that the caller must compute with `fulfil`.
     """
 
-    def __init__(self, space: VectorSpace, keys: list[bytes], found: dict[bytes, Any]) -> None:
+    def __init__(
+        self,
+        space: VectorSpace,
+        keys: list[bytes],
+        found: dict[bytes, Any],
+        flights: SingleFlight,
+    ) -> None:
+        self._flights = flights
+        self._own: dict[bytes, Flight] = {}
         self.space = space
         self.keys = keys
         self.found = found
         self.awaited: dict[bytes, Future[Any]] = {}
         self.mine: dict[bytes, str] = {}
+
+    def join(self, text_of: Mapping[bytes, str]) -> None:
+        """Join the running computations of the keys of `text_of`; the other keys are `mine`."""
+        self.awaited = self._flights.join(text_of, self._own)
+        self.mine = {key: text_of[key] for key in self._own}
+
+    def __del__(self) -> None:
+        if self._own:
+            self._flights.abandon(self._own)
 
     def vectors(self) -> NDArray[np.float32]:
         """Wait for all vectors; return them in the order of the call, float32 (n, dimension).
@@ -161,12 +191,11 @@ class EmbeddingCache:
     def begin(self, texts: Sequence[str], space: VectorSpace) -> Lookup:
         """Look in memory and join running computations; never wait."""
         keys = space.keys(texts)
-        lookup = Lookup(space, keys, self._stores.near(keys))
+        lookup = Lookup(space, keys, self._stores.near(keys), self._flights)
         text_of = {k: t for k, t in zip(keys, texts, strict=True) if k not in lookup.found}
         if text_of:
-            lookup.awaited, mine = self._flights.join(text_of)
-            lookup.mine = {key: text_of[key] for key in mine}
-            self._tally.add("joined", len(lookup.awaited) - len(mine))
+            lookup.join(text_of)
+            self._tally.add("joined", len(lookup.awaited) - len(lookup.mine))
         self._tally.add("near", len(lookup.found))
         return lookup
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from hotstart._lazy import require
 from hotstart.cache import CacheAddress
-from hotstart.cache.store import FailureLog, StoreInfo
+from hotstart.cache.store import LEASE, FailureLog, StoreInfo
 from hotstart.concurrency import CircuitBreaker
 from hotstart.errors import InvalidInput
 
@@ -20,11 +20,14 @@ _CONNECT_SECONDS = 1.0
 _ANSWER_SECONDS = 2.0
 _HEALTH_SECONDS = 30  # seconds of idleness after which a connection is checked before use
 
-# Returns the indexes of the granted keys. A key without a time to live is not a lease.
+# Returns the indexes of the granted keys. A key without a time to live, or with a longer one than
+# any lease, is not a lease. The owner of a lease gets it again.
 _CLAIM = """
 local granted = {}
 for place, key in ipairs(KEYS) do
-    if redis.call('PTTL', key) < 0 then
+    local left = redis.call('PTTL', key)
+    local owned = redis.call('TYPE', key).ok == 'string' and redis.call('GET', key) == ARGV[1]
+    if left < 0 or left > tonumber(ARGV[3]) or owned then
         redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
         granted[#granted + 1] = place
     end
@@ -108,20 +111,23 @@ class RedisStore:
     def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
         """Return those of `keys` that are now leased to this store object."""
         names = [self._leases + key for key in keys]
-        terms = (self._owner(), max(1, round(1e3 * seconds)))
+        milliseconds = max(1, round(1e3 * seconds))
+        terms = (self._owner(), milliseconds, max(milliseconds, round(1e3 * LEASE)))
 
         def claim_names() -> set[bytes]:
             granted = self._client.eval(_CLAIM, len(names), *names, *terms)
             return {keys[place - 1] for place in granted}
 
-        return self._try("write", claim_names, {*keys}) if keys else set()
+        return self._try("claim", claim_names, {*keys}) if keys else set()
 
     def release(self, keys: Collection[bytes]) -> None:
         """End this store object's leases on `keys` and notify waiting processes."""
         names = [self._leases + key for key in keys]
         if names:
             owner = self._owner()
-            self._try("write", lambda: self._client.eval(_RELEASE, len(names), *names, owner), None)
+            self._try(
+                "release", lambda: self._client.eval(_RELEASE, len(names), *names, owner), None
+            )
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
         """Wait until one of `keys` is released or its lease expires, at most `seconds`."""
@@ -183,7 +189,7 @@ class RedisStore:
             return otherwise
         try:
             done = call()
-        except (self._redis.RedisError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - what speaks no Redis raises anything
             # ValueError is what redis-py raises when another thread closes the connection.
             self._faults.begin(doing, error)
             if isinstance(error, self._redis.ResponseError):

@@ -16,8 +16,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from hotstart.cache import CacheAddress
-from hotstart.cache.store import FailureLog, StoreInfo
-from hotstart.concurrency import settle_at_fork
+from hotstart.cache.store import LEASE, FailureLog, StoreInfo
+from hotstart.concurrency import Condition, settle_at_fork
 from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
 from hotstart.sqlite import ForeignDatabase, NewerDatabase, migrate, transaction
@@ -50,7 +50,7 @@ class Connections:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._state = threading.Condition(threading.Lock())  # guards the next three attributes
+        self._state = Condition(threading.Lock())  # guards the next three attributes
         self._idle: list[sqlite3.Connection] = []
         self._users = 0
         self._settling = False
@@ -214,13 +214,13 @@ class SqliteStore:
 
     def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
         """Return those of `keys` that are now leased to this store object."""
-        return self._try("write", partial(self._claim, keys, seconds), {*keys})
+        return self._try("claim", partial(self._claim, keys, seconds), {*keys})
 
     def release(self, keys: Collection[bytes]) -> None:
         """End this store object's leases on `keys`."""
         sql = "DELETE FROM leases WHERE key = ? AND owner = ?"
         owner = self._owner()
-        self._try("write", partial(_change, sql, [(key, owner) for key in keys]), None)
+        self._try("release", partial(_change, sql, [(key, owner) for key in keys]), None)
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
         """Wait until the lease of one of `keys` ends, at most `seconds`.
@@ -300,9 +300,14 @@ class SqliteStore:
         owner = self._owner()
         with transaction(connection):
             now = time.time()
-            connection.execute("DELETE FROM leases WHERE until <= ?", (now,))
+            latest = now + max(seconds, LEASE)
+            sql = "DELETE FROM leases WHERE until <= ? OR until > ?"
+            connection.execute(sql, (now, latest))
             for key in keys:
-                sql = "INSERT OR IGNORE INTO leases VALUES (?, ?, ?)"
+                sql = (
+                    "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (key)"
+                    " DO UPDATE SET until = excluded.until WHERE owner = excluded.owner"
+                )
                 if connection.execute(sql, (key, owner, now + seconds)).rowcount:
                     granted.add(key)
         return granted
@@ -310,8 +315,12 @@ class SqliteStore:
     def _leased(self, keys: Sequence[bytes]) -> int:
         count = 0
         for some in _batches(keys):
-            sql = f"SELECT count(*) FROM leases WHERE until > ? AND key IN ({_marks(some)})"
-            count += self._ask(sql, (time.time(), *some), [(0,)])[0][0]
+            sql = (
+                "SELECT count(*) FROM leases"
+                f" WHERE until > ? AND until <= ? AND key IN ({_marks(some)})"
+            )
+            now = time.time()
+            count += self._ask(sql, (now, now + LEASE, *some), [(0,)])[0][0]
         return count
 
     def _ask(self, sql: str, values: Sequence[object], otherwise: list[Any]) -> list[Any]:

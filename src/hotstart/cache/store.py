@@ -8,6 +8,12 @@ from typing import NamedTuple, Protocol
 
 from hotstart.concurrency import ForkLock
 
+LEASE = 15.0
+"""Seconds after which other processes may take over what one of them began to compute.
+
+A lease that ends later was made by a clock that is ahead, and does not count.
+"""
+
 
 class StoreInfo(NamedTuple):
     """What a store holds, its evictions and errors.
@@ -47,8 +53,9 @@ class ByteStore(Protocol):
     def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
         """Return those of `keys` on which the caller now has a lease of `seconds`.
 
-        One of several claimants gets a key, until it is released or the lease expires. A store that
-        cannot be reached grants every lease: two computations are better than none.
+        One of several claimants gets a key, until it is released or the lease expires. The owner of
+        a lease gets it again: a release may have failed. A store that cannot be reached grants
+        every lease: two computations are better than none.
         """
 
     def release(self, keys: Collection[bytes]) -> None:
@@ -65,6 +72,8 @@ class ByteStore(Protocol):
 
 
 logger = logging.getLogger("hotstart.cache")
+
+_SMALL_WRITES = {"claim", "release"}
 
 
 class FailureLog:
@@ -87,7 +96,12 @@ class FailureLog:
             self._count += number
 
     def begin(self, doing: str, error: Exception, number: int = 1) -> None:
-        """Add `number` failures of `doing`, for example "write"; log the first of a series."""
+        """Add `number` failures of `doing`, for example "write"; log the first of a series.
+
+        Claims and releases are writes of a few bytes: they fail with a write, and may succeed
+        between two writes that fail. A write alone ends their series.
+        """
+        doing = "write" if doing in _SMALL_WRITES else doing
         with self._lock:
             self._count += number
             first = doing not in self._failing

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from hotstart.concurrency import Deadline, active_work
+from hotstart.concurrency import Condition, Deadline, active_work
 from hotstart.errors import HotstartError, NotReady
 from hotstart.pool.load import Backoff, LoadAttempt
 from hotstart.pool.promotion import ActiveSlot, Load, Slot
@@ -84,7 +84,7 @@ class KeepAliveTimer:
     def __init__(self, seconds: float | None, unload_if_idle: Callable[[str], object]) -> None:
         self._seconds = seconds
         self._unload_if_idle = unload_if_idle
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = Condition(threading.Lock())
         self._touched = 0.0
         self._runs = False
 
@@ -219,7 +219,7 @@ class Instance(Generic[T]):
     def unload_if_idle(self, why: str) -> bool:
         """Unload the model if no call is using it; return whether it was."""
         with self._changed:
-            used = self._serving.slot is None or self._serving.slot.users > 0
+            used = self._serving.slot is None or bool(self._serving.slot.calls)
             slot = None if used or not self._is_settled else self._begin_unloading(why)
         self._end_unloading(slot)
         return slot is not None
@@ -243,7 +243,7 @@ class Instance(Generic[T]):
     def in_use(self) -> int:
         """The number of calls that use the model."""
         slot = self._serving.slot
-        return slot.users if slot is not None else 0
+        return len(slot.calls) if slot is not None else 0
 
     def status(self) -> Status:
         """Return the current status."""
@@ -261,7 +261,7 @@ class Instance(Generic[T]):
                 stages=dict(self._serving.stage_times),
                 refused=dict(self._serving.refused),
                 loads=self._loads,
-                in_use=slot.users if slot else 0,
+                in_use=len(slot.calls) if slot else 0,
             )
 
     def start(self) -> None:
@@ -302,16 +302,18 @@ class Instance(Generic[T]):
             NotReady: the model was not ready in time; its load continues.
             HotstartError: the load failed, with the reason in the message.
         """
-        with self._changed:
-            self._wait_ready(timeout)
-            slot = self._serving.take(texts)
+        taken: list[Slot[T]] = []
         try:
+            with self._changed:
+                self._wait_ready(timeout)
+                slot = self._serving.take(texts, taken)
             with active_work:
                 yield slot.model
         finally:
-            with self._changed:
-                self._serving.give_back(slot)
-            self.touch()
+            if taken:
+                with self._changed:
+                    self._serving.give_back(taken)
+                self.touch()
 
     def listen(self, on_progress: Progress) -> None:
         """Call `on_progress` with each step of each load, in the loading thread."""
@@ -391,7 +393,7 @@ class Instance(Generic[T]):
     # `_end_unloading`, `_begin_reload` and `_end_reload`, which acquire it.
 
     def _reset(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._state: State = "unloaded"
         self._reason = "not loaded yet"
         self._reloading = False

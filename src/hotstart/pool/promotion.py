@@ -25,13 +25,13 @@ GRACE = 0.25
 
 
 class Slot(Generic[T]):
-    """A model loaded to one stage, its load time, and the number of its calls."""
+    """A model loaded to one stage, its load time, and its calls."""
 
     def __init__(self, model: T, stage: Stage, seconds: float) -> None:
         self.model = model
         self.stage = stage
         self.seconds = seconds
-        self.users = 0
+        self.calls: set[object] = set()
 
 
 class ActiveSlot(Generic[T]):
@@ -78,18 +78,24 @@ class ActiveSlot(Generic[T]):
         self._serve(slot)
         self._promote_if_due()
 
-    def take(self, texts: int) -> Slot[T]:
-        """Return the slot for a call of so many texts; `give_back` ends its use."""
+    def take(self, texts: int, taken: list[Slot[T]]) -> Slot[T]:
+        """Return the slot for a call of so many texts; `give_back` ends its use.
+
+        The slot is added to `taken`, which stands for the call, before the call uses it: Ctrl-C may
+        come after each step.
+        """
         slot = self.slot
         assert slot is not None
-        slot.users += 1
+        taken.append(slot)
+        slot.calls.add(id(taken))
         self._texts += texts
         self._promote_if_due()
         return slot
 
-    def give_back(self, slot: Slot[T]) -> None:
-        """End the use of `slot`."""
-        slot.users -= 1
+    def give_back(self, taken: list[Slot[T]]) -> None:
+        """End the use of the slot in `taken`, if there is one."""
+        for slot in taken:
+            slot.calls.discard(id(taken))
         self._changed.notify_all()
 
     def end(self) -> Slot[T] | None:
@@ -126,7 +132,7 @@ class ActiveSlot(Generic[T]):
         After `timeout` seconds a thread waits for that call instead.
         """
         with self._changed:
-            is_unused = self._changed.wait_for(lambda: slot.users == 0, timeout)
+            is_unused = self._changed.wait_for(lambda: not slot.calls, timeout)
         if is_unused:
             self._close(slot.model)
         else:
@@ -135,7 +141,7 @@ class ActiveSlot(Generic[T]):
     def retire(self, slot: Slot[T]) -> None:
         """Close `slot`: now, or in a thread once its last call has ended."""
         with self._changed:
-            unused = slot.users == 0
+            unused = not slot.calls
         if unused:
             self._close(slot.model)
             return
@@ -190,7 +196,7 @@ class ActiveSlot(Generic[T]):
     def _promote_beside(self, old: Slot[T], stage: Stage) -> None:
         with self._changed:  # let the calls that waited for the first stage go first
             has_calls = self._texts > 0
-            self._changed.wait_for(lambda: has_calls and old.users == 0, GRACE)
+            self._changed.wait_for(lambda: has_calls and not old.calls, GRACE)
         began = time.monotonic()
         try:
             model = self._load(stage, _ignore_progress, old.model)
