@@ -104,7 +104,24 @@ class Embedder(LoadableModel):
             allow_download=allow_download,
         )
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
-        super().__init__(instance, choice, on_progress)
+        arguments = {
+            "model": self._spec.source,
+            "revision": revision,
+            "strategy": strategy,
+            "engine": engine,
+            "precision": precision,
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "truncate_dim": truncate_dim,
+            "allow_download": allow_download,
+            "load_timeout": load_timeout,
+            "keep_alive": keep_alive,
+            "cache": cache,
+            "fallback": fallback,
+            "on_progress": on_progress,
+            "pool": pool,
+        }
+        super().__init__(instance, choice, on_progress, arguments)
         self._model = ModelHandle(self._spec, instance)
         self._truncate_dim = truncate_dim
         self._cached = None if cache is None else self._behind(cache)

@@ -70,7 +70,19 @@ class Reranker(LoadableModel):
             allow_download=allow_download,
         )
         instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
-        super().__init__(instance, choice, on_progress)
+        arguments = {
+            "model": self._spec.source,
+            "revision": revision,
+            "strategy": strategy,
+            "engine": engine,
+            "precision": precision,
+            "allow_download": allow_download,
+            "load_timeout": load_timeout,
+            "keep_alive": keep_alive,
+            "on_progress": on_progress,
+            "pool": pool,
+        }
+        super().__init__(instance, choice, on_progress, arguments)
         self._model = ModelHandle(self._spec, instance)
 
     def __repr__(self) -> str:

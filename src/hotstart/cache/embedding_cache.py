@@ -175,9 +175,13 @@ class EmbeddingCache:
 
     Args:
         url: `memory:64MB`, `sqlite:FILE` or `redis://HOST:PORT/0`; see `hotstart.cache`.
+
+    Attributes:
+        url: as the constructor got it.
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._stores = open_cache(url)
         self._flights = SingleFlight()
         self._tally = Counters()

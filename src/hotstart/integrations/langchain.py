@@ -65,7 +65,11 @@ class HotstartByteStore(BaseStore[str, bytes]):
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._store = open_store(url)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._url,)
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the value of each key; None for an absent key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hotstart.concurrency import Deadline
 from hotstart.engines import entry_of
@@ -207,17 +207,31 @@ class ModelHandle:
         yield from lanes_of(self._instance).metrics()
 
 
+def _constructed(cls: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    return cls(**arguments)
+
+
 class LoadableModel:
     """The base of `Embedder` and `Reranker`: load state, waiting, promotion, unload.
 
-    The constructor starts the load if the strategy says so.
+    The constructor starts the load if the strategy says so. An object is its arguments: a copy
+    shares the loaded model, and a pickled object loads its model where it is unpickled, in the
+    pool of that process.
+
+    Args:
+        arguments: the arguments of the subclass.
     """
 
     def __init__(
-        self, instance: Instance[LoadedModel], choice: StrategyChoice, on_progress: Progress | None
+        self,
+        instance: Instance[LoadedModel],
+        choice: StrategyChoice,
+        on_progress: Progress | None,
+        arguments: dict[str, Any],
     ) -> None:
         self._instance = instance
         self._choice = choice
+        self._arguments = arguments
         if on_progress:
             instance.listen(on_progress)
         starts = strategy_named(choice.name).starts
@@ -225,6 +239,19 @@ class LoadableModel:
             instance.start()
         elif starts == "in the constructor":
             instance.wait()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        travelling = {**self._arguments, "pool": None}
+        if "cache" in travelling:
+            cache = travelling["cache"]
+            travelling["cache"] = getattr(cache, "url", cache)
+        return _constructed, (type(self), travelling)
+
+    def __copy__(self) -> Self:
+        return type(self)(**self._arguments)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return type(self)(**self._arguments)
 
     @property
     def engine(self) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import socket
 import socketserver
 import threading
 import time
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -153,5 +155,60 @@ def trickle(seconds: float) -> Answer:
             handler.wfile.flush()
             time.sleep(0.02)
         handler.close_connection = True
+
+    return answer
+
+
+def slow_headers(seconds: float) -> Answer:
+    """Send a byte of a header every 20 ms."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        _send_slowly(handler, b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", seconds)
+
+    return answer
+
+
+def early_hints(seconds: float) -> Answer:
+    """Send an informational answer every 20 ms."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        _send_slowly(handler, b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", seconds)
+
+    return answer
+
+
+def empty_gzip(seconds: float) -> Answer:
+    """Send compressed data of nothing every 20 ms."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        compressor = zlib.compressobj(wbits=31)
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        first = compressor.flush(zlib.Z_SYNC_FLUSH)
+        start = head + b"%x\r\n%b\r\n" % (len(first), first)
+        nothing = compressor.flush(zlib.Z_FULL_FLUSH) or b"\x00\x00\x00\xff\xff"
+        _send_slowly(handler, start, b"%x\r\n%b\r\n" % (len(nothing), nothing), seconds)
+
+    return answer
+
+
+def _send_slowly(handler: Handler, start: bytes, piece: bytes, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    handler.close_connection = True
+    try:
+        handler.wfile.write(start)
+        while time.monotonic() < end:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(0.02)
+    except OSError:  # the client left
+        return
+
+
+def large(megabytes: int) -> Answer:
+    """Send so many megabytes of blanks, compressed."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        content = gzip.compress(b" " * (megabytes * 1_000_000), compresslevel=1)
+        handler.reply(200, content, Content_Encoding="gzip")
 
     return answer

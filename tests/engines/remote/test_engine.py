@@ -17,10 +17,14 @@ from engines.remote.stand_in import (
     Answer,
     StandIn,
     cut_off,
+    early_hints,
+    empty_gzip,
+    large,
     openai,
     raw,
     reset,
     silent,
+    slow_headers,
     status,
     tei,
     trickle,
@@ -171,7 +175,11 @@ def test_a_retry_after_beyond_the_timeout_raises_at_once(stand_in: StandIn) -> N
 # Permanent failures -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failure", [silent(20), trickle(20)])
+@pytest.mark.parametrize(
+    "failure",
+    [silent(20), trickle(20), slow_headers(20), early_hints(20), empty_gzip(20)],
+    ids=["silence", "a byte of the body", "a byte of a header", "early hints", "empty gzip"],
+)
 def test_a_slow_answer_raises_at_the_timeout(stand_in: StandIn, failure: Answer) -> None:
     stand_in.answer = failure
     began = time.monotonic()
@@ -179,6 +187,19 @@ def test_a_slow_answer_raises_at_the_timeout(stand_in: StandIn, failure: Answer)
         engine(stand_in).embed(["a"], timeout=0.4)
     assert 0.3 < time.monotonic() - began < 15
     assert isinstance(late.value, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(large(300), "more than 1250000 bytes"), (raw(b"[" * 100_000), "not JSON")],
+    ids=["large", "deep"],
+)
+def test_an_answer_that_vectors_cannot_fill_is_invalid(
+    stand_in: StandIn, answer: Answer, reason: str
+) -> None:
+    stand_in.answer = answer
+    with pytest.raises(RemoteAnswerInvalid, match=reason):
+        engine(stand_in).embed(["a"], timeout=60)
 
 
 def test_a_closed_port_raises_unavailable(stand_in: StandIn) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -69,8 +70,14 @@ class RemoteClient:
         self._counts = Counters()
         self._seconds = Histogram()
 
-    def post(self, path: str, body: dict[str, Any], timeout: float | None) -> Any:
-        """Return the JSON response to `body`; `timeout` covers all attempts and waits.
+    def post(self, path: str, body: dict[str, Any], timeout: float | None, most: int) -> Any:
+        """Return the JSON response to `body`.
+
+        Args:
+            path: path of the route, below the URL of the address.
+            body: content of the request.
+            timeout: seconds for all attempts and waits; None for the limit of the client.
+            most: bytes that the response may have, decompressed.
 
         Raises:
             RemoteUnavailable: the server is down, or failed repeatedly.
@@ -96,7 +103,7 @@ class RemoteClient:
             reraise=True,
         ):
             with attempt, span("request", place=self.place):
-                return self._attempt(path, content, deadline, budget)
+                return self._attempt(path, content, deadline, most)
         raise AssertionError("tenacity returns or raises")
 
     def metrics(self) -> Iterator[Metric]:
@@ -125,14 +132,14 @@ class RemoteClient:
         """Close the connections."""
         self._http.close()
 
-    def _attempt(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
+    def _attempt(self, path: str, content: bytes, deadline: Deadline, most: int) -> Any:
         if not self._circuit.allows():
             reason = "the server failed repeatedly"
             raise RemoteUnavailable(self.place, reason=reason, retry_in=self._circuit.retry_in())
         self._counts.add("requests")
         began = time.monotonic()
         try:
-            answer = self._exchange(path, content, deadline, budget)
+            answer = self._exchange(path, content, deadline, most)
         except RemoteError as error:
             self._counts.add(type(error).__name__)
             if _is_transient(error):
@@ -144,9 +151,10 @@ class RemoteClient:
         self._seconds.observe(time.monotonic() - began)
         return answer
 
-    def _exchange(self, path: str, content: bytes, deadline: Deadline, budget: float) -> Any:
+    def _exchange(self, path: str, content: bytes, deadline: Deadline, most: int) -> Any:
         httpx = require("httpx", extra="remote")
         seconds_left = deadline.left or 0.0
+        budget = deadline.seconds or 0.0
         if not seconds_left:  # a socket without time to wait fails with "in progress"
             raise RemoteTimeout(self.place, after=budget)
         timeout = httpx.Timeout(
@@ -154,13 +162,15 @@ class RemoteClient:
             connect=min(seconds_left, self._limits.connect),
             pool=seconds_left,
         )
+        _thread.deadline = deadline
         try:
             with self._http.stream("POST", path, content=content, timeout=timeout) as response:
                 raw = bytearray()
                 for chunk in response.iter_bytes():
                     raw += chunk
-                    if deadline.is_over:  # httpx restarts its timeout with each chunk
-                        raise RemoteTimeout(self.place, after=budget)
+                    if len(raw) > most:
+                        reason = f"it has more than {most} bytes"
+                        raise RemoteAnswerInvalid(self.place, reason=reason)
         except httpx.TimeoutException as error:
             raise RemoteTimeout(self.place, after=budget) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
@@ -170,7 +180,7 @@ class RemoteClient:
             raise self._error_for(response.status_code, bytes(raw), response.headers)
         try:
             return json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RemoteAnswerInvalid(self.place, reason=f"it is not JSON ({error})") from error
 
     def _error_for(self, status: int, raw: bytes, headers: Any) -> RemoteError:
@@ -206,13 +216,79 @@ def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> A
         options = {"transport": httpx.HTTPTransport(uds=socket, limits=pool)}
     else:
         options = {"http2": full.scheme == "https", "limits": pool}
-    return httpx.Client(
+    client = httpx.Client(
         base_url=full.copy_with(username=None, password=None),  # httpx logs the URL
         auth=user,
         headers=headers,
         **options,
         follow_redirects=False,  # never send the key to another server
     )
+    for transport in (client._transport, *client._mounts.values()):
+        if transport is not None:  # None: a pattern without a proxy
+            connections = transport._pool
+            connections._network_backend = _DeadlineBackend(connections._network_backend)
+    return client
+
+
+class _Thread(threading.local):
+    """The deadline of the exchange that this thread runs: httpx reads and writes in it."""
+
+    deadline = Deadline(None)
+
+
+_thread = _Thread()
+
+
+class _DeadlineBackend:
+    """A network backend of httpcore whose streams keep the deadline of the exchange.
+
+    httpx has a time limit for each read. A server that sends a byte now and then, an informational
+    answer, or compressed data of nothing would never exceed it.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def connect_tcp(self, *arguments: Any, **options: Any) -> _DeadlineStream:
+        return _DeadlineStream(self._backend.connect_tcp(*arguments, **options))
+
+    def connect_unix_socket(self, *arguments: Any, **options: Any) -> _DeadlineStream:
+        return _DeadlineStream(self._backend.connect_unix_socket(*arguments, **options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+class _DeadlineStream:
+    """A network stream of httpcore that keeps the deadline of the exchange."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data: bytes = self._stream.read(max_bytes, _seconds(timeout, "ReadTimeout"))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _seconds(timeout, "WriteTimeout"))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, context: Any, host: str | None = None, timeout: float | None = None) -> Any:
+        seconds = _seconds(timeout, "ConnectTimeout")
+        return _DeadlineStream(self._stream.start_tls(context, host, seconds))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _seconds(timeout: float | None, error: str) -> float | None:
+    """Return the seconds of the next step; raise the `error` of httpcore if none is left."""
+    left = _thread.deadline.left
+    if left == 0.0:
+        raise getattr(require("httpcore", extra="remote"), error)("the deadline of the exchange")
+    return timeout if left is None else min(left, left if timeout is None else timeout)
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -18,6 +18,10 @@ from hotstart.types import EngineOutput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_ENVELOPE = 1_000_000
+_VECTOR = 250_000
+"""Bytes that a response may have, at all and for each vector: JSON of 10,000 dimensions."""
+
 _PROBE = "dimension"
 
 
@@ -100,7 +104,8 @@ class RemoteEngine:
 
     def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
         body = self._protocol.body(texts, self._address.model, self._dimensions)
-        answer = self._client.post(self._protocol.path, body, deadline.left)
+        most = _ENVELOPE + len(texts) * _VECTOR
+        answer = self._client.post(self._protocol.path, body, deadline.left, most)
         vectors = checked(self._client.place, answer, self._protocol, len(texts), self._dimension)
         self._dimension = vectors.shape[1]
         return vectors
