@@ -8,15 +8,19 @@ import signal
 import socket
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import httpx
 import pytest
 
 from server.serving import Process, command, serving
+from support.golden import ROOT
+from support.waiting import wait_until
 
 TEN = """
 [models.minilm]
@@ -153,6 +157,52 @@ def test_workers_share_mapped_weights(tmp_path: Path) -> None:
             assert told["Shared_Clean"] > 0.9 * told["Rss"], told
             assert told["Private_Dirty"] == 0, told
         assert server.end() == 0
+
+
+STUCK = """
+[server]
+drain = 1
+timeout = 60
+[models.slow]
+source = "fake:name=slow,encode_seconds=10"
+[models.stuck]
+kind = "custom"
+source = "registry.models:hanging"
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "slow", "input": ["a"]}),
+        ("/api/v1/models/stuck/predict", {"inputs": [1]}),
+    ],
+    ids=["slow", "stuck"],
+)
+def test_what_is_left_after_the_drain_is_answered_with_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    with serving(tmp_path, STUCK) as server, server.client() as client:
+        server.wait_for("/readyz")
+        answers: list[Any] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(client.post(path, json=body, timeout=60)), daemon=True
+        )
+        asking.start()
+        wait_until(lambda: calls(client) == 1)
+        assert server.end() == 0
+        asking.join(60)
+        assert answers[0].status_code == 503
+        assert answers[0].headers["content-type"] == "application/problem+json"
+        assert "ended before the request" in answers[0].json()["detail"]
+
+
+def calls(client: Any) -> int:
+    """Count the calls that the models got, those under way included."""
+    lines = client.get("/metrics").text.splitlines()
+    counts = [line for line in lines if line.startswith("hotstart_model_calls_total{")]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
 
 
 @pytest.mark.slow
