@@ -134,9 +134,10 @@ def test_a_promotion_keeps_to_the_artifact_that_serves(fresh: Settings, tmp_path
     np.testing.assert_allclose(embedder.encode(TEXTS), before, atol=2e-6)
 
 
+@pytest.mark.parametrize("factor", [-1.0, np.nan])
 @pytest.mark.parametrize("kind", ["embedding", "reranker"])
 def test_a_promotion_to_a_damaged_compiled_model_is_refused_and_the_next_is_not(
-    fresh: Settings, kind: str
+    fresh: Settings, kind: str, factor: float
 ) -> None:
     """The damage is where no check of the file looks: size, time and sampled pages are right."""
     skip_without_openvino()
@@ -158,13 +159,13 @@ def test_a_promotion_to_a_damaged_compiled_model_is_refused_and_the_next_is_not(
     header = read_header(str(model / "model.safetensors"))
     name = next(name for name in header if name.endswith("layer.1.intermediate.dense.weight"))
     tensor = weights[header[name].offset :][: header[name].length]
-    negative = (-np.frombuffer(tensor, np.float32)).tobytes()
+    damaged = (np.float32(factor) * np.frombuffer(tensor, np.float32)).tobytes()
     for blob in Path(fresh.cache_dir, "compiled").glob("*/*.blob"):
         status = blob.stat()
         content = blob.read_bytes()
         assert tensor in content
         blob.chmod(0o600)
-        blob.write_bytes(content.replace(tensor, negative))
+        blob.write_bytes(content.replace(tensor, damaged))
         os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
         records = json.loads((blob.parent / "files.json").read_text())
         records[blob.name]["sample_crc32"] = sample_crc32(str(blob))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
@@ -28,9 +28,6 @@ from hotstart.models.spec import (
     snapshots,
 )
 from hotstart.types import TOKENIZER, Classifier, ModelInfo, PreparedModel
-
-if TYPE_CHECKING:
-    from hotstart.models.metadata import Metadata
 
 
 class Artifact(NamedTuple):

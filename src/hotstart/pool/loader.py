@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
 from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
-from hotstart.errors import ArtifactMissing, CheckFailed, HotstartError, InsufficientMemory
+from hotstart.errors import (
+    ArtifactMissing,
+    CheckFailed,
+    HotstartError,
+    InsufficientMemory,
+    ModelDamaged,
+)
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
@@ -150,12 +156,17 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
     probes = [(text, text) for text in _PROBES] if ranks else list(_PROBES)
     expected = serving.engine.embed(probes).vectors
     parts = promoted.engine.parts if isinstance(promoted.engine, DualEngine) else [promoted.engine]
-    apart = max(_difference(expected, part.embed(probes).vectors, ranks) for part in parts)
-    if apart > _LARGEST_DIFFERENCE:
+    try:
+        apart = max(_difference(expected, part.embed(probes).vectors, ranks) for part in parts)
+        reason = f"its vectors differ by {apart:.2f} of their length from the serving engine's"
+        agrees = apart <= _LARGEST_DIFFERENCE
+    except ModelDamaged as error:
+        reason = error.facts
+        agrees = False
+    if not agrees:
         promoted.close()
         assert promoted.artifact is not None
         shutil.rmtree(compiled_folder(promoted.artifact.folder), ignore_errors=True)
-        reason = f"its vectors differ by {apart:.2f} of their length from the serving engine's"
         raise CheckFailed(spec.source, question=_PROBES, reason=reason)
 
 
