@@ -12,7 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.errors import (
+    HotstartError,
+    ModelDamaged,
+    ModelIncomplete,
+    UnsupportedModel,
+    described,
+)
 from hotstart.models.architectures import (
     FAMILIES,
     RERANKER,
@@ -72,12 +78,19 @@ def modules_of(folder: str) -> list[tuple[str, str]]:
     name in sentence-transformers.
     """
     entries = read_json(folder, "modules.json", default=[])
-    return [(_class_name(entry["type"]), entry["path"]) for entry in entries]
+    try:
+        return [(_class_name(entry["type"]), str(entry["path"])) for entry in entries]
+    except (TypeError, KeyError, AttributeError) as error:
+        path = os.path.join(folder, "modules.json")
+        raise ModelDamaged(path, reason=f"not a list of modules ({described(error)})") from error
 
 
 def _class_name(path: str) -> str:
     is_ours = path.startswith("sentence_transformers.")
     return path.rpartition(".")[2] if is_ours else path
+
+
+_JSON_TYPES: dict[Any, str] = {dict: "object", list: "array"}
 
 
 def read_json(folder: str, name: str, default: Any = None) -> Any:
@@ -88,11 +101,17 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
     path = os.path.join(folder, name)
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            content = json.load(file)
     except FileNotFoundError:
         return {} if default is None else default
     except ValueError as error:
         raise ModelDamaged(path, reason=f"not JSON ({error})") from error
+    except RecursionError as error:
+        raise ModelDamaged(path, reason="nested too deeply") from error
+    expected = dict if default is None else type(default)
+    if not isinstance(content, expected):
+        raise ModelDamaged(path, reason=f"not a JSON {_JSON_TYPES[expected]}")
+    return content
 
 
 _TRANSFORMER_CONFIGS = [
@@ -295,6 +314,19 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         ModelDamaged: a configuration file is not valid JSON.
         UnsupportedModel: the architecture is unknown, and the folder has no ONNX file.
     """
+    try:
+        return _describe(folder, source, kind)
+    except HotstartError:
+        raise
+    except _RAW_ERRORS as error:
+        reason = f"a setting has an invalid value ({described(error)})"
+        raise ModelDamaged(folder, reason=reason) from error
+
+
+_RAW_ERRORS = (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _describe(folder: str, source: str, kind: str) -> Description:
     missing = missing_files(folder)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)

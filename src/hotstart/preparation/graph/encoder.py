@@ -130,6 +130,11 @@ def _dense(
     for name in names:
         if name not in tensors:
             raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
+    if isinstance(layer, DenseLayer):
+        shape = tuple(tensors[names[0]].shape)
+        if shape != (layer.out_features, layer.in_features):
+            reason = f"out_features {layer.out_features} and in_features {layer.in_features}"
+            raise ModelDamaged(layer.path, reason=f"{reason}, weights of shape {shape}")
     parts = [weights.whole(tensors[name]) for name in names]
     return _DENSE_ACTIVATIONS[layer.activation](
         graph, graph.node("Gemm", vectors, *parts, transB=1)
@@ -214,6 +219,7 @@ class Encoder:
         self._heads = int(model.settings["num_attention_heads"])
         self._epsilon = float(model.settings["layer_norm_eps"])
         self._activation = self._find_activation()
+        self._check_shapes()
 
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
@@ -314,12 +320,41 @@ class Encoder:
             raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
         return tensor
 
+    def _check_shapes(self) -> None:
+        """Raise ModelDamaged if the weights have other shapes than config.json says."""
+        model = self._model
+        hidden = self._hidden
+        words = tuple(self._tensor("embeddings.word_embeddings.weight").shape)
+        positions = tuple(self._tensor("embeddings.position_embeddings.weight").shape)
+        limit = int(model.settings["max_position_embeddings"])
+        for fact, is_right in (
+            (f"hidden_size {hidden}, embeddings of shape {words}", words[1:] == (hidden,)),
+            (
+                f"max_position_embeddings {limit}, positions of shape {positions}",
+                positions == (limit, hidden),
+            ),
+            (
+                f"num_attention_heads {self._heads} for a hidden_size of {hidden}",
+                self._heads > 0 and hidden % self._heads == 0,
+            ),
+            (
+                f"pad_token_id {model.pad_token_id} of {words[0]} tokens",
+                0 <= model.pad_token_id < words[0],
+            ),
+        ):
+            if not is_right:
+                raise ModelDamaged(model.folder, reason=f"config.json has {fact}")
+
     def _find_prefix(self) -> str:
         marker = "embeddings.word_embeddings.weight"
         for prefix in self._family.prefixes:
             if prefix + marker in self._tensors:
                 return prefix
-        raise ModelDamaged(self._model.folder, reason=f"no tensor {marker} in its weights")
+        names = sorted(self._tensors)[:3]
+        supported = tuple(f"{prefix}{marker}" for prefix in self._family.prefixes)
+        raise UnsupportedModel(
+            self._model.folder, feature="tensor names", got=names, supported=supported
+        )
 
     def _find_activation(self) -> str:
         name = str(self._model.settings["hidden_act"])
