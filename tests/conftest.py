@@ -14,7 +14,6 @@ import pytest
 from hotstart.config import Settings, read_settings
 from support.programs import NO_SKIP
 
-
 # Examples are slow on a busy machine; no test bounds a time tightly.
 hypothesis.settings.register_profile(
     "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
