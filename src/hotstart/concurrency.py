@@ -168,10 +168,6 @@ class IdleThreads:
         return True
 
 
-class ProcessEnding(SystemExit):
-    """Ends a thread without a message, because the process ends."""
-
-
 class ActiveWork:
     """The work of this process that may be in native code. Thread-safe.
 
@@ -179,10 +175,13 @@ class ActiveWork:
     process. An exit therefore waits for the work, and asks it to stop early.
 
     Use the object as a context manager around each piece of work.
+
+    Attributes:
+        is_stopping: whether the process ends.
     """
 
     def __init__(self) -> None:
-        self._stopping = False
+        self.is_stopping = False
         self.reset_after_fork()
         reset_after_fork(self)
 
@@ -198,19 +197,19 @@ class ActiveWork:
     def __exit__(self, *_: object) -> None:
         with self._changed:
             self._count = max(0, self._count - 1)  # 0 in a child that was forked by this thread
-            if self._stopping:
+            if self.is_stopping:
                 self._changed.notify_all()
 
     def stop(self, timeout: float) -> bool:
         """Ask the work to stop; return whether it has ended within `timeout` seconds."""
         with self._changed:
-            self._stopping = True
+            self.is_stopping = True
             return self._changed.wait_for(lambda: self._count == 0, timeout)
 
     def check(self) -> None:
         """End the calling thread if the process ends. The thread that ends the process goes on."""
-        if self._stopping and threading.current_thread() is not threading.main_thread():
-            raise ProcessEnding
+        if self.is_stopping and threading.current_thread() is not threading.main_thread():
+            raise SystemExit  # a thread that ends so prints nothing
 
 
 active_work = ActiveWork()

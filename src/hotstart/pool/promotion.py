@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from hotstart.concurrency import ProcessEnding, active_work
+from hotstart.concurrency import active_work
 from hotstart.errors import HotstartError, described
 from hotstart.pool.strategies import next_stage
 from hotstart.types import Progress, Stage
@@ -201,9 +201,9 @@ class ActiveSlot(Generic[T]):
         try:
             model = self._load(stage, _ignore_progress, old.model)
             self.close(self._swap(old, Slot(model, stage, time.monotonic() - began)))
-        except ProcessEnding:
-            return
         except BaseException as error:  # noqa: BLE001 - the old slot serves on
+            if active_work.is_stopping:
+                return
             import logging  # logging takes 4 ms to import
 
             reason = error.facts if isinstance(error, HotstartError) else described(error)
