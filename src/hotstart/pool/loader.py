@@ -135,7 +135,11 @@ def load_model(
     with span("load", model=spec.source, engine=spec.engine, stage=stage):
         if beside is not None and beside.artifact is not None:
             promoted = _open(beside.artifact, spec, stage, report, beside.engine)
-            _check_promotion(spec, beside, promoted)
+            try:
+                _check_promotion(spec, beside, promoted)
+            except BaseException:
+                promoted.close()
+                raise
             return promoted
         return _OPENERS[entry_of(spec.engine).opened_from](spec, stage, report)
 
@@ -146,7 +150,7 @@ _LARGEST_DIFFERENCE = 0.14
 
 
 def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedModel) -> None:
-    """Close `promoted` and raise CheckFailed unless both embed the probes alike.
+    """Raise CheckFailed unless both embed the probes alike.
 
     A compiled model may be damaged although its file is as recorded. It is removed.
     """
@@ -164,7 +168,6 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
         reason = error.facts
         agrees = False
     if not agrees:
-        promoted.close()
         assert promoted.artifact is not None
         shutil.rmtree(compiled_folder(promoted.artifact.folder), ignore_errors=True)
         raise CheckFailed(spec.source, question=_PROBES, reason=reason)

@@ -202,8 +202,8 @@ class ActiveSlot(Generic[T]):
             model = self._load(stage, _ignore_progress, old.model)
             self.close(self._swap(old, Slot(model, stage, time.monotonic() - began)))
         except BaseException as error:  # noqa: BLE001 - the old slot serves on
-            if active_work.is_stopping:
-                return
+            if active_work.is_stopping or self.slot is not old:
+                return  # nobody waits for it: the process ends, or the model was unloaded
             import logging  # logging takes 4 ms to import
 
             reason = error.facts if isinstance(error, HotstartError) else described(error)
