@@ -55,6 +55,8 @@ def test_a_full_database_makes_its_own_process_wait_for_nothing(
         return connection  # type: ignore[no-any-return]
 
     store._connections._opened = limited  # type: ignore[union-attr]
+    for connection in store._connections._idle:  # type: ignore[union-attr]
+        connection.close()
     store._connections._idle.clear()  # type: ignore[union-attr]
     texts = [f"text {number}" for number in range(600)]
     for _ in range(4):

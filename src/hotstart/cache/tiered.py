@@ -33,14 +33,13 @@ class MemoryTier:
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """Return the cached vectors of `keys` by key; they become the most recently used."""
-        found = {}
         with self._lock:
-            for key in keys:
-                vector = self._vectors.get(key)
-                if vector is not None:
-                    self._vectors.move_to_end(key)
-                    found[key] = vector
-        return found
+            # No condition at the end of a loop: CPython 3.13.0 does not run the exit of the `with`
+            # for a Ctrl-C in the jump back.
+            present = list(filter(self._vectors.__contains__, keys))
+            for key in present:
+                self._vectors.move_to_end(key)
+            return {key: self._vectors[key] for key in present}
 
     def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
         """Store read-only copies of `vectors`."""
