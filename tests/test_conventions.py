@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from support.golden import ROOT
+from support.source import tree_of
 
 SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+TREES = {path: tree_of(path) for path in FILES}
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "base"}
 LONGEST_FUNCTION = 60
 CLASSES = {

@@ -6,6 +6,7 @@ import ast
 import re
 
 from support.golden import ROOT
+from support.source import tree_of
 
 SOURCE = ROOT / "src" / "hotstart"
 GLOSSARY = ROOT / "docs" / "glossary.md"
@@ -24,7 +25,7 @@ def classes() -> dict[str, list[str]]:
     """Each public class name with the modules that define it."""
     found: dict[str, list[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.golden import ROOT
+from support.source import tree_of
 
 SOURCE = ROOT / "src" / "hotstart"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -52,7 +53,7 @@ def module_of(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
     """Yield every imported module and whether it is imported at the top of the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     top = {id(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
     for function in ast.walk(tree):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -143,7 +144,7 @@ def test_a_library_is_imported_by_one_file() -> None:
 def test_libraries_are_not_imported_at_the_top(path: Path) -> None:
     """Engines, preparation and server are themselves imported only when they are needed."""
     typing_only = _type_checking_lines(path)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)) and node.lineno not in typing_only:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
@@ -158,7 +159,7 @@ def test_libraries_are_not_imported_at_the_top(path: Path) -> None:
 def _type_checking_lines(path: Path) -> set[int]:
     return {
         inner.lineno
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in tree_of(path).body
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in node.body
     }
