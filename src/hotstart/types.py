@@ -64,7 +64,7 @@ class Classifier(NamedTuple):
 
 
 class ModelInfo(NamedTuple):
-    """What is known of a model: everything once it is prepared or loaded, a part before.
+    """Facts of a model: all of them once it is prepared or loaded, some before.
 
     Attributes:
         dimension: length of the engine's vectors; for a reranker, its number of labels; None until

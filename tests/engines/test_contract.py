@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from support.engines import OPENERS
 from support.golden import family_texts
 
 TEXTS = family_texts()
+GRAPHS = [name for name in OPENERS if ENGINES[name.split()[0]].opened_from == "artifact"]
 
 
 def close(engine: Engine, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
@@ -82,6 +83,22 @@ def test_concurrent_threads_get_their_own_vectors(engine: Engine) -> None:
     with ThreadPoolExecutor(8) as threads:
         for outcome in [threads.submit(work, number) for number in range(8)]:
             outcome.result(60)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_stops_between_two_batches_when_nobody_awaits_its_vectors(name: str) -> None:
+    engine = OPENERS[name]()
+    asked: list[bool] = []
+
+    def is_cancelled() -> bool:
+        asked.append(len(asked) == 2)
+        return asked[-1]
+
+    with pytest.raises(CancelledError):
+        engine.embed(TEXTS, batch_size=1, is_cancelled=is_cancelled)
+    assert asked == [False, False, True]
+    close(engine, engine.embed(TEXTS).vectors, engine.embed(TEXTS, is_cancelled=bool).vectors)
+    engine.close()
 
 
 @pytest.mark.parametrize("name", OPENERS)
