@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -168,6 +167,8 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
         reason = error.facts
         agrees = False
     if not agrees:
+        import shutil  # 3 ms, and only a refused promotion needs it
+
         assert promoted.artifact is not None
         shutil.rmtree(compiled_folder(promoted.artifact.folder), ignore_errors=True)
         raise CheckFailed(spec.source, question=_PROBES, reason=reason)
