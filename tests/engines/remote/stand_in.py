@@ -204,11 +204,13 @@ def _send_slowly(handler: Handler, start: bytes, piece: bytes, seconds: float) -
         return
 
 
-def large(megabytes: int) -> Answer:
-    """Send so many megabytes of blanks, compressed."""
+def large(megabytes: int, times: int = 1) -> Answer:
+    """Send so many megabytes of blanks, compressed so many times."""
 
     def answer(handler: Handler, body: dict[str, Any]) -> None:
-        content = gzip.compress(b" " * (megabytes * 1_000_000), compresslevel=1)
-        handler.reply(200, content, Content_Encoding="gzip")
+        content = b" " * (megabytes * 1_000_000)
+        for _ in range(times):
+            content = gzip.compress(content, compresslevel=1)
+        handler.reply(200, content, Content_Encoding=", ".join(["gzip"] * times))
 
     return answer

@@ -191,8 +191,12 @@ def test_a_slow_answer_raises_at_the_timeout(stand_in: StandIn, failure: Answer)
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(large(300), "more than 1250000 bytes"), (raw(b"[" * 100_000), "not JSON")],
-    ids=["large", "deep"],
+    [
+        (large(300), "more than 1250000 bytes"),
+        (large(300, times=2), "content encoding is gzip, gzip"),
+        (raw(b"[" * 100_000), "not JSON"),
+    ],
+    ids=["large", "compressed twice", "deep"],
 )
 def test_an_answer_that_vectors_cannot_fill_is_invalid(
     stand_in: StandIn, answer: Answer, reason: str

@@ -28,6 +28,8 @@ from hotstart.telemetry import Counters, Histogram, Metric, span
 _MESSAGE_LENGTH = 300  # maximum characters of a server's message in an error
 _RETRY_STATUS = {408, 425, 429}
 _OK = 200
+# Others, and stacked ones, may grow a thousandfold more within one chunk.
+_ENCODINGS = ("identity", "gzip", "deflate")
 
 
 class RemoteLimits(NamedTuple):
@@ -165,23 +167,29 @@ class RemoteClient:
         _thread.deadline = deadline
         try:
             with self._http.stream("POST", path, content=content, timeout=timeout) as response:
-                raw = bytearray()
-                for chunk in response.iter_bytes():
-                    raw += chunk
-                    if len(raw) > most:
-                        reason = f"it has more than {most} bytes"
-                        raise RemoteAnswerInvalid(self.place, reason=reason)
+                raw = self._read(response, most)
         except httpx.TimeoutException as error:
             raise RemoteTimeout(self.place, after=budget) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise RemoteUnavailable(self.place, reason=self._redacted(reason)) from error
         if response.status_code != _OK:
-            raise self._error_for(response.status_code, bytes(raw), response.headers)
+            raise self._error_for(response.status_code, raw, response.headers)
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise RemoteAnswerInvalid(self.place, reason=f"it is not JSON ({error})") from error
+
+    def _read(self, response: Any, most: int) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding not in _ENCODINGS:
+            raise RemoteAnswerInvalid(self.place, reason=f"its content encoding is {encoding}")
+        raw = bytearray()
+        for chunk in response.iter_bytes():
+            raw += chunk
+            if len(raw) > most:
+                raise RemoteAnswerInvalid(self.place, reason=f"it has more than {most} bytes")
+        return bytes(raw)
 
     def _error_for(self, status: int, raw: bytes, headers: Any) -> RemoteError:
         message = self._redacted(raw.decode(errors="replace"))
@@ -201,7 +209,11 @@ class RemoteClient:
 def _connect(address: RemoteAddress, key: str | None, limits: RemoteLimits) -> Any:
     httpx = require("httpx", extra="remote")
     assert address.url is not None, "the address has a URL"
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+    }
     if key:
         headers["Authorization"] = f"Bearer {key}"
     socket = None
