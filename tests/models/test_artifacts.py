@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from hotstart import __version__
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged, ModelDamaged
 from hotstart.models.artifacts import find, list_artifacts, verify
@@ -154,6 +156,20 @@ def test_the_record_contains_the_origin_and_versions(fresh: Settings) -> None:
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     )
     assert set(metadata.made_by) == {"hotstart", "onnx", "numpy"}
+    assert "unknown" not in metadata.made_by.values()
+
+
+def test_libraries_without_metadata_prepare_too(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip application carries modules and no metadata of their packages."""
+
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    made_by = ensure(DEFAULT, fresh).metadata.made_by
+    assert made_by == {"hotstart": __version__, "onnx": "unknown", "numpy": "unknown"}
 
 
 def test_weights_that_differ_from_the_published_hash_raise(

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
+from hotstart._version import __version__
 from hotstart.config import Settings
 from hotstart.errors import ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
@@ -156,9 +157,19 @@ def _metadata(
         files=records,
         original_files=_originals(model, hashes),
         classifier=model.classifier,
-        made_by={name: importlib.metadata.version(name) for name in _MAKERS},
+        made_by={name: _version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _version(name: str) -> str:
+    """Return the version of a library, `unknown` without metadata, as in a zip application."""
+    if name == "hotstart":
+        return __version__
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _files(staged: str) -> list[str]:
