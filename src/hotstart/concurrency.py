@@ -7,6 +7,8 @@ another thread held stays locked in the child, and the data that it guards is ha
 from __future__ import annotations
 
 import atexit
+import contextlib
+import math
 import os
 import sys
 import threading
@@ -14,6 +16,8 @@ import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from hotstart.errors import InvalidInput
 
 
 class Settling(Protocol):
@@ -244,12 +248,27 @@ def _hang_late_threads() -> None:
 atexit.register(_end_active_work)
 
 
+_LONGEST = threading.TIMEOUT_MAX / 2  # in seconds; locks refuse more than TIMEOUT_MAX
+
+
 class Deadline:
-    """The end of `timeout` seconds from now; None for no end."""
+    """The end of `timeout` seconds from now; None for no end.
+
+    Raises:
+        InvalidInput: `timeout` is no number of seconds.
+    """
 
     def __init__(self, timeout: float | None) -> None:
         self.seconds = timeout
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self._end = None if timeout is None else self._end_of(timeout)
+
+    @staticmethod
+    def _end_of(timeout: float) -> float:
+        with contextlib.suppress(TypeError):
+            end = time.monotonic() + float(min(timeout, _LONGEST))
+            if not math.isnan(end):
+                return end
+        raise InvalidInput("timeout", got=timeout, expected="a number of seconds or None")
 
     @property
     def left(self) -> float | None:

@@ -221,6 +221,23 @@ def test_unload_waits_for_calls_in_flight_and_calls_meanwhile_load_again(
     assert len(loader.made) == 2
 
 
+def test_a_call_within_a_call_loads_beside_a_model_that_is_unloaded(
+    instance: Instance[Model], loader: Loader
+) -> None:
+    """The outer call keeps the model; the inner one would wait for it, and so for itself."""
+    with instance.lease() as outer:
+        unloading = threading.Thread(target=instance.unload)
+        unloading.start()
+        wait_until(lambda: instance.state == "unloading")
+        with instance.lease(timeout=60) as inner:
+            assert inner is not outer
+        assert not outer.closed
+    unloading.join()
+    assert outer.closed
+    assert instance.state == "ready"
+    assert not loader.made[1].closed
+
+
 def test_unload_during_a_load_waits_for_it(instance: Instance[Model], loader: Loader) -> None:
     loader.gate.clear()
     instance.start()

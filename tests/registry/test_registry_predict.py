@@ -13,6 +13,7 @@ from hotstart import Embedder, ModelNotReady
 from hotstart.errors import LoadFailed, MissingExtra, UnknownModel
 from registry.conftest import Make, custom
 from registry.models import gates
+from support.golden import RERANKERS
 
 
 def test_get_model_returns_loaded_model_and_counts_use(make: Make) -> None:
@@ -31,6 +32,38 @@ def test_get_model_starts_load_and_raises_progress(make: Make) -> None:
         registry.get_model("m", timeout=0.05)
     gates["g"].set()
     assert registry.get_model("m", timeout=5).predict([1]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [("embedding", "fake:name=unloaded"), ("reranker", str(RERANKERS / "bert" / "model"))],
+)
+def test_calls_unloads_and_reloads_of_many_threads_end(make: Make, kind: str, source: str) -> None:
+    """A call that leased the model twice waited for an unload, which waited for the call."""
+    registry = make(m={"kind": kind, "source": source})
+    inputs: Any = "a" if kind == "embedding" else [("a", "b")]
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            for _ in range(100):
+                registry.predict("m", inputs, timeout=60)
+                with registry.lease("m", timeout=60) as model:
+                    if isinstance(model, Embedder):
+                        model.encode("b", timeout=60)
+        except Exception as error:  # noqa: BLE001 - the main thread looks at it
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) and not errors:
+        registry.unload("m")
+        registry.reload("m")
+    for thread in threads:
+        thread.join(60)
+    assert not errors
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_unknown_model_is_refused(make: Make) -> None:

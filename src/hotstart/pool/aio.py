@@ -11,11 +11,11 @@ import contextlib
 import contextvars
 import functools
 import itertools
-import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from hotstart.concurrency import Deadline
 from hotstart.errors import NotReady
 from hotstart.pool.instance import Instance
 from hotstart.pool.workers import workers
@@ -32,14 +32,13 @@ async def until_ready(instance: Instance[Any], timeout: float | None) -> None:
         NotReady: the model was not ready within `timeout` seconds.
         HotstartError: the load failed.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = Deadline(timeout)
     while not instance.wait(0):
         loop = asyncio.get_running_loop()
         settled = loop.create_future()
         instance.when_settled(functools.partial(_wake, loop, settled))
-        left = None if deadline is None else deadline - time.monotonic()
         try:
-            await asyncio.wait_for(settled, left)
+            await asyncio.wait_for(settled, deadline.left)
         except asyncio.TimeoutError:
             raise instance.not_ready() from None
 

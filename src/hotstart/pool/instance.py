@@ -105,9 +105,7 @@ class KeepAliveTimer:
                 return
             try:
                 threading.Thread(target=self._run, name="hotstart-keep-alive", daemon=True).start()
-            except (
-                RuntimeError
-            ):  # the system cannot start another thread; a later touch tries again
+            except RuntimeError:  # no thread can be started; a later touch tries again
                 return
             self._runs = True
 
@@ -341,7 +339,8 @@ class Instance(Generic[T]):
     def unload(self, timeout: float | None = None) -> None:
         """Unload the model after the running load and the calls in flight have ended.
 
-        A call that comes meanwhile loads it again.
+        A call that comes meanwhile loads it again, beside the model that is still in use: it may
+        belong to a call in flight, which would otherwise wait for itself.
 
         Args:
             timeout: seconds to wait, None for no limit. A load that runs longer is left alone; a
@@ -349,7 +348,7 @@ class Instance(Generic[T]):
         """
         deadline = Deadline(timeout)
         with self._changed:
-            if not self._changed.wait_for(lambda: self._is_settled, timeout):
+            if not self._changed.wait_for(lambda: self._is_settled, deadline.left):
                 return
             slot = self._begin_unloading("unload() was called")
         self._end_unloading(slot, deadline.left)
@@ -418,15 +417,14 @@ class Instance(Generic[T]):
             failure = self._backoff.failure
             if failure and (self._state == "failed" or self._backoff.count > failed_before):
                 raise failure.again() from failure.__cause__
-            if self._state == "unloaded":  # by an unload that ended while this call waited
-                self._start_if_due()
+            self._start_if_due()  # an unload may have begun while this call waited
             if deadline.is_over:
                 raise self.not_ready()
             self._changed.wait(deadline.left)
 
     def _start_if_due(self) -> None:
         retried = self._state == "failed" and self._backoff.is_over(time.monotonic())
-        if self._state == "unloaded" or retried:
+        if self._state in {"unloaded", "unloading"} or retried:
             self._attempt = self._new_attempt()
             self._enter("loading", "a load was requested")
             self._attempt.start(self._end_attempt)
@@ -483,7 +481,8 @@ class Instance(Generic[T]):
             self._serving.close(slot, timeout)
         finally:
             with self._changed:
-                self._enter("unloaded", self._reason)
+                if self._state == "unloading":  # no call loaded it again meanwhile
+                    self._enter("unloaded", self._reason)
 
     def _begin_reload(self) -> Slot[T] | None:
         """Return the slot to replace; None if nothing was loaded, and the model is loaded now."""

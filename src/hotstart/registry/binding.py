@@ -270,9 +270,7 @@ class ServedEmbedder(Served):
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
         """Return the vectors of `inputs` as `Embedder.encode` does."""
-        deadline = Deadline(timeout)
-        with self.binding.instance.lease(timeout, texts=0):
-            return self.handle.encode(inputs, timeout=deadline.left)
+        return self.handle.encode(inputs, timeout=timeout)
 
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
         """Return the vectors of `inputs` as `Embedder.aencode` does."""
@@ -326,9 +324,7 @@ class ServedReranker(Served):
 
     def predict(self, inputs: Any, timeout: float | None) -> Any:
         """Return the scores of `inputs` as `Reranker.predict` does."""
-        deadline = Deadline(timeout)
-        with self.binding.instance.lease(timeout, texts=0):
-            return self.handle.predict(inputs, timeout=deadline.left)
+        return self.handle.predict(inputs, timeout=timeout)
 
     async def apredict(self, inputs: Any, timeout: float | None) -> Any:
         """Return the scores of `inputs` as `Reranker.apredict` does."""
@@ -365,8 +361,9 @@ class ServedObject(Served):
             return self._answer(inputs, timeout)
         from concurrent.futures import wait
 
+        deadline = Deadline(timeout)
         future = self._submit(inputs, timeout)
-        if wait([future], timeout).not_done:
+        if wait([future], deadline.left).not_done:
             future.cancel()
             raise self._too_late(timeout)
         return future.result()
