@@ -28,7 +28,7 @@ from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
 from hotstart.types import EmbedOutput, ModelInfo
 from support.redis_server import RedisServer
-from support.waiting import wait_until
+from support.waiting import until, wait_until
 
 CARD = ModelInfo(3, None, {}, None, "space")
 SPACE = VectorSpace("m", None, "space", "fake", "", "", None)
@@ -208,12 +208,13 @@ def fake(name: str, cache: str | EmbeddingCache, **settings: object) -> Embedder
 
 
 def test_tasks_share_one_computation_and_a_cancelled_one_harms_nobody() -> None:
-    embedder = fake("tasks", EmbeddingCache("memory:1MB"), encode_seconds=0.2)
+    embedder = fake("tasks", EmbeddingCache("memory:1MB"), hang_encode="true")
 
     async def main() -> list[Any]:
         asked = [asyncio.create_task(embedder.aencode("same")) for _ in range(1000)]
-        await asyncio.sleep(0.05)
+        await until(lambda: fake_control("tasks").embedded["same"])
         asked[0].cancel()
+        fake_control("tasks").release()
         return await asyncio.gather(*asked, return_exceptions=True)
 
     first, *others = asyncio.run(main())
@@ -224,12 +225,15 @@ def test_tasks_share_one_computation_and_a_cancelled_one_harms_nobody() -> None:
 
 
 def test_the_deadline_of_a_task_is_kept_and_the_work_goes_on() -> None:
-    embedder = fake("late", EmbeddingCache("memory:1MB"), encode_seconds=0.3)
+    embedder = fake("late", EmbeddingCache("memory:1MB"), hang_encode="true")
+    embedder.wait_ready()
 
     async def main() -> Any:
         with pytest.raises(StillComputing):
             await embedder.aencode("text", timeout=0.05)
-        return await embedder.aencode("text", timeout=5)
+        await until(lambda: fake_control("late").embedded["text"])
+        fake_control("late").release()
+        return await embedder.aencode("text", timeout=60)
 
     assert asyncio.run(main()).shape == (8,)
     assert fake_control("late").embedded == {"text": 1}

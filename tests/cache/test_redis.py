@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from hotstart import Embedder
 from hotstart.cache import open_cache, open_store
 from hotstart.cache.codec import encode
+from hotstart.cache.embedding_cache import EmbeddingCache
+from hotstart.pool.pool import Pool
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
@@ -51,6 +54,32 @@ def test_a_close_during_a_call_raises_nothing(redis_server: RedisServer) -> None
         time.sleep(0.1)  # the thread reads from its connection
         store.close()
         assert call.result(60) in ({}, {KEY: b"value"})
+
+
+@pytest.mark.parametrize("timeout", [0, 0.3])
+def test_a_silent_redis_holds_a_call_no_longer_than_its_timeout(
+    redis_server: RedisServer, timeout: float
+) -> None:
+    """The connection itself would wait 2 s for an answer."""
+    cache = EmbeddingCache(redis_server.url)
+    embedder = Embedder("fake:dimension=4,name=silent", cache=cache, pool=Pool())
+    embedder.encode("before")
+    with redis_server.silent():
+        took = []
+        for text in ("a", "b", "c"):
+            began = time.monotonic()
+            embedder.encode(text, timeout=timeout)
+            took.append(time.monotonic() - began)
+        assert max(took) < timeout + 1
+        assert min(took) < 0.2  # while a call is late, the others do without Redis
+    wait_until(lambda: _is_stored(embedder, redis_server))
+
+
+def _is_stored(embedder: Embedder, redis_server: RedisServer) -> bool:
+    """Return whether the vector of a new text reaches Redis."""
+    embedder.encode(os.urandom(8).hex(), timeout=10)
+    with redis_server.client() as client:
+        return bool(client.dbsize() > 1)
 
 
 def test_a_redis_that_is_down_is_tried_once_a_cool_down(redis_server: RedisServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cache.conftest import Opener, Place
 from hotstart.cache import open_cache
 from hotstart.cache.tiered import MemoryTier, TieredCache
 from hotstart.telemetry import Metric
+from support.waiting import wait_until
 
 KEY, OTHER = b"k" * 20, b"o" * 20
 VECTOR: NDArray[np.float32] = np.linspace(-1, 1, 16, dtype=np.float32)
@@ -27,6 +29,47 @@ def numbers(cache: TieredCache) -> dict[tuple[str, str], float]:
         assert isinstance(figure.value, (int, float))
         found[figure.name, figure.labels.get("tier", "")] = figure.value
     return found
+
+
+class SlowStore:
+    """A far store whose reads wait until `gate` is set."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.reads = 0
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        self.reads += 1
+        assert self.gate.wait(60)
+        return {}
+
+    def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
+        raise AssertionError("a read is late")
+
+
+def test_while_a_call_is_late_others_do_without_the_far_store() -> None:
+    far = SlowStore()
+    cache = TieredCache(MemoryTier(1000), far)  # type: ignore[arg-type]
+    assert cache.get_many([KEY], timeout=0.01) == {}
+    assert cache.get_many([KEY], timeout=60) == {}
+    assert cache.get_many([KEY]) == {}
+    assert cache.claim([KEY], 15, timeout=60) == {KEY}
+    assert far.reads == 1
+    far.gate.set()
+    wait_until(lambda: cache.get_many([KEY], timeout=60) == {} and far.reads == 2)
+
+
+def test_a_child_does_not_wait_for_the_late_calls_of_its_parent() -> None:
+    far = SlowStore()
+    cache = TieredCache(MemoryTier(1000), far)  # type: ignore[arg-type]
+    cache.get_many([KEY], timeout=0.01)
+    child = os.fork()
+    if not child:
+        far.gate.set()
+        cache.get_many([KEY])
+        os._exit(far.reads)
+    far.gate.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
 def test_what_is_found_far_is_near_from_then_on(place: Place) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -48,6 +51,16 @@ class RedisServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait(60)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Accept connections and answer nothing, as a frozen machine does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> Any:
         return redis.Redis(port=self.port)

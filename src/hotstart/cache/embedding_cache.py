@@ -291,7 +291,7 @@ class Work:
         if output.info.fingerprint != self._space.fingerprint:
             raise SpaceChanged
         vectors = dict(zip(self._computing, output.vectors, strict=True))
-        self._stores.put_many(vectors)
+        self._stores.put_many(vectors, self._deadline.left)
         self._resolve(vectors)
 
     def fail(self, error: BaseException) -> None:
@@ -302,13 +302,14 @@ class Work:
 
     def _find(self, keys: Sequence[bytes]) -> None:
         """Resolve the keys that are in memory or in the far store."""
-        found = self._stores.get_many([key for key in keys if key in self._left])
+        missing = [key for key in keys if key in self._left]
+        found = self._stores.get_many(missing, self._deadline.left)
         self._counters.add("far", len(found))
         self._resolve(found)
 
     def _lease(self, window: Sequence[bytes]) -> Iterator[list[str]]:
         missing = [key for key in window if key in self._left]
-        self._leased = self._stores.claim(missing, LEASE)
+        self._leased = self._stores.claim(missing, LEASE, self._deadline.left)
         if self._stores.is_shared:  # the previous owner of the lease may have stored the vector
             self._find([key for key in missing if key in self._leased])
         self._computing = {
@@ -329,7 +330,7 @@ class Work:
 
     def _release(self) -> None:
         leased, self._leased = self._leased, set()
-        self._stores.release(leased)
+        self._stores.release(leased, self._deadline.left)
 
     def _resolve(self, vectors: Mapping[bytes, Any]) -> None:
         self._flights.resolve(vectors)

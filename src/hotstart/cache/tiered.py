@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hotstart.cache.codec import StoredPrecision, decode, encode
 from hotstart.cache.store import ByteStore, StoreInfo
-from hotstart.concurrency import ForkLock
+from hotstart.concurrency import ForkLock, reset_after_fork
 from hotstart.telemetry import Counters, Metric
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,8 +87,60 @@ class TieredInfo(NamedTuple):
     errors: int
 
 
+_LEAST_SECONDS = 0.05
+"""What a call of the far store may take, however little time its caller has left."""
+
+
+class FarCalls:
+    """Runs calls of the far store within the time of their callers. Thread-safe.
+
+    The call that takes longer than its caller can wait goes on in its thread. Until it ends, other
+    calls are not run: a store in silence makes nobody wait twice.
+    """
+
+    def __init__(self) -> None:
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Forget the late calls of the parent."""
+        self._lock = ForkLock()
+        self._late: set[threading.Event] = set()
+
+    def run(self, timeout: float | None, call: Callable[[], T], otherwise: T) -> T:
+        """Return the result of `call`; `otherwise` if it is late, or another one still is."""
+        if self._late:
+            return otherwise
+        if timeout is None:
+            return call()
+        results: list[T] = []
+        ended = threading.Event()
+
+        def work() -> None:
+            try:
+                results.append(call())
+            finally:
+                with self._lock:
+                    ended.set()
+                    self._late.discard(ended)
+
+        try:
+            threading.Thread(target=work, name="hotstart-store", daemon=True).start()
+        except RuntimeError:  # the system cannot start another thread
+            return call()
+        if not ended.wait(max(timeout, _LEAST_SECONDS)):
+            with self._lock:
+                if not ended.is_set():
+                    self._late.add(ended)
+        return results[0] if results else otherwise
+
+
 class TieredCache:
-    """A memory tier over a far store; vectors found far move into memory. Thread-safe."""
+    """A memory tier over a far store; vectors found far move into memory. Thread-safe.
+
+    With a `timeout`, in seconds, a method takes no longer than that and 50 ms: the far store is
+    then as if it were empty, full, or had granted every lease.
+    """
 
     def __init__(
         self,
@@ -96,6 +152,7 @@ class TieredCache:
         self._far = far
         self._precision = precision
         self._tally = Counters()
+        self._calls = FarCalls()
 
     @property
     def is_shared(self) -> bool:
@@ -106,37 +163,44 @@ class TieredCache:
         """Return the vectors in memory. Never waits."""
         return self._near.get_many(keys)
 
-    def get_many(self, keys: Sequence[bytes]) -> Vectors:
+    def get_many(self, keys: Sequence[bytes], timeout: float | None = None) -> Vectors:
         """Return the vectors in memory or in the far store."""
         found = self._near.get_many(keys)
         missing = [key for key in keys if key not in found]
         if missing and self._far is not None:
-            fetched = self._decoded(self._far.get_many(missing))
+            get_many = partial(self._far.get_many, missing)
+            fetched = self._decoded(self._calls.run(timeout, get_many, {}))
             self._near.put_many(fetched)
             found |= fetched
         return found
 
-    def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
+    def put_many(
+        self, vectors: Mapping[bytes, NDArray[np.float32]], timeout: float | None = None
+    ) -> None:
         """Store `vectors` in memory and in the far store."""
         self._near.put_many(vectors)
         if self._far is not None and vectors:
-            self._far.set_many({k: encode(v, self._precision) for k, v in vectors.items()})
+            entries = {key: encode(vector, self._precision) for key, vector in vectors.items()}
+            self._calls.run(timeout, partial(self._far.set_many, entries), None)
 
-    def claim(self, keys: Sequence[bytes], seconds: float) -> set[bytes]:
+    def claim(
+        self, keys: Sequence[bytes], seconds: float, timeout: float | None = None
+    ) -> set[bytes]:
         """Return the keys that this process must compute; see `ByteStore.claim`."""
         if self._far is None or not keys:
             return {*keys}
-        return self._far.claim(keys, seconds)
+        return self._calls.run(timeout, partial(self._far.claim, keys, seconds), {*keys})
 
-    def release(self, keys: Collection[bytes]) -> None:
+    def release(self, keys: Collection[bytes], timeout: float | None = None) -> None:
         """End this process's leases on `keys`."""
         if self._far is not None and keys:
-            self._far.release(keys)
+            self._calls.run(timeout, partial(self._far.release, keys), None)
 
     def wait(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Wait until another process may have computed one of `keys`."""
+        """Wait until another process may have computed one of `keys`, at most `seconds`."""
         if self._far is not None:
-            self._far.wait(keys, seconds)
+            most = seconds + _LEAST_SECONDS  # a wait that takes all its seconds is not late
+            self._calls.run(most, partial(self._far.wait, keys, seconds), None)
 
     def info(self) -> TieredInfo:
         """Return the current counts."""
