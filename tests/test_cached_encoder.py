@@ -17,6 +17,7 @@ from hotstart.engines.fake import fake_control, forget_fake_control
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
 from support.golden import FAMILIES
+from support.waiting import until
 
 NAME = "recall"
 
@@ -48,12 +49,16 @@ def test_the_question_finds_the_prefetched_vector() -> None:
 
 
 def test_the_question_joins_the_prefetch_under_way() -> None:
-    embedder = fake(0.3)
+    cache = EmbeddingCache("memory:1MB")
+    embedder = Embedder(f"fake:name={NAME},hang_encode=true", cache=cache, pool=Pool())
 
     async def main() -> Any:
         embedder.prefetch("question")
-        await asyncio.sleep(0.1)
-        return await embedder.aencode("question")
+        await until(lambda: fake_control(NAME).embedded["question"])
+        asked = asyncio.create_task(embedder.aencode("question"))
+        await asyncio.sleep(0)  # the task has begun to wait
+        fake_control(NAME).release()
+        return await asked
 
     assert asyncio.run(main()).shape == (8,)
     assert fake_control(NAME).embedded == {"question": 1}

@@ -3,12 +3,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from hotstart.engines.fake import FakeEngine, FakeSettings, fake_control, forget_fake_control
 from hotstart.errors import InvalidInput
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
         ("fake:dimension=8,load_seconds=0.5,fail_loads=1", FakeSettings("fake", 8, 0.5, 1)),
         (
             "fake:name=a,fail_message=no disk,hang_load=true,encode_seconds=1,fail_texts=x|y z",
-            FakeSettings("a", 8, 0, 0, "no disk", True, 1, ("x", "y z")),
+            FakeSettings("a", 8, 0, 0, "no disk", True, False, 1, ("x", "y z")),
         ),
         ("fake: dimension=3, hang_load=false", FakeSettings(dimension=3)),
     ],
@@ -44,7 +46,13 @@ def test_an_unknown_setting_raises_and_names_the_known_ones() -> None:
     "setting",
     [
         *("dimension=0", "dimension=x", "dimension", "load_seconds=-1", "load_seconds=nan"),
-        *("load_seconds=inf", "fail_loads=-1", "hang_load=1", "encode_seconds=soon"),
+        *(
+            "load_seconds=inf",
+            "fail_loads=-1",
+            "hang_load=1",
+            "hang_encode=1",
+            "encode_seconds=soon",
+        ),
     ],
 )
 def test_an_invalid_value_raises(setting: str) -> None:
@@ -103,6 +111,16 @@ def test_a_load_hangs_until_it_is_released(name: str) -> None:
     assert done.wait(60)
     thread.join()
     FakeEngine(FakeSettings(name, hang_load=True))  # released for good
+
+
+def test_a_hanging_call_waits_for_the_release(name: str) -> None:
+    engine = FakeEngine(FakeSettings(name, hang_encode=True))
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(engine.embed, ["text"])
+        wait_until(lambda: fake_control(name).embedded["text"])
+        assert not call.done()
+        fake_control(name).release()
+        assert call.result(60).vectors.shape == (1, 8)
 
 
 def test_loads_and_calls_take_the_configured_seconds(name: str) -> None:

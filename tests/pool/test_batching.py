@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
 from hotstart.types import EmbedOutput, EngineOutput, ModelInfo
 from support.golden import RERANKERS
+from support.waiting import until
 
 
 class Slow:
@@ -227,21 +229,24 @@ def test_embedders_that_are_awaited_together_run_together() -> None:
 
 
 def test_a_deadline_ends_the_wait_and_the_work() -> None:
-    embedder = Embedder("fake:name=late,encode_seconds=0.2", pool=Pool())
+    embedder = Embedder("fake:name=late,hang_encode=true", pool=Pool())
+    embedded = fake_control("late").embedded
 
     async def ask() -> None:
-        await embedder.aencode("first")
+        await embedder.await_ready()
         under_way = []
         for number in range(2):  # one for each thread
-            under_way.append(asyncio.create_task(embedder.aencode(f"under way {number}")))
-            await asyncio.sleep(0.02)
+            text = f"under way {number}"
+            under_way.append(asyncio.create_task(embedder.aencode(text)))
+            await until(partial(embedded.__contains__, text))
         with pytest.raises(StillComputing, match="fewer texts"):
             await embedder.aencode("in vain", timeout=0.02)
+        fake_control("late").release()
         await asyncio.gather(*under_way)
         await embedder.aencode("after")
 
     asyncio.run(ask())
-    assert fake_control("late").embedded["in vain"] == 0
+    assert embedded["in vain"] == 0
 
 
 def test_without_any_time_who_is_ready_answers_all_the_same() -> None:

@@ -14,6 +14,7 @@ from hotstart.errors import LoadFailed, MissingExtra, UnknownModel
 from registry.conftest import Make, custom
 from registry.models import gates
 from support.golden import RERANKERS
+from support.waiting import until
 
 
 def test_get_model_returns_loaded_model_and_counts_use(make: Make) -> None:
@@ -205,16 +206,17 @@ def test_returned_model_stays_valid_after_unload(make: Make) -> None:
 
 
 def test_apredict_does_not_block_event_loop(make: Make) -> None:
-    registry = make(m=custom(seconds=0.4))
+    """The model answers only when the loop, which must go on turning, lets it."""
+    gates.pop("loop", None)
+    registry = make(m=custom("gated", name="loop"))
 
     async def main() -> Any:
         asked = asyncio.ensure_future(registry.apredict("m", [1]))
-        ticks = 0
-        while not asked.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks, (await asked).output
+        await until(lambda: "loop" in gates)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not asked.done()
+        gates["loop"].set()
+        return (await asked).output
 
-    ticks, output = asyncio.run(main())
-    assert output == [1]
-    assert ticks > 20
+    assert asyncio.run(main()) == [1]

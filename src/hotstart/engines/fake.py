@@ -32,6 +32,7 @@ class FakeSettings(NamedTuple):
             after `load_seconds`, like a real load.
         fail_message: message of the failures.
         hang_load: whether the constructor waits for `fake_control(name).release()`.
+        hang_encode: whether `embed` waits for `fake_control(name).release()`.
         encode_seconds: duration of a call of `embed`.
         fail_texts: texts for which `embed` fails.
     """
@@ -42,6 +43,7 @@ class FakeSettings(NamedTuple):
     fail_loads: int = 0
     fail_message: str = "this load was set to fail"
     hang_load: bool = False
+    hang_encode: bool = False
     encode_seconds: float = 0.0
     fail_texts: tuple[str, ...] = ()
 
@@ -49,8 +51,8 @@ class FakeSettings(NamedTuple):
     def parse(cls, source: str) -> FakeSettings:
         """Parse `fake:dimension=8,load_seconds=0.5`; `fake:` alone gives the defaults.
 
-        `hang_load` is `true` or `false`. Bars separate `fail_texts` (`a|b`). A value cannot contain
-        a comma.
+        `hang_load` and `hang_encode` are `true` or `false`. Bars separate `fail_texts` (`a|b`). A
+        value cannot contain a comma.
 
         Raises:
             InvalidInput: a key is unknown, or a value is invalid.
@@ -87,13 +89,15 @@ def _seconds(text: str) -> float:
 
 _TEXT = _Kind(str, "a text without a comma")
 _SECONDS = _Kind(_seconds, "seconds, 0 or more")
+_FLAG = _Kind(lambda text: {"true": True, "false": False}[text], "true or false")
 _READERS: Mapping[str, _Kind] = {
     "name": _TEXT,
     "dimension": _Kind(lambda text: _number(text, 1), "a number, 1 or more"),
     "load_seconds": _SECONDS,
     "fail_loads": _Kind(_number, "a number, 0 or more"),
     "fail_message": _TEXT,
-    "hang_load": _Kind(lambda text: {"true": True, "false": False}[text], "true or false"),
+    "hang_load": _FLAG,
+    "hang_encode": _FLAG,
     "encode_seconds": _SECONDS,
     "fail_texts": _Kind(lambda text: tuple(text.split("|")), "texts separated by |"),
 }
@@ -124,8 +128,12 @@ class FakeControl:
         self._released = threading.Event()
 
     def release(self) -> None:
-        """Release hanging constructors, including later ones."""
+        """Release hanging constructors and calls, including later ones."""
         self._released.set()
+
+    def wait(self) -> None:
+        """Wait for `release`."""
+        self._released.wait()
 
     def note(self, texts: Sequence[str]) -> None:
         """Count embedded texts."""
@@ -137,7 +145,7 @@ class FakeControl:
         with self._lock:
             self.loads += 1
         if settings.hang_load:
-            self._released.wait()
+            self.wait()
         _sleep(settings.load_seconds)
         with self._lock:
             failing = self.failures < settings.fail_loads
@@ -188,7 +196,10 @@ class FakeEngine:
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._settings is not None, "embed after close"
-        fake_control(self._settings.name).note(texts)
+        control = fake_control(self._settings.name)
+        control.note(texts)
+        if self._settings.hang_encode:
+            control.wait()
         _sleep(self._settings.encode_seconds)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for row, text in enumerate(texts):
