@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.remote.stand_in import StandIn, openai, raw, silent, status, vector
+from engines.remote.stand_in import StandIn, hotstart, openai, raw, silent, status, vector
 from hotstart import Embedder, SearchIndex
 from hotstart.cache.embedding_cache import EmbeddingCache
 from hotstart.errors import (
@@ -48,6 +48,51 @@ def test_vectors_and_what_is_known_of_them(
     assert server.requests[0][0] == "/v1/embeddings"
     assert server.requests[0][1]["Authorization"] == "Bearer sk-test"
     assert Embedder("openai:text-embedding-3-small").dimension == 1536
+
+
+def test_a_model_that_a_hotstart_server_replaced_has_another_identity(
+    server: StandIn, tmp_path: Path
+) -> None:
+    def opened() -> Embedder:
+        cache = EmbeddingCache(f"sqlite:{tmp_path}/vectors.db")
+        return Embedder(f"hotstart:{server.url}", cache=cache, pool=Pool())
+
+    server.answer = hotstart("one")
+    before = opened()
+    np.testing.assert_array_equal(before.encode("a"), vector("a"))
+    assert before.fingerprint.endswith("-one")
+    assert "model" not in server.requests[-1][2]  # the server's first model
+
+    server.answer = hotstart("two", offset=100)
+    after = opened()
+    assert after.encode("a")[0] > 100
+    assert after.fingerprint.endswith("-two")
+    # The other embedder learns of it with the next answer.
+    result = before.embed("b")
+    assert result.vectors[0] > 100
+    assert result.fingerprint.endswith("-two")
+    assert before.encode("a")[0] > 100
+
+    asked = len(server.requests)
+    np.testing.assert_array_equal(opened().encode(["a", "b"]), before.encode(["a", "b"]))
+    assert len(server.requests) == asked + 1  # at its load
+
+
+@pytest.mark.parametrize("texts", [300, 1100])
+def test_vectors_of_two_models_are_not_one_answer(server: StandIn, texts: int) -> None:
+    server.answer = hotstart("one")
+    remote = Embedder(f"hotstart:{server.url}", pool=Pool())
+    remote.encode("a")
+    server.script.extend([hotstart("one")] * (texts // 256) + [hotstart("two")])
+    with pytest.raises(RemoteAnswerInvalid, match="replaced during the call"):
+        remote.encode([f"{n}" for n in range(texts)])
+
+
+@pytest.mark.parametrize("odd", [7, ["one"], "x" * 201])
+def test_an_odd_fingerprint_is_no_identity(server: StandIn, odd: Any) -> None:
+    server.answer = hotstart(odd)
+    with pytest.raises(RemoteAnswerInvalid, match="fingerprint"):
+        Embedder(f"hotstart:{server.url}", pool=Pool()).encode("a")
 
 
 def test_the_service_is_where_the_environment_says(

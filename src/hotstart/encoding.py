@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from hotstart.errors import InvalidInput, InvalidText
+from hotstart.errors import InvalidInput, InvalidText, check_count
 from hotstart.types import EmbedOutput, ModelInfo, Precision
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ class OutputFormat(NamedTuple):
             raise InvalidInput(
                 "precision", got=self.precision, expected=f"one of {', '.join(PRECISIONS)}"
             )
-        if cut is not None and not 1 <= cut <= dimension:
-            raise InvalidInput("truncate_dim", got=cut, expected=f"a number from 1 to {dimension}")
+        if cut is not None and not (isinstance(cut, int) and 1 <= cut <= dimension):
+            expected = f"an integer from 1 to {dimension}, or None"
+            raise InvalidInput("truncate_dim", got=cut, expected=expected)
         if self.precision in _CALIBRATED and texts == 1:
             raise InvalidInput(
                 "inputs",
@@ -181,8 +182,8 @@ class EncodeRequest:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
+        if batch_size is not None:
+            check_count("batch_size", batch_size, optional=True)
         self._is_single = isinstance(inputs, str)
         self.inputs = check_texts([inputs] if isinstance(inputs, str) else inputs)
         self.batch_size = batch_size

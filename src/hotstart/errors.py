@@ -101,6 +101,16 @@ class InvalidInput(HotstartError, ValueError):
         super().__init__(f"{name} must be {expected}, got {got!r}", "")
 
 
+def check_count(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise InvalidInput unless `value` is an integer from 1 on; `optional` allows None too."""
+    if value is None and optional:
+        return
+    if hasattr(value, "__index__") and value.__index__() >= 1:
+        return
+    expected = "a positive integer or None" if optional else "a positive integer"
+    raise InvalidInput(name, got=value, expected=expected)
+
+
 class InvalidText(InvalidInput):
     """The text at `position` of a batch cannot be embedded, because of `reason`."""
 

@@ -96,10 +96,13 @@ class EngineOutput(NamedTuple):
         vectors: float32 (n, dimension), in the order of the texts.
         token_counts: tokens of each text, special tokens included; None if the engine does not
             know them.
+        fingerprint: the identity of the vector space as a remote server states it; None if the
+            space is that of the loaded model.
     """
 
     vectors: NDArray[np.float32]
     token_counts: Sequence[int] | None
+    fingerprint: str | None = None
 
 
 class EmbedOutput(NamedTuple):
@@ -117,8 +120,10 @@ class EmbedOutput(NamedTuple):
 
     @classmethod
     def of(cls, output: EngineOutput, info: ModelInfo) -> EmbedOutput:
-        """Return `output`, computed by the model of `info`."""
+        """Return `output`, computed by the model of `info`, or the one that a server states."""
         counts = output.token_counts
+        if output.fingerprint is not None and output.fingerprint != info.fingerprint:
+            info = info._replace(fingerprint=output.fingerprint)
         return cls(output.vectors, info, None if counts is None else sum(counts))
 
     @classmethod

@@ -51,7 +51,7 @@ def test_an_address_tells_what_is_published(source: str, dimension: int | None) 
 
 
 def test_addresses_have_spaces_of_their_own() -> None:
-    sources = ["openai:a", "openai:b", "openai:a@http://h/v1", "tei:http://h", "hotstart:http://h"]
+    sources = ["openai:a", "openai:b", "openai:a@http://h/v1", "tei:http://h"]
     infos = [info_without_loading(ModelSpec(source, engine="remote")) for source in sources]
     assert len({info.fingerprint for info in infos if info}) == len(sources)
 

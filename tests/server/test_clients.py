@@ -62,6 +62,9 @@ def test_huggingface_client_embeds(served: Served, path: str) -> None:
 
 def test_hotstart_client_embeds(served: Served) -> None:
     texts = [f"text {n}" for n in range(30)]
-    vectors = Embedder(f"hotstart:minilm@{served.url}").encode(texts)
+    remote = Embedder(f"hotstart:minilm@{served.url}")
+    vectors = remote.encode(texts)
+    assert remote.fingerprint.endswith(Embedder("all-MiniLM-L6-v2").fingerprint)
+    np.testing.assert_array_equal(Embedder(f"hotstart:{served.url}").encode(texts), vectors)
     assert np.abs(vectors - Embedder().encode(texts)).max() < 1e-5
     assert np.abs(Embedder(f"tei:{served.url}").encode(texts) - vectors).max() < 1e-5

@@ -25,7 +25,8 @@ vectors = np_st.arrays(
 def test_vectors_survive_encoding(matrix: np.ndarray, cut: int) -> None:
     shown = matrix[:, : cut + 1]  # not contiguous: each row is part of a longer one
     for form in ("float", "base64"):
-        answer = json.loads(asyncio.run(openai_embeddings(shown, form, 'a "model"', 7)))
+        answer = json.loads(asyncio.run(openai_embeddings(shown, form, 'a "model"', 7, "f")))
+        assert answer["fingerprint"] == "f"
         assert answer["model"] == 'a "model"'
         assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
         assert [entry["index"] for entry in answer["data"]] == list(range(len(shown)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from hotstart.concurrency import Deadline
 from hotstart.engines import entry_of
-from hotstart.errors import HotstartError, StillComputing
+from hotstart.errors import HotstartError, InvalidInput, RemoteAnswerInvalid, StillComputing
 from hotstart.models.artifacts import artifact_info
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.instance import Instance, Status
@@ -54,7 +54,7 @@ class ModelHandle:
         self._spec = spec
         self._instance = instance
         self._last: ModelInfo | None = None
-        self._has_artifact = entry_of(spec.engine).opened_from == "artifact"
+        self._opened_from = entry_of(spec.engine).opened_from
         self.waits = entry_of(spec.engine).waits
 
     def unprepared_info(self) -> ModelInfo:
@@ -68,13 +68,13 @@ class ModelHandle:
     def known_info(self) -> ModelInfo | None:
         """Return the info of the loaded model, else of the model that a load would find.
 
-        A model without an artifact may say nothing before a load: then the last loaded one counts.
-        Never waits.
+        A model of a folder says nothing before a load: then the last loaded one counts. None for a
+        server that states fingerprints and was not asked since the load. Never waits.
         """
         model = self._instance.peek()
         if model is not None:
             self._last = model.info
-        elif self._last is None or self._has_artifact:
+        elif self._last is None or self._opened_from in {"artifact", "address"}:
             self._last = info_without_loading(self._spec)
         return self._last
 
@@ -96,7 +96,7 @@ class ModelHandle:
         model = self._instance.peek()
         if model is not None:
             return model.info
-        if self._has_artifact:
+        if self._opened_from == "artifact":
             return artifact_info(prepare_artifact(self._spec))
         return self.info()
 
@@ -124,15 +124,19 @@ class ModelHandle:
             span("embed", model=self._spec.source, engine=self._spec.engine, texts=count),
             self._instance.lease(timeout, count) as model,
         ):
-            self._last = model.info
             inputs = request.model_inputs(model.info)
             for start in range(0, max(count, 1), WINDOW):
                 window = inputs[start : start + WINDOW]
                 output = model.engine.embed(window, request.batch_size, deadline.left)
                 outputs.append(EmbedOutput.of(output, model.info))
+                model.info = outputs[-1].info  # a server may have replaced its model
                 if advance:
                     advance(len(window))
-            return EmbedOutput.joined(outputs)
+        if any(output.info.fingerprint != outputs[0].info.fingerprint for output in outputs):
+            reason = "its model was replaced during the call"
+            raise RemoteAnswerInvalid(self._spec.source, reason=reason)
+        self._last = outputs[-1].info
+        return EmbedOutput.joined(outputs)
 
     def submit(self, request: ModelRequest) -> Future[EmbedOutput]:
         """Queue the inputs of `request`, at least one; they share batches with other calls.
@@ -324,7 +328,12 @@ class LoadableModel:
 
         If the promotion fails, the current stage keeps serving and `status().refused` has the
         reason.
+
+        Raises:
+            InvalidInput: there is no such stage.
         """
+        if stage not in get_args(Stage):
+            raise InvalidInput("stage", got=stage, expected=f"one of {', '.join(get_args(Stage))}")
         self._instance.promote(stage)
 
     def unload(self) -> None:

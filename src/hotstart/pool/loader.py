@@ -22,7 +22,7 @@ from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
-from hotstart.types import LoadingStrategy, ModelInfo, Progress, Stage
+from hotstart.types import EmbedOutput, LoadingStrategy, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def info_without_loading(spec: ModelSpec) -> ModelInfo | None:
 def check_source(spec: ModelSpec) -> None:
     """Raise InvalidInput for an invalid remote address. Reads no file."""
     if entry_of(spec.engine).opened_from == "address":
-        _by_address(spec)
+        _address_info(spec)
 
 
 def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
@@ -59,7 +59,15 @@ def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
     return artifact_info(artifact) if artifact else None
 
 
-def _by_address(spec: ModelSpec) -> ModelInfo:
+def _by_address(spec: ModelSpec) -> ModelInfo | None:
+    from hotstart.engines.remote.address import RemoteAddress
+    from hotstart.engines.remote.protocols import PROTOCOLS
+
+    protocol = RemoteAddress.parse(spec.source).protocol
+    return None if PROTOCOLS[protocol].states_fingerprint else _address_info(spec)
+
+
+def _address_info(spec: ModelSpec) -> ModelInfo:
     from hotstart.engines.remote.address import RemoteAddress, known_dimension
 
     address = RemoteAddress.parse(spec.source)
@@ -105,12 +113,18 @@ _ENGINE_BYTES = 60_000_000  # libraries and working memory, measured with a shor
 THROUGHPUT_ENGINE = "openvino"
 
 
-class LoadedModel(NamedTuple):
-    """An engine with a loaded model, and the info of the model."""
+class LoadedModel:
+    """An engine with a loaded model, and the info of the model.
 
-    engine: Engine
-    info: ModelInfo
-    artifact: Artifact | None
+    Attributes:
+        info: the info of the model. A server may replace the model behind an address: then `info`
+            has the fingerprint that the server stated last.
+    """
+
+    def __init__(self, engine: Engine, info: ModelInfo, artifact: Artifact | None) -> None:
+        self.engine = engine
+        self.info = info
+        self.artifact = artifact
 
     def close(self) -> None:
         """Free the memory."""
@@ -231,14 +245,21 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
 
 
 def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
-    """Open without a request: the first call shows whether the server runs."""
+    """Open without a request: the first call shows whether the server runs.
+
+    A server that states fingerprints is asked for one text, to know the space of its model.
+    """
     from hotstart.engines.remote.address import RemoteAddress
+    from hotstart.engines.remote.protocols import PROTOCOLS
 
     report(stage, 0.5)
     address = RemoteAddress.parse(spec.source)
     access = remote_access(address.protocol)
     engine = engine_class(spec.engine)(address.at(access.url), access.key)
-    return LoadedModel(engine, _known_info(spec), None)
+    info = _address_info(spec)
+    if PROTOCOLS[address.protocol].states_fingerprint:
+        info = EmbedOutput.of(engine.embed(["fingerprint"]), info).info
+    return LoadedModel(engine, info, None)
 
 
 def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -246,13 +267,7 @@ def _from_nothing(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMode
 
     report(stage, 0.5)
     engine = engine_class(spec.engine)(FakeSettings.parse(spec.source))
-    return LoadedModel(engine, _known_info(spec), None)
-
-
-def _known_info(spec: ModelSpec) -> ModelInfo:
-    info = info_without_loading(spec)
-    assert info is not None, f"engine {spec.engine} has info without loading"
-    return info
+    return LoadedModel(engine, _by_settings(spec), None)
 
 
 def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact:

@@ -126,12 +126,15 @@ def raw_response(content: bytes) -> Response:
 
 
 async def openai_embeddings(
-    vectors: Vectors, encoding_format: str, model: str, tokens: int
+    vectors: Vectors, encoding_format: str, model: str, tokens: int, fingerprint: str
 ) -> bytes:
-    """Return the body of OpenAI's response for float32 `vectors` (n, dimension)."""
+    """Return the body of OpenAI's response for float32 `vectors` (n, dimension).
+
+    The `fingerprint` is the identity of the vector space, for clients that cache vectors.
+    """
     write = _base64 if encoding_format == "base64" else _numbers
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    rest = orjson.dumps({"model": model, "usage": usage})[1:]
+    rest = orjson.dumps({"model": model, "usage": usage, "fingerprint": fingerprint})[1:]
     entries = [
         b'{"object":"embedding","index":%d,"embedding":%b}' % entry
         async for entry in _written(vectors, write)

@@ -60,7 +60,7 @@ class Body(BaseModel):
 class EmbeddingsBody(Body):
     """OpenAI's request for embeddings."""
 
-    model: ModelName
+    model: ModelName | None = Field(None, description="By default the first embedding model.")
     input: Texts = Field(description="A text, or a list of texts.", examples=["a text"])
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, le=1_000_000, description="Leading dimensions kept.")

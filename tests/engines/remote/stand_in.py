@@ -104,8 +104,21 @@ def openai(
             entries.append({"object": "embedding", "index": index, "embedding": embedding})
         if reverse:
             entries.reverse()
-        content: Any = {"object": "list", "data": entries, "model": body["model"]}
+        content: Any = {"object": "list", "data": entries, "model": body.get("model")}
         handler.reply(200, json.dumps(change(content) if change else content).encode())
+
+    return answer
+
+
+def hotstart(fingerprint: str, offset: float = 0.0) -> Answer:
+    """Answer as a hotstart server whose model has `fingerprint` and vectors greater by `offset`."""
+
+    def answer(handler: Handler, body: dict[str, Any]) -> None:
+        data = [
+            {"index": index, "embedding": [value + offset for value in vector(text)]}
+            for index, text in enumerate(body["input"])
+        ]
+        handler.reply(200, json.dumps({"data": data, "fingerprint": fingerprint}).encode())
 
     return answer
 

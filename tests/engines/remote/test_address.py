@@ -16,7 +16,7 @@ from hotstart.errors import InvalidInput
         ("openai:m@http://h:8000/v1/", ("openai", "m", "http://h:8000/v1")),
         ("openai:org/m@https://u:p@h/v1", ("openai", "org/m", "https://u:p@h/v1")),
         ("tei:http://u:p@h:8080", ("tei", "", "http://u:p@h:8080")),
-        ("hotstart:https://h", ("hotstart", "default", "https://h")),
+        ("hotstart:https://h", ("hotstart", "", "https://h")),
         ("hotstart:m@unix:/run/h.sock", ("hotstart", "m", "unix:/run/h.sock")),
     ],
 )

@@ -14,7 +14,7 @@ _FORMS = {
     "hotstart": "hotstart:http://HOST:PORT, or hotstart:MODEL@unix:/PATH",
 }
 _PUBLIC_URLS = {"openai": "https://api.openai.com/v1"}
-_DEFAULT_MODEL = {"tei": "", "hotstart": "default"}
+_HAVE_FIRST_MODEL = {"tei", "hotstart"}  # servers that answer with their first model
 _DIMENSIONS = {
     "text-embedding-3-small": 1536,
     "text-embedding-3-large": 3072,
@@ -28,7 +28,7 @@ class RemoteAddress(NamedTuple):
 
     Attributes:
         protocol: a key of `hotstart.engines.remote.protocols.PROTOCOLS`.
-        model: the server's name for the model; empty if the server has only one.
+        model: the server's name for the model; empty for its first one.
         url: the base URL; None for the protocol's public URL.
     """
 
@@ -51,11 +51,11 @@ class RemoteAddress(NamedTuple):
         if form is None:
             raise InvalidInput("model", got=protocol, expected=f"one of {', '.join(_FORMS)}:...")
         if _IS_URL.match(rest):
-            model = _DEFAULT_MODEL.get(protocol, "")
+            model = ""
             url = rest
         else:
             model, _, url = rest.partition("@")
-        has_model = bool(model) or protocol == "tei"
+        has_model = bool(model) or protocol in _HAVE_FIRST_MODEL
         has_url = bool(url) or protocol in _PUBLIC_URLS
         if not (has_model and has_url and (not url or _is_valid_url(url))):
             raise InvalidInput("model", got=_without_credentials(source), expected=form)

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hotstart.concurrency import Deadline
 from hotstart.engines.remote.address import RemoteAddress, known_dimension
 from hotstart.engines.remote.client import RemoteClient, RemoteLimits
-from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked
+from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked, fingerprint
+from hotstart.errors import RemoteAnswerInvalid
 from hotstart.telemetry import Metric
 from hotstart.types import EngineOutput
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _ENVELOPE = 1_000_000
 _VECTOR = 250_000
 """Bytes that a response may have, at all and for each vector: JSON of 10,000 dimensions."""
 
 _PROBE = "dimension"
+_REPLACED = "its model was replaced during the call"
 
 
 class RemoteEngine:
@@ -82,12 +80,11 @@ class RemoteEngine:
         deadline = Deadline(self._limits.timeout if timeout is None else timeout)
         requests = batches(self._protocol, texts, batch_size)
         if len(requests) == 1:
-            return EngineOutput(self._request(requests[0], deadline), None)
+            return self._request(requests[0], deadline)
         with ThreadPoolExecutor(min(len(requests), self._limits.side_by_side)) as threads:
             answers = [threads.submit(self._request, batch, deadline) for batch in requests]
             try:
-                vectors = np.concatenate([answer.result() for answer in answers])
-                return EngineOutput(vectors, None)
+                return self._joined([answer.result() for answer in answers])
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
 
@@ -102,10 +99,19 @@ class RemoteEngine:
         """Close the connections."""
         self._client.close()
 
-    def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+    def _joined(self, parts: Sequence[EngineOutput]) -> EngineOutput:
+        if len({part.fingerprint for part in parts}) > 1:
+            raise RemoteAnswerInvalid(self._client.place, reason=_REPLACED)
+        vectors = np.concatenate([part.vectors for part in parts])
+        return EngineOutput(vectors, None, parts[0].fingerprint)
+
+    def _request(self, texts: Sequence[str], deadline: Deadline) -> EngineOutput:
         body = self._protocol.body(texts, self._address.model, self._dimensions)
         most = _ENVELOPE + len(texts) * _VECTOR
         answer = self._client.post(self._protocol.path, body, deadline.left, most)
-        vectors = checked(self._client.place, answer, self._protocol, len(texts), self._dimension)
+        place = self._client.place
+        vectors = checked(place, answer, self._protocol, len(texts), self._dimension)
         self._dimension = vectors.shape[1]
-        return vectors
+        stated = fingerprint(place, answer, self._protocol)
+        remote = stated and f"remote-{self._address.identity}-{stated}"
+        return EngineOutput(vectors, None, remote)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
+_FINGERPRINT_LENGTH = 200  # maximum characters
+
+
 class WireProtocol(NamedTuple):
     """The requests and responses of a remote protocol.
 
@@ -27,6 +30,7 @@ class WireProtocol(NamedTuple):
         body: returns the JSON body for texts, model and dimensions.
         vectors: returns the vectors of a JSON response in the order of the texts. Raises KeyError,
             TypeError or ValueError if the response has another form.
+        states_fingerprint: whether responses name the fingerprint of the vectors.
     """
 
     path: str
@@ -34,6 +38,7 @@ class WireProtocol(NamedTuple):
     most_characters: int
     body: Callable[[Sequence[str], str, int | None], dict[str, Any]]
     vectors: Callable[[Any], list[Vectors]]
+    states_fingerprint: bool = False
 
 
 def batches(protocol: WireProtocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
@@ -79,10 +84,31 @@ def checked(
     return matrix
 
 
+def fingerprint(place: str, answer: Any, protocol: WireProtocol) -> str | None:
+    """Return the fingerprint that a checked response states; None if it states none.
+
+    Raises:
+        RemoteAnswerInvalid: the fingerprint is no short text.
+    """
+    stated = answer.get("fingerprint") if protocol.states_fingerprint else None
+    if stated is None:
+        return None
+    if not isinstance(stated, str) or len(stated) > _FINGERPRINT_LENGTH:
+        raise RemoteAnswerInvalid(place, reason="its fingerprint is no short text")
+    return stated
+
+
 def _openai_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
     if dimensions:
         body["dimensions"] = dimensions
+    return body
+
+
+def _hotstart_body(texts: Sequence[str], model: str, dimensions: int | None) -> dict[str, Any]:
+    body = _openai_body(texts, model, dimensions)
+    if not model:
+        del body["model"]
     return body
 
 
@@ -121,6 +147,8 @@ _OPENAI = WireProtocol("/embeddings", 2048, 200_000, _openai_body, _openai_vecto
 
 PROTOCOLS = {
     "openai": _OPENAI,
-    "hotstart": _OPENAI._replace(path="/v1/embeddings", most_texts=256),
+    "hotstart": _OPENAI._replace(
+        path="/v1/embeddings", most_texts=256, body=_hotstart_body, states_fingerprint=True
+    ),
     "tei": WireProtocol("/embed", 32, 200_000, _tei_body, _tei_vectors),
 }

@@ -25,6 +25,7 @@ _EMBEDDINGS = {
     "data": [{"object": "embedding", "index": 0, "embedding": [0.1, -0.2]}],
     "model": "all-MiniLM-L6-v2",
     "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    "fingerprint": "1c9a3a8e2b7d4f60",
 }
 _RANKING = {"model": "ranker", "results": [{"index": 1, "relevance_score": 0.9}]}
 _MODEL = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 0, "owned_by": "hotstart"}
@@ -56,7 +57,11 @@ class OpenAI(Group):
         result = await self.service.embed(name, body, texts, options)
         tokens = estimated(texts) if result.tokens is None else result.tokens
         content = await openai_embeddings(
-            result.vectors, body.encoding_format, model=body.model, tokens=tokens
+            result.vectors,
+            body.encoding_format,
+            model=name,
+            tokens=tokens,
+            fingerprint=result.fingerprint,
         )
         return raw_response(content)
 
