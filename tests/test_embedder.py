@@ -132,10 +132,12 @@ def test_inputs_of_another_kind_are_refused(embedder: Embedder, inputs: Any) -> 
     ("options", "message"),
     [
         ({"truncate_dim": 0}, "from 1 to 384"),
+        ({"truncate_dim": "a"}, "from 1 to 384"),
         ({"truncate_dim": 385}, "from 1 to 384"),
         ({"precision": "int4"}, "float32, int8"),
         ({"precision": "int8"}, "at least two texts"),
-        ({"batch_size": 0}, "a positive number"),
+        ({"batch_size": 0}, "a positive integer"),
+        ({"batch_size": "a"}, "a positive integer"),
         ({"prompt_name": "nope"}, "query, document"),
     ],
 )
@@ -299,6 +301,13 @@ def test_a_stream_counts_its_texts_from_its_beginning(embedder: Embedder) -> Non
     assert caught.value.position == 3
     with pytest.raises(InvalidInput, match="float32, binary or ubinary"):
         list(embedder.encode_stream(["a"], precision="int8"))
+    with pytest.raises(InvalidInput, match="window must be a positive integer, got 0"):
+        list(embedder.encode_stream(["a"], window=0))
+
+
+def test_a_stage_that_does_not_exist_is_refused(embedder: Embedder) -> None:
+    with pytest.raises(InvalidInput, match="stage must be one of fast_start, full, throughput"):
+        embedder.promote("fast")  # type: ignore[arg-type]
 
 
 def test_a_fresh_process_needs_no_torch(

@@ -16,7 +16,7 @@ CLASSES = [
     if inspect.isclass(value) and issubclass(value, errors.HotstartError)
 ]
 EXAMPLES = [
-    errors.InvalidInput("top_k", got=0, expected="a positive number"),
+    errors.InvalidInput("top_k", got=0, expected="a positive integer"),
     errors.InvalidText(3, reason="it is None", remedy="Pass strings"),
     errors.MissingExtra("tantivy", extra="search"),
     errors.MissingExtra("numpy", extra=None),

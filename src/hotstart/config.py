@@ -153,7 +153,7 @@ def read_file(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         try:
             content: dict[str, Any] = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or no UTF-8
             raise InvalidInput(path, got=str(error), expected="a TOML file") from error
     return content
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
 from hotstart.encoding import EncodeRequest, check_texts
-from hotstart.errors import HotstartError, InvalidInput
+from hotstart.errors import HotstartError, InvalidInput, check_count
 from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
@@ -369,6 +369,7 @@ class Embedder(LoadableModel):
             raise InvalidInput(
                 "precision", got=options["precision"], expected="float32, binary or ubinary"
             )
+        check_count("window", window)
         source = iter(inputs)
         seen = 0
         while texts := list(islice(source, window)):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hotstart.encoding import check_pairs
-from hotstart.errors import InvalidInput
+from hotstart.errors import InvalidInput, check_count
 from hotstart.types import Classifier, EmbedOutput, ModelInfo
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ class ScoreRequest:
         batch_size: int | None = None,
         show_progress_bar: bool = False,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise InvalidInput("batch_size", got=batch_size, expected="a positive number, or None")
+        check_count("batch_size", batch_size, optional=True)
         if activation is not None and activation not in ACTIVATIONS:
             expected = f"one of {', '.join(ACTIVATIONS)}, or None for the model's own"
             raise InvalidInput("activation", got=activation, expected=expected)
@@ -123,8 +122,7 @@ class RankRequest(ScoreRequest):
             raise InvalidInput("query", got=query, expected="a text")
         if isinstance(documents, (str, bytes, dict)) or not hasattr(documents, "__getitem__"):
             raise InvalidInput("documents", got=documents, expected="a list of texts")
-        if top_k is not None and top_k < 0:
-            raise InvalidInput("top_k", got=top_k, expected="a positive integer or None")
+        check_count("top_k", top_k, optional=True)
         super().__init__([(query, document) for document in documents], **options)
         self._documents = documents
         self._top_k = top_k

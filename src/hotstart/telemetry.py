@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from hotstart._lazy import require
@@ -21,7 +20,7 @@ from hotstart.concurrency import ForkLock
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of a histogram of seconds, from a cached vector to a slow remote."""
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, str] = {}  # read-only by its type; a mappingproxy cannot be pickled
 
 
 class HistogramSnapshot(NamedTuple):

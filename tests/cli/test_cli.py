@@ -136,6 +136,27 @@ def test_models_from_nothing_to_nothing(
     assert json.loads(shown("list", "--json")) == []
 
 
+def test_rm_removes_the_named_variant_alone(
+    fresh: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for precision in ("float32", "int8"):
+        assert main(["models", "prepare", TINY, "--precision", precision]) == 0
+    assert main(["models", "rm", TINY, "--precision", "int8"]) == 0
+    assert "removed (int8)" in capsys.readouterr().out
+    assert main(["models", "verify", TINY]) == 0
+    assert main(["models", "verify", TINY, "--precision", "int8"]) == 1
+    assert main(["models", "rm", TINY]) == 0
+    assert main(["models", "verify", TINY]) == 1
+
+
+@pytest.mark.parametrize("action", ["show", "prepare", "verify", "rm"])
+def test_an_unknown_engine_is_refused(
+    fresh: Settings, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    assert main(["models", action, TINY, "--engine", "nope"]) == 2
+    assert "engine must be one of onnx" in capsys.readouterr().err
+
+
 def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "prepare", "all-MiniLM-L6-v2"]) == 0
     weights = next(Path(fresh.cache_dir).rglob("model.safetensors"))

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hotstart import Embedder
 from server.serving import Process, command, serving
 from support.golden import ROOT
 from support.waiting import wait_until
@@ -205,6 +206,15 @@ def calls(client: Any) -> int:
 
 
 @pytest.mark.slow
+def test_workers_serve_the_default_model_without_a_configuration(tmp_path: Path) -> None:
+    with serving(tmp_path, "", "--workers", "2") as server, server.client() as client:
+        server.wait_for("/readyz")
+        answer = client.post("/v1/embeddings", json={"input": "a"}).json()
+        assert answer["model"] == "all-MiniLM-L6-v2"
+        assert answer["fingerprint"] == Embedder().fingerprint
+        assert server.end() == 0
+
+
 def test_dead_worker_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path, FAKE, "--workers", "2") as server:
         server.wait_for("/readyz")
@@ -245,11 +255,18 @@ def test_unix_socket_is_for_owner_only(tmp_path: Path) -> None:
         (("--host", "0.0.0.0"), "HOTSTART_API_KEY"),
         (("--config", "nowhere.toml"), "nowhere.toml"),
         (("--host", "192.0.2.1"), "HOTSTART_API_KEY"),
+        (("--port", "99999"), "server.port must be"),
+        (("--workers", "0"), "server.workers must be"),
+        (("--index", ""), "server.index must be"),
+        (("--config", "latin.toml"), "a TOML file"),
+        (("--config", "odd.toml"), "must be a table"),
     ],
 )
 def test_invalid_configuration_is_reported_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
+    (tmp_path / "latin.toml").write_bytes(b'# caf\xe9\n[server]\nhost = "127.0.0.1"\n')
+    (tmp_path / "odd.toml").write_text("server = 3\n")
     done = subprocess.run(
         command(*arguments), cwd=tmp_path, capture_output=True, text=True, timeout=60
     )

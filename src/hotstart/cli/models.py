@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from hotstart.config import Settings, read_settings
+from hotstart.engines import engine_for
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.description import describe
@@ -126,22 +127,24 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 
 def run_rm(arguments: argparse.Namespace) -> int:
-    """Remove the prepared files of one model."""
+    """Remove the prepared files of one model; of one kind and precision, if they are given."""
     spec = _spec(arguments)
     settings = read_settings()
-    if not remove(spec, settings):
+    if not remove(spec, settings, kind=arguments.kind, precision=arguments.precision):
         raise _missing(spec, settings)
-    print(f"{spec.source}: prepared files removed")
+    variant = " ".join(filter(None, (arguments.kind, arguments.precision)))
+    print(f"{spec.source}: prepared files removed" + f" ({variant})" * bool(variant))
     return 0
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
+    kind = arguments.kind or "embedding"
     return ModelSpec(
         arguments.model,
         arguments.revision,
-        engine=arguments.engine,
-        precision=arguments.precision,
-        kind=arguments.kind,
+        engine=engine_for(arguments.model, arguments.engine, kind),
+        precision=arguments.precision or "float32",
+        kind=kind,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 
 from hotstart._lazy import brought_by
 
@@ -13,12 +12,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve the configured models until a signal ends the process."""
     with brought_by("server", "uvicorn"):
         from hotstart.server.run import read_all, serve
-    models, config = read_all(arguments.config)
-    given = {
+    options = {
         name: getattr(arguments, name)
         for name in ("host", "port", "uds", "index", "workers")
         if getattr(arguments, name) is not None
     }
-    for name in {"uds", "index"} & given.keys():
-        given[name] = os.path.abspath(os.path.expanduser(given[name]))
-    return serve(models, replace(config, **given))
+    for name in {"uds", "index"} & options.keys():
+        # An empty path stays empty, and is refused.
+        options[name] = options[name] and os.path.abspath(os.path.expanduser(options[name]))
+    models, config = read_all(arguments.config, options)
+    return serve(models, config)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from hotstart.errors import InvalidInput
 from hotstart.types import Progress
 
-_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+_NO_OPTIONS: Mapping[str, Any] = {}  # read-only by its type; a mappingproxy cannot be pickled
 
 
 class ModelSource(NamedTuple):

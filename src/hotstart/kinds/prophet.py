@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hotstart._lazy import require
-from hotstart.errors import InvalidInput, ModelDamaged
+from hotstart.errors import InvalidInput, ModelDamaged, check_count
 from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import frame, plain, timestamps
 from hotstart.kinds.files import find_file
@@ -78,8 +78,7 @@ def _future_frame(model: Any, inputs: Mapping[str, Any]) -> Any:
     if unknown:
         raise InvalidInput("inputs", got=sorted(unknown), expected=_EXPECTED)
     periods = options["periods"]
-    if not isinstance(periods, int) or isinstance(periods, bool) or periods < 1:
-        raise InvalidInput("periods", got=periods, expected="a positive integer")
+    check_count("periods", periods)
     return model.make_future_dataframe(**options)
 
 

@@ -270,23 +270,39 @@ def repair(
     return prepare(spec, settings, on_progress)
 
 
-def remove(spec: ModelSpec, settings: Settings) -> bool:
-    """Remove all artifacts of the model of `spec` and return whether there were any.
+def remove(
+    spec: ModelSpec,
+    settings: Settings,
+    *,
+    kind: str | None = None,
+    precision: str | None = None,
+) -> bool:
+    """Remove the artifacts of the model of `spec` and return whether there were any.
 
-    This covers every kind and precision. The original files are kept.
+    Remove those of every kind and precision, or of `kind` and `precision` alone. The original files
+    are kept.
     """
     model_folder = os.path.dirname(artifact_folder(spec, settings))
+    variants = [
+        replace(spec, kind=each, precision=one)
+        for each, precisions in KINDS.items()
+        for one in precisions
+        if kind in {None, each} and precision in {None, one}
+    ]
     with ExitStack() as locks:
-        for kind, precisions in KINDS.items():
-            for precision in precisions:
-                variant = replace(spec, kind=kind, precision=precision)
-                locks.enter_context(exclusive(_lock_path(variant, settings)))
-                compiled = compiled_folder(artifact_folder(variant, settings))
-                shutil.rmtree(compiled, ignore_errors=True)  # absent if no engine compiled a model
-        if not os.path.isdir(model_folder):
-            return False
-        shutil.rmtree(model_folder)
-        return True
+        removed = False
+        for variant in variants:
+            folder = artifact_folder(variant, settings)
+            if os.path.dirname(folder) != model_folder:
+                continue  # the short name means another repository for this kind
+            locks.enter_context(exclusive(_lock_path(variant, settings)))
+            shutil.rmtree(compiled_folder(folder), ignore_errors=True)  # often absent
+            if os.path.isdir(folder):
+                shutil.rmtree(folder)
+                removed = True
+        if kind is None and precision is None:
+            shutil.rmtree(model_folder, ignore_errors=True)  # what a killed preparation left
+        return removed
 
 
 def _lock_path(spec: ModelSpec, settings: Settings) -> str:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import NamedTuple
 
-from hotstart.errors import InvalidInput, MissingExtra
+from hotstart.errors import InvalidInput, MissingExtra, check_count
 from hotstart.profiling.report import Peer, Report, RunFacts, Trial, advise, trials
 from hotstart.profiling.stages import Run, Task, account, medians, of_a_peer, start
 from hotstart.system import available_cores
@@ -95,8 +95,7 @@ def _report(subject: Subject, samples: dict[str, list[Run]], first: Run) -> Repo
 
 
 def _check(subject: Subject, runs: int, against: str | None) -> None:
-    if runs < 1:
-        raise InvalidInput("--runs", got=runs, expected="a positive number")
+    check_count("--runs", runs)
     if against is None:
         return
     if against != SENTENCE_TRANSFORMERS:

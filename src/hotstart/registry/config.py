@@ -14,7 +14,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hotstart.config import Table, models_folder
@@ -131,7 +130,7 @@ def _order(version: str | None) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
+_NONE: Mapping[str, Any] = {}  # read-only by its type; a mappingproxy cannot be pickled
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PARTS = re.compile(r"(\d+)|(\D+)")

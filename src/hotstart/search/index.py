@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hotstart.concurrency import Deadline
 from hotstart.errors import IndexBusy, IndexMissing, InvalidInput
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
 from hotstart.search.semantic import Semantic
@@ -234,10 +235,11 @@ class SearchIndex:
 def _check(query: str, top_k: int, timeout: float | None) -> None:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput("query", got=query, expected="a text with a word in it")
-    if top_k < 1:
-        raise InvalidInput("top_k", got=top_k, expected="a number from 1 on")
-    if timeout is not None and not timeout >= 0:
-        raise InvalidInput("timeout", got=timeout, expected="seconds from 0 on, or None")
+    if not isinstance(top_k, int) or top_k < 1:
+        raise InvalidInput("top_k", got=top_k, expected="a positive integer")
+    Deadline(timeout)  # raises for what is no number
+    if timeout is not None and timeout < 0:
+        raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
 
 
 def _hits(store: Store, words: Ranking, meaning: Ranking, top_k: int) -> tuple[Hit, ...]:

@@ -141,7 +141,8 @@ class LexicalIndex:
                 " ".join(words), list(_WEIGHTS), field_boosts=_WEIGHTS
             )
             searcher = index.searcher()
-            hits = searcher.search(parsed, limit, count=False).hits
+            # tantivy allocates memory for `limit` hits, however few documents there are.
+            hits = searcher.search(parsed, min(limit, searcher.num_docs), count=False).hits
             return [(searcher.doc(place).get_first("id"), score) for score, place in hits]
         except BaseException as error:
             # Ctrl-C is no damage; a panic of tantivy is not an Exception.

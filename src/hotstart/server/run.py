@@ -9,13 +9,14 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from hotstart.config import CONFIG_FILE, read_file
+from hotstart.config import CONFIG_FILE, Table, read_file
 from hotstart.embedder import DEFAULT_MODEL
 from hotstart.errors import InvalidInput
 from hotstart.registry.config import ModelConfig, RegistryConfig, VersionConfig, read_config
@@ -29,17 +30,22 @@ _BACKLOG = 2048
 _KEEP_ALIVE = 75  # seconds that an idle connection stays open, more than those of proxies
 
 
-def read_all(path: str | None) -> tuple[RegistryConfig, ServerConfig]:
+def read_all(
+    path: str | None, options: Mapping[str, Any] | None = None
+) -> tuple[RegistryConfig, ServerConfig]:
     """Return the configuration in the file `path`; None for ./hotstart.toml, if there is one.
 
-    Without any model, serve the default model.
+    Without any model, serve the default model. `options` take precedence over keys of `[server]`.
 
     Raises:
-        InvalidInput: the file is absent or invalid.
+        InvalidInput: the file is absent or invalid, or an option has an invalid value.
     """
     chosen = path or (CONFIG_FILE if os.path.isfile(CONFIG_FILE) else None)
     content = {} if chosen is None else read_file(chosen)
     home = os.path.dirname(os.path.abspath(chosen)) if chosen else "."
+    if options:
+        table = Table("the configuration", content).table("server")
+        content = {**content, "server": {**table.content, **options}}
     models = read_config(content, home)
     if not models.models and models.folder is None:
         default = ModelConfig(DEFAULT_MODEL, versions={"1": VersionConfig(DEFAULT_MODEL)})
