@@ -105,7 +105,7 @@ def check_count(name: str, value: object, *, optional: bool = False) -> None:
     """Raise InvalidInput unless `value` is an integer from 1 on; `optional` allows None too."""
     if value is None and optional:
         return
-    if hasattr(value, "__index__") and value.__index__() >= 1:
+    if hasattr(value, "__index__") and value.__index__() >= 1 and value is not True:
         return
     expected = "a positive integer or None" if optional else "a positive integer"
     raise InvalidInput(name, got=value, expected=expected)

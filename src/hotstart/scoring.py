@@ -122,7 +122,8 @@ class RankRequest(ScoreRequest):
             raise InvalidInput("query", got=query, expected="a text")
         if isinstance(documents, (str, bytes, dict)) or not hasattr(documents, "__getitem__"):
             raise InvalidInput("documents", got=documents, expected="a list of texts")
-        check_count("top_k", top_k, optional=True)
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 0):
+            raise InvalidInput("top_k", got=top_k, expected="an integer from 0 on or None")
         super().__init__([(query, document) for document in documents], **options)
         self._documents = documents
         self._top_k = top_k
