@@ -214,6 +214,17 @@ def test_a_second_index_touches_only_what_changed(
     assert " 1 embedded" in out
 
 
+def test_a_search_that_waits_for_nothing_says_how_to_prepare_the_model(
+    folder: Path, fresh: Settings, python: Python
+) -> None:
+    """Its process ends before the model is prepared, each time."""
+    main(["index", str(folder)])
+    search = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--timeout", "0"]
+    assert python(*search).stderr == ""
+    main(["models", "rm", "all-MiniLM-L6-v2"])
+    assert "run hotstart models prepare all-MiniLM-L6-v2." in python(*search).stderr
+
+
 def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> None:
     python("-m", "hotstart", "index", str(folder))
     arguments = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--json"]

@@ -99,7 +99,7 @@ def encode(vector: NDArray[np.float32], precision: StoredPrecision = "float32") 
 
 
 def decode(raw: bytes) -> NDArray[np.float32] | None:
-    """Return the vector (d,), float32 and read-only; None if `value` is invalid."""
+    """Return the vector (d,), float32 and read-only; None if `raw` is invalid."""
     import numpy as np
 
     if len(raw) < _BEFORE_FLOATS:

@@ -11,6 +11,7 @@ import textwrap
 from contextlib import ExitStack
 from dataclasses import asdict
 
+from hotstart.cli.models import is_prepared
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.progress import Advance, bar, spinner
@@ -62,7 +63,8 @@ _WIDTH = 96
 
 def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
-    index = SearchIndex.nearest(arguments.path, Embedder(arguments.model, strategy="progressive"))
+    embedder = Embedder(arguments.model, strategy="progressive")
+    index = SearchIndex.nearest(arguments.path, embedder)
     with spinner(f"Loading {arguments.model}"):
         answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
     if arguments.json:
@@ -72,6 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         for hit in answer.hits:
             print(_as_text(hit, words))
         print(_summary(answer))
+    if embedder.state == "loading" and not is_prepared(arguments.model):
+        # The process ends now, and its preparation with it.
+        advice = f"hotstart models prepare {arguments.model}"
+        print(f"The model was never prepared. For hybrid answers, run {advice}.", file=sys.stderr)
     return 0
 
 

@@ -57,8 +57,8 @@ async def in_thread(call: Callable[..., T], *arguments: Any, waits: bool = False
 
     Args:
         call: the function to call.
-        arguments: its positional arguments.
-        waits: whether it waits for a remote server rather than computes.
+        *arguments: its positional arguments.
+        waits: whether `call` waits for a remote server rather than computes.
     """
     loop = asyncio.get_running_loop()
     work = functools.partial(contextvars.copy_context().run, call, *arguments)
