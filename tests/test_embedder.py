@@ -305,6 +305,24 @@ def test_a_stream_counts_its_texts_from_its_beginning(embedder: Embedder) -> Non
         list(embedder.encode_stream(["a"], window=0))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 3}, "model must be a folder or a model name, got 3"),
+        ({"model": b"bytes"}, "model must be"),
+        ({"revision": 3}, "revision must be"),
+        ({"cache": 3}, "cache must be an EmbeddingCache or an address, got 3"),
+        ({"fallback": 3}, "fallback must be an Embedder or a model name, got 3"),
+        ({"truncate_dim": "a"}, "truncate_dim must be a positive integer or None, got 'a'"),
+        ({"keep_alive": "a"}, "keep_alive must be a number of seconds from 0 on or None, got 'a'"),
+        ({"load_timeout": float("nan")}, "load_timeout must be a number of seconds"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        Embedder(**arguments, pool=Pool())
+
+
 def test_a_stage_that_does_not_exist_is_refused(embedder: Embedder) -> None:
     with pytest.raises(InvalidInput, match="stage must be one of fast_start, full, throughput"):
         embedder.promote("fast")  # type: ignore[arg-type]

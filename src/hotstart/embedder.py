@@ -94,7 +94,7 @@ class Embedder(LoadableModel):
         pool: Pool | None = None,
     ) -> None:
         self._spec, choice = spec_of(
-            os.fspath(model),
+            model,
             revision=revision,
             strategy=strategy,
             engine=engine,
@@ -103,7 +103,12 @@ class Embedder(LoadableModel):
             trust_remote_code=trust_remote_code,
             allow_download=allow_download,
         )
-        instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
+        if truncate_dim is not None:
+            check_count("truncate_dim", truncate_dim, optional=True)
+        if not isinstance(fallback, (str, Embedder, type(None))):
+            raise InvalidInput("fallback", got=fallback, expected="an Embedder or a model name")
+        limits = Limits.checked(load_timeout, keep_alive)
+        instance = (pool or default_pool()).instance(self._spec, limits)
         arguments = {
             "model": self._spec.source,
             "revision": revision,
@@ -443,6 +448,8 @@ class Embedder(LoadableModel):
         from hotstart.cached_encoder import CachedEncoder
 
         kept = EmbeddingCache.shared(cache) if isinstance(cache, str) else cache
+        if not isinstance(kept, EmbeddingCache):
+            raise InvalidInput("cache", got=cache, expected="an EmbeddingCache or an address")
         return CachedEncoder(self._spec, self._model, kept)
 
     def _request(self, inputs: str | Sequence[str], options: EncodeOptions) -> EncodeRequest:

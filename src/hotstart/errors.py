@@ -111,6 +111,13 @@ def check_count(name: str, value: object, *, optional: bool = False) -> None:
     raise InvalidInput(name, got=value, expected=expected)
 
 
+def check_seconds(name: str, value: object) -> None:
+    """Raise InvalidInput unless `value` is None or a number from 0 on."""
+    if value is None or (isinstance(value, (int, float)) and value >= 0):
+        return
+    raise InvalidInput(name, got=value, expected="a number of seconds from 0 on or None")
+
+
 class InvalidText(InvalidInput):
     """The text at `position` of a batch cannot be embedded, because of `reason`."""
 

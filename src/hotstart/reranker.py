@@ -61,7 +61,7 @@ class Reranker(LoadableModel):
         pool: Pool | None = None,
     ) -> None:
         self._spec, choice = spec_of(
-            os.fspath(model),
+            model,
             kind="reranker",
             revision=revision,
             strategy=strategy,
@@ -69,7 +69,8 @@ class Reranker(LoadableModel):
             precision=precision,
             allow_download=allow_download,
         )
-        instance = (pool or default_pool()).instance(self._spec, Limits(load_timeout, keep_alive))
+        limits = Limits.checked(load_timeout, keep_alive)
+        instance = (pool or default_pool()).instance(self._spec, limits)
         arguments = {
             "model": self._spec.source,
             "revision": revision,

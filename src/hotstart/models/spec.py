@@ -51,7 +51,7 @@ class ModelSpec:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
             raise InvalidInput("source", got=self.source, expected="a folder or a model name")
         # The revision and the engine become parts of a path.
-        if self.revision is not None and not re.fullmatch(r"(?!.*\.\.)\w[\w./-]*", self.revision):
+        if self.revision is not None and not _is_revision(self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
@@ -72,6 +72,11 @@ class ModelSpec:
     def folder(self) -> str:
         """The source as an absolute path."""
         return os.path.abspath(os.path.expanduser(self.source))
+
+
+def _is_revision(revision: object) -> bool:
+    form = r"(?!.*\.\.)\w[\w./-]*"
+    return isinstance(revision, str) and re.fullmatch(form, revision) is not None
 
 
 class KnownModel(NamedTuple):

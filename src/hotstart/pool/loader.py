@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -13,7 +14,9 @@ from hotstart.errors import (
     CheckFailed,
     HotstartError,
     InsufficientMemory,
+    InvalidInput,
     ModelDamaged,
+    check_seconds,
 )
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
@@ -332,6 +335,13 @@ class Limits(NamedTuple):
     load_timeout: float | None = None
     keep_alive: float | None = None
 
+    @classmethod
+    def checked(cls, load_timeout: float | None, keep_alive: float | None) -> Limits:
+        """Return the limits; raise InvalidInput if one is no number of seconds."""
+        check_seconds("load_timeout", load_timeout)
+        check_seconds("keep_alive", keep_alive)
+        return cls(load_timeout, keep_alive)
+
 
 NO_LIMITS = Limits()
 
@@ -376,7 +386,7 @@ def factory_of(spec: ModelSpec) -> ModelFactory:
 
 
 def spec_of(
-    source: str,
+    model: str | os.PathLike[str],
     *,
     kind: str = "embedding",
     revision: str | None = None,
@@ -387,11 +397,14 @@ def spec_of(
     trust_remote_code: bool = False,
     allow_download: bool = False,
 ) -> tuple[ModelSpec, StrategyChoice]:
-    """Return the spec of the model `source` and its strategy. Reads no file.
+    """Return the spec of `model`, a name or a folder, and its strategy. Reads no file.
 
     Raises:
         InvalidInput: an argument cannot be used.
     """
+    source = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if not isinstance(source, str):
+        raise InvalidInput("model", got=model, expected="a folder or a model name")
     choice = choose(strategy, read_settings().strategy)
     usual = strategy_named(choice.name).precision
     spec = ModelSpec(
