@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 from hotstart import Embedder, Reranker
 from hotstart.cache.embedding_cache import EmbeddingCache
@@ -68,3 +69,17 @@ def test_processes_compute_with_an_embedder(method: str) -> None:
     with ProcessPoolExecutor(2, mp_context=context) as processes:
         vectors = list(processes.map(original.encode, TEXTS))
     np.testing.assert_allclose(np.stack(vectors), expected, atol=1e-6)
+
+
+def test_joblib_s_workers_compute_with_an_embedder() -> None:
+    """loky pickles by cloudpickle, into processes that import the library anew."""
+    original = embedder()
+    expected = original.encode(TEXTS)
+    calls = (delayed(original.encode)(text) for text in TEXTS)
+    vectors = Parallel(n_jobs=2, backend="loky")(calls)
+    np.testing.assert_allclose(np.stack(vectors), expected, atol=1e-6)
+
+
+def test_an_embedder_with_a_lambda_says_what_cannot_travel() -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(embedder(on_progress=lambda doing, fraction: None))
