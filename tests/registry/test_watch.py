@@ -9,7 +9,7 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.errors import MissingExtra
-from hotstart.registry.watch import Watch
+from hotstart.registry.watch import Watch, steps_to
 from support.waiting import wait_until
 
 
@@ -19,7 +19,6 @@ def test_watch_reports_file_renamed_into_place(tmp_path: Path) -> None:
     file = tmp_path / "m.skops"
     file.write_text("1")
     watch.cover([str(file)])
-    time.sleep(0.2)  # the watch begins in its thread
     beside = tmp_path / "beside"
     beside.write_text("2")
     os.replace(beside, file)
@@ -37,12 +36,58 @@ def test_cover_replaces_watched_paths(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         watch.cover([str(tmp_path / name / "m")])
-    time.sleep(0.2)
     (tmp_path / "a" / "m").touch()
     (tmp_path / "b" / "m").touch()
     wait_until(lambda: str(tmp_path / "b" / "m") in told)
     assert str(tmp_path / "a" / "m") not in told
     watch.close()
+
+
+def test_steps_are_the_links_on_the_way(tmp_path: Path) -> None:
+    root = Path(os.path.realpath(tmp_path))
+    (root / "..one").mkdir()
+    (root / "..one" / "m").touch()
+    (root / "..data").symlink_to("..one")
+    (root / "m").symlink_to("..data/m")
+    assert steps_to(str(root / "m")) == [
+        *(str(root / "m"), str(root / "m"), str(root / "..data" / "m")),
+        *(str(root / "..data"), str(root / "..one" / "m")),
+    ]
+    (root / "loop").symlink_to("loop")
+    assert str(root / "loop") in steps_to(str(root / "loop"))
+
+
+@pytest.mark.parametrize("linked", ["file", "volume"])
+def test_a_model_behind_links_is_reloaded(tmp_path: Path, linked: str) -> None:
+    """The kubelet writes a new folder and renames a link to it over `..data`."""
+    from sklearn.dummy import DummyRegressor
+    from skops.io import dump
+
+    source = tmp_path / "mounted" / "m.skops"
+    source.parent.mkdir()
+
+    def publish(number: float) -> None:
+        folder = tmp_path / "mounted" / f"..{number}"
+        folder.mkdir()
+        model = DummyRegressor(strategy="constant", constant=number).fit([[0.0]], [0.0])
+        dump(model, folder / "m.skops")
+        link = source if linked == "file" else source.parent / "..data"
+        beside = tmp_path / "mounted" / "..beside"
+        beside.symlink_to(folder / "m.skops" if linked == "file" else folder.name)
+        os.replace(beside, link)
+
+    publish(1.0)
+    if linked == "volume":
+        source.symlink_to("..data/m.skops")
+    registry = ModelRegistry.from_config(
+        {"models": {"m": {"kind": "sklearn", "source": str(source)}}}
+    )
+    with registry:
+        registry.load_all()
+        registry.watch()
+        for number in (2.0, 3.0):  # the second lies where nothing was watched at first
+            publish(number)
+            wait_until(lambda number=number: registry.predict("m", [[0.0]]).output == [number])  # type: ignore[misc]
 
 
 def test_models_load_without_watchfiles(
@@ -76,7 +121,6 @@ def test_changed_file_is_reloaded_and_broken_file_keeps_old_model(
     with registry:
         registry.load_all()
         registry.watch()
-        time.sleep(0.2)
         save(2.0)
         wait_until(lambda: registry.predict("m", [[0.0]]).output == [2.0])
         (tmp_path / "m.skops").write_bytes(b"half a file")

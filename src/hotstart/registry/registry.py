@@ -37,7 +37,7 @@ from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
 from hotstart.registry.model import ChosenVersion, Prediction, RegisteredModel, RegisteredModelInfo
 from hotstart.registry.shadow import ShadowTraffic
 from hotstart.registry.version import Version
-from hotstart.registry.watch import Watch
+from hotstart.registry.watch import Watch, steps_to
 from hotstart.telemetry import Metric
 
 if TYPE_CHECKING:
@@ -640,8 +640,12 @@ class ModelRegistry:
 
     def _reload_changed(self, paths: set[str]) -> None:
         """Reload the versions loaded from `paths`, each in its own thread."""
-        for path, versions in self._files().items():
-            if any(p == path or p.startswith(path + os.sep) for p in paths):
+        watched, files = self._watch, self._files()
+        if watched is not None:
+            watched.cover(files)  # a link may lead elsewhere now, a folder may be new
+        for path, versions in files.items():
+            steps = steps_to(path)
+            if any(p == step or p.startswith(step + os.sep) for p in paths for step in steps):
                 for version in versions:
                     if version.account.state == "unloaded":
                         continue  # its next load reads the new file

@@ -7,12 +7,62 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from hotstart._lazy import require
 
 _SETTLING = 100
 """Milliseconds in which changes are gathered: one write often causes several."""
+_SETUP = 10.0  # seconds
+_MOST_LINKS = 40  # the limit of Linux on the way to a file
+
+
+def steps_to(path: str) -> list[str]:
+    """Return `path`, each link on the way to its content, and the place of the content.
+
+    A mounted volume of Kubernetes replaces the link `..data` and neither the file nor its own link.
+    """
+    steps = [path]
+    for _ in range(_MOST_LINKS):
+        link = _first_link(steps[-1])
+        if link is None:
+            return steps
+        rest = os.path.relpath(steps[-1], link)
+        target = os.path.join(os.path.dirname(link), os.readlink(link))
+        steps += [link, os.path.normpath(os.path.join(target, rest))]
+    return steps  # a loop
+
+
+def _first_link(path: str) -> str | None:
+    """Return the first part of the absolute `path` that is a link."""
+    part = os.path.dirname(path)
+    above = None if part == path else _first_link(part)
+    return above or (path if os.path.islink(path) else None)
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """Yield the folders in which a change may concern `path`.
+
+    Folders are watched because an atomic write replaces the file.
+    """
+    for step in steps_to(path):
+        if os.path.isdir(os.path.dirname(step)):
+            yield os.path.dirname(step)
+        for folder, _, _ in os.walk(step):
+            yield folder
+
+
+class _Stop(threading.Event):
+    """The stop event of a watch; `begun` is set once the system reports changes to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+
+    def is_set(self) -> bool:
+        # watchfiles asks between two looks, and first when it has set up everything.
+        self.begun.set()
+        return super().is_set()
 
 
 class Watch:
@@ -27,56 +77,50 @@ class Watch:
         self._changed = changed
         self._folders: frozenset[str] = frozenset()
         self._lock = threading.Lock()
-        self._stop: threading.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._stop: _Stop | None = None
 
     def cover(self, paths: Iterable[str]) -> None:
-        """Watch the folders of `paths` instead of the previous ones.
+        """Watch `paths`, their links and all below them, instead of the previous ones.
 
-        Folders are watched because an atomic write replaces the file.
+        A change after the return is reported, and none is missed between the old and the new watch.
         """
-        folders = frozenset(
-            path if os.path.isdir(path) else os.path.dirname(path)
-            for path in paths
-            if os.path.exists(path) or os.path.isdir(os.path.dirname(path))
-        )
+        folders = frozenset(folder for path in paths for folder in _folders_of(path))
         with self._lock:
             if folders != self._folders:
-                self._end()
+                before, self._stop = self._stop, self._begin(folders)
                 self._folders = folders
-                self._begin()
+                if before is not None:
+                    before.set()
 
     def close(self) -> None:
         """Stop watching."""
-        with self._lock:
-            self._end()
-            self._folders = frozenset()
+        self.cover([])
 
-    def _begin(self) -> None:
-        if not self._folders:
-            return
-        self._stop = threading.Event()
+    def _begin(self, folders: frozenset[str]) -> _Stop | None:
+        """Start a thread that watches `folders`, and return its stop event."""
+        if not folders:
+            return None
+        stop = _Stop()
         changes = self._watchfiles.watch(
-            *sorted(self._folders),
+            *sorted(folders),
             watch_filter=None,
             debounce=_SETTLING,
             step=_SETTLING // 2,
-            stop_event=self._stop,
+            stop_event=stop,
             raise_interrupt=False,
-            recursive=True,
+            recursive=False,  # a link may lie in a folder with much else below
         )
-        self._thread = threading.Thread(
-            target=self._run, args=(changes,), name="hotstart-watch", daemon=True
-        )
-        self._thread.start()
+        threading.Thread(
+            target=self._run, args=(changes, stop), name="hotstart-watch", daemon=True
+        ).start()
+        stop.begun.wait(_SETUP)
+        return stop
 
-    def _end(self) -> None:
-        if self._stop and self._thread:
-            self._stop.set()
-            if self._thread is not threading.current_thread():
-                self._thread.join()
-        self._stop = self._thread = None
-
-    def _run(self, changes: Iterable[set[tuple[object, str]]]) -> None:
-        for batch in changes:
-            self._changed({os.path.abspath(path) for _, path in batch})
+    def _run(self, changes: Iterable[set[tuple[object, str]]], stop: _Stop) -> None:
+        try:
+            for batch in changes:
+                if stop.is_set():
+                    return
+                self._changed({os.path.abspath(path) for _, path in batch})
+        finally:
+            stop.begun.set()  # nobody waits for a watch that failed
