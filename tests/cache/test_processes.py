@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import time
@@ -12,7 +14,10 @@ import numpy as np
 import pytest
 
 from cache.conftest import Opener, Place
+from hotstart import Embedder
 from hotstart.cache import open_cache
+from hotstart.cache.embedding_cache import EmbeddingCache
+from hotstart.pool.pool import Pool
 
 CLAIMANT = Path(__file__).with_name("claimant.py")
 WORKER = """
@@ -105,3 +110,43 @@ def test_eight_processes_that_write_and_read_see_whole_values_only(
     for key, vector in kept.items():
         np.testing.assert_array_equal(vector, float(key))
     cache.close()
+
+
+ENDLESS = """
+import sys
+from hotstart import Embedder
+embedder = Embedder("fake:dimension=64", cache=sys.argv[1])
+begin = int(sys.argv[2])
+print("begins", flush=True)
+while True:
+    embedder.encode([f"text {number}" for number in range(begin, begin + 50)])
+    begin += 25
+"""
+KILLS = int(os.environ.get("HOTSTART_TESTS_KILLS", "12"))
+
+
+def test_a_killed_writer_leaves_right_vectors_and_a_cache_that_works(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'vectors.db'}"
+    chance = random.Random(7)
+    plain = Embedder("fake:dimension=64", pool=Pool())
+    hits = 0
+    for number in range(KILLS):
+        begin = 100 * number
+        command = [sys.executable, "-c", ENDLESS, url, str(begin)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert _line(process) == "begins"
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        cached = Embedder("fake:dimension=64", cache=EmbeddingCache(url), pool=Pool())
+        texts = [f"text {each}" for each in range(begin, begin + 200)]
+        # The leases of the killed process are waited for, 15 s at most.
+        np.testing.assert_array_equal(cached.encode(texts, timeout=60), plain.encode(texts))
+        info = cached.cache_info()
+        assert (info.errors, info.damaged) == (0, 0)
+        hits += info.hits
+    assert hits
+    assert sorted(os.listdir(tmp_path)) in (
+        ["vectors.db"],
+        ["vectors.db", "vectors.db-shm", "vectors.db-wal"],
+    )

@@ -27,7 +27,7 @@ UPDATE = (
     "import hotstart.search.indexing, hotstart.files, filelock, pathspec, tantivy;"
     "print('begins', flush=True); print(SearchIndex(sys.argv[1], e).update().seconds, flush=True)"
 )
-KILLS = 12
+KILLS = int(os.environ.get("HOTSTART_TESTS_KILLS", "12"))
 
 
 def files(rng: random.Random, count: int) -> dict[str, str]:
@@ -65,7 +65,7 @@ def test_a_killed_update_is_completed_by_the_next(
     interrupted = 0
     for n in range(KILLS):
         process = start(root)
-        time.sleep(rng.uniform(0, length * (1 if n < 6 else 0.5)))
+        time.sleep(rng.uniform(0, length * (1 if n < KILLS / 2 else 0.5)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         interrupted += process.returncode == -signal.SIGKILL
