@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
+from support.engines import OPENVINO_COSINE, skip_without_openvino
 from support.golden import cosines
 
 pytestmark = [
@@ -119,6 +120,17 @@ def test_ten_thousand_calls_while_promotion_runs_again_and_again() -> None:
     assert told["lowest"] >= 0.9999
     assert told["promotions"] >= 20
     assert (told["loads"], told["in_use"], told["refused"]) == (1, 0, {})
+
+
+def test_ten_thousand_calls_beside_damaged_compiled_models() -> None:
+    skip_without_openvino()
+    told = outcome("damaged_promotions.py", 10_000, 24)
+    assert told["failures"] == []
+    assert told["calls"] >= 10_000
+    assert told["lowest"] >= OPENVINO_COSINE
+    assert told["promotions"] >= 5
+    assert told["refusals"] >= 2
+    assert told["damaged"] >= 2
 
 
 # Forked workers ---------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -25,12 +24,12 @@ from hotstart.errors import (
     LoadFailed,
     ModelDamaged,
 )
-from hotstart.integrity import sample_crc32
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 from hotstart.safetensors import read_header
 from hotstart.system import MemoryLeft
+from support.compiled import damage_compiled
 from support.engines import OPENVINO_COSINE, skip_without_openvino
 from support.golden import DATA, FAMILIES, RERANKERS, cosines
 from support.waiting import wait_until
@@ -155,21 +154,7 @@ def test_a_promotion_to_a_damaged_compiled_model_is_refused_and_the_next_is_not(
     expected = answers(first)
     first.promote("throughput")
     wait_until(lambda: first.status().stage == "throughput")
-    weights = (model / "model.safetensors").read_bytes()
-    header = read_header(str(model / "model.safetensors"))
-    name = next(name for name in header if name.endswith("layer.1.intermediate.dense.weight"))
-    tensor = weights[header[name].offset :][: header[name].length]
-    damaged = (np.float32(factor) * np.frombuffer(tensor, np.float32)).tobytes()
-    for blob in Path(fresh.cache_dir, "compiled").glob("*/*.blob"):
-        status = blob.stat()
-        content = blob.read_bytes()
-        assert tensor in content
-        blob.chmod(0o600)
-        blob.write_bytes(content.replace(tensor, damaged))
-        os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
-        records = json.loads((blob.parent / "files.json").read_text())
-        records[blob.name]["sample_crc32"] = sample_crc32(str(blob))
-        (blob.parent / "files.json").write_text(json.dumps(records))
+    assert damage_compiled(fresh.cache_dir, model, factor) > 0
     second = handle()
     answers(second)
     second.promote("throughput")
