@@ -223,6 +223,7 @@ def test_a_search_that_waits_for_nothing_says_how_to_prepare_the_model(
     assert python(*search).stderr == ""
     main(["models", "rm", "all-MiniLM-L6-v2"])
     assert "run hotstart models prepare all-MiniLM-L6-v2." in python(*search).stderr
+    assert [*Path(fresh.cache_dir).glob("models/*/.*")] == []
 
 
 def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> None:

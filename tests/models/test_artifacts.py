@@ -11,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,8 @@ from hotstart.errors import ArtifactDamaged, ModelDamaged
 from hotstart.models.artifacts import find, list_artifacts, verify
 from hotstart.models.spec import ModelSpec, artifact_folder
 from hotstart.pool.loader import ensure
-from hotstart.preparation.prepare import prepare, remove
+from hotstart.preparation import prepare as preparation
+from hotstart.preparation.prepare import prepare, remove, remove_unfinished
 from support.golden import FAMILIES
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
@@ -229,6 +232,29 @@ def test_a_killed_writer_leaves_a_complete_artifact_or_none(
     repaired = prepare(spec, fresh)
     assert verify(repaired) == []
     assert os.listdir(os.path.dirname(folder)) == [os.path.basename(folder)]  # no leftovers
+
+
+def test_what_is_unfinished_is_removed_by_a_process_that_ends(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def endless(staged: str, *_: object) -> None:
+        Path(staged, "model.safetensors").touch()
+        begun.set()
+        assert over.wait(60)
+        raise RuntimeError
+
+    monkeypatch.setattr(preparation, "_fill", endless)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(prepare, SPEC, fresh)
+        assert begun.wait(60)
+        folder = Path(artifact_folder(SPEC, fresh)).parent
+        assert len(os.listdir(folder)) == 1
+        remove_unfinished()
+        assert os.listdir(folder) == []
+        over.set()
+        assert isinstance(call.exception(60), RuntimeError)
 
 
 def test_preparing_reports_its_progress(fresh: Settings) -> None:

@@ -50,6 +50,9 @@ def run() -> NoReturn:
     status = main()
     pool = sys.modules.get("hotstart.pool.pool")
     if pool is not None and pool.default_pool().loading():
+        preparation = sys.modules.get("hotstart.preparation.prepare")
+        if preparation is not None:
+            preparation.remove_unfinished()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -71,6 +71,7 @@ def build(
     remove_leftovers(folder)
     staged = beside(folder)
     os.mkdir(staged)
+    _unfinished.add(staged)
     try:
         metadata = _fill(staged, spec, location, model, report)
         report("placing", 0.9)
@@ -78,8 +79,19 @@ def build(
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
+    finally:
+        _unfinished.discard(staged)
     report("prepared", 1.0)
     return Artifact(folder, metadata)
+
+
+_unfinished: set[str] = set()
+
+
+def remove_unfinished() -> None:
+    """Remove what running preparations have written, in a process that ends at once."""
+    for staged in list(_unfinished):
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocation:
