@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
         write_whole(str(path), b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["absent/file", "file/below", "folder"])
+def test_an_error_names_the_file_that_the_caller_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    path = str(tmp_path / name)
+    with pytest.raises(OSError, match=re.escape(f"'{path}'")):
+        write_whole(path, b"content")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
 def test_a_writer_killed_while_it_replaces_leaves_one_of_the_two(tmp_path: Path) -> None:

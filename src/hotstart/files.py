@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -25,8 +26,11 @@ def write_whole(path: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, path)
-    except BaseException:
-        remove_file(staged)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == staged:
+            error.filename = path  # the name that the caller knows
+        with contextlib.suppress(OSError):
+            os.unlink(staged)
         raise
     sync(os.path.dirname(path) or ".")
 

@@ -37,6 +37,17 @@ def test_embed_json_keeps_the_text_beside_its_vector(capsys: pytest.CaptureFixtu
     assert [len(entry["embedding"]) for entry in entries] == [4, 4]
 
 
+@pytest.mark.parametrize(
+    ("closed", "arguments"),
+    [("<&-", "-"), (">&-", "text"), ("2>&-", "text"), ("<&- >&- 2>&-", "-")],
+)
+def test_closed_streams_are_empty_ones(closed: str, arguments: str) -> None:
+    command = f"'{sys.executable}' -m hotstart embed --model '{TINY}' {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
 def test_embed_reads_lines_and_writes_npy(python: Python, tmp_path: Path) -> None:
     path = tmp_path / "vectors.npy"
     arguments = ["-m", "hotstart", "embed", "--model", TINY, "--npy", str(path), "-"]

@@ -20,6 +20,7 @@ INTERRUPTED = 130  # exit status of a shell for SIGINT
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; SystemExit only from argparse."""
+    _open_closed_streams()
     arguments = build_parser().parse_args(argv)
     if arguments.debug:
         import logging
@@ -57,6 +58,13 @@ def run() -> NoReturn:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Replace a closed standard stream, which Python has as None, by an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _print_error(error: Exception) -> int:
