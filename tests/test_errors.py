@@ -28,7 +28,7 @@ EXAMPLES = [
     errors.UnsupportedModel("/f", feature="architecture", got="t5", supported=("bert",)),
     errors.DownloadFailed("m", reason="no network"),
     errors.ArtifactMissing("m", folder="/f"),
-    errors.ArtifactMissing("m", folder="/f", kind="reranker"),
+    errors.ArtifactMissing("m", folder="/f", arguments="m --kind reranker"),
     errors.ArtifactDamaged("/f", reason="model.onnx is missing"),
     errors.PickleRefused("/f/m.pkl"),
     errors.PickleRefused("/f/m.pkl", got="ab", expected="cd"),

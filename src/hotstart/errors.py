@@ -139,12 +139,17 @@ class ModelError(HotstartError):
 
 
 class ModelNotFound(ModelError):
-    """The model `source` is in none of the places `looked`."""
+    """The model `source` is in none of the places `looked`.
 
-    def __init__(self, source: str, *, looked: Sequence[str], on_hub: bool) -> None:
+    `arguments` are those of `hotstart models`, by default the source alone.
+    """
+
+    def __init__(
+        self, source: str, *, looked: Sequence[str], on_hub: bool, arguments: str | None = None
+    ) -> None:
         super().__init__(
             f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})",
-            f"Run: hotstart models pull {source} (or pass allow_download=True)"
+            f"Run: hotstart models pull {arguments or source} (or pass allow_download=True)"
             if on_hub
             else "Pass the folder with its config.json, or the name of a model",
         )
@@ -171,12 +176,20 @@ class FunctionMissing(ModelNotFound):
 
 
 class ModelIncomplete(ModelError):
-    """The model in `folder` lacks the files `missing`."""
+    """The model in `folder` lacks the files `missing`; `arguments`: see `ModelNotFound`."""
 
-    def __init__(self, source: str, *, folder: str, missing: Sequence[str], on_hub: bool) -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        folder: str,
+        missing: Sequence[str],
+        on_hub: bool,
+        arguments: str | None = None,
+    ) -> None:
         super().__init__(
             f"Model {source!r} in {folder} is incomplete: missing {', '.join(missing)}",
-            f"Run: hotstart models pull {source} (or pass allow_download=True)"
+            f"Run: hotstart models pull {arguments or source} (or pass allow_download=True)"
             if on_hub
             else "Copy the missing files into that folder",
         )
@@ -229,24 +242,26 @@ class DownloadFailed(ModelError):
 
 
 class ArtifactMissing(ModelError):
-    """The folder `folder` has no artifact of the model `source`."""
+    """The folder `folder` has no artifact of the model `source`; `arguments`: `ModelNotFound`."""
 
-    def __init__(self, source: str, *, folder: str, kind: str = "embedding") -> None:
-        option = "" if kind == "embedding" else f" --kind {kind}"
+    def __init__(self, source: str, *, folder: str, arguments: str | None = None) -> None:
         super().__init__(
             f"Model {source!r} is not prepared: {folder} is missing",
-            f"Run: hotstart models prepare {source}{option}",
+            f"Run: hotstart models prepare {arguments or source}",
         )
 
 
 class ArtifactDamaged(ModelError):
-    """The artifact in `folder` does not match its record, because of `reason`."""
+    """The artifact in `folder` does not match its record, because of `reason`.
 
-    def __init__(self, folder: str, *, reason: str) -> None:
+    `arguments`: see `ModelNotFound`; None where nothing tells the model.
+    """
+
+    def __init__(self, folder: str, *, reason: str, arguments: str | None = None) -> None:
         self.reason = reason
         super().__init__(
             f"The prepared model in {folder} is damaged: {reason}",
-            "Run: hotstart models prepare MODEL",
+            f"Run: hotstart models prepare {arguments or 'MODEL'}",
         )
 
 

@@ -87,6 +87,16 @@ def test_embed_of_an_endless_pipe_answers_as_it_goes() -> None:
         (["search", "x", "--path", "/"], 1, "hotstart index /"),
         (["models", "verify", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
         (["models", "rm", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
+        (
+            ["models", "verify", "a/b", "--precision", "int8", "--revision", "v1"],
+            1,
+            "hotstart models prepare a/b --revision v1 --precision int8",
+        ),
+        (
+            ["models", "show", "a/b", "--kind", "reranker"],
+            1,
+            "hotstart models pull a/b --kind reranker",
+        ),
         (["models", "show", "/no/such"], 1, "config.json"),
     ],
 )
@@ -229,7 +239,7 @@ def test_a_search_that_waits_for_nothing_says_how_to_prepare_the_model(
     folder: Path, fresh: Settings, python: Python
 ) -> None:
     """Its process ends before the model is prepared, each time."""
-    main(["index", str(folder)])
+    python("-m", "hotstart", "index", str(folder))
     search = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--timeout", "0"]
     assert python(*search).stderr == ""
     main(["models", "rm", "all-MiniLM-L6-v2"])

@@ -49,3 +49,15 @@ def test_engine_and_precision_are_part_of_identity() -> None:
 def test_the_strategy_is_not_part_of_identity() -> None:
     assert ModelSpec("m", strategy="lazy") == ModelSpec("m", strategy="eager")
     assert ModelSpec("m") != ModelSpec("m", "v1")
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments"),
+    [
+        (ModelSpec("owner/name"), "owner/name"),
+        (ModelSpec("my model", precision="int8"), "'my model' --precision int8"),
+        (ModelSpec("a", "v1", kind="reranker"), "a --revision v1 --kind reranker"),
+    ],
+)
+def test_the_arguments_of_a_command_name_the_model(spec: ModelSpec, arguments: str) -> None:
+    assert spec.arguments == arguments

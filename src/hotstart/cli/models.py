@@ -126,7 +126,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
         raise _missing(spec, settings)
     faults = verify(artifact)
     if faults:
-        raise ArtifactDamaged(artifact.folder, reason="; ".join(faults))
+        raise ArtifactDamaged(artifact.folder, reason="; ".join(faults), arguments=spec.arguments)
     print(f"{spec.source}: {len(artifact.metadata.files)} files match their checksums")
     return 0
 
@@ -154,7 +154,9 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
 
 
 def _missing(spec: ModelSpec, settings: Settings) -> ArtifactMissing:
-    return ArtifactMissing(spec.source, folder=artifact_folder(spec, settings), kind=spec.kind)
+    return ArtifactMissing(
+        spec.source, folder=artifact_folder(spec, settings), arguments=spec.arguments
+    )
 
 
 def _summary(artifact: Artifact) -> dict[str, object]:

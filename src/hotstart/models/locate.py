@@ -45,8 +45,14 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
             folder=partial.folder,
             missing=partial.missing,
             on_hub=not spec.names_folder,
+            arguments=spec.arguments,
         )
-    raise ModelNotFound(spec.source, looked=_places(spec, settings), on_hub=not spec.names_folder)
+    raise ModelNotFound(
+        spec.source,
+        looked=_places(spec, settings),
+        on_hub=not spec.names_folder,
+        arguments=spec.arguments,
+    )
 
 
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:

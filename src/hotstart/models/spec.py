@@ -62,6 +62,25 @@ class ModelSpec:
             raise InvalidInput("precision", got=self.precision, expected=expected)
 
     @property
+    def arguments(self) -> str:
+        """The arguments of `hotstart models` that name this model, for a shell."""
+        options = [
+            f"--{name} {value}"
+            for name, value, usual in (
+                ("revision", self.revision, None),
+                ("kind", self.kind, "embedding"),
+                ("precision", self.precision, "float32"),
+            )
+            if value != usual
+        ]
+        source = self.source
+        if not re.fullmatch(r"[\w./~-]+", source):
+            import shlex  # only an odd name needs it
+
+            source = shlex.quote(source)
+        return " ".join([source, *options])
+
+    @property
     def names_folder(self) -> bool:
         """Whether the source is a path, or a model folder on this machine."""
         return self.source.startswith((".", "/", "~")) or os.path.isfile(

@@ -279,7 +279,7 @@ def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact
     usable, _ = look(spec, settings)
     if usable is None:
         folder = artifact_folder(spec, settings)
-        raise ArtifactMissing(spec.source, folder=folder, kind=spec.kind)
+        raise ArtifactMissing(spec.source, folder=folder, arguments=spec.arguments)
     return usable
 
 
