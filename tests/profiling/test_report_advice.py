@@ -36,6 +36,7 @@ def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
     [
         ({"uncompiled": ("numpy", "json")}, {"bytecode": 60.0}, "bytecode", 40.0),
         ({"marks": ("start", "locating"), "first_run_ms": 500.0}, {}, "prepare", 400.0),
+        ({"marks": ("start", "locating"), "first_run_ms": 90.0}, {}, "prepare", None),
         ({"first_run_ms": 300.0}, {}, "cold files", 200.0),
         ({"strategy": "eager", "loaded": ("full",)}, {"fast_start": 80.0}, "fast_start", 20.0),
         ({"strategy": "lazy"}, {}, "start early", 80.0),
