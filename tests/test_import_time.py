@@ -44,6 +44,7 @@ def milliseconds_over_bare(code: str) -> float:
     [
         "import hotstart",
         "from hotstart import Embedder; e = Embedder(); assert e.dimension == 384; e.status()",
+        "from hotstart import Embedder; assert Embedder('openai:text-embedding-3-small').dimension",
         "from hotstart.cli.parser import build_parser; build_parser()",
         "from hotstart import HotstartError",
     ],

@@ -64,10 +64,9 @@ def _by_artifact(spec: ModelSpec) -> ModelInfo | None:
 
 def _by_address(spec: ModelSpec) -> ModelInfo | None:
     from hotstart.engines.remote.address import RemoteAddress
-    from hotstart.engines.remote.protocols import PROTOCOLS
 
-    protocol = RemoteAddress.parse(spec.source).protocol
-    return None if PROTOCOLS[protocol].states_fingerprint else _address_info(spec)
+    states_fingerprint = RemoteAddress.parse(spec.source).states_fingerprint
+    return None if states_fingerprint else _address_info(spec)
 
 
 def _address_info(spec: ModelSpec) -> ModelInfo:
@@ -253,14 +252,13 @@ def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMode
     A server that states fingerprints is asked for one text, to know the space of its model.
     """
     from hotstart.engines.remote.address import RemoteAddress
-    from hotstart.engines.remote.protocols import PROTOCOLS
 
     report(stage, 0.5)
     address = RemoteAddress.parse(spec.source)
     access = remote_access(address.protocol)
     engine = engine_class(spec.engine)(address.at(access.url), access.key)
     info = _address_info(spec)
-    if PROTOCOLS[address.protocol].states_fingerprint:
+    if address.states_fingerprint:
         info = EmbedOutput.of(engine.embed(["fingerprint"]), info).info
     return LoadedModel(engine, info, None)
 

@@ -66,6 +66,11 @@ class RemoteAddress(NamedTuple):
         return self._replace(url=self.url or (url or _PUBLIC_URLS[self.protocol]).rstrip("/"))
 
     @property
+    def states_fingerprint(self) -> bool:
+        """Whether the server states the fingerprint of the vectors that it returns."""
+        return self.protocol == "hotstart"
+
+    @property
     def identity(self) -> str:
         """The address without user and password, for messages and cache keys."""
         return f"{self.protocol}:{self.model}@{_without_credentials(self.url or '')}"

@@ -181,7 +181,7 @@ class RemoteClient:
             raise RemoteAnswerInvalid(self.place, reason=f"it is not JSON ({error})") from error
 
     def _read(self, response: Any, most: int) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity")
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in _ENCODINGS:
             raise RemoteAnswerInvalid(self.place, reason=f"its content encoding is {encoding}")
         raw = bytearray()

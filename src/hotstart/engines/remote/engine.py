@@ -112,6 +112,6 @@ class RemoteEngine:
         place = self._client.place
         vectors = checked(place, answer, self._protocol, len(texts), self._dimension)
         self._dimension = vectors.shape[1]
-        stated = fingerprint(place, answer, self._protocol)
+        stated = fingerprint(place, answer) if self._address.states_fingerprint else None
         remote = stated and f"remote-{self._address.identity}-{stated}"
         return EngineOutput(vectors, None, remote)

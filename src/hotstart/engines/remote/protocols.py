@@ -30,7 +30,6 @@ class WireProtocol(NamedTuple):
         body: returns the JSON body for texts, model and dimensions.
         vectors: returns the vectors of a JSON response in the order of the texts. Raises KeyError,
             TypeError or ValueError if the response has another form.
-        states_fingerprint: whether responses name the fingerprint of the vectors.
     """
 
     path: str
@@ -38,7 +37,6 @@ class WireProtocol(NamedTuple):
     most_characters: int
     body: Callable[[Sequence[str], str, int | None], dict[str, Any]]
     vectors: Callable[[Any], list[Vectors]]
-    states_fingerprint: bool = False
 
 
 def batches(protocol: WireProtocol, texts: Sequence[str], most: int | None) -> list[list[str]]:
@@ -84,13 +82,13 @@ def checked(
     return matrix
 
 
-def fingerprint(place: str, answer: Any, protocol: WireProtocol) -> str | None:
-    """Return the fingerprint that a checked response states; None if it states none.
+def fingerprint(place: str, answer: Any) -> str | None:
+    """Return the fingerprint that a checked response of a hotstart server states; None if none.
 
     Raises:
         RemoteAnswerInvalid: the fingerprint is no short text.
     """
-    stated = answer.get("fingerprint") if protocol.states_fingerprint else None
+    stated = answer.get("fingerprint")
     if stated is None:
         return None
     if not isinstance(stated, str) or len(stated) > _FINGERPRINT_LENGTH:
@@ -147,8 +145,6 @@ _OPENAI = WireProtocol("/embeddings", 2048, 200_000, _openai_body, _openai_vecto
 
 PROTOCOLS = {
     "openai": _OPENAI,
-    "hotstart": _OPENAI._replace(
-        path="/v1/embeddings", most_texts=256, body=_hotstart_body, states_fingerprint=True
-    ),
+    "hotstart": _OPENAI._replace(path="/v1/embeddings", most_texts=256, body=_hotstart_body),
     "tei": WireProtocol("/embed", 32, 200_000, _tei_body, _tei_vectors),
 }
