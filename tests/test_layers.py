@@ -178,9 +178,7 @@ def test_one_file_reads_the_environment_and_two_use_the_network() -> None:
 
 
 # Small modules with one importer, and the reason why each has its own file.
-SMALL_MODULES = {
-    "hotstart.registry.watch": "the only file that imports watchfiles",
-}
+SMALL_MODULES = {}
 SMALL = 60  # lines of code without docstrings and comments
 
 

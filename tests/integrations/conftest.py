@@ -13,7 +13,7 @@ from support.golden import FAMILIES
 
 WITH_FRAMEWORKS = {
     *("test_chroma.py", "test_haystack.py", "test_langchain.py", "test_llama_index.py"),
-    *("test_pipecat.py", "test_ray_serve.py", "test_ray_serve_slots.py"),
+    *("test_pickling.py", "test_pipecat.py", "test_ray_serve.py", "test_ray_serve_slots.py"),
 }
 
 
