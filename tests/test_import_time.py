@@ -76,6 +76,13 @@ def test_a_first_vector_imports_no_slow_module_of_the_standard_library(python: P
     assert not imported & {*slow.split(), "inspect", "subprocess", "http.client"}
 
 
+def test_a_search_imports_nothing_that_prepares_a_model(python: Python) -> None:
+    code = "import sys, hotstart.cli.search; print(*sys.modules)"
+    imported = python("-c", code).stdout.split()
+    assert "hotstart.cli.search" in imported
+    assert not [name for name in imported if name.startswith("hotstart.preparation")]
+
+
 def test_import_hotstart_is_quick() -> None:
     """The promise is 15 ms; what is measured stands in the benchmark."""
     assert milliseconds_over_bare("import hotstart") < 45  # it is 1 ms here

@@ -103,8 +103,7 @@ class Embedder(LoadableModel):
             trust_remote_code=trust_remote_code,
             allow_download=allow_download,
         )
-        if truncate_dim is not None:
-            check_count("truncate_dim", truncate_dim, optional=True)
+        check_count("truncate_dim", truncate_dim, optional=True)
         if not isinstance(fallback, (str, Embedder, type(None))):
             raise InvalidInput("fallback", got=fallback, expected="an Embedder or a model name")
         limits = Limits.checked(load_timeout, keep_alive)

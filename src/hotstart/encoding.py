@@ -182,7 +182,7 @@ class EncodeRequest:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> None:
-        if batch_size is not None:
+        if batch_size is not None:  # spares the usual call a step
             check_count("batch_size", batch_size, optional=True)
         self._is_single = isinstance(inputs, str)
         self.inputs = check_texts([inputs] if isinstance(inputs, str) else inputs)

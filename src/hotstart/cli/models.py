@@ -37,11 +37,6 @@ def file_size(count: int) -> str:
     return f"{size:.3g} GB"
 
 
-def is_prepared(model: str) -> bool:
-    """Return whether the embedding model is prepared in float32."""
-    return find(ModelSpec(model), read_settings()) is not None
-
-
 def run_list(arguments: argparse.Namespace) -> int:
     """Print the prepared models and the known models that are not prepared."""
     settings = read_settings()

@@ -101,10 +101,10 @@ def _add_models(commands: Any) -> None:
             action.add_argument(
                 "--engine", default="onnx", help="onnx or openvino (default: %(default)s)"
             )
-            missing = "all of them" if name == "rm" else "float32"
-            action.add_argument("--precision", help=f"float32 or int8 (default: {missing})")
-            missing = "both" if name == "rm" else "embedding"
-            action.add_argument("--kind", help=f"embedding or reranker (default: {missing})")
+            default = "both" if name == "rm" else "float32"
+            action.add_argument("--precision", help=f"float32 or int8 (default: {default})")
+            default = "both" if name == "rm" else "embedding"
+            action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="write JSON")
         action.set_defaults(run=f"hotstart.cli.models:run_{name}")

@@ -11,9 +11,11 @@ import textwrap
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from hotstart.cli.models import is_prepared
+from hotstart.config import read_settings
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
+from hotstart.models.artifacts import find
+from hotstart.models.spec import ModelSpec
 from hotstart.progress import Advance, bar, spinner
 from hotstart.search import Answer, Hit, SearchIndex
 
@@ -74,9 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
         for hit in answer.hits:
             print(_as_text(hit, words))
         print(_summary(answer))
-    if embedder.state == "loading" and not is_prepared(arguments.model):
+    spec = ModelSpec(arguments.model)
+    if embedder.state == "loading" and find(spec, read_settings()) is None:
         # The process ends now, and its preparation with it.
-        advice = f"hotstart models prepare {arguments.model}"
+        advice = f"hotstart models prepare {spec.arguments}"
         print(f"The model was never prepared. For hybrid answers, run {advice}.", file=sys.stderr)
     return 0
 
