@@ -130,3 +130,14 @@ def keys(typed_dict: str) -> dict[str, str]:
 def annotation(argument: ast.arg) -> str:
     assert argument.annotation is not None, f"{argument.arg} has no annotation"
     return ast.unparse(argument.annotation)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_children_are_started_by_python_command(path: Path) -> None:
+    """It keeps the current folder off their path; a `python -m` or `-c` would not."""
+    uses = [
+        node.lineno
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Attribute) and node.attr == "executable"
+    ]
+    assert not uses or path.name == "system.py"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hotstart.system import (
     devices,
     memory_left,
     memory_limit,
+    python_command,
     recommend,
 )
 
@@ -132,3 +134,19 @@ def test_memory_limit_is_the_size_of_the_tightest_limit(tmp_path: Path) -> None:
     root = cgroup(tmp_path / "cgroup", files)
     assert memory_limit(root, str(membership)) == 1000
     assert memory_left(root, str(membership)) == (600, "its cgroup")
+
+
+@pytest.mark.parametrize("options", [(), ("-X", "importtime")])
+def test_a_child_imports_nothing_from_the_current_folder(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in ("numpy", "json", "hotstart", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('code of the current folder ran')")
+    program = (
+        "from __future__ import annotations\n"
+        "import sys, json, numpy, hotstart.system\n"
+        "print(sys.argv[1:], 'lines' if __name__ == '__main__' else '')"
+    )
+    command = python_command(program, "a", "b c", options=options)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "['a', 'b c'] lines\n", done.stderr

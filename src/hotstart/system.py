@@ -1,11 +1,11 @@
-"""Cores, memory and CPU features that this process may use."""
+"""Cores, memory and CPU features that this process may use; processes beside it."""
 
 from __future__ import annotations
 
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 _SMALL_MEMORY = 1_500_000_000  # free bytes below which 8-bit weights are recommended
@@ -265,3 +265,26 @@ def _read_words(path: str) -> list[str]:
             return file.read().split()
     except OSError:
         return []
+
+
+# The first argument is the folder of hotstart, the second one the program. Python puts the current
+# folder first on the path; a foreign numpy.py in that folder must not run.
+_CHILD = """\
+import sys
+sys.path[:] = [*filter(None, sys.path), sys.argv.pop(1)]
+exec(sys.argv.pop(1))
+"""
+
+
+def python_command(program: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs the text `program` in a fresh Python like this one.
+
+    The process imports nothing from the current folder.
+
+    Args:
+        program: the source code.
+        arguments: `sys.argv[1:]` of the program.
+        options: options of the interpreter.
+    """
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, *options, "-c", _CHILD, home, program, *arguments]

@@ -209,9 +209,11 @@ class PreparedModel(NamedTuple):
         folder: the artifact's folder; file names are relative to it.
         dimension: length of a vector.
         pad_token_id: the token that pads the shorter texts of a batch.
+        precision: a precision of `hotstart.models.spec.KINDS`.
     """
 
     folder: str
     graphs: GraphFiles
     dimension: int
     pad_token_id: int
+    precision: str = "float32"

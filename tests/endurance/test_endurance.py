@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
-from support.engines import OPENVINO_COSINE, skip_without_openvino
+from support.engines import skip_without_openvino
 from support.golden import cosines
 
 pytestmark = [
@@ -127,7 +127,7 @@ def test_ten_thousand_calls_beside_damaged_compiled_models() -> None:
     told = outcome("damaged_promotions.py", 10_000, 24)
     assert told["failures"] == []
     assert told["calls"] >= 10_000
-    assert told["lowest"] >= OPENVINO_COSINE
+    assert told["lowest"] >= 0.9999
     assert told["promotions"] >= 5
     assert told["refusals"] >= 2
     assert told["damaged"] >= 2

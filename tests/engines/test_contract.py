@@ -18,12 +18,8 @@ TEXTS = family_texts()
 GRAPHS = [name for name in OPENERS if ENGINES[name.split()[0]].opened_from == "artifact"]
 
 
-def close(engine: Engine, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
-    """Compare vectors within the engine's precision: bfloat16 has 8 significant bits."""
-    if getattr(engine, "precision", "f32") == "bf16":
-        np.testing.assert_allclose(actual, expected, atol=2e-2, rtol=2e-2)
-    else:
-        np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-4)
+def close(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module", params=OPENERS)
@@ -53,13 +49,13 @@ def test_embed_returns_no_vectors_for_no_texts(engine: Engine) -> None:
 
 def test_vectors_have_the_order_of_the_texts(engine: Engine) -> None:
     alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS])
-    close(engine, engine.embed(TEXTS).vectors, alone)
-    close(engine, engine.embed(TEXTS[::-1]).vectors, alone[::-1])
+    close(engine.embed(TEXTS).vectors, alone)
+    close(engine.embed(TEXTS[::-1]).vectors, alone[::-1])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 1000])
 def test_the_batch_size_does_not_change_vectors(engine: Engine, batch_size: int) -> None:
-    close(engine, engine.embed(TEXTS, batch_size).vectors, engine.embed(TEXTS).vectors)
+    close(engine.embed(TEXTS, batch_size).vectors, engine.embed(TEXTS).vectors)
 
 
 def test_a_later_call_does_not_overwrite_returned_vectors(engine: Engine) -> None:
@@ -78,7 +74,7 @@ def test_concurrent_threads_get_their_own_vectors(engine: Engine) -> None:
         for round_ in range(6):
             positions = range(first % 3, len(TEXTS), 1 + round_ % 3)
             vectors = engine.embed([TEXTS[i] for i in positions], batch_size=3).vectors
-            close(engine, vectors, expected[positions])
+            close(vectors, expected[positions])
 
     with ThreadPoolExecutor(8) as threads:
         for outcome in [threads.submit(work, number) for number in range(8)]:
@@ -97,7 +93,7 @@ def test_a_graph_stops_between_two_batches_when_nobody_awaits_its_vectors(name: 
     with pytest.raises(CancelledError):
         engine.embed(TEXTS, batch_size=1, is_cancelled=is_cancelled)
     assert asked == [False, False, True]
-    close(engine, engine.embed(TEXTS).vectors, engine.embed(TEXTS, is_cancelled=bool).vectors)
+    close(engine.embed(TEXTS).vectors, engine.embed(TEXTS, is_cancelled=bool).vectors)
     engine.close()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hotstart.errors import InvalidInput
@@ -20,7 +22,7 @@ def test_a_revision_that_leaves_its_path_raises(revision: str) -> None:
 
 @pytest.mark.parametrize("precision", ["", "int4", "float16", None])
 def test_an_unknown_precision_raises(precision: str) -> None:
-    with pytest.raises(InvalidInput, match="one of float32, int8"):
+    with pytest.raises(InvalidInput, match="one of float32, bfloat16, int8"):
         ModelSpec("m", precision=precision)
 
 
@@ -61,3 +63,25 @@ def test_the_strategy_is_not_part_of_identity() -> None:
 )
 def test_the_arguments_of_a_command_name_the_model(spec: ModelSpec, arguments: str) -> None:
     assert spec.arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("source", "names_folder"),
+    [
+        ("./m", True),
+        ("../m", True),
+        ("/m", True),
+        ("~/m", True),
+        ("m", False),
+        ("owner/m", False),
+    ],
+)
+def test_only_a_path_names_a_folder(
+    source: str, names_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the current folder does not stand in for a model of its name."""
+    for name in ("m", "owner/m"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert ModelSpec(source).names_folder == names_folder

@@ -81,15 +81,8 @@ def test_logits_are_those_of_transformers(name: str, pairs: list[tuple[str, str]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_scores_and_ranks_are_those_of_a_cross_encoder(
-    name: str, engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_and_ranks_are_those_of_a_cross_encoder(name: str, engine: str) -> None:
     from sentence_transformers import CrossEncoder
-
-    # In float32: a processor with AMX computes in bfloat16, which these tiny models magnify.
-    monkeypatch.setattr(
-        "hotstart.engines.openvino.inference_precision", lambda flags, quantized: "f32"
-    )
 
     folder = str(RERANKERS / name / "model")
     model = CrossEncoder(folder, device="cpu")

@@ -30,7 +30,7 @@ from hotstart.pool.pool import Pool
 from hotstart.safetensors import read_header
 from hotstart.system import MemoryLeft
 from support.compiled import damage_compiled
-from support.engines import OPENVINO_COSINE, skip_without_openvino
+from support.engines import skip_without_openvino
 from support.golden import DATA, FAMILIES, RERANKERS, cosines
 from support.waiting import wait_until
 
@@ -87,7 +87,7 @@ def test_the_throughput_engine_is_taken_when_it_is_asked_for() -> None:
     embedder.promote("throughput")
     wait_until(lambda: embedder.status().stage == "throughput", 60)
     assert embedder.engine == "openvino"
-    assert cosines(embedder.encode(TEXTS), before).min() >= OPENVINO_COSINE
+    assert cosines(embedder.encode(TEXTS), before).min() >= 0.9999
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hotstart import Embedder
@@ -29,6 +31,36 @@ def test_an_artifact_has_all_of_it() -> None:
     assert info.dimension == metadata.dimension
     assert info.max_seq_length == metadata.max_seq_length
     assert info == unprepared_info(spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"precision": "bfloat16"},
+            "precision must be float32 or int8 with engine 'onnx'; "
+            "bfloat16 needs engine openvino, got 'bfloat16'.",
+        ),
+        (
+            {"precision": "int8", "engine": "torch"},
+            "precision must be float32 with engine 'torch'; "
+            "int8 needs engine onnx or openvino, got 'int8'.",
+        ),
+        ({"precision": "int4"}, "one of float32, bfloat16, int8"),
+        (
+            {"device": "cuda"},
+            "device must be None or cpu with engine 'onnx'; "
+            "other devices need engine torch, got 'cuda'.",
+        ),
+    ],
+)
+def test_what_an_engine_would_ignore_raises(options: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        Embedder(FOLDER, **options)  # type: ignore[arg-type]
+
+
+def test_quantized_is_float32_where_an_engine_has_no_8_bits() -> None:
+    assert Embedder("fake:dimension=2", strategy="quantized").encode("a").shape == (2,)
 
 
 @pytest.mark.parametrize(

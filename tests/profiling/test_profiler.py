@@ -34,7 +34,7 @@ def report(_machine: None) -> Report:
 
 def typed(**options: Any) -> argparse.Namespace:
     absent = {"model": TINY, "strategy": None, "against": None, "runs": 1}
-    return argparse.Namespace(**(absent | {"json": False, "html": None} | options))
+    return argparse.Namespace(**(absent | {"json": False, "html": None, "quiet": False} | options))
 
 
 def test_the_stages_are_those_of_a_load_and_add_up_to_the_whole(report: Report) -> None:

@@ -13,25 +13,20 @@ from engines.remote.stand_in import StandIn
 from hotstart.config import read_settings
 from hotstart.engines import Engine, engine_class, open_engine
 from hotstart.engines.fake import FakeSettings
-from hotstart.engines.openvino import inference_precision
 from hotstart.engines.remote.address import RemoteAddress
 from hotstart.engines.remote.engine import RemoteEngine
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
-from hotstart.system import cpu_flags
 from hotstart.types import PreparedModel, Stage
 from support.golden import DATA, FAMILIES
 
 STATIC = DATA / "static"
 
 
-def prepared(family: str) -> PreparedModel:
+def prepared(family: str, precision: str = "float32") -> PreparedModel:
     """The artifact of one of the tiny models."""
-    return ensure(ModelSpec(str(FAMILIES / family / "model")), read_settings()).prepared
-
-
-# The least cosine of OpenVINO's vectors to float32 vectors: bfloat16 has 8 significant bits.
-OPENVINO_COSINE = 0.9999 if inference_precision(cpu_flags(), quantized=False) == "f32" else 0.999
+    spec = ModelSpec(str(FAMILIES / family / "model"), precision=precision)
+    return ensure(spec, read_settings()).prepared
 
 
 def skip_without_openvino() -> None:

@@ -74,6 +74,7 @@ class EngineEntry(NamedTuple):
         options: fields of a ModelSpec that the class takes as keyword arguments.
         waits: whether calls wait for a remote server, so concurrent calls are faster.
         kinds: the model kinds that the engine runs, keys of `hotstart.models.spec.KINDS`.
+        precisions: the precisions that the engine runs, values of `KINDS`.
     """
 
     home: str
@@ -83,14 +84,26 @@ class EngineEntry(NamedTuple):
     options: tuple[str, ...] = ()
     waits: bool = False
     kinds: tuple[str, ...] = ("embedding",)
+    precisions: tuple[str, ...] = ("float32",)
 
 
 _GRAPHS = ("embedding", "reranker")
 
 ENGINES = {
-    "onnx": EngineEntry("hotstart.engines.onnx:OnnxEngine", None, "artifact", kinds=_GRAPHS),
+    "onnx": EngineEntry(
+        "hotstart.engines.onnx:OnnxEngine",
+        None,
+        "artifact",
+        kinds=_GRAPHS,
+        precisions=("float32", "int8"),
+    ),
     "openvino": EngineEntry(
-        "hotstart.engines.openvino:OpenVinoEngine", "openvino", "artifact", True, kinds=_GRAPHS
+        "hotstart.engines.openvino:OpenVinoEngine",
+        "openvino",
+        "artifact",
+        cached=True,
+        kinds=_GRAPHS,
+        precisions=("float32", "bfloat16", "int8"),
     ),
     "torch": EngineEntry(
         "hotstart.engines.torch:TorchEngine",

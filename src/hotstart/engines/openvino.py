@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from hotstart._lazy import require
 from hotstart.engines.graph import GraphEngine, feed
+from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
 from hotstart.integrity import record_folder, remove_damaged
 from hotstart.system import BF16_FLAGS, cpu_flags, yield_processor
@@ -37,9 +38,9 @@ class OpenVinoEngine(GraphEngine):
     text then has the threads of one batch: 4.7 ms instead of 3.1 on two cores, where bulk work is
     little faster. At `throughput`, for bulk work only, the threads have a lower priority.
 
-    Attributes:
-        precision: precision of matrix products, see `inference_precision`. With `bf16` the engine
-            is several times faster than ONNX Runtime.
+    Matrix products are computed in float32, also those of an 8-bit model: with both roundings the
+    cosine of all-MiniLM-L6-v2 falls to 0.99898, below the documented 0.999. A model of precision
+    `bfloat16` is several times faster on a CPU with bf16 units.
     """
 
     name = "openvino"
@@ -53,11 +54,19 @@ class OpenVinoEngine(GraphEngine):
         cache_folder: str | None,
         beside: GraphEngine | None = None,
     ) -> None:
-        """Read and compile the model; cache the compiled model in `cache_folder`, unless None."""
-        self.precision = inference_precision(cpu_flags(), quantized=bool(prepared.graphs.block))
+        """Read and compile the model; cache the compiled model in `cache_folder`, unless None.
+
+        Raises:
+            InvalidInput: the model's precision is bfloat16, and the CPU has no bf16 units.
+        """
+        in_bf16 = prepared.precision == "bfloat16"
+        if in_bf16 and BF16_FLAGS.isdisjoint(cpu_flags()):
+            # OpenVINO would compute in float32, under the fingerprint of bfloat16.
+            expected = "float32 or int8 on a CPU without AMX and AVX512-BF16"
+            raise InvalidInput("precision", got=prepared.precision, expected=expected)
         config = {
             "PERFORMANCE_HINT": "LATENCY" if stage == "fast_start" else "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
             # Pinned threads would compete with other processes pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
@@ -78,15 +87,6 @@ def _with_low_priority(open_run: Callable[[], Run]) -> Callable[[], Run]:
         return open_run()
 
     return open_
-
-
-def inference_precision(flags: Collection[str], *, quantized: bool) -> str:
-    """Return `bf16` if the CPU `flags` include a bf16 unit, else `f32`.
-
-    A quantized model runs in `f32`. With both roundings the cosine of all-MiniLM-L6-v2 falls to
-    0.99898, below the documented 0.999 (0.99912 in `f32`, at 137 instead of 169 passages/s).
-    """
-    return "f32" if quantized or BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
 def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | None) -> Run:

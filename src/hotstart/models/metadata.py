@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
 from hotstart.integrity import FileRecord
+from hotstart.models.spec import FORMAT
 from hotstart.types import Classifier, GraphFiles, PreparedModel
-
-FORMAT = 3
-"""Version of the record's format; increased when older artifacts cannot be run unchanged."""
 
 FILE_NAME = "metadata.json"
 
@@ -108,6 +106,7 @@ class Metadata(NamedTuple):
             graphs=self.graphs,
             dimension=self.dimension,
             pad_token_id=self.pad_token_id,
+            precision=self.precision,
         )
 
 

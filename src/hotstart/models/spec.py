@@ -10,10 +10,11 @@ from typing import NamedTuple
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput
 
-KINDS = {"embedding": ("float32", "int8"), "reranker": ("float32",)}
+KINDS = {"embedding": ("float32", "bfloat16", "int8"), "reranker": ("float32",)}
 """The kinds of models, each with its supported precisions.
 
-The accuracy of rerankers in 8 bits is not measured yet.
+`bfloat16` is the precision of matrix products; the weights are those of `float32`. The accuracy of
+rerankers in 8 bits and in bfloat16 is not measured yet.
 """
 
 
@@ -25,13 +26,13 @@ class ModelSpec:
     only decides when the model is loaded.
 
     Attributes:
-        source: a folder, a name of the catalog, or a repository of the hub (`owner/name`).
+        source: a folder (`./name`), a name of the catalog, or a repository (`owner/name`).
         revision: commit, tag or branch of a hub repository. None is the catalog's pinned commit,
             or else the branch `main` when it was pulled.
         allow_download: whether a load may download missing files from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
         engine: a key of `hotstart.engines.ENGINES`.
-        precision: precision of the weights at run time, one of the values in KINDS.
+        precision: precision of weights and matrix products, one of the values in KINDS.
         device: device of the torch engine; None for the best available.
         trust_remote_code: whether the torch engine may run code of the repository.
         kind: a key of KINDS.
@@ -82,10 +83,11 @@ class ModelSpec:
 
     @property
     def names_folder(self) -> bool:
-        """Whether the source is a path, or a model folder on this machine."""
-        return self.source.startswith((".", "/", "~")) or os.path.isfile(
-            os.path.join(self.source, "config.json")
-        )
+        """Whether the source is written as a path: `./name`, `/name`, `~/name`.
+
+        A folder of the current folder is not taken for a model of its name.
+        """
+        return self.source.startswith((".", "/", "~"))
 
     @property
     def folder(self) -> str:
@@ -156,7 +158,8 @@ def repository_of(source: str, kind: str = "embedding") -> str:
         return known.repository
     name = source if "/" in source else f"{DEFAULT_OWNERS[kind]}/{source}"
     if ".." in name or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
-        raise InvalidInput("source", got=source, expected="a folder or owner/name")
+        expected = "owner/name, or a folder written as a path: ./name"
+        raise InvalidInput("source", got=source, expected=expected)
     return name
 
 
@@ -208,7 +211,16 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     variant = f"{artifact_engine(spec)}-{spec.precision}"
     if spec.kind != "embedding":
         variant = f"{spec.kind}-{variant}"
-    return os.path.join(settings.cache_dir, "models", name, variant)
+    return os.path.join(models_cache(settings), name, variant)
+
+
+FORMAT = 3
+"""The format of artifacts; increased when older artifacts cannot be run unchanged."""
+
+
+def models_cache(settings: Settings) -> str:
+    """Return the folder of the artifacts: versions of hotstart with other formats do not share."""
+    return os.path.join(settings.cache_dir, f"models-{FORMAT}")
 
 
 def compiled_folder(artifact: str) -> str:

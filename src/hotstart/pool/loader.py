@@ -8,7 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
-from hotstart.engines import Engine, engine_class, engine_for, entry_of, open_engine
+from hotstart.engines import (
+    ENGINES,
+    Engine,
+    engine_class,
+    engine_for,
+    entry_of,
+    open_engine,
+)
 from hotstart.errors import (
     ArtifactMissing,
     CheckFailed,
@@ -161,7 +168,7 @@ def load_model(
 
 _PROBES = ("hotstart", "How do I reset my password?", "Ça dépend: 42 % of 漢字, or не все.")
 _LARGEST_DIFFERENCE = 0.14
-"""Of the vectors' length: a cosine of 0.99. In bf16 tiny models differ by 0.05."""
+"""Of the vectors' length: a cosine of 0.99. In 8 bits the engines round inputs differently."""
 
 
 def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedModel) -> None:
@@ -403,18 +410,36 @@ def spec_of(
     source = os.fspath(model) if isinstance(model, os.PathLike) else model
     if not isinstance(source, str):
         raise InvalidInput("model", got=model, expected="a folder or a model name")
+    if source is not model and not source.startswith((".", "/", "~")):
+        source = os.path.join(os.curdir, source)  # pathlib drops a leading ./
     choice = choose(strategy, read_settings().strategy)
+    name = engine_for(source, engine, kind)
+    _check_engine_runs(name, kind, precision, device)
     usual = strategy_named(choice.name).precision
+    runs_usual = usual in KINDS[kind] and usual in entry_of(name).precisions
     spec = ModelSpec(
         source,
         revision,
         allow_download,
         choice.name,
-        engine=engine_for(source, engine, kind),
-        precision=precision or (usual if usual in KINDS[kind] else "float32"),
+        engine=name,
+        precision=precision or (usual if runs_usual else "float32"),
         device=device,
         trust_remote_code=trust_remote_code,
         kind=kind,
     )
     check_source(spec)
     return spec, choice
+
+
+def _check_engine_runs(engine: str, kind: str, precision: str | None, device: str | None) -> None:
+    """Raise InvalidInput for a precision or a device that `engine` would ignore."""
+    entry = entry_of(engine)
+    if precision in KINDS[kind] and precision not in entry.precisions:
+        others = [name for name, other in ENGINES.items() if precision in other.precisions]
+        runs = f"{' or '.join(entry.precisions)} with engine {engine!r}"
+        expected = f"{runs}; {precision} needs engine {' or '.join(others)}"
+        raise InvalidInput("precision", got=precision, expected=expected)
+    if device not in {None, "cpu"} and "device" not in entry.options:
+        expected = f"None or cpu with engine {engine!r}; other devices need engine torch"
+        raise InvalidInput("device", got=device, expected=expected)

@@ -1,7 +1,7 @@
 """Measure a quantized artifact in fresh processes.
 
 A fresh process is needed because a library's memory stays in the process that imported the library.
-The child process is `python -m hotstart.preparation.calibrate`. It reads and writes JSON.
+The child process runs `run_task`. It reads and writes JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hotstart.models.description import Description
 from hotstart.models.metadata import Measurements, Metadata
 from hotstart.ort import input_types, open_session, session_options
 from hotstart.preparation.variant import WrittenFiles, write_observed, write_variant
-from hotstart.system import available_cores
+from hotstart.system import available_cores, python_command
 from hotstart.types import TOKENIZER, GraphFiles, PreparedModel
 
 if TYPE_CHECKING:
@@ -197,8 +197,12 @@ def measure(prepared: PreparedModel, reference: PreparedModel) -> Measurements:
 
 @contextmanager
 def _run_child(task: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, float], str]]:
-    """Run `task` in a child process; yield its JSON and the path of its arrays."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Run `task` in a child process; yield its JSON and the path of its arrays.
+
+    The arrays are within the prepared folder: if this process is killed, the next preparation
+    removes them with it.
+    """
+    with tempfile.TemporaryDirectory(dir=prepared.folder) as folder:
         path = os.path.join(folder, "arrays")
         request = json.dumps(
             [
@@ -207,19 +211,22 @@ def _run_child(task: str, prepared: PreparedModel) -> Iterator[tuple[dict[str, f
                 list(prepared.graphs),
                 prepared.dimension,
                 prepared.pad_token_id,
+                prepared.precision,
                 path,
             ]
         )
-        command = [sys.executable, "-m", "hotstart.preparation.calibrate"]
+        command = python_command("from hotstart.preparation.calibrate import run_task; run_task()")
         child = subprocess.run(command, input=request, capture_output=True, text=True, check=True)
         yield json.loads(child.stdout), path
 
 
-def _run_task(
-    task: str, folder: str, graphs: list[Any], dimension: int, pad: int, path: str
-) -> None:
-    """Run `task` in the child process: write its arrays to `path` and its JSON to stdout."""
-    prepared = PreparedModel(folder, GraphFiles(*graphs), dimension, pad)
+def run_task() -> None:
+    """Run the task of a child process, whose arguments are the JSON on standard input.
+
+    Write its arrays to a file, and its JSON to standard output.
+    """
+    task, folder, graphs, dimension, pad_token_id, precision, path = json.load(sys.stdin)
+    prepared = PreparedModel(folder, GraphFiles(*graphs), dimension, pad_token_id, precision)
     with open(path, "xb") as file:
         json.dump(_TASKS[task](prepared, file), sys.stdout)
 
@@ -259,6 +266,3 @@ def _resident_bytes() -> int:
 
 
 _TASKS = {"ranges": _write_ranges, "figures": _write_measurements}
-
-if __name__ == "__main__":
-    _run_task(*json.load(sys.stdin))

@@ -59,7 +59,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
-SCHEMES = {"float32": "float32", "int8": SCHEME}
+SCHEMES = {"float32": "float32", "bfloat16": "bfloat16", "int8": SCHEME}
 """The precision in a fingerprint, by precision."""
 
 
@@ -72,7 +72,7 @@ class WrittenFiles(NamedTuple):
 
 def check_precision(model: Description, precision: str) -> None:
     """Raise InvalidInput if a precision needs safetensors and the model has only an ONNX file."""
-    if precision != "float32" and model.shipped_graph is not None:
+    if precision == "int8" and model.shipped_graph is not None:
         raise InvalidInput(
             "precision",
             got=precision,
@@ -119,8 +119,7 @@ def _write(
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
 ) -> WrittenFiles:
-    graphs = write_graphs(model, folder, tensors, weights)
-    write_tokenizer(
+    largest_token = write_tokenizer(
         model.folder,
         folder,
         normalizer=model.normalizer,
@@ -129,6 +128,7 @@ def _write(
         truncation_side=model.truncation_side,
         add_prefix_space=model.add_prefix_space,
     )
+    graphs = write_graphs(model, folder, tensors, weights, largest_token)
     return WrittenFiles(graphs, _parameters(tensors))
 
 

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import HotstartError
+from hotstart.system import python_command
 
 STANDARD_LIBRARY = "standard library"
 _LINE = re.compile(r"import time: +(\d+) \| +\d+ \| ( *)([\w.]+)$")
@@ -162,7 +163,7 @@ def _command(task: Task) -> list[str]:
     with open(os.path.join(os.path.dirname(__file__), "child.py"), encoding="utf-8") as file:
         program = file.read()
     arguments = [task.subject, task.model, task.strategy, task.mode]
-    return [sys.executable, *options, "-c", program, *arguments]
+    return python_command(program, *arguments, options=options)
 
 
 Kind = Literal["interpreter", "import", "load", "inference"]
