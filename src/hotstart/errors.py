@@ -2,6 +2,7 @@
 
 HotstartError
 ├── InvalidInput (ValueError)        what the caller passed cannot be used
+│   ├── ConfigNotNamed               a file that was not named would run code or take a key
 │   └── InvalidText                  one text of a batch cannot be embedded
 ├── MissingExtra (ImportError)       an optional dependency is not installed
 ├── ModelError                       a model as it lies on disk or on the hub
@@ -14,6 +15,7 @@ HotstartError
 │   ├── DownloadFailed               the hub did not deliver it
 │   ├── ArtifactMissing              it was not prepared yet
 │   ├── ArtifactDamaged              the prepared files do not match their record
+│   ├── CacheUnwritable              the cache folder is full or cannot be written
 │   ├── PickleRefused                loading the file would run code
 │   └── TypesRefused                 a skops file with types that are not trusted
 ├── ReadinessError                   the readiness of a model
@@ -118,6 +120,14 @@ def check_seconds(name: str, value: object) -> None:
     raise InvalidInput(name, got=value, expected="a number of seconds from 0 on or None")
 
 
+class ConfigNotNamed(InvalidInput):
+    """The value `got` of `name` in a file that nobody named has a `risk`."""
+
+    def __init__(self, name: str, *, got: object, risk: str, remedy: str) -> None:
+        facts = f"The file ./hotstart.toml, which was not named, sets {name} to {got!r}: {risk}"
+        HotstartError.__init__(self, facts, remedy)
+
+
 class InvalidText(InvalidInput):
     """The text at `position` of a batch cannot be embedded, because of `reason`."""
 
@@ -141,18 +151,30 @@ class ModelError(HotstartError):
 class ModelNotFound(ModelError):
     """The model `source` is in none of the places `looked`.
 
-    `arguments` are those of `hotstart models`, by default the source alone.
+    Args:
+        on_hub: whether the hub may have it.
+        arguments: those of `hotstart models`, by default the source alone.
+        is_folder: whether the current folder has a folder of that name.
     """
 
     def __init__(
-        self, source: str, *, looked: Sequence[str], on_hub: bool, arguments: str | None = None
+        self,
+        source: str,
+        *,
+        looked: Sequence[str],
+        on_hub: bool,
+        arguments: str | None = None,
+        is_folder: bool = False,
     ) -> None:
-        super().__init__(
-            f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})",
-            f"Run: hotstart models pull {arguments or source} (or pass allow_download=True)"
-            if on_hub
-            else "Pass the folder with its config.json, or the name of a model",
-        )
+        if is_folder:
+            remedy = f"If you mean the folder, write ./{source}"
+        elif on_hub:
+            pull = f"hotstart models pull {arguments or source}"
+            remedy = f"Run: {pull} (or pass allow_download=True)"
+        else:
+            remedy = "Pass the folder with its config.json, or the name of a model"
+        facts = f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})"
+        super().__init__(facts, remedy)
 
 
 class ModelFileMissing(ModelNotFound):
@@ -505,6 +527,21 @@ class RemoteAnswerInvalid(RemoteError):
             f"The response of model {place} is invalid: {reason}",
             "Check the server: its response violates the protocol",
         )
+
+
+class CacheUnwritable(ModelError):
+    """The cache folder `folder` cannot be written, because of `reason`.
+
+    Args:
+        needed: the bytes of the model, if they are what does not fit.
+    """
+
+    def __init__(self, folder: str, *, reason: str, needed: int | None = None) -> None:
+        remedy = "Set HOTSTART_CACHE_DIR to a folder that can be written"
+        if needed is not None:
+            megabytes = max(1, round(needed / 1e6))
+            remedy = f"Free {megabytes} MB, or set HOTSTART_CACHE_DIR to a folder with more space"
+        super().__init__(f"The cache folder {folder} cannot be written: {reason}", remedy)
 
 
 class SearchError(HotstartError):

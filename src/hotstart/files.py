@@ -1,14 +1,43 @@
-"""Atomic files and folders, and locks between processes."""
+"""Bounded reads, atomic files and folders, locks between processes."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from hotstart._lazy import require
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open the regular file `path`, or the one that it links to, for reading.
+
+    Raises:
+        OSError: the file cannot be read, or is no regular file: a FIFO would wait for ever, a
+            device would never end.
+    """
+    # O_NONBLOCK: `path` may become a FIFO between the check and the opening.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def read_bounded(path: str, most: int) -> bytes:
+    """Return the content of the regular file `path`.
+
+    Raises:
+        OSError: see `open_regular`, or the file is larger than `most` bytes.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+    return content
 
 
 def beside(path: str) -> str:

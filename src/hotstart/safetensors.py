@@ -7,18 +7,20 @@ Format: 8 bytes little-endian header length, a JSON header, then the tensors' by
 from __future__ import annotations
 
 import json
+import operator
 import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import ModelDamaged
+from hotstart.files import open_regular
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_MAX_HEADER = 100_000_000  # the bound of the reference implementation
+_MAX_HEADER = 25_000_000  # bytes; a hundred times that of the largest models
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
 
 
@@ -35,30 +37,47 @@ class Tensor:
 
 def read_header(path: str) -> dict[str, Tensor]:
     """Return the tensors of `path` by name; raise ModelDamaged if the header is invalid."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(_MAX_HEADER, size - 8):
-            raise ModelDamaged(path, reason=f"header of {length} bytes in a file of {size}")
-        raw = file.read(length)
+    try:
+        raw, size = _raw_header(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ModelDamaged(path, reason=str(error.strerror)) from error
+    length = len(raw)
     try:
         header = json.loads(raw)
         header.pop("__metadata__", None)
         return {name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelDamaged(path, reason=f"unreadable header ({error})") from error
+
+
+def _raw_header(path: str) -> tuple[bytes, int]:
+    """Return the JSON of the header, and the size of the file."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if start.startswith(b"version "):  # version https://git-lfs.github.com/spec/v1
+            reason = "a Git LFS pointer stands in for the file (run: git lfs pull)"
+            raise ModelDamaged(path, reason=reason)
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
+            raise ModelDamaged(path, reason=f"header of {length} bytes in a file of {size}")
+        return file.read(length), size
 
 
 def _tensor(path: str, entry: dict[str, Any], data: int, size: int) -> Tensor:
     begin, end = entry["data_offsets"]
     dtype = str(entry["dtype"])
-    shape = tuple(int(n) for n in entry["shape"])
+    shape = tuple(map(operator.index, entry["shape"]))
+    begin, end = operator.index(begin), operator.index(end)
     expected = ITEM_BYTES.get(dtype, 0)
     for n in shape:
         expected *= n
     if not 0 <= begin <= end or data + end > size:
         raise ModelDamaged(path, reason=f"a tensor ends at byte {data + end} of {size}")
+    if min(shape, default=0) < 0:
+        raise ModelDamaged(path, reason=f"a tensor has the shape {shape}")
     if dtype in ITEM_BYTES and end - begin != expected:
         raise ModelDamaged(path, reason=f"{end - begin} bytes hold {dtype} of shape {shape}")
     return Tensor(path, dtype, shape, data + begin, end - begin)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hotstart._lazy import require
 from hotstart.concurrency import active_work
-from hotstart.errors import ModelDamaged
+from hotstart.errors import ModelDamaged, described
 from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ class Tokenizer:
             encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [Tokens(each.ids, each.type_ids if pairs else None) for each in encodings]
 
+    def too_long(self, texts: Sequence[str]) -> list[int]:
+        """Return the positions of the texts that are cut at the model's limit."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        return [position for position, each in enumerate(encodings) if each.overflowing]
+
 
 def batches(
     lengths: Sequence[int], batch_size: int | None = None, budget: int = TOKEN_BUDGET
@@ -160,7 +165,8 @@ class GraphEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
         Raises:
-            ModelDamaged: a vector has numbers that are not finite, as after damage to the weights.
+            ModelDamaged: the graph cannot be run, or a vector has numbers that are not finite, as
+                after damage to the weights.
             CancelledError: `is_cancelled` returned true.
         """
         assert self._run is not None, "embed after close"
@@ -169,10 +175,15 @@ class GraphEngine:
         token_counts = [len(each.ids) for each in tokens]
         groups = list(batches(token_counts, batch_size))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
-        for group, rows in zip(
-            groups, self._run(_until_cancelled(padded, is_cancelled)), strict=True
-        ):
-            vectors[group] = rows
+        run = self._run(_until_cancelled(padded, is_cancelled))
+        try:
+            for group, rows in zip(groups, run, strict=True):
+                vectors[group] = rows
+        except Exception as error:
+            if not _is_of_the_graph(error):
+                raise
+            reason = f"its graph cannot be run ({described(error)})"
+            raise ModelDamaged(self._folder, reason=reason) from error
         if not np.isfinite(vectors).all():
             raise ModelDamaged(self._folder, reason="its vectors are not finite")
         return EngineOutput(vectors, token_counts)
@@ -188,6 +199,16 @@ class GraphEngine:
     def close(self) -> None:
         """Release the graph, its weights and its working memory."""
         self._run = None
+
+
+def _is_of_the_graph(error: Exception) -> bool:
+    """Return whether a graph raised `error`; memory may be short for a good graph too.
+
+    ONNX Runtime's classes have no base class of its own. OpenVINO raises RuntimeError, NumPy
+    ValueError where rows have another length.
+    """
+    is_engines = type(error).__module__.startswith("onnxruntime.")
+    return (is_engines or type(error) in {RuntimeError, ValueError}) and "alloc" not in str(error)
 
 
 def _until_cancelled(

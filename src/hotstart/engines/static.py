@@ -15,6 +15,7 @@ import numpy as np
 
 from hotstart.engines.graph import open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.files import read_bounded
 from hotstart.safetensors import read_header
 from hotstart.types import TOKENIZER, EngineOutput
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hotstart.telemetry import Metric
 
 DEFAULT_MAX_LENGTH = 512
+_LARGEST_CONFIG = 16_000_000  # bytes
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
 
 
@@ -168,18 +170,17 @@ def _unknown_id(tokenizer: Any) -> int | None:
 
 def _layout_of(folder: str) -> _Layout:
     for layout in _LAYOUTS:
-        if all(map(os.path.exists, layout.files(folder))):
+        if all(map(os.path.isfile, layout.files(folder))):
             return layout
-    missing = [path for path in _LAYOUTS[0].files(folder) if not os.path.exists(path)]
+    missing = [path for path in _LAYOUTS[0].files(folder) if not os.path.isfile(path)]
     names = [os.path.basename(path) for path in missing]
     raise ModelIncomplete(folder, folder=folder, missing=names, on_hub=False)
 
 
 def _read_config(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
-            return dict(json.load(file))
-    except (ValueError, TypeError) as error:
+        return dict(json.loads(read_bounded(path, _LARGEST_CONFIG)))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelDamaged(path, reason=f"unreadable ({error})") from error
 
 

@@ -102,3 +102,13 @@ class TorchEngine:
                 convert_to_numpy=True,
             )
         return np.asarray(vectors, np.float32)
+
+
+def as_tensor(vectors: Any, device: str | None = None) -> Any:
+    """Return `vectors`, an array or a list of arrays, as a torch tensor on `device`.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    torch = require("torch", extra="torch")
+    return torch.from_numpy(np.asarray(vectors)).to(device or "cpu")

@@ -59,6 +59,8 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> dict[str, Any]:
     try:
         outputs = model.run(None, arrays)
     except session_faults() as error:
+        if "alloc" in str(error):  # of the model's own making, whatever the inputs are
+            raise MemoryError(f"{material.source} needs more memory than there is") from error
         expected = f"{_describe_all(entries)}, with consistent shapes"
         raise InvalidInput("inputs", got=_first_line(error), expected=expected) from error
     names = [entry.name for entry in model.get_outputs()]

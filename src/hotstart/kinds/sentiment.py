@@ -154,6 +154,10 @@ def _load_pipeline(material: ModelSource, report: Progress) -> SentimentModel:
 
 def _pipeline(transformers: Any, material: ModelSource) -> Any:
     source = os.path.expanduser(material.source)
+    if os.path.isdir(source) and not material.source.startswith((".", "/", "~")):
+        # transformers would take a folder of the current folder for the model of its name.
+        looked = [read_settings().hub_cache]
+        raise ModelNotFound(material.source, looked=looked, on_hub=True, is_folder=True)
     options = {
         "local_files_only": not _may_download(material),
         "trust_remote_code": False,

@@ -79,6 +79,7 @@ def predict(model: Any, inputs: Any, material: ModelSource) -> list[Any]:
 
 def _load_skops(material: ModelSource) -> Any:
     path = find_file(material)
+    _check_archive(path)
     require("sklearn", extra="sklearn")
     skops = require("skops.io", extra="sklearn")
     with open(path, "rb") as file:  # check and load the same file, even if it is replaced
@@ -89,6 +90,25 @@ def _load_skops(material: ModelSource) -> Any:
         if unknown:
             raise TypesRefused(path, types=sorted(unknown))
         return _read_skops(skops, file, path, material.trusted)
+
+
+_MOST_TIMES = 100  # bytes unpacked, as a multiple of the file; skops does not compress by default
+_LEAST = 100_000_000  # bytes that any file may unpack to
+
+
+def _check_archive(path: str) -> None:
+    """Raise ModelDamaged for an archive that unpacks to far more than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            schema = [e.file_size for e in archive.infolist() if e.filename == "schema.json"]
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return  # skops says what is wrong
+    if (
+        unpacked > max(_LEAST, _MOST_TIMES * os.path.getsize(path))
+        or max(schema, default=0) > _LEAST
+    ):
+        raise ModelDamaged(path, reason=f"it unpacks to {unpacked} bytes")
 
 
 def _read_skops(skops: Any, file: IO[bytes], path: str, trusted: Sequence[str]) -> Any:

@@ -261,6 +261,7 @@ RERANKER = "reranker"
 _ARCHITECTURE = "ForSequenceClassification"
 _TORCH_NN = "torch.nn."
 _DEFAULT_LABELS = 2  # transformers omits this number of labels from config.json
+_MOST_LABELS = 100_000
 
 
 def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[ClassifierLayer, ...]:
@@ -314,7 +315,13 @@ def read_classifier(
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the label names; without names, the defaults of transformers."""
+    """Return the label names; without names, the defaults of transformers.
+
+    Raises:
+        ValueError: the number of labels is none that a model has.
+    """
     names = config.get("id2label") or {}
     count = len(names) or int(config.get("num_labels") or _DEFAULT_LABELS)
+    if not 1 <= count <= _MOST_LABELS:
+        raise ValueError(f"num_labels is {count}")
     return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

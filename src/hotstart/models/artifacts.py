@@ -1,8 +1,8 @@
 """Find, check and list artifacts: models prepared for a fast load.
 
-    <cache_dir>/models/<model>/onnx-float32/
+    <cache_dir>/models-3/<model>/onnx-float32/
         metadata.json  model.onnx  model.safetensors  tokenizer.json  wordpiece.txt
-    <cache_dir>/models/<model>/onnx-int8/
+    <cache_dir>/models-3/<model>/onnx-int8/
         metadata.json  model.onnx  weights.int8.bin  tokenizer.json  wordpiece.txt
 
 Every first vector imports this module, so it imports nothing that only `preparation.prepare` needs.
@@ -25,6 +25,7 @@ from hotstart.models.spec import (
     artifact_folder,
     compiled_folder,
     known_model,
+    models_cache,
     snapshots,
 )
 from hotstart.types import TOKENIZER, Classifier, ModelInfo, PreparedModel
@@ -105,7 +106,7 @@ def verify(artifact: Artifact) -> list[str]:
 
 def list_artifacts(settings: Settings) -> Iterator[Artifact | ArtifactDamaged]:
     """Yield every artifact in the cache folder, sorted by name; an error for a damaged one."""
-    models = os.path.join(settings.cache_dir, "models")
+    models = models_cache(settings)
     if not os.path.isdir(models):
         return
     for name in sorted(os.listdir(models)):
@@ -283,10 +284,18 @@ def _fingerprint(folder: str, engine: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(engine.encode())
+    seen: set[str] = set()  # links may lead in a circle
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         for name in sorted(names):
+            path = os.path.join(parent, name)
+            if not os.path.isfile(path):  # a broken link, a FIFO, a device
+                continue
             if name.endswith((*_WEIGHTS, ".json")) or name in _TOKENIZERS:
-                path = os.path.join(parent, name)
                 digest.update(f"{os.path.relpath(path, folder)}:{sha256(path)};".encode())
     return digest.hexdigest()[:32]

@@ -19,6 +19,7 @@ from hotstart.errors import (
     UnsupportedModel,
     described,
 )
+from hotstart.files import read_bounded
 from hotstart.models.architectures import (
     FAMILIES,
     RERANKER,
@@ -78,11 +79,20 @@ def modules_of(folder: str) -> list[tuple[str, str]]:
     name in sentence-transformers.
     """
     entries = read_json(folder, "modules.json", default=[])
+    path = os.path.join(folder, "modules.json")
     try:
-        return [(_class_name(entry["type"]), str(entry["path"])) for entry in entries]
+        modules = [(_class_name(entry["type"]), str(entry["path"])) for entry in entries]
     except (TypeError, KeyError, AttributeError) as error:
-        path = os.path.join(folder, "modules.json")
         raise ModelDamaged(path, reason=f"not a list of modules ({described(error)})") from error
+    for _, inner in modules:
+        check_inner(path, inner)
+    return modules
+
+
+def check_inner(path: str, name: str) -> None:
+    """Raise ModelDamaged unless `name`, which the file `path` gives, stays within its folder."""
+    if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
+        raise ModelDamaged(path, reason=f"it names {name!r}, which is outside of its folder")
 
 
 def _class_name(path: str) -> str:
@@ -91,19 +101,24 @@ def _class_name(path: str) -> str:
 
 
 _JSON_TYPES: dict[Any, str] = {dict: "object", list: "array"}
+_LARGEST_CONFIG = 16_000_000  # bytes; the index of 1000 shards has less than one
 
 
 def read_json(folder: str, name: str, default: Any = None) -> Any:
     """Return the JSON of the file `name`.
 
     If the file is absent, return `default`, or an empty dict if `default` is None.
+
+    Raises:
+        ModelDamaged: the file is not JSON of that type, cannot be read, or is too large.
     """
     path = os.path.join(folder, name)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = json.loads(read_bounded(path, _LARGEST_CONFIG))
     except FileNotFoundError:
         return {} if default is None else default
+    except OSError as error:
+        raise ModelDamaged(path, reason=str(error.strerror)) from error
     except ValueError as error:
         raise ModelDamaged(path, reason=f"not JSON ({error})") from error
     except RecursionError as error:
@@ -200,9 +215,16 @@ def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
     return poolings, tuple(head)
 
 
+_LARGEST_DIMENSION = 1_000_000
+
+
 def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...]) -> int:
+    """Return the length of a vector. Raises ValueError for a length that no model has."""
     layers = [step for step in head if isinstance(step, DenseLayer)]
-    return layers[-1].out_features if layers else hidden * len(poolings)
+    dimension = layers[-1].out_features if layers else hidden * len(poolings)
+    if not 1 <= dimension <= _LARGEST_DIMENSION:
+        raise ValueError(f"vectors of length {dimension}")
+    return dimension
 
 
 TASK_HEADS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
@@ -294,11 +316,20 @@ def missing_files(folder: str) -> list[str]:
     The result is empty for an unsupported architecture; `describe` raises for one.
     """
     config = read_json(folder, "config.json")
+    _check_layout(folder)
     if config and not _is_supported(folder, config):
         return []
     needed = ["config.json", TOKENIZER, *_module_files(folder)]
     missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
     return sorted(missing + _missing_weights(folder))
+
+
+def _check_layout(folder: str) -> None:
+    """Raise for an encoder in a sub-folder, as sentence-transformers wrote until 2020."""
+    for kind, path in modules_of(folder):
+        if kind == "Transformer" and os.path.normpath(path or ".") != ".":
+            here = ("a Transformer in the model folder itself",)
+            raise UnsupportedModel(folder, feature="a Transformer in", got=path, supported=here)
 
 
 def describe(folder: str, source: str, kind: str = "embedding") -> Description:
@@ -385,7 +416,14 @@ def _weight_files(folder: str) -> tuple[str, ...]:
     if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
         return (SINGLE_WEIGHTS,)
     if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
-        return tuple(sorted(set(read_json(folder, WEIGHTS_INDEX)["weight_map"].values())))
+        index = os.path.join(folder, WEIGHTS_INDEX)
+        try:
+            names = sorted(set(read_json(folder, WEIGHTS_INDEX)["weight_map"].values()))
+            for name in names:
+                check_inner(index, name)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ModelDamaged(index, reason=f"no weight_map ({described(error)})") from error
+        return tuple(names)
     return ()
 
 

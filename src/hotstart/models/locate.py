@@ -52,6 +52,7 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
         looked=_places(spec, settings),
         on_hub=not spec.names_folder,
         arguments=spec.arguments,
+        is_folder=not spec.names_folder and os.path.isdir(spec.source),
     )
 
 

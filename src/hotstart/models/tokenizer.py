@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.files import write_whole
+from hotstart.files import read_bounded, write_whole
 from hotstart.types import TOKENIZER, WORDPIECE
 
 logger = logging.getLogger(__name__)
 
+_LARGEST = 64_000_000  # bytes; the tokenizers of 262,000 tokens have 34 MB
 _REBUILT = {"BertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
 _REBUILT_BY_DEFAULT = {"bert", "distilbert", "mpnet"}  # model types without a tokenizer_class
 
@@ -87,8 +88,10 @@ def write_tokenizer(
     max_seq_length: int,
     truncation_side: str = "right",
     add_prefix_space: bool | None = None,
-) -> None:
+) -> int:
     """Write the tokenizer of the model folder `source` into `folder`, with all settings.
+
+    Return the largest token id.
 
     The tokenizer does not pad; the engine does.
 
@@ -107,15 +110,14 @@ def write_tokenizer(
     """
     path = os.path.join(source, TOKENIZER)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = json.loads(read_bounded(path, _LARGEST))
         if normalizer and (content.get("model") or {}).get("type") != "WordPiece":
             # transformers 4 keeps this normaliser; 5 would build a WordPiece tokenizer over the
             # vocabulary, which gives other tokens than the model was trained with.
             logger.info("%s keeps its normalizer: its model is not WordPiece", path)
             normalizer = None
         steps = [normalizer or content.get("normalizer")]
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ModelDamaged(path, reason=f"not a tokenizer ({error})") from error
     if lowercase:
         steps.insert(0, {"type": "Lowercase"})
@@ -135,12 +137,26 @@ def write_tokenizer(
         "strategy": "LongestFirst",
         "stride": 0,
     }
+    largest = _largest_id(path, content)
     lines = take_vocabulary(content)
     if lines is not None:
         text = "".join(f"{line}\n" for line in lines)
         write_whole(os.path.join(folder, WORDPIECE), text.encode())
     raw = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     write_whole(os.path.join(folder, TOKENIZER), raw.encode())
+    return largest
+
+
+def _largest_id(path: str, content: dict[str, Any]) -> int:
+    try:
+        vocabulary: Any = (content.get("model") or {}).get("vocab") or []
+        added = [entry["id"] for entry in content.get("added_tokens") or ()]
+        # Unigram has a list of pieces, the other models a table of ids.
+        is_table = isinstance(vocabulary, dict)
+        ids = vocabulary.values() if is_table else [len(vocabulary) - 1]
+        return max([*ids, *added], default=-1)
+    except (TypeError, KeyError) as error:
+        raise ModelDamaged(path, reason=f"its vocabulary is unreadable ({error})") from error
 
 
 def _set_prefix_space(source: str, content: dict[str, Any], value: bool) -> None:

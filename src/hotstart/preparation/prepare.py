@@ -7,17 +7,18 @@ that the caller holds the artifact's lock.
 from __future__ import annotations
 
 import datetime
+import errno
 import importlib.metadata
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from hotstart._version import __version__
 from hotstart.config import Settings
-from hotstart.errors import ModelDamaged, ModelError
+from hotstart.errors import CacheUnwritable, ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
@@ -61,6 +62,7 @@ def build(
     Raises:
         InvalidInput: the model does not support the precision.
         ModelError: the model cannot be found, read or run; the subclass gives the reason.
+        OSError: the cache folder cannot be written.
     """
     report = on_progress or _ignore_progress
     report("locating", 0.0)
@@ -116,7 +118,7 @@ def _fill(
 ) -> Metadata:
     """Write every file of the artifact into `staged`, metadata.json last."""
     check_precision(model, spec.precision)
-    is_quantized = spec.precision != "float32"
+    is_quantized = spec.precision == "int8"
     ranges = None
     if is_quantized:
         from hotstart.preparation.calibrate import observe  # deferred: only quantization needs it
@@ -243,7 +245,7 @@ def prepare(
     on_progress: Progress | None = None,
 ) -> Artifact:
     """Prepare the artifact of `spec` again, even if a usable artifact exists."""
-    with exclusive(_lock_path(spec, settings)):
+    with _writing(spec, settings), exclusive(_lock_path(spec, settings)):
         return check(build(spec, settings, on_progress))
 
 
@@ -257,7 +259,7 @@ def prepare_once(
     A damaged artifact is logged and prepared again once. If the new artifact is also damaged, this
     raises ArtifactDamaged.
     """
-    with exclusive(_lock_path(spec, settings)):
+    with _writing(spec, settings), exclusive(_lock_path(spec, settings)):
         usable, reason = look(spec, settings)
         if usable is not None:
             return usable
@@ -301,7 +303,7 @@ def remove(
         for one in precisions
         if kind in {None, each} and precision in {None, one}
     ]
-    with ExitStack() as locks:
+    with _writing(spec, settings), ExitStack() as locks:
         removed = False
         for variant in variants:
             folder = artifact_folder(variant, settings)
@@ -315,6 +317,29 @@ def remove(
         if kind is None and precision is None:
             shutil.rmtree(model_folder, ignore_errors=True)  # what a killed preparation left
         return removed
+
+
+@contextmanager
+def _writing(spec: ModelSpec, settings: Settings) -> Iterator[None]:
+    """Raise CacheUnwritable for an error of the system about the cache folder."""
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        is_ours = is_full or str(error.filename or "").startswith(settings.cache_dir)
+        if not is_ours and error.errno != errno.EROFS:
+            raise
+        needed = _bytes_of(spec, settings) if is_full else None
+        reason = error.strerror or str(error)
+        raise CacheUnwritable(settings.cache_dir, reason=reason, needed=needed) from error
+
+
+def _bytes_of(spec: ModelSpec, settings: Settings) -> int:
+    """Return the bytes that the artifact of `spec` takes at most; 8 bits are made from float32."""
+    model = describe(locate(spec, settings).folder, spec.source, spec.kind)
+    names = [*weight_files(model), TOKENIZER]
+    once = sum(os.path.getsize(os.path.join(model.folder, name)) for name in names)
+    return once if spec.precision == "float32" else round(1.4 * once)
 
 
 def _lock_path(spec: ModelSpec, settings: Settings) -> str:

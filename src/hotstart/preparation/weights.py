@@ -8,12 +8,15 @@ import shutil
 import struct
 from collections.abc import Callable, Mapping
 
-from hotstart.errors import UnsupportedModel
+from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.files import open_regular
 from hotstart.models.architectures import DenseLayer
-from hotstart.models.description import SINGLE_WEIGHTS, Description
+from hotstart.models.description import SINGLE_WEIGHTS, Description, check_inner
+from hotstart.preparation.graph.builder import external_files
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
+_COPIED = 1 << 20  # bytes at a time
 _UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids, which graphs ignore
 
 
@@ -68,14 +71,20 @@ def place_file(source: str, name: str, folder: str) -> str:
 
     Links are resolved first. A Hugging Face cache consists of symbolic links, and ONNX Runtime
     rejects weights behind a link that leads out of the model's folder.
+
+    Raises:
+        ModelDamaged: the model has the file twice; an existing file is never written over.
     """
     path = os.path.join(folder, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     original = os.path.realpath(os.path.join(source, name))
     try:
         os.link(original, path)
+    except FileExistsError as error:
+        raise ModelDamaged(source, reason=f"it has {name} for two of its parts") from error
     except OSError:  # another file system, or a file system without hard links
-        shutil.copyfile(original, path)
+        with open_regular(original) as read, open(path, "xb") as written:
+            shutil.copyfileobj(read, written, _COPIED)
     return path
 
 
@@ -127,10 +136,23 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
 
 
 def _external_data(folder: str, graph: str) -> list[str]:
-    """Return the external weight files of a shipped graph (model.onnx_data, model.onnx.data)."""
-    parent, name = os.path.split(graph)
-    return [
-        f"{parent}/{entry}"
-        for entry in sorted(os.listdir(os.path.join(folder, parent)))
-        if entry.startswith(name) and entry != name
-    ]
+    """Return the external weight files of a shipped graph, such as onnx/model.onnx_data.
+
+    Raises:
+        ModelDamaged: the graph names a file outside of the model's folder, or one that is missing.
+    """
+    path = os.path.join(folder, graph)
+    parent = os.path.dirname(graph)
+    names = [f"{parent}/{name}" for name in external_files(path)]
+    # The links of a Hugging Face cache lead to the blobs of the repository.
+    homes = [os.path.realpath(home) for home in (folder, os.path.join(folder, "../../blobs"))]
+    for name in names:
+        real = os.path.realpath(os.path.join(folder, name))
+        check_inner(path, name)
+        if not any(real.startswith(os.path.join(home, "")) for home in homes):
+            raise ModelDamaged(
+                path, reason=f"{name} leads to {real}, outside of the model's folder"
+            )
+        if not os.path.isfile(real):
+            raise ModelDamaged(path, reason=f"{name} is not a file")
+    return names

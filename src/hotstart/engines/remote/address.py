@@ -76,6 +76,11 @@ class RemoteAddress(NamedTuple):
         return f"{self.protocol}:{self.model}@{_without_credentials(self.url or '')}"
 
 
+def is_remote(source: str) -> bool:
+    """Return whether `source` begins like the address of a remote model."""
+    return source.partition(":")[0] in _FORMS and ":" in source
+
+
 def known_dimension(address: RemoteAddress) -> int | None:
     """Return the published length of the model's vectors, or None.
 

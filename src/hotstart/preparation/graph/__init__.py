@@ -24,6 +24,7 @@ def write_graphs(
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
+    largest_token: int,
 ) -> GraphFiles:
     """Write the graph files of `model` into `folder` and return how to run them.
 
@@ -33,9 +34,10 @@ def write_graphs(
         tensors: the weights: the encoder's under "", a Dense layer's under its module's path. With
             LinkedWeights they must be float32 and in `folder`.
         weights: creates the object that adds weights to a built graph.
+        largest_token: the largest id that the tokenizer gives.
     """
     if model.shipped_graph is None:
-        return _write_built(model, folder, tensors, weights)
+        return _write_built(model, folder, tensors, weights, largest_token)
     return _write_head(model, model.shipped_graph, folder, tensors)
 
 
@@ -44,17 +46,20 @@ def _write_built(
     folder: str,
     tensors: Mapping[str, Mapping[str, Tensor]],
     make_weights: Callable[[GraphBuilder], Weights],
+    largest_token: int,
 ) -> GraphFiles:
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
     weights = make_weights(graph)
     encoder = Encoder(graph, weights, model, tensors[""])
+    encoder.check(largest_token)
     names = ["input_ids", "attention_mask"]
     if model.segments:
         names.append("token_type_ids")
     tokens = encoder.tokens(*names)
     vectors = pool(graph, tokens, "attention_mask", model.poolings)
-    vectors = apply_head(graph, weights, vectors, model.head, tensors)
+    width = encoder.hidden * len(model.poolings)
+    vectors = apply_head(graph, weights, vectors, model.head, tensors, width)
     inputs = dict.fromkeys(names, ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return GraphFiles(
@@ -82,7 +87,8 @@ def _write_head(
         if name in outputs:
             graph = GraphBuilder(folder)
             vectors = pool(graph, "tokens", "attention_mask", model.poolings)
-            vectors = apply_head(graph, LinkedWeights(graph), vectors, model.head, tensors)
+            weights = LinkedWeights(graph)
+            vectors = apply_head(graph, weights, vectors, model.head, tensors, width=None)
             inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
             content = graph.build(inputs, vectors, model.dimension)
             write_whole(os.path.join(folder, "head.onnx"), content)

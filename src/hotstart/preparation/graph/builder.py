@@ -129,8 +129,27 @@ def output_names(path: str) -> list[str]:
     Raises:
         ModelDamaged: the file is not an ONNX file.
     """
+    return [output.name for output in _read(path).graph.output]
+
+
+def external_files(path: str) -> list[str]:
+    """Return the files with weights that the ONNX file at `path` names, relative to its folder.
+
+    Raises:
+        ModelDamaged: the file is not an ONNX file.
+    """
+    helper = require("onnx.external_data_helper")
+    names = {
+        helper.ExternalDataInfo(tensor).location
+        for tensor in helper._get_all_tensors(_read(path))
+        if helper.uses_external_data(tensor)
+    }
+    return sorted(names)
+
+
+def _read(path: str) -> Any:
     onnx = require("onnx")
     try:
-        return [output.name for output in onnx.load(path, load_external_data=False).graph.output]
+        return onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError is not public
         raise ModelDamaged(path, reason=f"not an ONNX file ({error})") from error

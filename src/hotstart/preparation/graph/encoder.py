@@ -102,8 +102,9 @@ def apply_head(
     vectors: str,
     head: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
+    width: int | None,
 ) -> str:
-    """Add the steps after pooling.
+    """Add the steps after pooling to `vectors`, which have the length `width`, unless unknown.
 
     `tensors` contains the tensors of each Dense layer by its path, and the tensors of a classifier
     under "". Dense layers are float32 in any precision, because they are small and their errors go
@@ -113,8 +114,28 @@ def apply_head(
         if isinstance(step, str):
             vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
         else:
+            width = _check_dense(step, tensors[step.path], width)
             vectors = _dense(graph, weights, vectors, step, tensors[step.path])
     return vectors
+
+
+def _check_dense(
+    layer: DenseLayer | ClassifierLayer, tensors: Mapping[str, Tensor], width: int | None
+) -> int:
+    """Return the length of the layer's vectors; raise ModelDamaged if its weights do not fit."""
+    where = layer.path or layer.name
+    for name in [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]:
+        if name not in tensors:
+            raise ModelDamaged(where, reason=f"no tensor {name}")
+    shape = tuple(tensors[f"{layer.name}.weight"].shape)
+    if isinstance(layer, DenseLayer) and shape != (layer.out_features, layer.in_features):
+        reason = f"out_features {layer.out_features} and in_features {layer.in_features}"
+        raise ModelDamaged(where, reason=f"{reason}, weights of shape {shape}")
+    if len(shape) != 2 or width not in {None, shape[1]}:
+        raise ModelDamaged(where, reason=f"weights of shape {shape} for vectors of length {width}")
+    if layer.bias and tuple(tensors[f"{layer.name}.bias"].shape) != shape[:1]:
+        raise ModelDamaged(where, reason=f"a bias that does not fit weights of shape {shape}")
+    return shape[0]
 
 
 def _dense(
@@ -124,17 +145,7 @@ def _dense(
     layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    names = [f"{layer.name}.weight"]
-    if layer.bias:
-        names.append(f"{layer.name}.bias")
-    for name in names:
-        if name not in tensors:
-            raise ModelDamaged(layer.path or layer.name, reason=f"no tensor {name}")
-    if isinstance(layer, DenseLayer):
-        shape = tuple(tensors[names[0]].shape)
-        if shape != (layer.out_features, layer.in_features):
-            reason = f"out_features {layer.out_features} and in_features {layer.in_features}"
-            raise ModelDamaged(layer.path, reason=f"{reason}, weights of shape {shape}")
+    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
     parts = [weights.whole(tensors[name]) for name in names]
     return _DENSE_ACTIVATIONS[layer.activation](
         graph, graph.node("Gemm", vectors, *parts, transB=1)
@@ -200,7 +211,11 @@ _HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
 class Encoder:
-    """Adds the transformer encoder of `model` to `graph`."""
+    """Adds the transformer encoder of `model` to `graph`.
+
+    Attributes:
+        hidden: the length of a token's embedding.
+    """
 
     def __init__(
         self,
@@ -215,11 +230,10 @@ class Encoder:
         self._tensors = tensors
         self._family = FAMILIES[model.model_type]
         self._prefix = self._find_prefix()
-        self._hidden = int(model.settings["hidden_size"])
+        self.hidden = int(model.settings["hidden_size"])
         self._heads = int(model.settings["num_attention_heads"])
         self._epsilon = float(model.settings["layer_norm_eps"])
         self._activation = self._find_activation()
-        self._check_shapes()
 
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
@@ -228,8 +242,8 @@ class Encoder:
         """
         graph = self._graph
         shape = graph.node("Shape", input_ids)
-        shape = graph.node("Concat", shape, graph.constant([self._hidden], "INT64"), axis=0)
-        self._rows = graph.constant([-1, self._hidden], "INT64")
+        shape = graph.node("Concat", shape, graph.constant([self.hidden], "INT64"), axis=0)
+        self._rows = graph.constant([-1, self.hidden], "INT64")
         bias = self._relative_bias(input_ids)
         hidden = graph.node("Reshape", self._embeddings(input_ids, token_type_ids), self._rows)
         for number in range(int(self._model.settings["num_hidden_layers"])):
@@ -320,13 +334,18 @@ class Encoder:
             raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
         return tensor
 
-    def _check_shapes(self) -> None:
-        """Raise ModelDamaged if the weights have other shapes than config.json says."""
+    def check(self, largest_token: int) -> None:
+        """Raise ModelDamaged if the weights have other shapes than config.json says.
+
+        Args:
+            largest_token: the largest id that the tokenizer gives.
+        """
         model = self._model
-        hidden = self._hidden
+        hidden = self.hidden
         words = tuple(self._tensor("embeddings.word_embeddings.weight").shape)
         positions = tuple(self._tensor("embeddings.position_embeddings.weight").shape)
         limit = int(model.settings["max_position_embeddings"])
+        rows = sum(words[:1])
         for fact, is_right in (
             (f"hidden_size {hidden}, embeddings of shape {words}", words[1:] == (hidden,)),
             (
@@ -338,12 +357,50 @@ class Encoder:
                 self._heads > 0 and hidden % self._heads == 0,
             ),
             (
-                f"pad_token_id {model.pad_token_id} of {words[0]} tokens",
-                0 <= model.pad_token_id < words[0],
+                f"pad_token_id {model.pad_token_id} of {rows} tokens",
+                0 <= model.pad_token_id < rows,
             ),
         ):
             if not is_right:
                 raise ModelDamaged(model.folder, reason=f"config.json has {fact}")
+        if largest_token >= rows:
+            reason = f"its tokenizer has token {largest_token}, its embeddings {rows} rows"
+            raise ModelDamaged(model.folder, reason=reason)
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        """Raise ModelDamaged if a layer, a norm or a table has another shape."""
+        family = self._family
+        hidden = self.hidden
+        shapes: dict[str, tuple[int, ...]] = {
+            f"embeddings.LayerNorm.{part}": (hidden,) for part in ("weight", "bias")
+        }
+        for number in range(int(self._model.settings["num_hidden_layers"])):
+            prefix = family.layer.format(number)
+            inner = sum(self._tensor(f"{prefix}{family.intermediate}.bias").shape[:1])
+            for name, rows, columns in (
+                (family.query, hidden, hidden),
+                (family.key, hidden, hidden),
+                (family.value, hidden, hidden),
+                (family.attention_output, hidden, hidden),
+                (family.intermediate, inner, hidden),
+                (family.output, hidden, inner),
+            ):
+                shapes[f"{prefix}{name}.weight"] = (rows, columns)
+                shapes[f"{prefix}{name}.bias"] = (rows,)
+            for name in (family.attention_norm, family.output_norm):
+                shapes[f"{prefix}{name}.weight"] = shapes[f"{prefix}{name}.bias"] = (hidden,)
+        if family.segments:
+            rows = int(self._model.settings["type_vocab_size"])
+            shapes["embeddings.token_type_embeddings.weight"] = (rows, hidden)
+        if family.relative_bias is not None:
+            buckets = int(self._model.settings["relative_attention_num_buckets"])
+            shapes[family.relative_bias] = (buckets, self._heads)
+        for name, expected in shapes.items():
+            shape = tuple(self._tensor(name).shape)
+            if shape != expected:
+                reason = f"{self._prefix}{name} has the shape {shape}, its layer needs {expected}"
+                raise ModelDamaged(self._model.folder, reason=reason)
 
     def _find_prefix(self) -> str:
         marker = "embeddings.word_embeddings.weight"
