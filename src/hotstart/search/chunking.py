@@ -55,8 +55,8 @@ _JAVA = _language(
 _C = _language(
     ("//", "/*", "*", "template"),
     r"(?:typedef\s+)?((?:struct|class|enum|union|namespace)\s+[\w:]+)[^;]*$",
-    r"(?!return\b|else\b|if\b|for\b|while\b|switch\b|case\b)[A-Za-z_][\w:<>,*&\s]*?"
-    r"([~\w][\w:~]*)\s*\([^;]*$",
+    r"(?!return\b|else\b|if\b|for\b|while\b|switch\b|case\b)(?=[A-Za-z_])"
+    r"(?:[\w:<>,*&\s]*[\s*&>])?([~A-Za-z_][\w:~]*)\s*\([^;]*$",
 )
 
 DEFINITIONS: dict[str, Definitions] = {

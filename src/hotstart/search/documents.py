@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from hotstart._lazy import require
+from hotstart.files import open_regular, read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +48,16 @@ def rules_above(root: str) -> Rules:
 def rules_within(folder: str, outer: Rules) -> Rules:
     """Return the rules for the files in `folder`: `outer` and its own .gitignore."""
     path = os.path.join(folder, ".gitignore")
+    if os.path.isdir(path):
+        return outer
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            lines = file.read().splitlines()
-    except (FileNotFoundError, IsADirectoryError):
+        content = read_bounded(path, LARGEST)
+    except FileNotFoundError:
         return outer
     except OSError as error:
         logger.warning("%s is not honoured: %s", path, error.strerror)
         return outer
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
     return (*outer, _compile(folder, lines))
 
 
@@ -85,20 +88,23 @@ def _folders_above(root: str) -> list[str]:
 
 
 def _compile(folder: str, lines: Sequence[str]) -> GitignoreRules:
-    """Return the patterns in `lines`; skip invalid ones, as git does."""
+    """Return the patterns in `lines`; skip invalid ones, as git does.
+
+    RE2 matches in linear time: the patterns of a foreign folder may be made to take for ever.
+    """
     pathspec = require("pathspec", extra="search")
     lines = [line for line in lines if _is_pattern(pathspec, line)]
     return GitignoreRules(
         folder,
-        for_files=pathspec.GitIgnoreSpec.from_lines(lines),
-        for_folders=pathspec.PathSpec.from_lines("gitignore", lines),
+        for_files=pathspec.GitIgnoreSpec.from_lines(lines, backend="re2"),
+        for_folders=pathspec.PathSpec.from_lines("gitignore", lines, backend="re2"),
     )
 
 
 def _is_pattern(pathspec: Any, line: str) -> bool:
     try:
-        pathspec.GitIgnoreSpec.from_lines([line])
-    except (ValueError, re.error):
+        pathspec.GitIgnoreSpec.from_lines([line], backend="re2")
+    except (ValueError, re.error, require("re2", extra="search").error):
         return False
     return True
 
@@ -168,7 +174,7 @@ def read_document(path: str) -> FileContent:
         FileNotFoundError: the file was removed.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_PROBE)
             if b"\0" in data:
                 raise SkippedFile("binary")

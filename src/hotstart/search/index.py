@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import IndexBusy, IndexMissing, InvalidInput
+from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
@@ -88,8 +88,12 @@ HOME = ".hotstart"
 """The folder, within the indexed one, that holds the index and nothing else."""
 
 _DATABASE = "index.db"
+_LOCK = "lock"
+_IGNORED = ".gitignore"
 _DEPTH = 100  # ranks of each ranking to fuse
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
+
+_READ_ONLY = "the index cannot be written here, so its latest changes may be missing"
 
 Ranking = list[tuple[int, float]]
 
@@ -132,6 +136,11 @@ class SearchIndex:
         """The indexed folder."""
         return self._path
 
+    @property
+    def exists(self) -> bool:
+        """Whether the folder is indexed."""
+        return os.path.isfile(self._database)
+
     def update(self, on_progress: OnProgress | None = None) -> UpdateReport:
         """Update the index; read and embed only changed files.
 
@@ -150,12 +159,22 @@ class SearchIndex:
 
         if not os.path.isdir(self._path):
             raise InvalidInput("path", got=self._path, expected="a folder that exists")
-        with exclusive(self._lock_path, wait=False) as held:
-            if not held:
-                raise IndexBusy(self._path)
-            self._keep_from_git()
-            with Store(self._database) as store:
-                return update_index(self._path, store, self._lexical, self._embedder, on_progress)
+        self._refuse_links()
+        try:
+            with exclusive(self._lock_path, wait=False) as held:
+                if not held:
+                    raise IndexBusy(self._path)
+                self._keep_from_git()
+                with Store(self._database) as store:
+                    return update_index(
+                        self._path, store, self._lexical, self._embedder, on_progress
+                    )
+        except HotstartError:  # some are OSErrors: a TimeoutError is one
+            raise
+        except OSError as error:
+            remedy = "Check the space and the permissions of the folder, then run this again"
+            reason = error.strerror or str(error)
+            raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
 
     def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
         """Return the `top_k` chunks that answer `query` best.
@@ -175,8 +194,9 @@ class SearchIndex:
         """
         began = time.perf_counter()
         _check(query, top_k, timeout)
-        if not os.path.isfile(self._database):
+        if not self.exists:
             raise IndexMissing(self._path)
+        self._refuse_links()
         self._semantic.start()
         depth = max(top_k, _DEPTH)
         with Store(self._database) as store:
@@ -185,6 +205,7 @@ class SearchIndex:
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
             hits = _hits(store, words, meaning, top_k)
+            short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
             mode = "hybrid" if words else "semantic"
@@ -193,15 +214,24 @@ class SearchIndex:
         return Answer(
             hits=hits,
             mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason))) or None,
+            reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
         )
 
+    def _remedy(self, store: Store) -> str:
+        """Return what brings the vectors that are missing."""
+        from hotstart.files import exclusive
+
+        if store.is_read_only:
+            return "the index cannot be written here"
+        with exclusive(self._lock_path, wait=False) as held:
+            return "update the index" if held else "another process is computing them"
+
     @property
     def _lock_path(self) -> str:
-        return os.path.join(self._home, "lock")
+        return os.path.join(self._home, _LOCK)
 
     def _lexical_ranking(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
         """Return the lexical ranking, and why it may be incomplete."""
@@ -214,10 +244,20 @@ class SearchIndex:
                 return [], incomplete
             return self._lexical.search(query, depth), None
 
+    def _refuse_links(self) -> None:
+        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
+        names = ("", _DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", _LOCK, "lexical", _IGNORED)
+        for path in (os.path.join(self._home, name) if name else self._home for name in names):
+            if os.path.islink(path):
+                remedy = "Remove the link, then run hotstart index again"
+                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
+
     def _sync_lexical(self, store: Store) -> str | None:
         """Update the lexical index; return the reason if that is impossible now."""
         from hotstart.files import exclusive
 
+        if store.is_read_only:
+            return _READ_ONLY
         with exclusive(self._lock_path, wait=False) as held:
             if not held:
                 return _BEHIND
@@ -227,7 +267,7 @@ class SearchIndex:
     def _keep_from_git(self) -> None:
         from hotstart.files import write_whole
 
-        path = os.path.join(self._home, ".gitignore")
+        path = os.path.join(self._home, _IGNORED)
         if not os.path.exists(path):
             write_whole(path, b"*\n")
 

@@ -35,7 +35,8 @@ OnProgress = Callable[[str, int, int], None]
 """Called with the phase (`documents`, `lexical`, `vectors`), the steps done and their number."""
 
 _DOCUMENTS_A_COMMIT = 50
-_VECTORS_A_COMMIT = 256
+_VECTORS_A_READ = 256
+_VECTORS_A_COMMIT = 16  # less than a second of work, so that progress moves and Ctrl-C loses little
 
 
 @dataclass(frozen=True)
@@ -181,22 +182,37 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
     total = store.count_chunks() - store.count_vectors(space)
     done = 0
     last = 0
-    while batch := store.lacking_vector(space, after=last, limit=_VECTORS_A_COMMIT):
-        report("vectors", done, total)
-        texts = [_text_to_embed(passage) for passage in batch]
-        result = embedder.embed(texts, prompt_name="document", normalize_embeddings=True)
-        vectors = result.vectors.astype("<f4")
-        rows = [(p.id, vector.tobytes()) for p, vector in zip(batch, vectors, strict=True)]
-        computed = result.comparable_with or result.fingerprint
-        store.put_vectors(computed, rows)
-        done += len(batch)
-        last = batch[-1].id
-        if computed != space:  # the model was replaced: begin again with the space of the new one
-            space = computed
-            total = done + store.count_chunks() - store.count_vectors(space)
-            last = 0
+    while read := store.lacking_vector(space, after=last, limit=_VECTORS_A_READ):
+        last = read[-1].id
+        read.sort(key=lambda passage: len(passage.text))  # equal lengths need no padding
+        for batch in _cut(read, _VECTORS_A_COMMIT):
+            report("vectors", done, total)
+            computed = _embed_batch(store, embedder, batch)
+            done += len(batch)
+            if computed != space:  # the model was replaced: begin again with its new space
+                space = computed
+                total = done + store.count_chunks() - store.count_vectors(space)
+                last = 0
+                break
     report("vectors", done, total)
     return done
+
+
+def _cut(passages: list[Passage], size: int) -> Iterator[list[Passage]]:
+    """Yield `passages` in lists of up to `size`."""
+    for start in range(0, len(passages), size):
+        yield passages[start : start + size]
+
+
+def _embed_batch(store: Store, embedder: Embedder, batch: list[Passage]) -> str:
+    """Compute and store the vectors of `batch`; return their space."""
+    texts = [_text_to_embed(passage) for passage in batch]
+    result = embedder.embed(texts, prompt_name="document", normalize_embeddings=True)
+    vectors = result.vectors.astype("<f4")
+    rows = [(p.id, vector.tobytes()) for p, vector in zip(batch, vectors, strict=True)]
+    computed = result.comparable_with or result.fingerprint
+    store.put_vectors(computed, rows)
+    return computed
 
 
 def _text_to_embed(passage: Passage) -> str:

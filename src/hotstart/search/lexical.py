@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hotstart._lazy import require
+from hotstart.files import remove_file
 
 if TYPE_CHECKING:
     from hotstart.search.store import Passage, Store
@@ -183,6 +184,7 @@ class LexicalIndex:
     def _write(self, index: Any, store: Store, known: int, report: Advance) -> None:
         """Commit the changes of `store` since generation `known` to `index`."""
         tantivy = self._tantivy
+        self._remove_temporary_files()
         state = store.state()
         total = store.count_chunks(after=known)
         writer = index.writer(_HEAP, 1)
@@ -201,6 +203,13 @@ class LexicalIndex:
         writer.wait_merging_threads()
         index.reload()
         report(total, total)
+
+    def _remove_temporary_files(self) -> None:
+        """Remove the files that killed writers of tantivy left."""
+        if os.path.isdir(self._folder):
+            for name in os.listdir(self._folder):
+                if name.startswith(".tmp"):
+                    remove_file(os.path.join(self._folder, name))
 
 
 class LexicalIndexDamaged(Exception):

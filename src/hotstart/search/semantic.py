@@ -64,7 +64,8 @@ class Nearest(NamedTuple):
 
     Attributes:
         ranking: the ids and cosines.
-        reason: why the ranking is incomplete or by the fallback; None otherwise.
+        reason: why there is none, or why the fallback answers; None otherwise.
+        shortfall: how many chunks lack vectors; None if none does.
         model: the model of the query's vector; None without one.
         engine: the engine of the model.
     """
@@ -73,6 +74,7 @@ class Nearest(NamedTuple):
     reason: str | None
     model: str | None = None
     engine: str | None = None
+    shortfall: str | None = None
 
 
 class Semantic:
@@ -114,10 +116,13 @@ class Semantic:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
         vectors = self._vectors(store, result.comparable_with or result.fingerprint)
-        short = _shortfall(len(vectors), store, result.model)
-        fell_back = f"{result.model!r} answers: {result.reason}" if result.reason else None
-        reason = "; ".join(filter(None, (fell_back, short))) or None
-        return Nearest(vectors.nearest(result.vectors, limit), reason, result.model, result.engine)
+        return Nearest(
+            vectors.nearest(result.vectors, limit),
+            reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
+            model=result.model,
+            engine=result.engine,
+            shortfall=_shortfall(len(vectors), store, result.model),
+        )
 
     def _vectors(self, store: Store, fingerprint: str) -> Vectors:
 
@@ -135,4 +140,4 @@ def _shortfall(vectors: int, store: Store, model: str) -> str | None:
     if vectors >= chunks:
         return None
     had = "none" if vectors == 0 else f"only {vectors}"
-    return f"{had} of {chunks} chunks have vectors of {model!r} yet: update the index"
+    return f"{had} of {chunks} chunks have vectors of {model!r} yet"

@@ -71,21 +71,37 @@ class Database:
 
     Only the thread that opened it may use it. Any method may raise IndexDamaged, or IndexBusy if
     another process holds a transaction for seconds.
+
+    Attributes:
+        is_read_only: whether its folder cannot be written, as in an image or a ConfigMap.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.is_read_only = os.path.exists(path) and not os.access(os.path.dirname(path), os.W_OK)
         with self._translated_errors():
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-            try:
-                migrate(self._connection, _APPLICATION, MIGRATIONS)
-                # In WAL mode, commits do not wait for the disk; a crash of the machine loses
-                # at most the last commits.
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.execute("PRAGMA foreign_keys = ON")
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        place = self._path
+        if self.is_read_only:
+            # WAL mode needs files beside the database. `immutable` needs none: nobody writes there.
+            import pathlib  # 3 ms, and most indexes can be written
+
+            place = f"{pathlib.Path(os.path.abspath(place)).as_uri()}?immutable=1"
+        connection = sqlite3.connect(
+            place, timeout=_PATIENCE, isolation_level=None, uri=self.is_read_only
+        )
+        try:
+            migrate(connection, _APPLICATION, MIGRATIONS)
+            # In WAL mode, commits do not wait for the disk; a crash of the machine loses at most
+            # the last commits.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Close the file."""
@@ -192,6 +208,11 @@ class Store:
     def __init__(self, path: str) -> None:
         self._database = Database(path)
         self._raised_to: int | None = None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether its folder cannot be written."""
+        return self._database.is_read_only
 
     def __enter__(self) -> Store:
         return self
