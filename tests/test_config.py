@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.config import ModelsFolder, RemoteAccess, models_folder, read_settings, remote_access
-from hotstart.errors import InvalidInput
+from hotstart.errors import ConfigNotNamed, InvalidInput
 
 HUB = "~/.cache/huggingface/hub"
 
@@ -64,7 +64,6 @@ base_url = "http://file/v1"
     ("environ", "expected"),
     [
         ({}, ("sk-file", "http://file/v1")),
-        ({"OPENAI_API_KEY": "sk-env"}, ("sk-env", "http://file/v1")),
         ({"OPENAI_API_KEY": "sk-env", "OPENAI_BASE_URL": "http://env"}, ("sk-env", "http://env")),
         ({"TEI_API_KEY": "other"}, ("sk-file", "http://file/v1")),
     ],
@@ -81,6 +80,17 @@ def test_keys_come_from_the_environment_else_from_the_file(
     assert remote_access("tei", {}) == (None, None)
     assert read_settings({}).strategy == "background"
     assert "sk-" not in repr(remote_access("openai", environ))
+
+
+def test_a_key_of_the_environment_goes_to_no_address_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hotstart.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    message = "OPENAI_API_KEY of the environment would be sent there"
+    with pytest.raises(ConfigNotNamed, match=message) as error:
+        remote_access("openai", {"OPENAI_API_KEY": "sk-env"})
+    assert error.value.remedy == "To send it there, set OPENAI_BASE_URL"
 
 
 def test_without_a_file_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from hotstart.config import Settings
 from hotstart.errors import InvalidInput, InvalidText, ModelNotFound, NotReady
 from hotstart.pool.loader import load_model
 from hotstart.pool.pool import Pool
+from support.engines import skip_without_openvino
 from support.golden import DATA, FAMILIES, cosines
 
 GOLDEN = DATA / "golden"
@@ -51,6 +52,13 @@ def test_each_golden_text_alone(embedder: Embedder) -> None:
     golden = np.load(GOLDEN / "vectors.npy")
     vectors = np.stack([embedder.encode(text) for text in TEXTS])
     assert vectors.shape == (len(TEXTS), 384)
+    assert cosines(vectors, golden).min() >= 0.9999
+
+
+def test_the_golden_texts_in_float32_on_openvino() -> None:
+    skip_without_openvino()
+    golden = np.load(GOLDEN / "vectors.npy")
+    vectors = Embedder("all-MiniLM-L6-v2", engine="openvino").encode(TEXTS)
     assert cosines(vectors, golden).min() >= 0.9999
 
 

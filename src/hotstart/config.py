@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from hotstart._lazy import require
-from hotstart.errors import InvalidInput
+from hotstart.errors import ConfigNotNamed, InvalidInput
 
 CONFIG_FILE = "hotstart.toml"
 
@@ -70,11 +70,20 @@ def refuse_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
+def is_completion() -> bool:
+    """Return whether a shell asks, through argcomplete, what may be typed next."""
+    return "_ARGCOMPLETE" in os.environ
+
+
 def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> RemoteAccess:
     """Return key and address for a remote engine.
 
     From OPENAI_API_KEY and OPENAI_BASE_URL (TEI_..., HOTSTART_...), else from `api_key` and
     `base_url` of `[remote.openai]` in ./hotstart.toml.
+
+    Raises:
+        ConfigNotNamed: a key of the environment would go to an address of ./hotstart.toml, which
+            may be anybody's.
     """
     env = os.environ if environ is None else environ
     prefix = protocol.upper()
@@ -82,6 +91,13 @@ def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> Re
     url = env.get(f"{prefix}_BASE_URL")
     if key is None or url is None:
         table = _here().get("remote", {}).get(protocol, {})
+        if key and not url and table.get("base_url"):
+            raise ConfigNotNamed(
+                f"remote.{protocol}.base_url",
+                got=table["base_url"],
+                risk=f"{prefix}_API_KEY of the environment would be sent there",
+                remedy=f"To send it there, set {prefix}_BASE_URL",
+            )
         key, url = key or table.get("api_key"), url or table.get("base_url")
     return RemoteAccess(key, url)
 

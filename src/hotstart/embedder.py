@@ -15,8 +15,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
-from hotstart.encoding import EncodeRequest, check_texts
-from hotstart.errors import HotstartError, InvalidInput, check_count
+from hotstart.encoding import EncodeRequest, check_texts, cosine_similarity
+from hotstart.errors import HotstartError, InvalidInput, InvalidText, check_count
 from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
@@ -59,7 +59,8 @@ class Embedder(LoadableModel):
             None for HOTSTART_STRATEGY, hotstart.toml, else `lazy`; `auto` chooses by the machine.
         engine: `onnx` (the default), `openvino`, `torch`, `static`; `openai:...`, `tei:...` and
             `hotstart:...` run on the engine `remote`, `fake:...` on `fake`.
-        precision: of the weights, `float32` or `int8`; None for the strategy's.
+        precision: of weights and matrix products: `float32`, `int8`, or `bfloat16` (engine
+            `openvino` on a CPU with AMX or AVX512-BF16); None for the strategy's.
         device: for the engine `torch`: `cpu`, `cuda`, `mps`; None for the best available.
         trust_remote_code: for the engine `torch`: run code of the model's repository. Only this
             argument enables it, never a file or a request.
@@ -184,22 +185,25 @@ class Embedder(LoadableModel):
 
     def encode(
         self,
-        inputs: str | Sequence[str],
-        *,
+        inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
-        show_progress_bar: bool = False,
+        show_progress_bar: bool | None = False,
+        *,
         precision: Precision = "float32",
         convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        device: str | None = None,
+        sentences: str | Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Any:
         """Return the vectors of `inputs`, as sentence-transformers' `encode` does.
 
         Args:
-            inputs: one text, or a sequence of texts.
+            inputs: one text, or a sequence or an array of texts.
             prompt_name: name of the model's prompt that is put before each text; by default its
                 default prompt, if it has one.
             prompt: put before each text; overrides `prompt_name`.
@@ -208,8 +212,11 @@ class Embedder(LoadableModel):
             precision: `float32`; `int8` or `uint8` (steps of each dimension's range over these
                 inputs); `binary` or `ubinary` (one bit a dimension).
             convert_to_numpy: for a sequence, False gives a list of 1-d arrays.
+            convert_to_tensor: return a torch tensor; this alone imports torch.
             normalize_embeddings: scale each vector to length 1.
             truncate_dim: keep only this many leading dimensions; overrides the constructor's.
+            device: where a tensor is put; the model runs where the constructor says.
+            sentences: the name of `inputs` in older sentence-transformers.
             timeout: seconds to wait for the model; None for no limit.
 
         Returns:
@@ -222,7 +229,7 @@ class Embedder(LoadableModel):
             HotstartError: the load failed.
         """
         request = EncodeRequest(
-            inputs,
+            _given(inputs, sentences),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,
@@ -232,12 +239,28 @@ class Embedder(LoadableModel):
             normalize_embeddings=normalize_embeddings,
             truncate_dim=self._truncate_dim if truncate_dim is None else truncate_dim,
         )
-        return request.result(self._run(request, timeout))
+        return _converted(request.result(self._run(request, timeout)), convert_to_tensor, device)
+
+    def similarity(self, left: Any, right: Any) -> Any:
+        """Return the cosine of each vector of `left` with each of `right`, float32 (n, m).
+
+        As in sentence-transformers: one vector is a matrix of one row, and tensors give a tensor.
+        """
+        is_tensor = hasattr(left, "detach")
+        arrays = [each.detach().cpu() if is_tensor else each for each in (left, right)]
+        return _converted(cosine_similarity(arrays[0], arrays[1]), is_tensor, None)
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """Return `dimension`, under its name in sentence-transformers."""
+        return self.dimension
 
     async def aencode(
         self,
-        inputs: str | Sequence[str],
+        inputs: str | Sequence[str] | None = None,
         *,
+        sentences: str | Sequence[str] | None = None,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
         timeout: float | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Any:
@@ -246,8 +269,9 @@ class Embedder(LoadableModel):
         Concurrent calls share batches; a few texts never wait behind many. Cancelling one call
         does not affect others.
         """
-        request = self._request(inputs, options)
-        return request.result(await self._arun(request, timeout))
+        request = self._request(_given(inputs, sentences), options)
+        result = request.result(await self._arun(request, timeout))
+        return _converted(result, convert_to_tensor, device)
 
     def embed(
         self,
@@ -324,6 +348,18 @@ class Embedder(LoadableModel):
             HotstartError: see `encode`.
         """
         return self._model.count(texts, timeout)
+
+    def check_lengths(self, texts: Sequence[str], *, timeout: float | None = None) -> None:
+        """Raise InvalidText for a text that is longer than the model reads.
+
+        Engines without a tokenizer of their own cannot tell, and refuse none.
+
+        Raises:
+            HotstartError: see `encode`.
+        """
+        for position in self._model.too_long(texts, timeout):
+            reason = f"it has more tokens than the model reads, {self.max_seq_length}"
+            raise InvalidText(position, reason=reason, remedy="Shorten it, or let it be cut")
 
     # By role, as lists, as a stream ---------------------------------------------------------
 
@@ -491,6 +527,26 @@ class Embedder(LoadableModel):
 
     def _cut(self, fingerprint: str) -> str:
         return f"{fingerprint}-{self._truncate_dim}" if self._truncate_dim else fingerprint
+
+
+def _given(
+    inputs: str | Sequence[str] | None, sentences: str | Sequence[str] | None
+) -> str | Sequence[str]:
+    """Return the texts under either name. Raises InvalidInput."""
+    if inputs is not None and sentences is not None:
+        raise InvalidInput("sentences", got=sentences, expected="None where inputs are given")
+    texts = sentences if inputs is None else inputs
+    if texts is None:
+        raise InvalidInput("inputs", got=None, expected="a string, or a list of strings")
+    return texts
+
+
+def _converted(vectors: Any, to_tensor: bool, device: str | None) -> Any:
+    if not to_tensor:
+        return vectors
+    from hotstart.engines.torch import as_tensor  # it alone imports torch
+
+    return as_tensor(vectors, device)
 
 
 def _with_prompt_name(role: str, options: AskOptions) -> AskOptions:

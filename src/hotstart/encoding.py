@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         prompt_name: str | None
         prompt: str | None
         batch_size: int | None
-        show_progress_bar: bool
+        show_progress_bar: bool | None
         precision: Precision
         convert_to_numpy: bool
         normalize_embeddings: bool
@@ -34,9 +34,19 @@ class TextFault(NamedTuple):
 
 
 def check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
-    """Return `inputs`; raise InvalidText for the first that is not a text, counted from `first`."""
-    if isinstance(inputs, (bytes, bytearray)) or not hasattr(inputs, "__getitem__"):
-        raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
+    """Return `inputs`, an array as a list.
+
+    Raises:
+        InvalidText: an input, counted from `first`, is not a text.
+        InvalidInput: `inputs` is neither a sequence nor an array.
+    """
+    if not isinstance(inputs, (list, tuple)):
+        is_other = isinstance(inputs, (bytes, bytearray, dict)) or not hasattr(
+            inputs, "__getitem__"
+        )
+        if is_other or getattr(inputs, "ndim", 1) != 1:
+            raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
+        inputs = list(inputs)
     for position, text in enumerate(inputs, first):
         fault = _fault(text)
         if fault is not None:
@@ -150,6 +160,19 @@ def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]
     return quantized.astype(precision)
 
 
+def cosine_similarity(left: Any, right: Any) -> NDArray[np.float32]:
+    """Return the cosine of each row of `left` with each row of `right`, float32 (n, m).
+
+    A zero vector has the cosine 0 with every vector.
+    """
+    import numpy as np
+
+    rows = [np.atleast_2d(np.asarray(each, dtype=np.float32)) for each in (left, right)]
+    units = [each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12) for each in rows]
+    cosines: NDArray[np.float32] = units[0] @ units[1].T
+    return cosines
+
+
 _ROLES = (
     "query",
     "document",
@@ -176,7 +199,7 @@ class EncodeRequest:
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
-        show_progress_bar: bool = False,
+        show_progress_bar: bool | None = False,
         precision: Precision = "float32",
         convert_to_numpy: bool = True,
         normalize_embeddings: bool = False,
@@ -187,8 +210,8 @@ class EncodeRequest:
         self._is_single = isinstance(inputs, str)
         self.inputs = check_texts([inputs] if isinstance(inputs, str) else inputs)
         self.batch_size = batch_size
-        self.show_progress_bar = show_progress_bar
-        self.runs_alone = bool(batch_size) or show_progress_bar or len(self.inputs) == 0
+        self.show_progress_bar = bool(show_progress_bar)
+        self.runs_alone = bool(batch_size) or self.show_progress_bar or len(self.inputs) == 0
         self._prompt_name = prompt_name
         self._prompt = prompt
         self._as_list = not convert_to_numpy

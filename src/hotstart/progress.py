@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -12,14 +13,20 @@ from hotstart._lazy import require
 Advance = Callable[[int], None]
 
 
+_SECONDS_A_LINE = 1.0
+
+
 @contextmanager
 def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
     """Yield a function that advances the bar by a number of `total` steps.
 
-    Draw on standard error, only if it is a terminal.
+    Draw on standard error. Where that is no terminal, print a line after each second.
     """
-    if not shown or not sys.stderr.isatty():
+    if not shown:
         yield _nothing
+        return
+    if not sys.stderr.isatty():
+        yield _lines(title, total)
         return
     rich = require("rich.progress")
     console = require("rich.console").Console(stderr=True)
@@ -35,22 +42,22 @@ def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
 
 
 @contextmanager
-def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
+def spinner(title: str, *, after: float = 0.5, shown: bool = True) -> Iterator[None]:
     """Show `title` and a spinner while the block runs, from `after` seconds on.
 
     Draw on standard error, only if it is a terminal.
     """
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield
         return
-    shown = ExitStack()
+    drawn = ExitStack()
     ended = threading.Lock()
 
     def show() -> None:
         console = require("rich.console").Console(stderr=True)
         with ended:  # the block may have ended
             if not timer.finished.is_set():
-                shown.enter_context(console.status(title))
+                drawn.enter_context(console.status(title))
 
     timer = threading.Timer(after, show)
     timer.daemon = True
@@ -60,7 +67,22 @@ def spinner(title: str, *, after: float = 0.5) -> Iterator[None]:
     finally:
         timer.cancel()
         with ended:
-            shown.close()
+            drawn.close()
+
+
+def _lines(title: str, total: int) -> Advance:
+    done = 0
+    printed = time.monotonic()
+
+    def advance(steps: int) -> None:
+        nonlocal done, printed
+        done += steps
+        if time.monotonic() - printed >= _SECONDS_A_LINE:
+            printed = time.monotonic()
+            sys.stderr.write(f"{title}: {done} of {total}\n")
+            sys.stderr.flush()
+
+    return advance
 
 
 def _nothing(steps: int) -> None:

@@ -114,7 +114,7 @@ def test_an_error_is_one_line_with_its_remedy(
     assert message in shown.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["embed"], ["search"], ["models"]])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["search"], ["models", "nonsense"]])
 def test_misuse_exits_2_with_usage(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:

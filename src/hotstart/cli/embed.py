@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from hotstart.cli.terminal import check_folder
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
 from hotstart.files import write_whole
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Embed the texts and print or write their vectors."""
-    texts = _lines(sys.stdin) if arguments.texts == ["-"] else iter(arguments.texts)
-    embedder = Embedder(
-        arguments.model, strategy="progressive"
-    )  # the model loads while the texts are read
+    texts = _texts(arguments.texts)
+    if arguments.npy:
+        check_folder("--npy", arguments.npy)  # before the work
+    # The model loads while the texts are read.
+    embedder = Embedder(arguments.model, strategy="progressive")
     options = {
         "prompt_name": arguments.prompt_name,
         "normalize_embeddings": arguments.normalize,
         "truncate_dim": arguments.truncate_dim,
     }
-    with spinner(f"Loading {arguments.model}"):
+    with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         embedder.wait_ready()
     if arguments.npy:
         _write_npy(arguments.npy, embedder.encode(list(texts), **options))
@@ -42,6 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
         values = [float(value) for value in vector]
         sys.stdout.write(_as_json(text, values) if arguments.json else _as_numbers(values))
     return 0
+
+
+def _texts(given: list[str]) -> Iterator[str]:
+    """Return the texts; the lines of standard input for `-`, or for nothing and a pipe."""
+    if given and given != ["-"]:
+        if "-" in given:
+            raise InvalidInput("TEXT", got=given, expected="texts, or - alone")
+        return iter(given)
+    if not given and sys.stdin.isatty():
+        raise InvalidInput("TEXT", got="nothing", expected="a text, or a pipe on standard input")
+    return _lines(sys.stdin)
 
 
 def _lines(stream: io.TextIOBase | Iterable[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from hotstart.cli.terminal import visible
 from hotstart.config import Settings, read_settings
 from hotstart.engines import engine_for
 from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
@@ -25,6 +26,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return table(head, [[visible(cell) for cell in row] for row in rows])
+
+
+def _shown(value: object) -> str:
+    """Return a value of `models show` as text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items()) or "-"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "-" if value is None or value == "" else str(value)
 
 
 def file_size(count: int) -> str:
@@ -48,10 +62,10 @@ def run_list(arguments: argparse.Namespace) -> int:
         rows = [_row(artifact) for artifact in prepared]
         sources = {artifact.metadata.source for artifact in prepared}
         rows += [_known_row(name) for name in KNOWN if name not in sources]
-        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
+        print(_table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
-            print(f"damaged: {damaged.facts}")
+            print(visible(f"damaged: {damaged.facts}"))
     return 0
 
 
@@ -78,7 +92,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:
-        print(table(("", ""), [(key, str(value)) for key, value in facts.items()]))
+        print(_table(("", ""), [(key, _shown(value)) for key, value in facts.items()]))
     return 0
 
 
@@ -99,7 +113,7 @@ def run_prepare(arguments: argparse.Namespace) -> int:
     """Prepare one model again."""
     spec = _spec(arguments)
     settings = read_settings()
-    with bar(f"Preparing {spec.source}", 100) as advance:
+    with bar(f"Preparing {spec.source}", 100, shown=not arguments.quiet) as advance:
         done = 0
 
         def report(stage: str, fraction: float) -> None:

@@ -3,23 +3,66 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from hotstart._version import __version__
 
 _MODEL = "all-MiniLM-L6-v2"
+_UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[\w-]+)")
+_INVALID_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'? \(choose from (.*)\)")
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests what was meant by a misspelt command or option."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage, the message and a suggestion, and exit with status 2."""
+        if option := _UNKNOWN_OPTION.match(message):
+            message += _suggestion(option[1], self._all_options())
+        elif choice := _INVALID_CHOICE.search(message):
+            message += _suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
+        super().error(message)
+
+    def _all_options(self) -> set[str]:
+        """Return the options of this parser and of each command."""
+        options = {*self._option_string_actions}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    options |= parser._all_options()
+        return options
+
+
+def _suggestion(got: str, known: Iterable[str]) -> str:
+    import difflib  # only a misspelt command line needs it
+
+    close = difflib.get_close_matches(got, sorted(known), n=1)
+    return f". Did you mean {close[0]}?" if close else ""
+
+
+def build_parser() -> Parser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="hotstart", description="Embedding models and search without a cold start."
+    parser = Parser(
+        prog="hotstart",
+        description="Embedding models and search without a cold start.",
+        epilog="""examples:
+  hotstart index                        index the files of this folder
+  hotstart search "how is it built?"    search them
+  hotstart embed "a text" --json        the vector of a text
+  hotstart serve                        serve the models over HTTP
+
+`hotstart COMMAND --help` shows the options of a command.""",
     )
-    parser.add_argument("--version", action="version", version=f"hotstart {__version__}")
-    parser.add_argument(
-        "--debug", action="store_true", help="write logs and tracebacks to standard error"
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("-V", "--version", action="version", version=f"hotstart {__version__}")
+    parser.add_argument("--debug", action="store_true", help="log everything, show tracebacks")
+    parser.set_defaults(run=None, parser=parser, quiet=False, verbose=False, kept=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
     _add_embed(commands)
     _add_index(commands)
     _add_search(commands)
@@ -29,13 +72,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(commands: Any, name: str, run: str, help: str, *examples: str, **options: Any) -> Any:
+    """Add a command with its help, its examples, and the options of every command."""
+    epilog = "\n  ".join(["examples:", *examples]) if examples else None
+    command = commands.add_parser(name, help=help, description=f"{help}.", epilog=epilog, **options)
+    command.set_defaults(run=run, parser=command)
+    amount = command.add_mutually_exclusive_group()
+    amount.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    amount.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    command.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    return command
+
+
 def _add_embed(commands: Any) -> None:
-    embed = commands.add_parser("embed", help="write the vectors of texts")
+    embed = _command(
+        commands,
+        "embed",
+        "hotstart.cli.embed:run",
+        "write the vectors of texts",
+        'hotstart embed "a text" "another text"',
+        "hotstart embed --npy vectors.npy < lines.txt",
+    )
     embed.add_argument(
         "texts",
-        nargs="+",
+        nargs="*",
         metavar="TEXT",
-        help="a text; - reads one text per line from standard input",
+        help="a text; without one, or with -, each line of standard input",
     )
     form = embed.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write one JSON object per text")
@@ -46,23 +110,40 @@ def _add_embed(commands: Any) -> None:
     embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N dimensions")
     _add_model(embed)
-    embed.set_defaults(run="hotstart.cli.embed:run")
 
 
 def _add_index(commands: Any) -> None:
-    index = commands.add_parser(
-        "index", help="index the files of a folder; later, only the changed ones"
+    index = _command(
+        commands,
+        "index",
+        "hotstart.cli.search:run_index",
+        "index the files of a folder; later, only the changed ones",
+        "hotstart index",
+        "hotstart index docs --lexical",
     )
-    index.add_argument("path", metavar="PATH", help="the folder to index")
+    index.add_argument(
+        "path",
+        nargs="?",
+        default=".",
+        metavar="PATH",
+        help="the folder to index (default: the current one)",
+    )
     index.add_argument(
         "--lexical", action="store_true", help="index words only, compute no vectors"
     )
+    index.set_defaults(kept="What is indexed is kept. Run the same command to go on.")
     _add_model(index)
-    index.set_defaults(run="hotstart.cli.search:run_index")
 
 
 def _add_search(commands: Any) -> None:
-    search = commands.add_parser("search", help="search an indexed folder")
+    search = _command(
+        commands,
+        "search",
+        "hotstart.cli.search:run",
+        "search an indexed folder",
+        'hotstart search "who is unloaded first?"',
+        "hotstart search eviction --path docs -n 3",
+    )
     search.add_argument("query", metavar="QUERY", help="words or a question")
     search.add_argument(
         "--path",
@@ -70,7 +151,7 @@ def _add_search(commands: Any) -> None:
         help="an indexed folder or a folder below it (default: the current one)",
     )
     search.add_argument(
-        "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
+        "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )
     search.add_argument(
         "--timeout",
@@ -80,12 +161,13 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument("--json", action="store_true", help="write one JSON object")
     _add_model(search)
-    search.set_defaults(run="hotstart.cli.search:run")
 
 
 def _add_models(commands: Any) -> None:
-    models = commands.add_parser("models", help="list, download, prepare and remove models")
-    actions = models.add_subparsers(metavar="ACTION", required=True)
+    text = "list, download, prepare and remove models"
+    models = commands.add_parser("models", help=text, description=f"{text}.")
+    models.set_defaults(parser=models)
+    actions = models.add_subparsers(metavar="ACTION")
     for name, text in (
         ("list", "list the prepared models"),
         ("show", "show the details of a model"),
@@ -94,25 +176,35 @@ def _add_models(commands: Any) -> None:
         ("verify", "compare the files of a prepared model with their checksums"),
         ("rm", "remove the prepared files; the original files stay"),
     ):
-        action = actions.add_parser(name, help=text)
+        aliases = ["ls"] if name == "list" else []
+        run = f"hotstart.cli.models:run_{name}"
+        example = f"hotstart models {name}" + (f" {_MODEL}" if name != "list" else "")
+        action = _command(actions, name, run, text, example, aliases=aliases)
         if name != "list":
-            action.add_argument("model", metavar="MODEL", help="a name, owner/name, or a folder")
+            action.add_argument("model", metavar="MODEL", help="a name, owner/name, or ./folder")
             action.add_argument("--revision", help="commit, tag or branch on the hub")
             action.add_argument(
                 "--engine", default="onnx", help="onnx or openvino (default: %(default)s)"
             )
-            default = "both" if name == "rm" else "float32"
-            action.add_argument("--precision", help=f"float32 or int8 (default: {default})")
+            default = "all" if name == "rm" else "float32"
+            known = "float32, bfloat16 or int8"
+            action.add_argument("--precision", help=f"{known} (default: {default})")
             default = "both" if name == "rm" else "embedding"
             action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="write JSON")
-        action.set_defaults(run=f"hotstart.cli.models:run_{name}")
 
 
 def _add_profile(commands: Any) -> None:
-    profile = commands.add_parser("profile", help="measure where the time to the first vector goes")
-    profile.add_argument("model", metavar="MODEL", help="a name, owner/name, or a folder")
+    profile = _command(
+        commands,
+        "profile",
+        "hotstart.cli.profile:run",
+        "measure where the time to the first vector goes",
+        f"hotstart profile {_MODEL}",
+        f"hotstart profile {_MODEL} --against sentence-transformers --html profile.html",
+    )
+    profile.add_argument("model", metavar="MODEL", help="a name, owner/name, or ./folder")
     profile.add_argument(
         "--strategy", metavar="NAME", help="loading strategy (default: the configured one)"
     )
@@ -128,11 +220,20 @@ def _add_profile(commands: Any) -> None:
     )
     profile.add_argument("--json", action="store_true", help="write one JSON object")
     profile.add_argument("--html", metavar="FILE", help="write a timeline as an HTML page")
-    profile.set_defaults(run="hotstart.cli.profile:run")
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 def _add_serve(commands: Any) -> None:
-    serve = commands.add_parser("serve", help="serve the models over HTTP")
+    serve = _command(
+        commands,
+        "serve",
+        "hotstart.cli.serve:run",
+        "serve the models over HTTP",
+        "hotstart serve",
+        "hotstart serve --config hotstart.toml --index docs --port 9000",
+    )
     serve.add_argument(
         "--config",
         metavar="FILE",
@@ -147,10 +248,15 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     serve.add_argument("--index", metavar="FOLDER", help="indexed folder for /search")
-    serve.set_defaults(run="hotstart.cli.serve:run")
+    serve.add_argument(
+        "--log-level", choices=LOG_LEVELS, help="what is logged on standard error (default: info)"
+    )
 
 
 def _add_model(command: Any) -> None:
     command.add_argument(
-        "--model", default=_MODEL, help="a name, owner/name, or a folder (default: %(default)s)"
+        "-m",
+        "--model",
+        default=_MODEL,
+        help="a name, owner/name, or ./folder (default: %(default)s)",
     )

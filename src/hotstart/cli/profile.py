@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 
+from hotstart.cli.terminal import check_folder
 from hotstart.config import Settings, read_settings
 from hotstart.errors import ArtifactDamaged, InvalidInput
 from hotstart.files import write_whole
@@ -23,8 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure fresh processes and print where their time goes."""
     subject = _subject(arguments.model, arguments.strategy)
     if arguments.html:
-        _check_folder(arguments.html)  # check before the minute-long measurement
-    with bar("Measuring", 100) as advance:
+        check_folder("--html", arguments.html)  # check before the minute-long measurement
+    with bar("Measuring", 100, shown=not arguments.quiet) as advance:
         shown = 0
 
         def on_run(done: int, total: int) -> None:
@@ -70,8 +71,3 @@ def _device(path: str) -> int:
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return os.stat(path).st_dev
-
-
-def _check_folder(path: str) -> None:
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-        raise InvalidInput("--html", got=path, expected="a file in a folder that is there")

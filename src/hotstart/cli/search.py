@@ -11,9 +11,10 @@ import textwrap
 from contextlib import ExitStack
 from dataclasses import asdict
 
+from hotstart.cli.terminal import plural, visible
 from hotstart.config import read_settings
 from hotstart.embedder import Embedder
-from hotstart.errors import InvalidInput
+from hotstart.errors import InvalidInput, ModelError, ReadinessError
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import Advance, bar, spinner
@@ -26,10 +27,15 @@ def run_index(arguments: argparse.Namespace) -> int:
         raise InvalidInput("PATH", got=arguments.path, expected="a folder")
     embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
     with ExitStack() as stack:
-        report = SearchIndex(arguments.path, embedder).update(_Bars(stack).report)
+        bars = _Bars(stack, shown=not arguments.quiet)
+        try:
+            report = SearchIndex(arguments.path, embedder).update(bars.report)
+        except (ModelError, ReadinessError):
+            print("The words are indexed, the vectors are not: search answers lexically.")
+            raise
     print(
         f"{report.added} added, {report.changed} changed, {report.removed} removed, "
-        f"{report.unchanged} unchanged: {report.chunks} chunks, "
+        f"{report.unchanged} unchanged: {plural(report.chunks, 'chunk')}, "
         f"{report.embedded} embedded, {report.seconds:.1f} s"
     )
     if report.skipped:
@@ -41,8 +47,9 @@ def run_index(arguments: argparse.Namespace) -> int:
 class _Bars:
     """Progress bars, one for each phase."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, *, shown: bool) -> None:
         self._stack = stack
+        self._shown = shown
         self._phase = ""
         self._done = 0
         self._advance: Advance | None = None
@@ -53,7 +60,8 @@ class _Bars:
             self._stack.pop_all().close()
             self._phase = phase
             self._done = 0
-            self._advance = self._stack.enter_context(bar(phase.capitalize(), total))
+            drawn = bar(phase.capitalize(), total, shown=self._shown)
+            self._advance = self._stack.enter_context(drawn)
         assert self._advance is not None
         self._advance(done - self._done)
         self._done = done
@@ -67,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
     embedder = Embedder(arguments.model, strategy="progressive")
     index = SearchIndex.nearest(arguments.path, embedder)
-    with spinner(f"Loading {arguments.model}"):
+    with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
     if arguments.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=1))
@@ -75,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         words = _words(arguments.query)
         for hit in answer.hits:
             print(_as_text(hit, words))
-        print(_summary(answer))
+        print(visible(_summary(answer)))
     spec = ModelSpec(arguments.model)
     if embedder.state == "loading" and find(spec, read_settings()) is None:
         # The process ends now, and its preparation with it.
@@ -86,9 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _as_text(hit: Hit, words: set[str]) -> str:
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    place = f"{bold}{hit.path}:{hit.start_line}{plain}"
-    shown = [textwrap.shorten(line, _WIDTH, placeholder=" …") for line in _excerpt(hit.text, words)]
-    return "\n".join([f"{place}  {hit.heading}".rstrip(), *(f"    {s}" for s in shown), ""])
+    place = f"{bold}{visible(hit.path)}:{hit.start_line}{plain}"
+    lines = [
+        f"    {textwrap.shorten(visible(line), _WIDTH, placeholder=' …')}"
+        for line in _excerpt(hit.text, words)
+    ]
+    return "\n".join([f"{place}  {visible(hit.heading)}".rstrip(), *lines, ""])
 
 
 def _excerpt(text: str, words: set[str]) -> list[str]:
@@ -106,8 +117,10 @@ def _words(text: str) -> set[str]:
 
 def _summary(answer: Answer) -> str:
     """Return the line with time, mode and engine of an answer."""
-    count = f"{len(answer.hits)} result{'' if len(answer.hits) == 1 else 's'}"
-    parts = [f"{count} in {answer.seconds:.3f} s", f"mode {answer.mode}"]
+    parts = [
+        f"{plural(len(answer.hits), 'result')} in {answer.seconds:.3f} s",
+        f"mode {answer.mode}",
+    ]
     parts.append(f"engine {answer.engine} ({answer.model})" if answer.model else "no engine")
     if answer.reason:
         parts.append(answer.reason)

@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> int:
         from hotstart.server.run import read_all, serve
     options = {
         name: getattr(arguments, name)
-        for name in ("host", "port", "uds", "index", "workers")
+        for name in ("host", "port", "uds", "index", "workers", "log_level")
         if getattr(arguments, name) is not None
     }
     for name in {"uds", "index"} & options.keys():

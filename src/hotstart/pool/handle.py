@@ -201,6 +201,16 @@ class ModelHandle:
             counts = model.engine.count(texts)
             return None if counts is None else sum(counts)
 
+    def too_long(self, texts: Sequence[str], timeout: float | None = None) -> list[int]:
+        """Return the positions of the texts that the model cuts; none if the engine cannot tell.
+
+        Raises:
+            HotstartError: see `embed`.
+        """
+        with self._instance.lease(timeout, texts=0) as model:
+            tokenizer = getattr(model.engine, "tokenizer", None)
+            return tokenizer.too_long(texts) if tokenizer else []
+
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics of the lanes and, if loaded, of the engine."""
         model = self._instance.peek()

@@ -26,6 +26,7 @@ from hotstart.errors import HotstartError, NotReady
 from hotstart.pool.load import Backoff, LoadAttempt
 from hotstart.pool.promotion import ActiveSlot, Load, Slot
 from hotstart.system import keep_for_ever
+from hotstart.telemetry import INFO, WARNING, log
 from hotstart.types import Progress, Stage, State
 
 OnState = Callable[[State, str], None]
@@ -448,16 +449,21 @@ class Instance(Generic[T]):
     def _end_attempt(self, attempt: LoadAttempt[T]) -> None:
         """Serve the loaded slot, or record the failure."""
         with self._changed:
+            failure = None
             if attempt.error is not None:
                 failure = self._backoff.note(attempt.error, time.monotonic())
                 self._enter("failed", failure.facts)
-                return
-            slot = attempt.take()
-            self._backoff.end()
-            self._loads += 1
-            self._load_time = slot.seconds
-            self._serving.begin(slot)
-            self._enter("ready", f"loaded in {slot.seconds:.3f} s")
+            else:
+                slot = attempt.take()
+                self._backoff.end()
+                self._loads += 1
+                self._load_time = slot.seconds
+                self._serving.begin(slot)
+                self._enter("ready", f"loaded in {slot.seconds:.3f} s")
+        if failure is not None:
+            log(WARNING, "%s: the load failed: %s", self.name, failure)
+            return
+        log(INFO, "%s: loaded in %.3f s (stage %s)", self.name, slot.seconds, slot.stage)
         self.touch()
 
     def _enter(self, state: State, reason: str) -> None:
@@ -483,6 +489,7 @@ class Instance(Generic[T]):
             with self._changed:
                 if self._state == "unloading":  # no call loaded it again meanwhile
                     self._enter("unloaded", self._reason)
+            log(INFO, "%s: unloaded (%s)", self.name, self._reason)
 
     def _begin_reload(self) -> Slot[T] | None:
         """Return the slot to replace; None if nothing was loaded, and the model is loaded now."""
