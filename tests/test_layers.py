@@ -36,7 +36,7 @@ LAYERS: dict[str, int] = {
 }
 PARTS = {"models", "engines", "kinds", "cache"}
 EVERYWHERE = {"numpy", "typing_extensions"}
-IN_SERVER = {"fastapi", "starlette", "pydantic", "orjson"}
+IN_SERVER = {"fastapi", "starlette", "pydantic", "orjson", "uvicorn"}
 FACE = {"__init__", "__main__"}  # files that only export names
 
 

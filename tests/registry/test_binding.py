@@ -76,9 +76,8 @@ def test_broken_kind_of_another_package_does_not_block_others(
     [
         {"kind": "nonsense", "source": "x"},
         {"source": "fake:bad=1"},
-        {"source": "m", "engine": "steam"},
         {"kind": "reranker", "source": "m", "engine": "static"},
-        {"source": "m", "strategy": "someday"},
+        {"source": "m", "precision": "int4"},
     ],
 )
 def test_invalid_model_fails_when_loaded(make: Make, table: dict[str, object]) -> None:

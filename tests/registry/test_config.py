@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotstart.errors import InvalidInput
+from hotstart.errors import ConfigNotNamed, InvalidInput
 from hotstart.registry.config import (
     ModelCheck,
     ModelConfig,
     RegistryConfig,
     VersionConfig,
+    check_unnamed,
     discovered,
     natural_order,
     read_config,
     read_model,
+    resolve,
     with_fallbacks,
 )
 
@@ -72,7 +75,8 @@ def test_source_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     home = str(tmp_path)
     assert read_model("m", {"source": "owner/name"}, home).versions["1"].source == "owner/name"
-    assert read_model("m", {"source": "here"}, home).versions["1"].source == str(tmp_path / "here")
+    assert read_model("m", {"source": "here"}, home).versions["1"].source == "here"
+    assert read_model("m", {"source": "./here"}, home).versions["1"].source == f"{home}/here"
     assert read_model("m", {"source": "./x"}, home).versions["1"].source == str(tmp_path / "x")
 
 
@@ -100,6 +104,9 @@ def test_source_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
             "a key of .models.m. must be .* got 'trust_remote_code'",
         ),
         ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive must be .* got -1"),
+        ({"source": "a", "strategy": "someday"}, r"models\.m\.strategy must be one of lazy, "),
+        ({"source": "a", "engine": "steam"}, r"models\.m\.engine must be one of onnx, "),
+        ({"source": "a", "names": ["a b"]}, "a model's name must be"),
     ],
 )
 def test_invalid_table_is_refused_by_key(table: dict[str, Any], told: str) -> None:
@@ -107,7 +114,7 @@ def test_invalid_table_is_refused_by_key(table: dict[str, Any], told: str) -> No
         read_model("m", table)
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a b", "-a", "é", "a" * 65, "a/b"])
+@pytest.mark.parametrize("name", ["", "../x", "a b", "-a", "é", "a" * 129, "a/b/c", "a/", "/a"])
 def test_invalid_model_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="a model's name"):
         read_model(name, {"source": "a"})
@@ -163,3 +170,65 @@ def test_environment_sets_folder_and_version(
 def test_versions_are_ordered_numerically(numbers: list[tuple[int, int]]) -> None:
     labels = [f"v{major}.{minor}" for major, minor in numbers]
     assert natural_order(labels) == [f"v{a}.{b}" for a, b in sorted(numbers)]
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"kind": "custom", "source": "mine:make"}, "sets models.m.kind to 'custom'"),
+        (
+            {"kind": "sklearn", "source": "m.joblib", "sha256": "0" * 64},
+            "a pickle runs code",
+        ),
+        ({"kind": "sklearn", "source": "m.skops", "trusted": ["os.system"]}, "it may run code"),
+        ({"source": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY of the environment"),
+        ({"source": "m", "fallback": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY"),
+    ],
+)
+def test_a_file_that_nobody_named_runs_no_code_and_gets_no_key(
+    table: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    with pytest.raises(ConfigNotNamed, match=re.escape(named)) as error:
+        check_unnamed(read_config({"models": {"m": table}}))
+    assert "hotstart serve --config hotstart.toml" in error.value.remedy
+
+
+def test_a_file_that_nobody_named_may_configure_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    tables = {
+        "a": {"source": "openai:text-embedding-3-small"},
+        "b": {"source": "tei:http://elsewhere"},
+        "c": {"kind": "sklearn", "source": "c.skops"},
+        "d": {"source": "all-MiniLM-L6-v2"},
+    }
+    check_unnamed(read_config({"models": tables}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "means"),
+    [
+        ("mini", "mini"),
+        ("mini:latest", "mini"),
+        ("owner/other", "mini"),
+        ("owner/other:latest", "mini"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "mini"),
+        ("all-MiniLM-L6-v2", None),
+        ("cross-encoder/ranker", "ranks"),
+        ("owner/name", "owner/name"),
+        ("nobody", None),
+    ],
+)
+def test_a_model_has_several_names(asked: str, means: str | None) -> None:
+    tables = {
+        "mini": {"source": "all-MiniLM-L6-v2", "names": ["owner/other"]},
+        "ranks": {"kind": "reranker", "source": "ranker"},
+        "owner/name": {"source": "./folder"},
+        "rows": {"kind": "sklearn", "source": "a.skops"},
+    }
+    assert resolve(asked, read_config({"models": tables}).models.values()) == means
+
+
+def test_an_unknown_table_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="one of models, registry, remote, server, got 'model'"):
+        read_config({"model": {"default": {"source": "a"}}})

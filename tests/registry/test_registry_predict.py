@@ -176,7 +176,7 @@ def test_get_model_returns_embedder(make: Make) -> None:
 
 
 def test_metrics_include_cache_of_embedding_model(make: Make) -> None:
-    registry = make(default={"source": "fake:name=cached", "cache": "memory:1MB"})
+    registry = make(default={"source": "fake:name=cached", "cache": "memory:1001kB"})
     registry.load_all()
     for _ in range(3):
         registry.predict("default", "one")

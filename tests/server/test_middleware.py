@@ -82,7 +82,7 @@ def test_unknown_path_returns_problem(serve: Serve) -> None:
     assert served.get("/none", headers=headers).status_code == 404
     assert served.client.put("/embed", json={}, headers=headers).status_code == 405
     problem = served.get("/none", headers=headers).json()
-    assert problem["detail"] == "No route for GET /none"
+    assert problem["detail"] == "There is no route /none"
     assert served.get("/v1/none", headers=headers).json()["error"]["type"]
 
 

@@ -16,6 +16,7 @@ from hotstart.pool.pool import Pool
 from hotstart.registry.config import read_config
 from hotstart.server.app import create_app
 from hotstart.server.config import ServerConfig
+from hotstart.server.protocol import BoundedProtocol
 from support.golden import RERANKERS
 
 RERANKER = str(RERANKERS / "bert" / "model")
@@ -41,7 +42,7 @@ class Served:
         self.registry = registry
         self.app = create_app(registry, config)
         settings = uvicorn.Config(
-            self.app, port=0, loop="uvloop", http="httptools", log_config=None, ws="none"
+            self.app, port=0, loop="uvloop", http=BoundedProtocol, log_config=None, ws="none"
         )
         self._server = uvicorn.Server(settings)
         self._server.capture_signals = _no_signals  # type: ignore[assignment,method-assign]

@@ -298,7 +298,7 @@ class ServedEmbedder(Served):
 
     @property
     def precision(self) -> str:
-        """The precision of the weights, `float32` or `int8`, known without loading the model."""
+        """The precision, a value of `KINDS`, known without loading the model."""
         return self._spec.precision
 
     def cache_info(self) -> CacheInfo | None:

@@ -10,17 +10,22 @@ route = { v1 = 90, v2 = 10 }
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hotstart.config import Table, models_folder
-from hotstart.errors import InvalidInput, UnknownVersion
+from hotstart.config import CONFIG_FILE, Table, models_folder, remote_access
+from hotstart.engines import ENGINES
+from hotstart.engines.remote.address import RemoteAddress, is_remote
+from hotstart.errors import ConfigNotNamed, InvalidInput, UnknownVersion
 from hotstart.kinds import KINDS
 from hotstart.kinds.files import SUFFIXES as PICKLES
+from hotstart.models.spec import repository_of
 from hotstart.pool.pool import MOST_LOADS
+from hotstart.types import LoadingStrategy
 
 _VERSION = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)")
 _VERSIONED = re.compile(rf"(.+)-{_VERSION.pattern}", re.DOTALL)
@@ -131,7 +136,7 @@ def _order(version: str | None) -> tuple[int, ...]:
 
 
 _NONE: Mapping[str, Any] = {}  # read-only by its type; a mappingproxy cannot be pickled
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_NAME = re.compile(r"(?=.{1,128}\Z)[A-Za-z0-9][\w.:-]*(/[\w.:-]+)?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PARTS = re.compile(r"(\d+)|(\D+)")
 _FILES = (".skops", ".onnx", ".json", ".pkl", ".joblib", ".pickle")
@@ -185,6 +190,17 @@ class ModelConfig(NamedTuple):
     pinned: bool = False
     trusted: Sequence[str] = ()
     options: Mapping[str, Any] = _NONE
+    names: Sequence[str] = ()
+
+    @property
+    def all_names(self) -> frozenset[str]:
+        """The names that mean this model: its own, `names`, and its repository on the hub."""
+        repositories = []
+        if self.kind in {"embedding", "reranker"}:
+            for version in self.versions.values():
+                with contextlib.suppress(InvalidInput):  # a folder or an address has none
+                    repositories.append(repository_of(version.source, self.kind))
+        return frozenset([self.name, *self.names, *repositories])
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -212,6 +228,15 @@ class RegistryConfig(NamedTuple):
     version: str | None = None
 
 
+def resolve(name: str, models: Iterable[ModelConfig]) -> str | None:
+    """Return the registered name of the model that `name` means; None if it means none. Pure.
+
+    Ollama's clients add `:latest` to a name.
+    """
+    plain = name.removesuffix(":latest")
+    return next((model.name for model in models if {name, plain} & model.all_names), None)
+
+
 def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
     """Return the configuration in the tables of `content`; paths are relative to `home`.
 
@@ -219,6 +244,7 @@ def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
         InvalidInput: a key is unknown or has an invalid value.
     """
     top = Table("hotstart.toml", content)
+    top.refuse_others(("models", "registry", "remote", "server"))
     table = top.table("registry", at="registry")
     table.refuse_others(RegistryConfig._fields[1:])
     tables = top.table("models", at="models")
@@ -244,14 +270,15 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
     config = ModelConfig(
         name,
         kind=table.text("kind") or "embedding",
+        names=table.texts("names"),
         versions=_versions(table, home),
         version=table.text("version"),
         route=table.weights("route"),
         shadow=table.text("shadow"),
         fallback=table.text("fallback"),
         check=tuple(map(_check, table.tables("check"))),
-        strategy=table.text("strategy"),
-        engine=table.text("engine"),
+        strategy=_one_of(table, "strategy", [known.value for known in LoadingStrategy]),
+        engine=_one_of(table, "engine", ENGINES),
         precision=table.text("precision"),
         revision=table.text("revision"),
         truncate_dim=table.count("truncate_dim"),
@@ -263,10 +290,46 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         trusted=table.texts("trusted"),
         options=table.table("options").content,
     )
+    for other in config.names:
+        check_name(other)
     named = {"version": [config.version], "route": config.route, "shadow": [config.shadow]}
     for key, versions in named.items():
         _expect_known(f"models.{name}.{key}", versions, config.versions)
     return config
+
+
+def check_unnamed(config: RegistryConfig) -> None:
+    """Check the configuration of a file that nobody named, such as ./hotstart.toml of any folder.
+
+    Raises:
+        ConfigNotNamed: a model would run code of the folder, or a key of the environment would be
+            sent to an address in the file.
+    """
+    for name, model in config.models.items():
+        for key, got, risk in _risks(model):
+            raise ConfigNotNamed(
+                f"models.{name}.{key}",
+                got=got,
+                risk=risk,
+                remedy=f"If you trust the file, run: hotstart serve --config {CONFIG_FILE}",
+            )
+
+
+def _risks(model: ModelConfig) -> Iterator[tuple[str, object, str]]:
+    """Yield key, value and risk of each setting that a foreign file must not have."""
+    if model.kind == "custom":
+        yield "kind", "custom", "it runs code"
+    if model.trusted:
+        yield "trusted", list(model.trusted), "it may run code"
+    sources = [version.source for version in model.versions.values()]
+    for source in filter(None, [*sources, model.fallback]):
+        if source.endswith(PICKLES):
+            yield "source", source, "a pickle runs code"
+        if is_remote(source):
+            address = RemoteAddress.parse(source)
+            if address.url and remote_access(address.protocol).key:
+                key = f"{address.protocol.upper()}_API_KEY"
+                yield "source", source, f"{key} of the environment would be sent there"
 
 
 def with_fallbacks(models: Mapping[str, ModelConfig]) -> dict[str, ModelConfig]:
@@ -312,7 +375,10 @@ def _discovered_model(
 def check_name(name: str) -> None:
     """Raise InvalidInput for an invalid model name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        expected = "up to 64 letters, digits, '_', '.' and '-', a letter or digit first"
+        expected = (
+            "up to 128 letters, digits, '_', '.', ':' and '-', a letter or digit first; "
+            "also owner/name"
+        )
         raise InvalidInput("a model's name", got=name, expected=expected)
 
 
@@ -347,7 +413,15 @@ def _source(sources: Table, label: str, home: str) -> str:
         raise InvalidInput(f"{sources.where}.{label}", got=source, expected="a source")
     path = os.path.abspath(os.path.join(home, os.path.expanduser(source)))
     is_path = source.startswith((".", "/", "~")) or source.endswith(_FILES)
-    return path if is_path or os.path.exists(path) else source
+    return path if is_path else source
+
+
+def _one_of(table: Table, key: str, known: Iterable[str]) -> str | None:
+    value = table.text(key)
+    if value is not None and value not in known:
+        expected = f"one of {', '.join(known)}"
+        raise InvalidInput(f"{table.where}.{key}", got=value, expected=expected)
+    return value
 
 
 def _check(table: Table) -> ModelCheck:

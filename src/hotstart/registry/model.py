@@ -71,6 +71,7 @@ class RegisteredModelInfo(NamedTuple):
         shadow: version that repeats calls.
         can_roll_back: whether there is a previous route.
         serving: versions that count uses and memory.
+        names: other names of the model, as configured.
     """
 
     name: str
@@ -87,6 +88,7 @@ class RegisteredModelInfo(NamedTuple):
     shadow: str | None
     can_roll_back: bool
     serving: tuple[Version, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def leading(self) -> Version:
@@ -366,6 +368,7 @@ class RegisteredModel:
                 can_roll_back=bool(self._before),
                 last_error=account.error or self._first_error(),
                 serving=tuple(self._versions.values()),
+                names=tuple(self.config.names) if self.config else (),
             )
 
     def _first_error(self) -> HotstartError | None:

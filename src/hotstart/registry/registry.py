@@ -31,6 +31,7 @@ from hotstart.registry.config import (
     check_name,
     discovered,
     read_config,
+    resolve,
     with_fallbacks,
 )
 from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
@@ -98,6 +99,21 @@ class ModelRegistry:
     def info(self, name: str) -> RegisteredModelInfo:
         """Return the current status of a model. Raises UnknownModel for an unknown name."""
         return self._model(name).info
+
+    def resolve(self, name: str) -> str:
+        """Return the registered name of the model that `name` means.
+
+        `name` is registered, one of the model's `names`, its repository on the hub, or one of
+        these with `:latest`.
+
+        Raises:
+            UnknownModel: it means none.
+        """
+        if name in self._models:
+            return name
+        configs = [model.config for model in list(self._models.values()) if model.config]
+        found = resolve(name, configs)
+        return found if found is not None else self._model(name).name
 
     def is_loaded(self, name: str) -> bool:
         """Return whether the model is ready. Raises UnknownModel for an unknown name."""

@@ -16,10 +16,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
 from hotstart._version import __version__
 from hotstart.errors import HotstartError
@@ -27,13 +27,14 @@ from hotstart.registry.registry import ModelRegistry
 from hotstart.server.auth import Access, access_of
 from hotstart.server.config import ServerConfig
 from hotstart.server.middleware import AccessMiddleware, refused
-from hotstart.server.openapi import documented, errors_of
+from hotstart.server.openapi import documented, errors_of, page
 from hotstart.server.responses import problem, problem_of, unforeseen
 from hotstart.server.routes import Group, Route
 from hotstart.server.routes.openai import OpenAI
 from hotstart.server.routes.ops import Dashboard, Health
 from hotstart.server.routes.registry import Models, Search
 from hotstart.server.routes.tei import TextEmbeddingsInference
+from hotstart.server.schemas import MOST_VALUES, TooManyValues, ignored_fields, parsed
 from hotstart.server.service import Service, service_of
 from hotstart.telemetry import continued, span
 
@@ -52,15 +53,18 @@ class AnsweringRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Return the handler, wrapped so that no error escapes."""
         handle = super().get_route_handler()
-        route = self.path
+        route = self.path.replace(":path", "")
         own = self.name
         group: Group = self.endpoint.__self__  # type: ignore[attr-defined]
 
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
+            ignored_fields.set(())
             with continued(request.headers), span("http", route=route, method=request.method):
                 denied = group.access and refused(request.scope, group.access, own)
                 response = denied or await _answered(handle, request, own)
+                if ignored := ignored_fields.get():
+                    response.headers["x-ignored-fields"] = ", ".join(ignored)
             if group.counted:
                 seconds = time.perf_counter() - began
                 group.service.metrics.note(route, response.status_code, seconds)
@@ -73,8 +77,16 @@ class _JsonRequest(Request):
     """A request that parses JSON with orjson: faster, and strict about Unicode and numbers."""
 
     async def json(self) -> Any:
-        """Return the parsed body."""
-        return orjson.loads(await self.body())
+        """Return the parsed body.
+
+        Raises:
+            HTTPException: the body has too many values.
+        """
+        try:
+            return await parsed(await self.body())
+        except TooManyValues:
+            facts = f"The request has more than {MOST_VALUES} JSON values"
+            raise HTTPException(413, facts) from None
 
 
 async def _answered(handle: Handler, request: Request, own: str) -> Response:
@@ -82,6 +94,8 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
         return await handle(_JsonRequest(request.scope, request.receive))
     except RequestValidationError as error:
         return _invalid(own, error)
+    except HTTPException as error:
+        return problem(own, error.status_code, str(error.detail), "Send less at a time")
     except HotstartError as error:
         return problem_of(own, error)
     except Exception as error:
@@ -89,14 +103,18 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
         return unforeseen(own, error)
 
 
+_LONGEST_PLACE = 200  # characters: the name of a field is anybody's
+
+
 def _invalid(path: str, error: RequestValidationError) -> Response:
     """Return the problem response for the first fault of a request."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    faults = error.errors()
+    first = faults[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")[:_LONGEST_PLACE]
     message = str(first["msg"]).removeprefix("Value error, ")
-    more = len(error.errors()) - 1
+    more = len(faults) - 1
     also = f" (and {more} more)" if more else ""
-    facts = f"{where}: {message}{also}"
+    facts = f"{where or 'the body'}: {message}{also}"
     return problem(path, 400, facts, "See /openapi.json for the accepted fields")
 
 
@@ -126,6 +144,7 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
     )
     app.include_router(_routes(service, None))
     app.add_api_route("/openapi.json", documented(app), include_in_schema=False)
+    app.add_api_route("/docs", page(app), include_in_schema=False)
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
     app.state.service = service
@@ -135,6 +154,14 @@ def create_app(registry: ModelRegistry, config: ServerConfig) -> FastAPI:
         max_body=config.max_body,
         draining=service.draining,
     )
+    if config.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-ignored-fields"],
+        )
     return app
 
 
@@ -201,7 +228,7 @@ def _routes(service: Service, access: Access | None) -> APIRouter:
 
 def _add(api: APIRouter, group: Group, route: Route) -> None:
     api.add_api_route(
-        route.path,
+        route.path.replace("{name}", "{name:path}" if group.names_models else "{name}"),
         route.endpoint,
         methods=[route.method],
         summary=route.summary,

@@ -1,6 +1,6 @@
 """Access control: one pure decision over a table of areas.
 
-A path or method without a row needs the admin key, so that new routes are closed by default.
+A path without a row does not exist, so that new routes are closed by default.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ Area = Literal["probe", "public", "user", "admin"]
 
 _READ = frozenset({"GET", "HEAD"})
 _ASK = frozenset({"POST"})
-_NAME = r"[^/]+"
+_NAME = r"[^/]+(?:/[^/]+)?"  # a model's name may be owner/name
 
 AREAS: tuple[tuple[frozenset[str], str, Area], ...] = (
-    (_READ, r"/(livez|readyz|startupz)", "probe"),
-    (_READ, rf"/|/dashboard/{_NAME}|/favicon\.ico", "public"),
-    (_READ, r"/v1/models(/" + _NAME + ")?|/info|/metrics|/events|/openapi\\.json", "user"),
+    (_READ, r"/(livez|readyz|startupz|health|ping)", "probe"),
+    (_READ, r"/|/dashboard/[^/]+|/favicon\.ico", "public"),
+    (_READ, rf"(/v1)?/models(/{_NAME})?|/info|/metrics|/events|/openapi\.json|/docs", "user"),
     (_READ, r"/api/v1/models/(registry|health|models)", "user"),
-    (_ASK, r"/|/v1/(embeddings|rerank)|/embed|/rerank|/search", "user"),
+    (_ASK, r"/|(/v1)?/(embeddings|rerank)|/embed|/search", "user"),
     (_ASK, rf"/api/v1/models/{_NAME}/predict", "user"),
+    (_ASK, rf"/api/v1/models/(reload|{_NAME}/(load|unload|rollback))", "admin"),
 )
 _COMPILED = tuple((methods, re.compile(path), area) for methods, path, area in AREAS)
 
@@ -98,12 +99,23 @@ def refusal(request: RequestFacts, access: Access) -> Refusal | None:
     )
 
 
-def area_of(method: str, path: str) -> Area:
-    """Return the area that a request belongs to."""
+def area_of(method: str, path: str) -> Area | None:
+    """Return the area that a request belongs to; None if there is no such route."""
     for methods, pattern, area in _COMPILED:
         if method in methods and pattern.fullmatch(path):
             return area
-    return "admin"
+    return None
+
+
+def _unknown(method: str, path: str) -> Refusal:
+    """Return the refusal of a request that no route answers."""
+    others = {
+        name for methods, pattern, _ in _COMPILED if pattern.fullmatch(path) for name in methods
+    }
+    if others:
+        facts = f"{path} does not answer {method}"
+        return Refusal(405, facts, f"Use {' or '.join(sorted(others))}; /docs lists the routes")
+    return Refusal(404, f"There is no route {path}", "See /docs or /openapi.json for the routes")
 
 
 def _host_refused(request: RequestFacts, access: Access) -> Refusal | None:
@@ -138,6 +150,8 @@ def _origin_refused(request: RequestFacts, access: Access) -> Refusal | None:
 
 def _key(request: RequestFacts, access: Access) -> Refusal | None:
     area = area_of(request.method, request.path)
+    if area is None:
+        return _unknown(request.method, request.path)
     if area in {"probe", "public"}:
         return None
     if area == "admin" and access.admin_key is None:

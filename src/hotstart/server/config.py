@@ -11,6 +11,9 @@ from typing import Any
 from hotstart.config import Table, server_keys
 from hotstart.errors import InvalidInput
 
+BACKLOG = 2048
+"""Connections that may wait for the server to accept them."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -35,6 +38,7 @@ class ServerConfig:
         max_texts: maximal texts of a request.
         max_characters: maximal characters of a text.
         drain: seconds for accepted requests after SIGTERM.
+        log_level: what is logged on standard error: a level of the standard library's logging.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +57,7 @@ class ServerConfig:
     max_texts: int = 2048
     max_characters: int = 100_000
     drain: float = 30.0
+    log_level: str = "info"
 
     def __repr__(self) -> str:
         secrets = {"api_key", "admin_key"}
@@ -104,6 +109,7 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
     }
     folders = {name: _path(table.text(name), home) for name in ("index", "uds")}
     texts = {"host": table.text("host"), "index_model": table.text("index_model")}
+    texts["log_level"] = _log_level(table)
     values = {
         name: value for name, value in {**numbers, **folders, **texts}.items() if value is not None
     }
@@ -115,6 +121,17 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
         origins=table.texts("origins"),
         models=models,
     )
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+def _log_level(table: Table) -> str | None:
+    level = table.text("log_level")
+    if level is not None and level not in LOG_LEVELS:
+        expected = f"one of {', '.join(LOG_LEVELS)}"
+        raise InvalidInput("server.log_level", got=level, expected=expected)
+    return level
 
 
 def _port(table: Table) -> int | None:

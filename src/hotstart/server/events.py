@@ -73,6 +73,9 @@ def _ended(stages: tuple[LoadStage, ...], at: float) -> tuple[LoadStage, ...]:
     return (*stages[:-1], stages[-1]._replace(end=at))
 
 
+MOST_LISTENERS = 50
+"""Listeners of one process; each gets an overview a second."""
+
 _MOST_WAITING = 1000  # events queued for a slow reader
 _PAUSE = 1.0  # seconds between two overviews
 
@@ -105,6 +108,11 @@ class Events:
         loop = self._loop
         if loop is not None and not loop.is_closed() and self._queues:
             loop.call_soon_threadsafe(self._send, encode_event(event, data))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many listeners as the server can serve beside its requests."""
+        return len(self._queues) >= MOST_LISTENERS
 
     async def stream(
         self, overview: Callable[[], Awaitable[bytes]], under_way: Callable[[], Iterable[Any]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from hotstart.server.auth import Access, RequestFacts, brought_key, refusal
+from hotstart.server.protocol import unread, unread_bytes
 from hotstart.server.responses import problem
 from hotstart.server.service import GracefulShutdown
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _BODY_SECONDS = 30.0  # seconds within which a request must arrive completely
+_MOST_HELD = 256_000_000  # bytes of all bodies under way, and of all answers that nobody reads
 _SAFE = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -41,6 +43,7 @@ class AccessMiddleware:
         self._access = access
         self._max_body = max_body
         self._draining = draining
+        self._held = 0  # bytes of the bodies that requests hold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; pass a lifespan, reject a WebSocket."""
@@ -51,20 +54,18 @@ class AccessMiddleware:
                 await send({"type": "websocket.close", "code": 1008})
             return
         path = scope["path"]
+        body = _Body(self._max_body)
         with self._draining.under_way():
-            answer = _Answer(send, self._draining)
+            answer = _Answer(scope, send, self._draining)
             denied = refused(scope, self._access, path) or self._unfit(scope)
-            if denied is None and scope["method"] == "POST":
-                try:
-                    receive = await self._with_body(receive)
-                except _TooLarge:
-                    denied = self._too_large(path)
-                except asyncio.TimeoutError:
-                    denied = _late(path)
             try:
+                if denied is None and scope["method"] == "POST":
+                    receive, denied = await self._with_body(path, body, receive)
                 await (denied or self._app)(scope, receive, answer.send)
             except asyncio.CancelledError:  # the time to drain is over
                 await self._end(scope, receive, answer)
+            finally:
+                self._held -= body.size
 
     async def _end(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         """Answer a request that the end of the server cancelled; raise for any other."""
@@ -75,9 +76,19 @@ class AccessMiddleware:
             remedy = "Send the request again, to another server or later"
             await problem(scope["path"], 503, facts, remedy)(scope, receive, answer.send)
 
-    async def _with_body(self, receive: Receive) -> Receive:
-        """Read the body within the limits; return a `receive` that replays it."""
-        body = await asyncio.wait_for(_read(receive, self._max_body), _BODY_SECONDS)
+    async def _with_body(
+        self, path: str, body: _Body, receive: Receive
+    ) -> tuple[Receive, Response | None]:
+        """Read the body within the limits; return a `receive` that replays it, or a refusal."""
+        try:
+            content = await asyncio.wait_for(self._read(body, receive), _BODY_SECONDS)
+        except _TooLarge:
+            return receive, self._too_large(path)
+        except _TooMuch:
+            facts = f"The server holds {_MOST_HELD} bytes of other requests"
+            return receive, problem(path, 503, facts, "Send the request again")
+        except asyncio.TimeoutError:
+            return receive, _late(path)
         is_consumed = False
 
         async def again() -> Message:
@@ -85,9 +96,21 @@ class AccessMiddleware:
             if is_consumed:
                 return await receive()  # reports that the client disconnected
             is_consumed = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": content, "more_body": False}
 
-        return again
+        return again, None
+
+    async def _read(self, body: _Body, receive: Receive) -> bytes:
+        more = True
+        while more:
+            message = await receive()
+            part = message.get("body", b"")
+            body.add(part)
+            self._held += len(part)
+            more = message.get("more_body", False)
+            if self._held > _MOST_HELD:
+                raise _TooMuch
+        return b"".join(body.parts)
 
     def _unfit(self, scope: Scope) -> Response | None:
         """Return the refusal of a request that is too large or not JSON; None otherwise."""
@@ -127,37 +150,57 @@ class _TooLarge(Exception):
     """A request without a length turned out too large."""
 
 
-async def _read(receive: Receive, most: int) -> bytes:
-    parts = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-        if size > most:
+class _TooMuch(Exception):
+    """All requests together hold too many bytes."""
+
+
+class _Body:
+    """The parts of one body as they come, at most `most` bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.size += len(part)
+        if self.size > self._most:
+            self.size -= len(part)
             raise _TooLarge
-    return b"".join(parts)
 
 
 class _Answer:
     """Sends a response with the headers of every response."""
 
-    def __init__(self, send: Send, draining: GracefulShutdown) -> None:
+    def __init__(self, scope: Scope, send: Send, draining: GracefulShutdown) -> None:
+        self._scope = scope
         self._send = send
         self._draining = draining
+        self._is_withheld = False
         self.has_started = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
+        if self._is_withheld:
+            return
         if message["type"] == "http.response.start":
             self.has_started = True
+            if unread and self._scope["method"] == "POST" and unread_bytes() > _MOST_HELD:
+                self._is_withheld = True
+                facts = f"{_MOST_HELD} bytes of answers wait for clients that do not read them"
+                withheld = problem(self._scope["path"], 503, facts, "Send the request again")
+                await withheld(self._scope, _no_more, self._send)
+                return
             headers = message.setdefault("headers", [])
             known = {name for name, _ in headers}
             headers += [(name, value) for name, value in _SAFE.items() if name not in known]
             if self._draining.begun:
                 headers.append((b"connection", b"close"))
         await self._send(message)
+
+
+async def _no_more() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _late(path: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -57,7 +58,7 @@ _WHY = {
 
 def errors_of(route: Route) -> dict[int | str, dict[str, Any]]:
     """Return every response of `route` in the form of FastAPI's `responses`."""
-    openai = route.path.startswith("/v1/")
+    openai = route.path.startswith(("/v1/", "/embeddings", "/models"))
     content = (
         {"application/json": {"schema": _OPENAI_ERROR}}
         if openai
@@ -86,6 +87,37 @@ def documented(app: FastAPI) -> Callable[[], Awaitable[Response]]:
         return json_response(described(app))
 
     return openapi
+
+
+def page(app: FastAPI) -> Callable[[], Awaitable[Response]]:
+    """Return the endpoint of a page that lists the routes. It loads nothing from other sites."""
+
+    async def docs() -> Response:
+        rows = [
+            f"<tr><td>{method.upper()}<td><code>{escape(path)}</code><td>"
+            f"{escape(operation.get('summary', ''))}"
+            for path, operations in described(app)["paths"].items()
+            for method, operation in operations.items()
+        ]
+        content = _PAGE.replace("ROWS", "\n".join(rows))
+        return Response(content, headers=_PAGE_POLICY, media_type="text/html; charset=utf-8")
+
+    return docs
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>hotstart: routes</title>
+<style>
+body { font: 16px/1.5 system-ui; margin: 2rem; max-width: 60rem }
+td { padding: .1rem 1rem .1rem 0 }
+</style>
+<h1>Routes</h1>
+<p>Schemas, examples and errors: <a href="/openapi.json">/openapi.json</a>.
+<table>
+ROWS
+</table>
+"""
+_PAGE_POLICY = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 def described(app: FastAPI) -> dict[str, Any]:

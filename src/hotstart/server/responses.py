@@ -70,7 +70,7 @@ def problem(
         headers["retry-after"] = str(max(1, round(after)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", "/embeddings", "/models")):
         kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
         content: dict[str, Any] = {
             "error": {
@@ -109,6 +109,24 @@ def _expected(error: errors.HotstartError) -> float | None:
     if isinstance(error, errors.NotReady) and error.expected is not None:
         return max(1.0, error.expected - error.elapsed)
     return None
+
+
+def shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
+    """Return the leading `dimensions` of each vector, of length 1 if the whole ones have it.
+
+    Raises:
+        InvalidInput: the vectors are not that long.
+    """
+    longest = vectors.shape[1]
+    if dimensions is None or dimensions == longest:
+        return vectors
+    if dimensions > longest:
+        expected = f"from 1 to {longest}"
+        raise errors.InvalidInput("dimensions", got=dimensions, expected=expected)
+    cut: Vectors = vectors[:, :dimensions]
+    if np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3):
+        cut = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+    return cut
 
 
 _TURN = 32  # vectors written between two yields to the event loop, about 1 ms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -19,14 +21,21 @@ from uvicorn.supervisors import Multiprocess
 from hotstart.config import CONFIG_FILE, Table, read_file
 from hotstart.embedder import DEFAULT_MODEL
 from hotstart.errors import InvalidInput
-from hotstart.registry.config import ModelConfig, RegistryConfig, VersionConfig, read_config
+from hotstart.registry.config import (
+    ModelConfig,
+    RegistryConfig,
+    VersionConfig,
+    check_unnamed,
+    read_config,
+)
 from hotstart.registry.registry import ModelRegistry
-from hotstart.server.config import ServerConfig, read_server
+from hotstart.server.config import BACKLOG, ServerConfig, read_server
+from hotstart.server.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_BACKLOG = 2048
+_ACCEPT_SECONDS = 0.1
 _KEEP_ALIVE = 75  # seconds that an idle connection stays open, more than those of proxies
 
 
@@ -39,6 +48,7 @@ def read_all(
 
     Raises:
         InvalidInput: the file is absent or invalid, or an option has an invalid value.
+        ConfigNotNamed: ./hotstart.toml was not named and runs code, or sends a key away.
     """
     chosen = path or (CONFIG_FILE if os.path.isfile(CONFIG_FILE) else None)
     content = {} if chosen is None else read_file(chosen)
@@ -47,6 +57,8 @@ def read_all(
         table = Table("the configuration", content).table("server")
         content = {**content, "server": {**table.content, **options}}
     models = read_config(content, home)
+    if path is None:
+        check_unnamed(models)
     if not models.models and models.folder is None:
         default = ModelConfig(DEFAULT_MODEL, versions={"1": VersionConfig(DEFAULT_MODEL)})
         models = models._replace(models={DEFAULT_MODEL: default})
@@ -62,6 +74,7 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
     config = config.checked()
     # uvicorn raises the signal again at its end; an orderly end is not a failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
+    _set_up_logging(config)
     ModelRegistry(models)  # report an invalid configuration once, not in each worker
     listening = _bound(config)
     _print_address(listening, config, models)
@@ -69,7 +82,7 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         functools.partial(application, models, config),
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         workers=config.workers,
@@ -78,19 +91,38 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         log_level=logging.WARNING,
         server_header=False,
         proxy_headers=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(config.drain)),
     )
+    own = os.stat(config.uds).st_ino if config.uds is not None else None
     try:
         if config.workers > 1:
             _Workers(settings, sockets=[listening]).run()
         else:
-            uvicorn.Server(settings).run([listening])
+            _Server(settings).run([listening])
     finally:
-        if config.uds is not None and os.path.exists(config.uds):
-            os.unlink(config.uds)
+        if config.uds is not None:
+            _remove_socket(config.uds, own)
     return 0
+
+
+def _remove_socket(path: str, inode: int | None) -> None:
+    """Remove the socket file `path`, unless another server has made it anew."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+
+
+class _Server(uvicorn.Server):
+    """The server; before it stops listening, it accepts the connections that wait."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, then end."""
+        for each in sockets or []:
+            each.listen(0)  # the kernel queues no more, and drops none that it has queued
+        await asyncio.sleep(_ACCEPT_SECONDS)
+        await super().shutdown(sockets)
 
 
 class _Workers(Multiprocess):
@@ -109,7 +141,15 @@ def application(models: RegistryConfig, config: ServerConfig) -> FastAPI:
     """Return the application of one worker with its own registry."""
     from hotstart.server.app import create_app
 
+    _set_up_logging(config)  # in each worker, which is a process of its own
     return create_app(ModelRegistry(models), config)
+
+
+def _set_up_logging(config: ServerConfig) -> None:
+    """Log one line each on standard error, unless the program has set logging up."""
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(format=form, level=logging.WARNING)
+    logging.getLogger("hotstart").setLevel(config.log_level.upper())
 
 
 def _bound(config: ServerConfig) -> socket.socket:
@@ -124,7 +164,7 @@ def _bound(config: ServerConfig) -> socket.socket:
     except OSError as error:
         expected = f"an address that is free ({error.strerror or error})"
         raise InvalidInput("the address", got=_address(config), expected=expected) from error
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
 
@@ -142,7 +182,7 @@ def _unix(path: str) -> socket.socket:
         listener.bind(path)
     finally:
         os.umask(before)
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
 

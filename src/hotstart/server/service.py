@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 import weakref
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.pool.aio import in_thread
 from hotstart.registry.config import check_name
 from hotstart.registry.registry import ModelRegistry
 from hotstart.server.config import ServerConfig, read_server
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from hotstart.scoring import RankOptions
     from hotstart.search.index import SearchIndex
     from hotstart.server.schemas import Body
+
+logger = logging.getLogger(__name__)
 
 _QUIET = 0.25  # seconds without a request before the server stops listening
 _LONGEST = 3.0  # seconds after the signal in which new requests are accepted
@@ -196,6 +200,8 @@ class Service:
         for name in names:
             self.registry.info(name)
         self._loading = asyncio.create_task(self._load(names))
+        if self.config.index is not None:
+            await in_thread(self._look_at_index, waits=True)
 
     async def close(self) -> None:
         """Stop waiting for the loads, and end every event stream."""
@@ -225,7 +231,7 @@ class Service:
                 raise InvalidInput("model", got=name, expected=f"a {kind} model in the registry")
             return first
         check_name(name)
-        info = self.registry.info(name)
+        info = self.registry.info(self.registry.resolve(name))
         if kind is not None and info.kind != kind:
             got = f"{name}, which is of the kind {info.kind}"
             raise InvalidInput("model", got=got, expected=f"a model of the kind {kind}")
@@ -275,6 +281,27 @@ class Service:
                 got = f"a text of {len(text)} characters at {position}"
                 raise InvalidInput(where, got=got, expected=f"at most {longest} characters a text")
 
+    def refuse_long_texts(self, name: str, texts: Sequence[str]) -> None:
+        """Raise InvalidText for a text that the model `name` would cut."""
+        self.registry.handle(name).check_lengths(texts, timeout=self.limit(None))
+
+    def check_inputs(self, inputs: Any) -> None:
+        """Raise InvalidInput for more inputs or longer texts than the limits allow."""
+        most = self.config.max_texts
+        longest = self.config.max_characters
+        waiting = [inputs]
+        if isinstance(inputs, (list, dict)) and len(inputs) > most:
+            raise InvalidInput("inputs", got=f"{len(inputs)} inputs", expected=f"at most {most}")
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, str) and len(each) > longest:
+                got = f"a text of {len(each)} characters"
+                raise InvalidInput("inputs", got=got, expected=f"at most {longest} characters")
+            if isinstance(each, list):
+                waiting += each
+            elif isinstance(each, dict):
+                waiting += [*each, *each.values()]
+
     # Search -------------------------------------------------------------------------------------
 
     @property
@@ -302,6 +329,15 @@ class Service:
                 raise
             return None
         return self.registry.handle(name)
+
+    def _look_at_index(self) -> None:
+        """Log a missing index; it may still be made while the server runs."""
+        from hotstart.search.index import SearchIndex
+
+        assert self.config.index is not None
+        if not SearchIndex(self.config.index).exists:
+            remedy = f"hotstart index {self.config.index}"
+            logger.warning("/search has no index until you run: %s", remedy)
 
     # Status -------------------------------------------------------------------------------------
 

@@ -91,7 +91,22 @@ def overview(service: Service) -> dict[str, Any]:
     """Return the status document of the service and its models; see docs/server.md."""
     return {
         "service": _of_service(service),
+        **counts(service),
         "models": [_of_model(service, info) for info in service.registry.models().values()],
+    }
+
+
+def counts(service: Service) -> dict[str, Any]:
+    """Return how many models there are, and whether all that can be loaded are."""
+    statuses = [info.status for info in service.registry.models().values()]
+    loaded = statuses.count("ready")
+    skipped = statuses.count("skipped")
+    return {
+        "is_loaded": bool(statuses) and loaded == len(statuses) - skipped,
+        "total_models": len(statuses),
+        "loaded_models": loaded,
+        "failed_models": statuses.count("failed"),
+        "skipped_models": skipped,
     }
 
 
@@ -100,8 +115,15 @@ def health(service: Service) -> dict[str, Any]:
     infos = service.registry.models()
     statuses = [info.status for info in infos.values()]
     counted = ("ready", "loading", "failed", "skipped", "unloaded")
+    numbers = counts(service)
+    message = f"{numbers['loaded_models']} of {numbers['total_models']} models are loaded"
+    if numbers["failed_models"]:
+        message += f", {numbers['failed_models']} failed"
     return {
         "status": service.status,
+        "message": message,
+        "loaded_models": numbers["loaded_models"],
+        "failed_models": numbers["failed_models"],
         **{status: statuses.count(status) for status in counted},  # type: ignore[arg-type]
         "models": {
             name: {"status": info.status, "reason": info.reason} for name, info in infos.items()
@@ -138,6 +160,7 @@ def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
     return {
         "name": info.name,
         "kind": info.kind,
+        "model_type": info.kind,
         "status": info.status,
         "reason": info.reason,
         "version": info.version,
@@ -148,6 +171,7 @@ def _of_model(service: Service, info: RegisteredModelInfo) -> dict[str, Any]:
         "can_rollback": info.can_roll_back,
         "loaded_at": None if moment is None else moment.timestamp(),
         "load_seconds": info.load_duration,
+        "load_duration": info.load_duration,
         "uses": info.uses,
         "memory": info.memory,
         "error": _of_error(info.last_error),

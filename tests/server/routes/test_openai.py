@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
-from support.server import Served
+from support.golden import FAMILIES
+from support.server import Serve, Served
+
+LONG = str(FAMILIES / "bert-cls-mean" / "model")
+"""A model whose vectors do not have length 1."""
 
 
 def embed(served: Served, **body: Any) -> Any:
@@ -47,7 +51,7 @@ def test_dimensions_keeps_leading_ones(served: Served) -> None:
         cut = embed(served, input="a cat", dimensions=7, encoding_format=form).json()
         value = cut["data"][0]["embedding"]
         decoded = value if form == "float" else np.frombuffer(base64.b64decode(value), "<f4")
-        assert np.allclose(decoded, whole[:7], atol=1e-6)
+        assert np.allclose(decoded, whole[:7] / np.linalg.norm(whole[:7]), atol=1e-6)
 
 
 def test_tokens_of_cached_vectors_are_estimated(served: Served) -> None:
@@ -73,7 +77,12 @@ def test_tokens_of_cached_vectors_are_estimated(served: Served) -> None:
         ({"input": "a", "model": "../minilm"}, 400, "model"),
         ({"input": "a", "model": "/etc/passwd"}, 400, "model"),
         ({"input": "a", "model": "https://example.org/m"}, 400, "model"),
-        ({"input": "a", "model": "owner/name"}, 400, "model"),
+        ({"input": "a", "model": "owner/name"}, 404, "owner/name"),
+        ({"input": "a", "model": "owner/name/x"}, 400, "model"),
+        ({"input": "a", "output_dtype": "int8"}, 400, "output_dtype"),
+        ({"input": "a", "truncation": False}, 400, "truncation"),
+        ({"input": "a", "dimension": 7}, 400, "Did you mean dimensions?"),
+        ({"input": "a", **{f"f{n}": 1 for n in range(101)}}, 400, "101 fields are unknown"),
         ({"input": "a", "revision": "main"}, 400, "revision"),
         ({"input": "a", "trust_remote_code": True}, 400, "trust_remote_code"),
         ({"input": "a", "source": "fake:"}, 400, "source"),
@@ -114,7 +123,7 @@ def test_models_route_lists_and_returns_models(served: Served) -> None:
     assert [model["id"] for model in listed["data"]] == ["minilm", "fake", "cached", "ranker"]
     assert served.get("/v1/models/minilm").json() == listed["data"][0]
     assert served.get("/v1/models/none").status_code == 404
-    assert served.get("/v1/models/..%2Fx").status_code == 401  # it is no path that there is
+    assert served.get("/v1/models/..%2Fx").status_code == 400
 
 
 def test_rerank_orders_documents(served: Served) -> None:
@@ -129,3 +138,58 @@ def test_rerank_orders_documents(served: Served) -> None:
     assert "document" not in served.post("/v1/rerank", asked).json()["results"][0]
     assert served.post("/v1/rerank", {**asked, "model": "minilm"}).status_code == 400
     assert served.post("/v1/rerank", {**asked, "documents": []}).status_code == 400
+
+
+def test_null_is_absent_and_harmless_fields_are_named(served: Served) -> None:
+    plain = embed(served, input="a cat").json()
+    nulls = {"encoding_format": None, "dimensions": None, "user": None, "output_dtype": None}
+    harmless = {"output_dtype": "float", "truncation": True, "max_tokens_per_doc": 7, "x\n": 1}
+    answer = embed(served, input="a cat", **nulls)
+    assert (answer.json(), "x-ignored-fields" in answer.headers) == (plain, False)
+    answer = embed(served, input="a cat", **harmless)
+    assert answer.json() == plain
+    assert answer.headers["x-ignored-fields"] == "output_dtype, truncation, max_tokens_per_doc"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"output_dimension": 7}, {"dimensions": 7}),
+        ({"input_type": "search_query"}, {"prompt_name": "query"}),
+        ({"task": "retrieval.passage"}, {"prompt_name": "document"}),
+    ],
+)
+def test_the_fields_of_other_services(
+    served: Served, theirs: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    assert (
+        embed(served, input="a cat", **theirs).json() == embed(served, input="a cat", **ours).json()
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["minilm", "minilm:latest", "sentence-transformers/all-MiniLM-L6-v2"]
+)
+def test_a_model_by_any_of_its_names(served: Served, name: str) -> None:
+    answer = served.post("/v1/embeddings", {"model": name, "input": "a"})
+    assert answer.json()["model"] == "minilm"
+    assert served.get(f"/v1/models/{name}").json()["id"] == name
+    predicted = served.post(f"/api/v1/models/{name}/predict", {"inputs": "a"})
+    assert predicted.json()["model"] == "minilm"
+
+
+def test_the_routes_without_v1(served: Served) -> None:
+    body = {"model": "minilm", "input": "a"}
+    assert served.post("/embeddings", body).json() == served.post("/v1/embeddings", body).json()
+    assert served.get("/models").json() == served.get("/v1/models").json()
+    assert "error" in served.post("/embeddings", {}).json()
+    asked = {"query": "which?", "documents": ["one", {"text": "two"}]}
+    assert served.post("/rerank", asked).json() == served.post("/v1/rerank", asked).json()
+
+
+def test_cut_vectors_have_length_1_where_whole_ones_have_it(serve: Serve) -> None:
+    served = serve({"unit": {"source": "all-MiniLM-L6-v2"}, "long": {"source": LONG}})
+    for model, is_unit in (("unit", True), ("long", False)):
+        answer = served.post("/v1/embeddings", {"model": model, "input": "a", "dimensions": 5})
+        length = np.linalg.norm(answer.json()["data"][0]["embedding"])
+        assert (abs(length - 1) < 1e-6) == is_unit

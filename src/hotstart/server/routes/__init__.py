@@ -43,11 +43,13 @@ class Group:
     Attributes:
         tag: tag of the group in the OpenAPI document.
         counted: include these routes in the request metrics.
+        names_models: whether `{name}` in a path is the name of a model, which may have a slash.
         access: access rules if no middleware enforces them; None otherwise.
     """
 
     tag = ""
     counted = True
+    names_models = True
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -12,9 +12,11 @@ from hotstart.server.responses import (
     listed,
     openai_embeddings,
     raw_response,
+    shortened,
 )
 from hotstart.server.routes import Group, Route
-from hotstart.server.schemas import EmbeddingsBody, RankBody
+from hotstart.server.schemas import EmbeddingsBody, RankBody, RerankBody
+from hotstart.server.service import Service
 
 if TYPE_CHECKING:
     from hotstart.encoding import EncodeOptions
@@ -32,6 +34,25 @@ _MODEL = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 0, "owned_by":
 _MODELS = {"object": "list", "data": [_MODEL]}
 
 
+async def ranked(service: Service, body: RankBody | RerankBody) -> dict[str, Any]:
+    """Return the answer of `/v1/rerank` for the documents of `body`."""
+    texts = [each if isinstance(each, str) else each.text for each in body.documents or ()]
+    service.check_texts(texts, "documents")
+    service.check_texts([body.query], "query")
+    name = service.info(body.model, "reranker").name
+    ranking = await service.rank(name, body, body.query, texts, {"top_k": body.top_n})
+    results: list[dict[str, Any]] = []
+    for entry in ranking:
+        position = entry["corpus_id"]
+        result: dict[str, Any] = {"index": position, "relevance_score": entry["score"]}
+        if body.return_documents:
+            result["document"] = {"text": texts[position]}
+        results.append(result)
+    tokens = estimated(texts) + len(texts) * estimated([body.query])
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"model": name, "results": results, "usage": usage}
+
+
 class OpenAI(Group):
     """`/v1`, for the OpenAI client and clients of the same protocol."""
 
@@ -39,12 +60,17 @@ class OpenAI(Group):
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes."""
-        return (
-            Route.post("/v1/embeddings", self.embeddings, "Embed texts", _EMBEDDINGS),
-            Route.post("/v1/rerank", self.rerank, "Rank documents by relevance", _RANKING),
-            Route.get("/v1/models", self.models, "List the models", _MODELS),
-            Route.get("/v1/models/{name}", self.model, "Get one model", _MODEL),
+        own = tuple(
+            route
+            for base in ("/v1", "")  # clients whose base URL lacks /v1
+            for route in (
+                Route.post(f"{base}/embeddings", self.embeddings, "Embed texts", _EMBEDDINGS),
+                Route.get(f"{base}/models", self.models, "List the models", _MODELS),
+                Route.get(f"{base}/models/{{name}}", self.model, "Get one model", _MODEL),
+            )
         )
+        rerank = Route.post("/v1/rerank", self.rerank, "Rank documents by relevance", _RANKING)
+        return (*own, rerank)
 
     async def embeddings(self, body: EmbeddingsBody) -> Response:
         """Return the vector of each text, in the order of the texts."""
@@ -52,12 +78,12 @@ class OpenAI(Group):
         self.service.check_texts(texts, "input")
         name = self.service.info(body.model, "embedding").name
         options: EncodeOptions = {}
-        if body.dimensions is not None:
-            options["truncate_dim"] = body.dimensions
+        if body.prompt_name is not None:
+            options["prompt_name"] = body.prompt_name
         result = await self.service.embed(name, body, texts, options)
         tokens = estimated(texts) if result.tokens is None else result.tokens
         content = await openai_embeddings(
-            result.vectors,
+            shortened(result.vectors, body.dimensions),
             body.encoding_format,
             model=name,
             tokens=tokens,
@@ -67,33 +93,19 @@ class OpenAI(Group):
 
     async def rerank(self, body: RankBody) -> Response:
         """Return the positions and scores of the documents, best first."""
-        texts = [each if isinstance(each, str) else each.text for each in body.documents]
-        self.service.check_texts(texts, "documents")
-        self.service.check_texts([body.query], "query")
-        name = self.service.info(body.model, "reranker").name
-        ranking = await self.service.rank(name, body, body.query, texts, {"top_k": body.top_n})
-        results: list[dict[str, Any]] = []
-        for entry in ranking:
-            position = entry["corpus_id"]
-            result: dict[str, Any] = {"index": position, "relevance_score": entry["score"]}
-            if body.return_documents:
-                result["document"] = {"text": texts[position]}
-            results.append(result)
-        tokens = estimated(texts) + len(texts) * estimated([body.query])
-        usage = {"total_tokens": tokens}
-        return json_response({"model": body.model, "results": results, "usage": usage})
+        return json_response(await ranked(self.service, body))
 
     async def models(self) -> Response:
         """List the embedding models and rerankers."""
         infos = self.service.registry.models().values()
         answering = [info for info in infos if info.kind in {"embedding", "reranker"}]
-        return json_response(
-            {"object": "list", "data": [self._described(info.name) for info in answering]}
-        )
+        names = [name for info in answering for name in (info.name, *info.names)]
+        return json_response({"object": "list", "data": [self._described(name) for name in names]})
 
     async def model(self, name: str) -> Response:
         """Return one model."""
-        return json_response(self._described(self.service.info(name).name))
+        self.service.info(name)
+        return json_response(self._described(name))
 
     def _described(self, name: str) -> dict[str, Any]:
         created = int(self.service.started)

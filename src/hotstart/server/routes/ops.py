@@ -11,6 +11,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from hotstart.pool.aio import in_thread
+from hotstart.server.events import MOST_LISTENERS
 from hotstart.server.responses import problem
 from hotstart.server.routes import Group, Route
 from hotstart.server.status import CONTENT_TYPE, exposition, overview
@@ -31,6 +32,8 @@ class Health(Group):
             Route.get("/livez", self.livez, "Liveness probe", _STATUS),
             Route.get("/readyz", self.readyz, "Readiness probe", _STATUS),
             Route.get("/startupz", self.startupz, "Startup probe", _STATUS),
+            Route.get("/health", self.readyz, "Readiness, as other servers name it", _STATUS),
+            Route.get("/ping", self.livez, "Liveness, as other servers name it", _STATUS),
             Route.get("/metrics", self.metrics, "Metrics for Prometheus", "text/plain"),
             Route.get("/events", self.events, "Stream events", "text/event-stream"),
         )
@@ -55,6 +58,10 @@ class Health(Group):
 
     async def events(self) -> Response:
         """Stream state changes, load progress and the overview as server-sent events."""
+
+        if self.service.events.is_full:
+            facts = f"{MOST_LISTENERS} listeners are connected"
+            return problem("/events", 503, facts, "Close another page, or ask /metrics")
 
         async def current_overview() -> bytes:
             return orjson.dumps(await in_thread(overview, self.service))
@@ -95,6 +102,7 @@ class Dashboard(Group):
 
     tag = "Dashboard"
     counted = False
+    names_models = False
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import Response
 
@@ -15,9 +16,19 @@ from hotstart.server.schemas import LoadBody, NoBody, PredictBody, ReloadBody, S
 from hotstart.server.status import health, overview
 
 _STATES = {"models": {"churn": {"status": "ready", "reason": "loaded in 0.170 s"}}}
-_OVERVIEW = {"service": {"status": "healthy"}, "models": [{"name": "churn"}]}
+_COUNTS = {"total_models": 1, "loaded_models": 1, "failed_models": 0, "skipped_models": 0}
+_OVERVIEW = {
+    "service": {"status": "healthy"},
+    "is_loaded": True,
+    **_COUNTS,
+    "models": [{"name": "churn", "model_type": "sklearn", "status": "ready"}],
+}
+_RELOADED = {"status": "success", "loaded_count": 1, "failed_count": 0, **_STATES}
 _HEALTH = {
     "status": "healthy",
+    "message": "1 of 1 models are loaded",
+    "loaded_models": 1,
+    "failed_models": 0,
     "ready": 1,
     "loading": 0,
     "failed": 0,
@@ -61,7 +72,7 @@ class Models(Group):
             Route.get("/api/v1/models/health", self.health, "Get each model's health", _HEALTH),
             Route.get("/api/v1/models/models", self.models, "List the models", _MODELS),
             Route.post(model + "/predict", self.predict, "Ask a model of any kind", _PREDICTION),
-            Route.post("/api/v1/models/reload", self.reload, "Reload models", _STATES),
+            Route.post("/api/v1/models/reload", self.reload, "Reload models", _RELOADED),
             Route.post(model + "/load", self.load, "Load a model", _STATES),
             Route.post(model + "/unload", self.unload, "Unload a model", _STATES),
             Route.post(model + "/rollback", self.rollback, "Restore the previous route", _STATES),
@@ -90,7 +101,8 @@ class Models(Group):
     async def predict(self, name: str, body: PredictBody) -> Response:
         """Return the answer of a model of any kind, or of its fallback."""
         service = self.service
-        service.info(name)
+        name = service.info(name).name
+        await in_thread(service.check_inputs, body.inputs)
         service.keep(name, body)
         prediction = await service.registry.apredict(
             name, body.inputs, key=body.key, timeout=service.limit(body.timeout)
@@ -106,19 +118,24 @@ class Models(Group):
         """Reload models. A model whose reload fails keeps serving its old version."""
         registry = self.service.registry
         names = registry.loaded_models if body.models is None else body.models
-        for name in names:
-            self.service.info(name)
+        names = [self.service.info(name).name for name in names]
         errors: dict[str, str] = {}
         for name in names:
             try:
                 await in_thread(registry.reload, name, waits=True)
             except HotstartError as error:
                 errors[name] = str(error)
-        return self._states(names, errors)
+        loaded = len(names) - len(errors)
+        outcome = {
+            "status": "success" if not errors else "partial" if loaded else "failed",
+            "loaded_count": loaded,
+            "failed_count": len(errors),
+        }
+        return self._states(names, errors, outcome)
 
     async def load(self, name: str, body: LoadBody) -> Response:
         """Start loading a model; wait up to `timeout` seconds."""
-        self.service.info(name)
+        name = self.service.info(name).name
         self.service.keep(name, body)
         self.service.registry.start_loading(name)
         if body.timeout:
@@ -127,13 +144,13 @@ class Models(Group):
 
     async def unload(self, name: str, body: NoBody) -> Response:
         """Free the memory of a model once the calls in flight have ended."""
-        self.service.info(name)
+        name = self.service.info(name).name
         await in_thread(self.service.registry.unload, name, waits=True)
         return self._states([name])
 
     async def rollback(self, name: str, body: NoBody) -> Response:
         """Restore the route before the last change."""
-        self.service.info(name)
+        name = self.service.info(name).name
         limit = self.service.limit(None)
 
         def roll_back() -> object:
@@ -142,13 +159,18 @@ class Models(Group):
         await in_thread(roll_back, waits=True)
         return self._states([name])
 
-    def _states(self, names: list[str], errors: dict[str, str] | None = None) -> Response:
-        """Return the state of each model, with the error of a failed reload."""
+    def _states(
+        self,
+        names: list[str],
+        errors: dict[str, str] | None = None,
+        outcome: dict[str, Any] | None = None,
+    ) -> Response:
+        """Return the state of each model, with the error of a failed reload, and its outcome."""
         health_of = health(self.service)["models"]
         states = {name: health_of[name] for name in names}
         for name, error in (errors or {}).items():
             states[name] = states[name] | {"error": error}
-        return json_response({"models": states})
+        return json_response({**(outcome or {}), "models": states})
 
 
 class Search(Group):

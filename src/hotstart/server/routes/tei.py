@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from hotstart._version import __version__
+from hotstart.engines.graph import TOKEN_BUDGET
+from hotstart.pool.aio import in_thread
+from hotstart.server.config import BACKLOG
 from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
 from hotstart.server.routes import Group, Route
+from hotstart.server.routes.openai import ranked
 from hotstart.server.schemas import EmbedBody, RerankBody
+from hotstart.system import available_cores
 
 if TYPE_CHECKING:
     from hotstart.encoding import EncodeOptions
@@ -45,18 +50,22 @@ class TextEmbeddingsInference(Group):
             options["prompt_name"] = body.prompt_name
         if body.dimensions is not None:
             options["truncate_dim"] = body.dimensions
+        if not body.truncate:
+            await in_thread(self.service.refuse_long_texts, name, texts, waits=True)
         result = await self.service.embed(name, body, texts, options)
         return raw_response(await plain_embeddings(result.vectors))
 
     async def rerank(self, body: RerankBody) -> Response:
         """Return the positions and scores of the texts, best first."""
+        if body.texts is None:
+            return json_response(await ranked(self.service, body))
         self.service.check_texts(body.texts, "texts")
         self.service.check_texts([body.query], "query")
         name = self.service.info(body.model, "reranker").name
         options: RankOptions = {"activation": "identity" if body.raw_scores else None}
         ranking = await self.service.rank(name, body, body.query, body.texts, options)
         results: list[dict[str, Any]] = []
-        for entry in ranking:
+        for entry in ranking[: body.top_n]:
             position = entry["corpus_id"]
             result: dict[str, Any] = {"index": position, "score": entry["score"]}
             if body.return_text:
@@ -69,16 +78,22 @@ class TextEmbeddingsInference(Group):
         config = self.service.config
         info = self.service.info(None, "embedding")
         served = info.leading.served()
+        embedder = served.handle
         return json_response(
             {
-                "model_id": info.name,
+                "model_id": embedder.model,
+                "served_model_name": info.name,
                 "model_sha": None,
                 "model_dtype": served.precision,
                 "model_type": {"embedding": {"pooling": "model"}},
-                "max_input_length": served.handle.max_seq_length,
+                "engine": embedder.engine,
+                "status": info.status,
+                "max_input_length": embedder.max_seq_length,
                 "max_client_batch_size": config.max_texts,
-                "max_concurrent_requests": None,
-                "max_batch_tokens": None,
+                "max_concurrent_requests": BACKLOG,
+                "max_batch_tokens": TOKEN_BUDGET,
+                "max_batch_requests": None,
+                "tokenization_workers": available_cores(),
                 "auto_truncate": True,
                 "version": __version__,
             }
