@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 from hotstart import Embedder
+from hotstart._version import __version__
 from hotstart.cli import main
 from hotstart.config import Settings
+from hotstart.search.store import Store
 from support.golden import FAMILIES, RERANKERS, cosines
 from support.programs import require_program
 
@@ -124,6 +127,142 @@ def test_misuse_exits_2_with_usage(
     assert "usage: hotstart" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["serch", "x"], "search"),
+        (["models", "prepair", "m"], "prepare"),
+        (["search", "x", "--topk", "3"], "--top-k"),
+        (["index", "--lexcal"], "--lexical"),
+        (["embed", "a", "--normalise"], "--normalize"),
+    ],
+)
+def test_a_typo_gets_a_suggestion(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], suggested: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"Did you mean {suggested}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["models"], ["help"], ["help", "index"], ["help", "models"], ["embed", "-h"]]
+)
+def test_help_is_one_step_away(python: Python, arguments: list[str]) -> None:
+    done = python("-m", "hotstart", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: hotstart")
+    if "models" not in arguments:
+        assert "examples:\n  hotstart" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_version(python: Python, option: str) -> None:
+    assert python("-m", "hotstart", option).stdout == f"hotstart {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "x", "-n", "0"], "--top-k must be a positive integer, got 0."),
+        (["search", "x", "--timeout", "-1"], "--timeout must be a number from 0 on, got -1.0."),
+        (["serve", "--port", "99999"], "--port must be a port, or 0 for a free one, got 99999."),
+        (["embed", "-", "more"], "TEXT must be texts, or - alone"),
+        (["embed", "a", "--npy", "/no/such/x.npy"], "--npy must be a file in a folder"),
+        (["models", "prepare", TINY, "--precision", "int4"], "--precision must be one of float32"),
+        (["models", "show", "nobody/nothing"], "Run: hotstart models pull nobody/nothing.\n"),
+    ],
+)
+def test_messages_speak_the_words_of_the_command_line(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fresh: Settings,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    main(["index", "--lexical", "-q"])
+    capsys.readouterr()
+    assert main(arguments) in {1, 2}
+    assert message in capsys.readouterr().err
+
+
+def test_embed_reads_a_pipe_without_being_told(python: Python) -> None:
+    done = python("-m", "hotstart", "embed", "--model", TINY, "--json", input="one\ntwo\n")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["one", "two"]
+
+
+def test_control_characters_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b]0;title\x07.md"
+    (tmp_path / name).write_text("# Head\x9b31m\n\nred \x1b[31m \u202egnirts\n")
+    assert main(["index", str(tmp_path), "--lexical"]) == 0
+    capsys.readouterr()
+    assert main(["search", "red", "--path", str(tmp_path), "-m", TINY]) == 0
+    out = capsys.readouterr().out
+    assert not set(out) & set("\x1b\x07\x9b\u202e")
+    assert r"a\x1b]0;title\x07.md:1  Head\x9b31m" in out
+    assert main(["index", f"{tmp_path}/\x1b[2J"]) == 2
+    assert r"\x1b[2J" in capsys.readouterr().err
+
+
+def test_progress_is_lines_where_there_is_no_terminal(tmp_path: Path, python: Python) -> None:
+    for number in range(200):
+        text = " ".join(f"word{number} of some length" for _ in range(60))
+        (tmp_path / f"{number}.md").write_text(text)
+    done = python("-m", "hotstart", "index", str(tmp_path))
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Vectors: ")]
+    steps = [int(line.split()[1]) for line in lines]
+    assert steps == sorted(set(steps))
+    assert len(lines) >= 1
+    quiet = python("-m", "hotstart", "index", "-q", "--model", TINY, str(tmp_path))
+    assert quiet.stderr == ""
+
+
+def test_ctrl_c_says_that_the_work_is_kept(tmp_path: Path) -> None:
+    for number in range(400):
+        text = " ".join(f"word{number} of some length" for _ in range(60))
+        (tmp_path / f"{number}.md").write_text(text)
+    command = [sys.executable, "-m", "hotstart", "index", str(tmp_path)]
+    with subprocess.Popen(command, stderr=PIPE, stdout=PIPE, text=True) as indexing:
+        assert indexing.stderr is not None
+        while not indexing.stderr.readline().startswith("Vectors: "):
+            pass
+        indexing.send_signal(signal.SIGINT)
+        out, err = indexing.communicate(timeout=60)
+    assert (indexing.returncode, out) == (130, "")
+    assert err.endswith("What is indexed is kept. Run the same command to go on.\n")
+    assert Store(str(tmp_path / ".hotstart" / "index.db"))._database.number(
+        "SELECT count(*) FROM vectors"
+    )
+
+
+def test_an_index_without_a_model_says_what_is_there(
+    folder: Path, fresh: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["index", str(folder), "-m", "nobody/nothing"]) == 1
+    shown = capsys.readouterr()
+    assert "search answers lexically" in shown.out
+    assert "hotstart models pull nobody/nothing" in shown.err
+    assert main(["search", "eviction", "--path", str(folder), "-m", "nobody/nothing"]) == 0
+    assert "mode lexical" in capsys.readouterr().out
+
+
+def test_a_shell_completes(tmp_path: Path) -> None:
+    line = "hotstart mod"
+    environ = {
+        **os.environ,
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "out"),
+    }
+    subprocess.run([sys.executable, "-m", "hotstart"], env=environ, timeout=60, check=False)
+    assert (tmp_path / "out").read_text().strip() == "models"
+
+
 def test_a_fault_of_our_own_shows_no_traceback_unless_asked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,8 +313,10 @@ def test_rm_removes_the_named_variant_alone(
 def test_an_unknown_engine_is_refused(
     fresh: Settings, capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
-    assert main(["models", action, TINY, "--engine", "nope"]) == 2
-    assert "engine must be one of onnx" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["models", action, TINY, "--engine", "torch"])
+    assert caught.value.code == 2
+    assert "invalid choice: 'torch' (choose from" in capsys.readouterr().err
 
 
 def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,7 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
-_PYTHONS = (" (or pass allow_download=True)", " or None")
+_PYTHONS = (" (or pass allow_download=True)", ", or None", " or None")
 """What messages say to a program and a command cannot do."""
 
 
@@ -100,7 +100,7 @@ def _print_error(error: Exception, arguments: argparse.Namespace) -> int:
         message = str(error)
         for words in _PYTHONS:
             message = message.replace(words, "")
-        name, space, rest = message.partition(" ")
+        name, space, rest = message.removeprefix("server.").partition(" ")
         if isinstance(error, InvalidInput) and name in vars(arguments):
             message = _option(name, arguments.parser) + space + rest
     else:

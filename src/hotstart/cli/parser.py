@@ -75,7 +75,10 @@ def build_parser() -> Parser:
 def _command(commands: Any, name: str, run: str, help: str, *examples: str, **options: Any) -> Any:
     """Add a command with its help, its examples, and the options of every command."""
     epilog = "\n  ".join(["examples:", *examples]) if examples else None
-    command = commands.add_parser(name, help=help, description=f"{help}.", epilog=epilog, **options)
+    description = f"{help[0].upper()}{help[1:]}."
+    command = commands.add_parser(
+        name, help=help, description=description, epilog=epilog, **options
+    )
     command.set_defaults(run=run, parser=command)
     amount = command.add_mutually_exclusive_group()
     amount.add_argument("-q", "--quiet", action="store_true", help="show no progress")
@@ -165,7 +168,7 @@ def _add_search(commands: Any) -> None:
 
 def _add_models(commands: Any) -> None:
     text = "list, download, prepare and remove models"
-    models = commands.add_parser("models", help=text, description=f"{text}.")
+    models = commands.add_parser("models", help=text, description=f"{text.capitalize()}.")
     models.set_defaults(parser=models)
     actions = models.add_subparsers(metavar="ACTION")
     for name, text in (
@@ -184,7 +187,10 @@ def _add_models(commands: Any) -> None:
             action.add_argument("model", metavar="MODEL", help="a name, owner/name, or ./folder")
             action.add_argument("--revision", help="commit, tag or branch on the hub")
             action.add_argument(
-                "--engine", default="onnx", help="onnx or openvino (default: %(default)s)"
+                "--engine",
+                choices=["onnx", "openvino"],
+                default="onnx",
+                help="the engine that reads the files (default: %(default)s)",
             )
             default = "all" if name == "rm" else "float32"
             known = "float32, bfloat16 or int8"
