@@ -65,6 +65,7 @@ class LexicalIndex:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._index: Any = None
+        self._links: str | None = None
         self._distrusted = False
 
     def agrees(self, store: Store) -> bool:
@@ -160,11 +161,31 @@ class LexicalIndex:
         """Open and return the index; None if it is missing or unreadable."""
         tantivy = self._tantivy
         try:
-            self._index = tantivy.Index.open(self._folder)
+            self._index = tantivy.Index.open(self._place())
         except Exception as error:  # noqa: BLE001 - of several kinds, by what is missing
             logger.info("%s cannot be opened: %s", self._folder, error)
             self._index = None
         return self._index
+
+    def _place(self) -> str:
+        """Return the folder to open; where it cannot be written, one of links to its files.
+
+        tantivy writes a lock file beside the index, also to read it.
+        """
+        if os.access(self._folder, os.W_OK) or not os.path.isdir(self._folder):
+            return self._folder
+        import shutil  # only an index that cannot be written needs them
+        import tempfile
+        import weakref
+
+        if self._links is None:
+            self._links = tempfile.mkdtemp(prefix="hotstart-lexical-")
+            weakref.finalize(self, shutil.rmtree, self._links, ignore_errors=True)
+        for name in os.listdir(self._folder):
+            link = os.path.join(self._links, name)
+            if not name.endswith(".lock") and not os.path.lexists(link):
+                os.symlink(os.path.join(self._folder, name), link)
+        return self._links
 
     def _generation(self, index: Any, identity: str) -> int | None:
         """Return the generation of store `identity` that `index` matches, else None."""
