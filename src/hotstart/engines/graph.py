@@ -77,15 +77,26 @@ class Tokenizer:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._tokenizer = open_tokenizer(path)
 
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
-        """Return the tokens of each text, or of each pair."""
+        """Return the tokens of each text, or of each pair.
+
+        Raises:
+            ModelDamaged: the tokenizer fails, as when its parts contradict one another.
+        """
         pairs = isinstance(texts[0], tuple)
-        if len(texts) == 1:  # encode_batch_fast would start threads for a single text
-            encodings = [self._tokenizer.encode(*(texts[0] if pairs else texts))]
-        else:
-            encodings = self._tokenizer.encode_batch_fast(list(texts))
+        try:
+            if len(texts) == 1:  # encode_batch_fast would start threads for a single text
+                encodings = [self._tokenizer.encode(*(texts[0] if pairs else texts))]
+            else:
+                encodings = self._tokenizer.encode_batch_fast(list(texts))
+        except BaseException as error:
+            # The library raises plain Exceptions, and panics of Rust, which are no Exceptions.
+            if type(error) is not Exception and type(error).__name__ != "PanicException":
+                raise
+            raise ModelDamaged(self._path, reason=f"it fails ({described(error)})") from error
         return [Tokens(each.ids, each.type_ids if pairs else None) for each in encodings]
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
@@ -180,7 +191,7 @@ class GraphEngine:
             for group, rows in zip(groups, run, strict=True):
                 vectors[group] = rows
         except Exception as error:
-            if not _is_of_the_graph(error):
+            if not is_of_the_graph(error):
                 raise
             reason = f"its graph cannot be run ({described(error)})"
             raise ModelDamaged(self._folder, reason=reason) from error
@@ -201,7 +212,7 @@ class GraphEngine:
         self._run = None
 
 
-def _is_of_the_graph(error: Exception) -> bool:
+def is_of_the_graph(error: Exception) -> bool:
     """Return whether a graph raised `error`; memory may be short for a good graph too.
 
     ONNX Runtime's classes have no base class of its own. OpenVINO raises RuntimeError, NumPy

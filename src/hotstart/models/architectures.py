@@ -169,10 +169,24 @@ class Family:
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return each setting that decides a vector, by BERT's key; absent ones have defaults."""
+        """Return each setting that decides a vector, by BERT's key; absent ones have defaults.
+
+        Raises:
+            ValueError: a setting has another type than its default.
+        """
         defaults = _DEFAULTS | self.defaults
         values = {name: config.get(self.keys.get(name, name)) for name in defaults}
+        for name, value in values.items():
+            if value is not None and not _is_like(value, defaults[name]):
+                raise ValueError(f"{name} is {str(value)[:100]!r}")
         return {name: defaults[name] if value is None else value for name, value in values.items()}
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Return whether `value` has the type of `default`; an epsilon is from 0 to 1."""
+    if isinstance(default, float):
+        return type(value) in {int, float} and 0 <= value <= 1  # type: ignore[operator]
+    return type(value) is type(default)
 
 
 _DEFAULTS = {

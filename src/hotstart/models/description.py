@@ -373,6 +373,7 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         raise UnsupportedModel(
             folder, feature="is_decoder", got=True, supported=("an encoder",), kind=kind
         )
+    _check_prompts(files.sentence)
     task = TASK_HEADS[kind](files)
     if task.classifier and not weights:
         raise UnsupportedModel(
@@ -390,7 +391,7 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
-        truncate_dim=files.sentence.get("truncate_dim"),
+        truncate_dim=_truncate_dim(files, task.dimension),
         prompts=prompts_of(files.sentence),
         default_prompt_name=files.sentence.get("default_prompt_name"),
         segments=task.segments,
@@ -399,6 +400,26 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         truncation_side=truncation_side(folder, files.tokenizer),
         add_prefix_space=files.tokenizer.get("add_prefix_space"),
     )
+
+
+def _truncate_dim(files: ConfigFiles, dimension: int) -> int | None:
+    """Return the number of dimensions to keep; None for all, as for more than there are."""
+    kept = files.sentence.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise ValueError(f"truncate_dim is {str(kept)[:100]!r}")
+    return None if kept is None or kept >= dimension else kept
+
+
+def _check_prompts(sentence: dict[str, Any]) -> None:
+    """Raise ValueError unless prompts are texts by name, and the default one is one of them."""
+    prompts = sentence.get("prompts") or {}
+    for name, text in prompts.items():
+        f"{name}{'' if text is None else text}".encode()  # raises for a lone surrogate
+        if not isinstance(text, (str, type(None))):
+            raise TypeError(f"the prompt {name} is {str(text)[:100]!r}")
+    default = sentence.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ValueError(f"default_prompt_name is {str(default)[:100]!r}, which is no prompt")
 
 
 def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:

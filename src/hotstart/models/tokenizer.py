@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.errors import HotstartError, ModelDamaged, UnsupportedModel, described
 from hotstart.files import read_bounded, write_whole
 from hotstart.types import TOKENIZER, WORDPIECE
 
@@ -116,47 +116,47 @@ def write_tokenizer(
             # vocabulary, which gives other tokens than the model was trained with.
             logger.info("%s keeps its normalizer: its model is not WordPiece", path)
             normalizer = None
-        steps = [normalizer or content.get("normalizer")]
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelDamaged(path, reason=f"not a tokenizer ({error})") from error
-    if lowercase:
-        steps.insert(0, {"type": "Lowercase"})
-    normalizers = [step for step in steps if step]
-    if len(normalizers) > 1:
-        content["normalizer"] = {"type": "Sequence", "normalizers": normalizers}
-    elif normalizers:
-        content["normalizer"] = normalizers[0]
-    else:
-        content["normalizer"] = None
-    if add_prefix_space is not None:
-        _set_prefix_space(source, content, add_prefix_space)
-    content["padding"] = None
-    content["truncation"] = {
-        "direction": truncation_side.capitalize(),
-        "max_length": max_seq_length,
-        "strategy": "LongestFirst",
-        "stride": 0,
-    }
-    largest = _largest_id(path, content)
-    lines = take_vocabulary(content)
-    if lines is not None:
-        text = "".join(f"{line}\n" for line in lines)
-        write_whole(os.path.join(folder, WORDPIECE), text.encode())
-    raw = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    write_whole(os.path.join(folder, TOKENIZER), raw.encode())
+        content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
+        if add_prefix_space is not None:
+            _set_prefix_space(source, content, add_prefix_space)
+        content["padding"] = None
+        content["truncation"] = {
+            "direction": truncation_side.capitalize(),
+            "max_length": max_seq_length,
+            "strategy": "LongestFirst",
+            "stride": 0,
+        }
+        largest = _largest_id(content)
+        lines = take_vocabulary(content)
+        vocabulary = None if lines is None else "".join(f"{line}\n" for line in lines).encode()
+        raw = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    except HotstartError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelDamaged(path, reason=f"not a tokenizer ({described(error)})") from error
+    if vocabulary is not None:
+        write_whole(os.path.join(folder, WORDPIECE), vocabulary)
+    write_whole(os.path.join(folder, TOKENIZER), raw)
     return largest
 
 
-def _largest_id(path: str, content: dict[str, Any]) -> int:
-    try:
-        vocabulary: Any = (content.get("model") or {}).get("vocab") or []
-        added = [entry["id"] for entry in content.get("added_tokens") or ()]
-        # Unigram has a list of pieces, the other models a table of ids.
-        is_table = isinstance(vocabulary, dict)
-        ids = vocabulary.values() if is_table else [len(vocabulary) - 1]
-        return max([*ids, *added], default=-1)
-    except (TypeError, KeyError) as error:
-        raise ModelDamaged(path, reason=f"its vocabulary is unreadable ({error})") from error
+def _joined(lowercase: bool, normalizer: Any) -> Any:
+    """Return the normaliser, after lower-casing if that is set; None for neither."""
+    steps = [{"type": "Lowercase"}] if lowercase else []
+    steps += [normalizer] if normalizer else []
+    if len(steps) > 1:
+        return {"type": "Sequence", "normalizers": steps}
+    return steps[0] if steps else None
+
+
+def _largest_id(content: dict[str, Any]) -> int:
+    """Return the largest token id; -1 without tokens."""
+    vocabulary: Any = (content.get("model") or {}).get("vocab") or []
+    added = [entry["id"] for entry in content.get("added_tokens") or ()]
+    # Unigram has a list of pieces, the other models a table of ids.
+    is_table = isinstance(vocabulary, dict)
+    ids = vocabulary.values() if is_table else [len(vocabulary) - 1]
+    return max([*ids, *added], default=-1)
 
 
 def _set_prefix_space(source: str, content: dict[str, Any], value: bool) -> None:

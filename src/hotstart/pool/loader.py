@@ -24,6 +24,7 @@ from hotstart.errors import (
     InvalidInput,
     ModelDamaged,
     check_seconds,
+    described,
 )
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
@@ -232,13 +233,17 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
         return _open(artifact, spec, stage, report)
     except HotstartError:
         raise
-    except Exception:
+    except Exception as error:
+        from hotstart.engines.graph import is_of_the_graph
         from hotstart.preparation.prepare import repair  # rarely needed and slow to import
 
         repaired = repair(artifact, spec, settings, report)
-        if repaired is None:
+        if repaired is not None:
+            return _open(repaired, spec, stage, report)
+        if not is_of_the_graph(error):
             raise
-        return _open(repaired, spec, stage, report)
+        folder = artifact.metadata.original_folder
+        raise ModelDamaged(folder, reason=f"it cannot be opened ({described(error)})") from error
 
 
 def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotstart.errors import InvalidInput
+from hotstart.engines.graph import open_tokenizer
+from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.models.description import Description
 from hotstart.models.tokenizer import write_tokenizer
 from hotstart.preparation.graph import write_graphs
@@ -23,7 +25,7 @@ from hotstart.preparation.graph.weights import (
 )
 from hotstart.preparation.weights import place_weights, read_weights
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor
-from hotstart.types import GraphFiles
+from hotstart.types import TOKENIZER, GraphFiles
 
 if TYPE_CHECKING:
     from hotstart.preparation.graph.weights import Ranges
@@ -128,8 +130,18 @@ def _write(
         truncation_side=model.truncation_side,
         add_prefix_space=model.add_prefix_space,
     )
+    _check_tokenizer(model, folder)
     graphs = write_graphs(model, folder, tensors, weights, largest_token)
     return WrittenFiles(graphs, _parameters(tensors))
+
+
+def _check_tokenizer(model: Description, folder: str) -> None:
+    """Raise ModelDamaged if the tokenizer cannot be opened."""
+    try:
+        open_tokenizer(os.path.join(folder, TOKENIZER))
+    except Exception as error:  # the library's errors have no class of their own
+        path = os.path.join(model.folder, TOKENIZER)
+        raise ModelDamaged(path, reason=f"not a tokenizer ({described(error)})") from error
 
 
 def _parameters(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:

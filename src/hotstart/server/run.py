@@ -88,7 +88,7 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
         workers=config.workers,
         access_log=False,
         log_config=None,
-        log_level=logging.WARNING,
+        log_level=logging.ERROR,  # a warning for each invalid request would flood the log
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
