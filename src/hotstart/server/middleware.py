@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from hotstart.server.auth import Access, RequestFacts, brought_key, refusal
-from hotstart.server.protocol import unread, unread_bytes
+from hotstart.server.protocol import trim_soon, unread, unread_bytes
 from hotstart.server.responses import problem
 from hotstart.server.service import GracefulShutdown
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _BODY_SECONDS = 30.0  # seconds within which a request must arrive completely
+_LARGE = 1_000_000  # bytes of a body
 _MOST_HELD = 256_000_000  # bytes of all bodies under way, and of all answers that nobody reads
 _SAFE = {
     b"x-content-type-options": b"nosniff",
@@ -66,6 +67,8 @@ class AccessMiddleware:
                 await self._end(scope, receive, answer)
             finally:
                 self._held -= body.size
+                if body.size > _LARGE:
+                    trim_soon()
 
     async def _end(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         """Answer a request that the end of the server cancelled; raise for any other."""
@@ -84,6 +87,8 @@ class AccessMiddleware:
             content = await asyncio.wait_for(self._read(body, receive), _BODY_SECONDS)
         except _TooLarge:
             return receive, self._too_large(path)
+        except _Gone:
+            return receive, problem(path, 400, "The client disconnected", "")
         except _TooMuch:
             facts = f"The server holds {_MOST_HELD} bytes of other requests"
             return receive, problem(path, 503, facts, "Send the request again")
@@ -104,6 +109,8 @@ class AccessMiddleware:
         more = True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
             part = message.get("body", b"")
             body.add(part)
             self._held += len(part)
@@ -148,6 +155,10 @@ def refused(scope: Scope, access: Access, path: str) -> Response | None:
 
 class _TooLarge(Exception):
     """A request without a length turned out too large."""
+
+
+class _Gone(Exception):
+    """The client disconnected before its body was whole."""
 
 
 class _TooMuch(Exception):

@@ -8,9 +8,13 @@ nothing of its answer is too.
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from hotstart.pool.workers import workers
+from hotstart.system import return_freed_memory
 
 LARGEST_HEAD = 65_536
 """Bytes of a request line and its headers, as in h11."""
@@ -19,6 +23,7 @@ _HEAD_SECONDS = 30.0  # from the first byte, or the connection, to the end of th
 _LAST_SECONDS = 0.2  # for the request of a connection that was accepted at the very end
 _PIECE = 16_384
 _LOOK_SECONDS = 5.0
+_TRIM_SECONDS = 1.0
 _UNREAD_SECONDS = 30.0  # without a byte that the client took
 
 unread: set[BoundedProtocol] = set()
@@ -28,6 +33,27 @@ unread: set[BoundedProtocol] = set()
 def unread_bytes() -> int:
     """Return the bytes of answers that wait for their clients to read."""
     return sum(protocol.transport.get_write_buffer_size() for protocol in unread)
+
+
+_trimming: set[asyncio.TimerHandle] = set()
+
+
+def trim_soon() -> None:
+    """Give the memory of large bodies and answers back to the system, in a second.
+
+    Connections are cycles of references, and the allocator keeps what they free.
+    """
+    loop = asyncio.get_running_loop()
+    if all(timer.when() < loop.time() - _TRIM_SECONDS for timer in _trimming):  # of an ended loop
+        _trimming.clear()
+        _trimming.add(loop.call_later(_TRIM_SECONDS, _trim))
+
+
+def _trim() -> None:
+    _trimming.clear()
+    gc.collect()
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(workers.get(waits=False), return_freed_memory)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -47,7 +73,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        unread.discard(self)
+        if self in unread:
+            unread.discard(self)
+            trim_soon()
         for timer in (self._head_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
