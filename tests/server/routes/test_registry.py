@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from hotstart.engines.fake import fake_control
+from support.golden import FAMILIES, ROOT
 from support.server import Serve, Served
 
 ADMIN = {"authorization": "Bearer admin"}
@@ -152,3 +157,52 @@ def test_full_queue_returns_429_with_retry_after(serve: Serve) -> None:
         thread.join()
     assert 429 in answers
     assert set(answers) <= {429, 504}
+
+
+def examples() -> list[tuple[str, Any]]:
+    """Return each route with its JSON in docs/registry.md."""
+    page = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
+    section = page[page.index("## JSON of the registry") :]
+    section = section[: section.index("\n## ", 5)]
+    found = re.findall(r"`((?:GET|POST) /\S+)`.*?```json\n(.*?)```", section, re.DOTALL)
+    return [(route, json.loads(example)) for route, example in found]
+
+
+def assert_like(told: Any, documented: Any, *, whole: bool) -> None:
+    """Compare keys and types; with `whole`, the documentation has every key."""
+    assert type(told) is type(documented), (told, documented)
+    if isinstance(documented, dict):
+        assert told.keys() >= documented.keys()
+        assert not whole or told.keys() == documented.keys()
+        for key, value in documented.items():
+            assert_like(told[key], value, whole=whole)
+    if isinstance(documented, list):
+        assert len(told) == len(documented)
+        for one, other in zip(told, documented, strict=True):
+            assert_like(one, other, whole=whole)
+
+
+def test_the_documented_json_is_what_the_server_answers(serve: Serve) -> None:
+    served = serve({"churn": {"source": "fake:dimension=4"}}, admin_key="admin")
+    served.wait_for("healthy")
+    documented = examples()
+    assert len(documented) == 4
+    for route, example in documented:
+        method, path = route.split()
+        body = {"json": {}, "headers": {"x-api-key": "admin"}} if method == "POST" else {}
+        told = served.client.request(method, path, **body).json()  # type: ignore[arg-type]
+        assert_like(told, example, whole=not path.endswith("/registry"))
+        for key in ("status", "is_loaded", "total_models", "loaded_models", "failed_models"):
+            assert told.get(key) == example.get(key)
+
+
+def test_a_failed_reload_is_counted(serve: Serve, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "bert-cls-mean" / "model", folder)
+    served = serve({"good": {"source": "fake:"}, "bad": {"source": str(folder)}}, admin_key="admin")
+    served.wait_for("healthy")
+    (folder / "config.json").write_text("[]")
+    headers = {"x-api-key": "admin"}
+    told = served.post("/api/v1/models/reload", {}, headers=headers).json()
+    assert [told[key] for key in ("status", "loaded_count", "failed_count")] == ["partial", 1, 1]
+    assert "error" in told["models"]["bad"]
