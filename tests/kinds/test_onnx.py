@@ -149,3 +149,12 @@ def test_threads_load_and_predict_concurrently(tmp_path: Path) -> None:
         models = list(threads.map(lambda _: load(source, check_progress), range(8)))
         answers = threads.map(lambda n: predict(models[0], {"x": [n]}, source), range(32))
         assert [answer["y"] for answer in answers] == [[float(n)] for n in range(32)]
+
+
+def test_memory_that_the_model_wants_is_not_blamed_on_the_inputs(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", T.INT64, [1])
+    y = helper.make_tensor_value_info("y", T.FLOAT, None)
+    nodes = [helper.make_node("ConstantOfShape", ["x"], ["y"])]
+    model = load(material(write(tmp_path / "large.onnx", nodes, [x], [y])), check_progress)
+    with pytest.raises(MemoryError, match="needs more memory than there is"):
+        predict(model, {"x": [2**60]}, material(""))

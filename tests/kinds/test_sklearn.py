@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from hotstart.errors import (
     InvalidInput,
@@ -109,6 +112,18 @@ def test_rows_may_contain_texts() -> None:
     columns = ColumnTransformer([("town", OneHotEncoder(), ["town"])], remainder="passthrough")
     fitted = make_pipeline(columns, LinearRegression()).fit(pd.DataFrame(rows), [1.0, 2.0])
     assert predict(fitted, rows, material("")) == pytest.approx([1.0, 2.0])
+
+
+def test_none_beside_a_text_stays_none() -> None:
+    """In the texts of pandas 3 it would be NaN."""
+    column = pd.Series(["red", "red", "blue", None], dtype=object)
+    impute = SimpleImputer(missing_values=None, strategy="constant", fill_value="?")
+    steps = make_pipeline(impute, OneHotEncoder())
+    columns = ColumnTransformer([("colour", steps, ["colour"])])
+    fitted = make_pipeline(columns, DecisionTreeClassifier(random_state=0))
+    fitted.fit(pd.DataFrame({"colour": column}), [0, 0, 1, 2])
+    for rows, expected in (([None], [2]), (["red"], [0]), (["red", None], [0, 2])):
+        assert predict(fitted, [{"colour": row} for row in rows], material("")) == expected
 
 
 def test_none_is_an_unknown_number() -> None:
@@ -276,3 +291,19 @@ def test_threads_load_and_predict_concurrently(tmp_path: Path) -> None:
         models = list(threads.map(lambda _: load(source, check_progress), range(8)))
         answers = list(threads.map(lambda model: predict(model, ROWS, source), models))
     assert answers == [fitted.predict(ROWS).tolist()] * 8
+
+
+@pytest.mark.parametrize("name", ["array.npy", "schema.json"])
+def test_an_archive_that_unpacks_to_far_more_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.skops"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(name, "w") as entry,
+    ):
+        for _ in range(300):
+            entry.write(bytes(1_000_000))
+    tracemalloc.start()
+    with pytest.raises(ModelDamaged, match="it unpacks to 300000000 bytes"):
+        load(material(path), check_progress)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()

@@ -66,13 +66,22 @@ def frame(
 ) -> Any:
     """Return a DataFrame of rows (mappings or lists) or of columns by name.
 
+    A column with a text stays of Python objects: in the texts of pandas 3, None would become NaN,
+    which is another value to a model.
+
     Args:
         content: the rows, or the columns.
         extra: the extra of hotstart to name if pandas is missing.
         columns: the column names in order; None for the names in `content`.
     """
     pandas = require("pandas", extra=extra)
-    return pandas.DataFrame(content, columns=None if columns is None else list(columns))
+    named = None if columns is None else list(columns)
+    objects = pandas.DataFrame(content, columns=named, dtype=object)
+    for name in objects.columns:
+        values = objects[name].tolist()
+        if not any(isinstance(value, str) for value in values):
+            objects[name] = pandas.Series(values, index=objects.index)
+    return objects
 
 
 def timestamps(dates: Sequence[Any]) -> Any:
