@@ -127,7 +127,7 @@ print(json.dumps(answer))
 _OF_HOTSTART = f"""\
 with open(folder.name + "/hotstart.toml", "w") as file:
     file.write({_TEN!r})
-command = [sys.executable, "-m", "hotstart", "serve", "--port", str(port)]"""
+command = [sys.executable, "-m", "hotstart", "serve", "--config", file.name, "--port", str(port)]"""
 
 
 def run(place: Workplace, rounds: int) -> Outcome:

@@ -276,7 +276,7 @@ def prepared(tmp_path: Path) -> tuple[Path, Path]:
     folder = tmp_path / "model"
     shutil.copytree(model_folder(), folder)
     assert outcome("damaged.py", folder, HOTSTART_CACHE_DIR=str(tmp_path))["state"] == "ready"
-    (weights,) = tmp_path.glob("models/*/*/*.safetensors")
+    (weights,) = tmp_path.glob("models-*/*/*/*.safetensors")
     return folder, weights
 
 

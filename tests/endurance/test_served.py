@@ -16,6 +16,7 @@ from server.serving import Process, serving
 pytestmark = pytest.mark.slow
 
 ADMIN = {"authorization": "Bearer admin"}
+NAMED = ("--config", "hotstart.toml")  # otherwise the kind `custom` is refused
 CONFIG = """
 [models.minilm]
 source = "all-MiniLM-L6-v2"
@@ -41,7 +42,7 @@ async def side_by_side(
 
 
 def test_no_request_fails_while_models_are_reloaded_every_second(tmp_path: Path) -> None:
-    with serving(tmp_path, CONFIG, environ={"HOTSTART_ADMIN_KEY": "admin"}) as server:
+    with serving(tmp_path, CONFIG, *NAMED, environ={"HOTSTART_ADMIN_KEY": "admin"}) as server:
         server.wait_for("/readyz")
         wrong: list[str] = []
         answered = [0]
@@ -78,7 +79,7 @@ def test_no_request_fails_while_models_are_reloaded_every_second(tmp_path: Path)
 
 
 def test_memory_tasks_and_descriptors_stay_level(tmp_path: Path) -> None:
-    with serving(tmp_path, CONFIG) as server:
+    with serving(tmp_path, CONFIG, *NAMED) as server:
         server.wait_for("/readyz")
         _soak(server, SOAKED // 5)
         before = [_account(server) for _ in range(3)]

@@ -139,8 +139,12 @@ def _content(answers: Any) -> dict[str, Any]:
 
 
 def _json(example: Any) -> dict[str, Any]:
-    kind = "array" if isinstance(example, list) else "object"
-    schema: dict[str, Any] = {"type": kind}
-    if kind == "array":
-        schema["items"] = {}
-    return {"application/json": {"schema": schema, "example": example}}
+    """Return the content of JSON like `example`, or like one of the examples of a tuple."""
+    examples = example if isinstance(example, tuple) else (example,)
+    schemas = [_schema(each) for each in examples]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"application/json": {"schema": schema, "example": examples[0]}}
+
+
+def _schema(example: Any) -> dict[str, Any]:
+    return {"type": "array", "items": {}} if isinstance(example, list) else {"type": "object"}

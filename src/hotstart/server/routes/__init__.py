@@ -17,7 +17,8 @@ class Route(NamedTuple):
         path: path with parameter names in braces.
         endpoint: the method that handles a request.
         summary: summary in the OpenAPI document.
-        example: example of the JSON response, or the media type of another response.
+        example: example of the JSON response, or a tuple of examples of its forms; the media type
+            of another response.
     """
 
     method: str

@@ -29,7 +29,7 @@ _EMBEDDINGS = {
     "usage": {"prompt_tokens": 4, "total_tokens": 4},
     "fingerprint": "1c9a3a8e2b7d4f60",
 }
-_RANKING = {"model": "ranker", "results": [{"index": 1, "relevance_score": 0.9}]}
+RANKING = {"model": "ranker", "results": [{"index": 1, "relevance_score": 0.9}]}
 _MODEL = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 0, "owned_by": "hotstart"}
 _MODELS = {"object": "list", "data": [_MODEL]}
 
@@ -69,7 +69,7 @@ class OpenAI(Group):
                 Route.get(f"{base}/models/{{name}}", self.model, "Get one model", _MODEL),
             )
         )
-        rerank = Route.post("/v1/rerank", self.rerank, "Rank documents by relevance", _RANKING)
+        rerank = Route.post("/v1/rerank", self.rerank, "Rank documents by relevance", RANKING)
         return (*own, rerank)
 
     async def embeddings(self, body: EmbeddingsBody) -> Response:

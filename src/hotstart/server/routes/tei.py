@@ -12,7 +12,7 @@ from hotstart.pool.aio import in_thread
 from hotstart.server.config import BACKLOG
 from hotstart.server.responses import json_response, listed, plain_embeddings, raw_response
 from hotstart.server.routes import Group, Route
-from hotstart.server.routes.openai import ranked
+from hotstart.server.routes.openai import RANKING, ranked
 from hotstart.server.schemas import EmbedBody, RerankBody
 from hotstart.system import available_cores
 
@@ -36,7 +36,7 @@ class TextEmbeddingsInference(Group):
         return (
             Route.post("/embed", self.embed, "Embed texts", _VECTORS),
             Route.post("/", self.embed, "Embed texts", _VECTORS),
-            Route.post("/rerank", self.rerank, "Rank texts by relevance", _RANKING),
+            Route.post("/rerank", self.rerank, "Rank texts by relevance", (_RANKING, RANKING)),
             Route.get("/info", self.info, "Get the model that /embed uses", _INFO),
         )
 
