@@ -137,14 +137,16 @@ class Fields(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def known_fields(cls, data: Any, check: ValidatorFunctionWrapHandler) -> Any:
-        """Check the fields that this body has; null is an absent field."""
+        """Check the fields that this body has; null is an absent field, or a required value."""
         if not isinstance(data, dict):
             return check(data)
         if len(data) > _MOST_FIELDS:
             raise ValueError(
                 f"the request must have at most {_MOST_FIELDS} fields, got {len(data)}"
             )
-        fields = cls.translated({name: value for name, value in data.items() if value is not None})
+        required = {name for name, field in cls.model_fields.items() if field.is_required()}
+        given = {name: v for name, v in data.items() if v is not None or name in required}
+        fields = cls.translated(given)
         unknown = [name for name in fields if name not in cls.model_fields]
         for name in unknown:
             _refuse_if_decisive(name, fields[name], cls)

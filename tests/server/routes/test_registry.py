@@ -26,6 +26,13 @@ def test_predict_answers_for_any_kind(served: Served) -> None:
     assert served.post("/api/v1/models/a%20b/predict", {"inputs": 1}).status_code == 400
 
 
+def test_null_is_an_input(serve: Serve) -> None:
+    served = serve({"m": {"kind": "custom", "source": "builtins:dict"}})
+    served.registry.set_model("own", lambda inputs: [inputs])
+    answer = served.post("/api/v1/models/own/predict", {"inputs": None, "key": None})
+    assert answer.json()["output"] == [None]
+
+
 def test_model_error_is_500_and_others_still_answer(serve: Serve) -> None:
     served = serve()
     served.registry.set_model("broken", lambda inputs: 1 / 0)
