@@ -70,6 +70,9 @@ ignored_fields: ContextVar[tuple[str, ...]] = ContextVar("ignored_fields", defau
 """The fields of the current request that were ignored."""
 
 _MOST_FIELDS = 100
+_ABSENT = (("dimensions", 0), ("model", "default/not-specified"))
+"""What infinity's client sends where its user says nothing."""
+
 _TOKENS = (
     "token ids are not accepted, since they depend on the tokenizer of one model. "
     "Send texts (LangChain: check_embedding_ctx_length=False)"
@@ -145,7 +148,11 @@ class Fields(BaseModel):
                 f"the request must have at most {_MOST_FIELDS} fields, got {len(data)}"
             )
         required = {name for name, field in cls.model_fields.items() if field.is_required()}
-        given = {name: v for name, v in data.items() if v is not None or name in required}
+        given = {
+            name: value
+            for name, value in data.items()
+            if (value is not None or name in required) and (name, value) not in _ABSENT
+        }
         fields = cls.translated(given)
         unknown = [name for name in fields if name not in cls.model_fields]
         for name in unknown:

@@ -69,7 +69,7 @@ def test_tokens_of_cached_vectors_are_estimated(served: Served) -> None:
         ({"input": 7}, 400, "input"),
         ({"input": ["a", None]}, 400, "input"),
         ({}, 400, "input"),
-        ({"input": "a", "dimensions": 0}, 400, "dimensions"),
+        ({"input": "a", "dimensions": -1}, 400, "dimensions"),
         ({"input": "a", "dimensions": 385}, 400, "385"),
         ({"input": "a", "encoding_format": "hex"}, 400, "encoding_format"),
         ({"input": "a", "model": "none"}, 404, "none"),
@@ -142,6 +142,10 @@ def test_rerank_orders_documents(served: Served) -> None:
 
 def test_null_is_absent_and_harmless_fields_are_named(served: Served) -> None:
     plain = embed(served, input="a cat").json()
+    zero = {"dimensions": 0, "modality": "text"}  # of infinity's client
+    assert embed(served, input="a cat", **zero).json() == plain
+    unnamed = served.post("/embeddings", {"input": "a cat", "model": "default/not-specified"})
+    assert unnamed.json() == plain
     nulls = {"encoding_format": None, "dimensions": None, "user": None, "output_dtype": None}
     harmless = {"output_dtype": "float", "truncation": True, "max_tokens_per_doc": 7, "x\n": 1}
     answer = embed(served, input="a cat", **nulls)
