@@ -257,3 +257,11 @@ def test_a_pointer_of_git_lfs_is_named(fresh: Settings, folder: Path) -> None:
     (folder / "model.safetensors").write_text(pointer)
     with pytest.raises(ModelDamaged, match="git lfs pull"):
         encode(folder)
+
+
+@pytest.mark.parametrize("saved_by", ["CrossEncoder", "SparseEncoder", None, 1])
+def test_a_model_of_another_class_is_named(fresh: Settings, folder: Path, saved_by: object) -> None:
+    """sentence-transformers would convert it, to other vectors than its modules give."""
+    change(folder / "config_sentence_transformers.json", model_type=saved_by)
+    with pytest.raises(UnsupportedModel, match="model_type"):
+        encode(folder)

@@ -374,6 +374,7 @@ def _describe(folder: str, source: str, kind: str) -> Description:
             folder, feature="is_decoder", got=True, supported=("an encoder",), kind=kind
         )
     _check_prompts(files.sentence)
+    _check_class(files, kind)
     task = TASK_HEADS[kind](files)
     if task.classifier and not weights:
         raise UnsupportedModel(
@@ -408,6 +409,23 @@ def _truncate_dim(files: ConfigFiles, dimension: int) -> int | None:
     if kept is not None and (type(kept) is not int or kept < 1):
         raise ValueError(f"truncate_dim is {str(kept)[:100]!r}")
     return None if kept is None or kept >= dimension else kept
+
+
+_CLASSES = {"embedding": "SentenceTransformer", "reranker": "CrossEncoder"}
+"""The class of sentence-transformers that saved a model, by kind."""
+
+
+def _check_class(files: ConfigFiles, kind: str) -> None:
+    """Raise UnsupportedModel for a model that another class saved.
+
+    sentence-transformers would convert it: pool the mean, and leave its own modules out.
+    """
+    saved_by = files.sentence.get("model_type", _CLASSES[kind])
+    if saved_by != _CLASSES[kind]:
+        supported = (_CLASSES[kind],)
+        raise UnsupportedModel(
+            files.folder, feature="model_type", got=saved_by, supported=supported, kind=kind
+        )
 
 
 def _check_prompts(sentence: dict[str, Any]) -> None:
