@@ -47,7 +47,7 @@ def test_a_body_is_parsed_small_or_large(size: int) -> None:
 def test_too_many_values_are_refused() -> None:
     with pytest.raises(TooManyValues):
         asyncio.run(parsed(b"[" + b"1," * MOST_VALUES + b"1]"))
-    with pytest.raises(ValueError, match="depth limit"):
+    with pytest.raises(ValueError, match="depth"):
         asyncio.run(parsed(b"[" * 100_000))
 
 
