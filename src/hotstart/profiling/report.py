@@ -214,8 +214,8 @@ RULES = (
         "start early",
         lambda facts: facts.strategy in {"lazy", "quantized"} and facts.milliseconds(*_LOAD) > 50,
         "The strategy {} loads nothing before the first text is there",
-        "Call start_loading() at the start of your program, or use strategy='background': what your program "
-        "does until then costs nothing any more, up to the time stated",
+        "Call start_loading() at the start of your program, or use strategy='background': what "
+        "your program does until then costs nothing any more, up to the time stated",
         lambda facts: facts.strategy,
         saves=lambda facts: facts.milliseconds(*_LOAD),
     ),
