@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -133,15 +134,26 @@ def test_the_outline_of_c() -> None:
     ]
 
 
+_BIND, _REMOUNT, _READ_ONLY, _DETACH = 4096, 32, 1, 2  # mount(2), umount2(2)
+
+
+def mount(folder: Path, flags: int) -> None:
+    """Mount `folder` over itself; the program mount(8) may be absent."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = os.fsencode(folder)
+    if libc.mount(place, place, None, ctypes.c_ulong(flags), None) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+
+
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Mount `folder` read-only over itself; only the superuser can, and can write otherwise."""
-    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+    mount(folder, _BIND)
     try:
+        mount(folder, _BIND | _REMOUNT | _READ_ONLY)
         yield
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        ctypes.CDLL(None).umount2(os.fsencode(folder), _DETACH)
 
 
 @contextlib.contextmanager
