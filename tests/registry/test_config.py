@@ -180,6 +180,7 @@ def test_versions_are_ordered_numerically(numbers: list[tuple[int, int]]) -> Non
             {"kind": "sklearn", "source": "m.joblib", "sha256": "0" * 64},
             "a pickle runs code",
         ),
+        ({"kind": "sklearn", "source": "M.PKL", "sha256": "0" * 64}, "a pickle runs code"),
         ({"kind": "sklearn", "source": "m.skops", "trusted": ["os.system"]}, "it may run code"),
         ({"source": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY of the environment"),
         ({"source": "m", "fallback": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY"),

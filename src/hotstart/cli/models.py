@@ -19,17 +19,14 @@ from hotstart.progress import bar
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return `rows` as an aligned table below `head`."""
-    lines = [list(head), *map(list, rows)] if any(head) else list(map(list, rows))
+    """Return `rows` as an aligned table below `head`, control characters as escapes."""
+    shown = [[visible(cell) for cell in row] for row in rows]
+    lines = [list(head), *shown] if any(head) else shown
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return table(head, [[visible(cell) for cell in row] for row in rows])
 
 
 def _shown(value: object) -> str:
@@ -62,7 +59,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         rows = [_row(artifact) for artifact in prepared]
         sources = {artifact.metadata.source for artifact in prepared}
         rows += [_known_row(name) for name in KNOWN if name not in sources]
-        print(_table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
+        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
             print(visible(f"damaged: {damaged.facts}"))
@@ -92,7 +89,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:
-        print(_table(("", ""), [(key, _shown(value)) for key, value in facts.items()]))
+        print(table(("", ""), [(key, _shown(value)) for key, value in facts.items()]))
     return 0
 
 

@@ -323,7 +323,7 @@ def _risks(model: ModelConfig) -> Iterator[tuple[str, object, str]]:
         yield "trusted", list(model.trusted), "it may run code"
     sources = [version.source for version in model.versions.values()]
     for source in filter(None, [*sources, model.fallback]):
-        if source.endswith(PICKLES):
+        if source.lower().endswith(PICKLES):
             yield "source", source, "a pickle runs code"
         if is_remote(source):
             address = RemoteAddress.parse(source)
