@@ -182,6 +182,8 @@ def test_versions_are_ordered_numerically(numbers: list[tuple[int, int]]) -> Non
         ),
         ({"kind": "sklearn", "source": "M.PKL", "sha256": "0" * 64}, "a pickle runs code"),
         ({"kind": "sklearn", "source": "m.skops", "trusted": ["os.system"]}, "it may run code"),
+        ({"source": "m", "cache": "sqlite:~/.profile?near=1MB"}, "writes a file outside"),
+        ({"source": "m", "cache": "sqlite:../x.db"}, "writes a file outside"),
         ({"source": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY of the environment"),
         ({"source": "m", "fallback": "openai:m@http://elsewhere/v1"}, "OPENAI_API_KEY"),
     ],
@@ -201,7 +203,7 @@ def test_a_file_that_nobody_named_may_configure_models(monkeypatch: pytest.Monke
         "a": {"source": "openai:text-embedding-3-small"},
         "b": {"source": "tei:http://elsewhere"},
         "c": {"kind": "sklearn", "source": "c.skops"},
-        "d": {"source": "all-MiniLM-L6-v2"},
+        "d": {"source": "all-MiniLM-L6-v2", "cache": "sqlite:vectors.db"},
     }
     check_unnamed(read_config({"models": tables}))
 

@@ -321,6 +321,10 @@ def _risks(model: ModelConfig) -> Iterator[tuple[str, object, str]]:
         yield "kind", "custom", "it runs code"
     if model.trusted:
         yield "trusted", list(model.trusted), "it may run code"
+    scheme, _, place = (model.cache or "").partition("?")[0].partition(":")
+    path = os.path.realpath(os.path.expanduser(place))
+    if scheme == "sqlite" and not path.startswith(os.path.join(os.path.realpath("."), "")):
+        yield "cache", model.cache, "it writes a file outside of the folder"
     sources = [version.source for version in model.versions.values()]
     for source in filter(None, [*sources, model.fallback]):
         if source.lower().endswith(PICKLES):
