@@ -31,6 +31,7 @@ source = "json:JSONDecoder"
 """
 RELOADED_FOR = 60.0  # seconds
 SOAKED = 15_000  # requests, four a second for an hour
+SETTLED_WITHIN = 60.0  # seconds until idle threads have ended
 LOSES = 0.05  # of the resident set that may come on top, once it has warmed up
 
 
@@ -83,17 +84,15 @@ def test_memory_tasks_and_descriptors_stay_level(tmp_path: Path) -> None:
         server.wait_for("/readyz")
         _soak(server, SOAKED // 5)
         before = [_account(server) for _ in range(3)]
+        most = {name: statistics.median(each[name] for each in before) + 4 for name in before[0]}
+        most["rss"] = (most["rss"] - 4) * (1 + LOSES)
         _soak(server, SOAKED)
-        after = [_account(server) for _ in range(3)]
-        for name, growth in (
-            ("rss", LOSES),
-            ("descriptors", 0.0),
-            ("threads", 0.0),
-            ("tasks", 0.0),
-        ):
-            first = statistics.median(each[name] for each in before)
-            last = statistics.median(each[name] for each in after)
-            assert last <= first * (1 + growth) + (0 if growth else 4), (name, first, last)
+        # Idle threads end after ten seconds, and how many there are depends on the load before.
+        end = time.monotonic() + SETTLED_WITHIN
+        after = _account(server)
+        while any(after[name] > most[name] for name in most) and time.monotonic() < end:
+            after = _account(server)
+        assert {name: after[name] for name in most if after[name] > most[name]} == {}, most
         assert server.end() == 0
 
 

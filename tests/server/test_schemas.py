@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.server import schemas
-from hotstart.server.schemas import MOST_VALUES, TooManyValues, parsed
+from hotstart.server.schemas import MOST_VALUES, BodyTooLarge, parsed
 from support.server import Serve
 
 JSON = st.recursive(
@@ -34,21 +34,29 @@ def values(content: Any) -> int:
 def test_the_count_is_a_bound_whatever_the_pieces(content: Any, piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schemas, "_PIECE", piece)
-        counted = schemas._count_values(json.dumps(content).encode())
+        counted = schemas._count_values(json.dumps(content).encode(), 10**6)
     assert values(content) <= counted <= 3 * values(content) + 1
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_body_is_parsed_small_or_large(size: int) -> None:
     content = {"input": ["a, [b] {c}" * size, 'quoted " and \\\\ marks']}
-    assert asyncio.run(parsed(orjson.dumps(content))) == content
+    assert asyncio.run(parsed(orjson.dumps(content), 10**6 + 20)) == content
 
 
 def test_too_many_values_are_refused() -> None:
-    with pytest.raises(TooManyValues):
-        asyncio.run(parsed(b"[" + b"1," * MOST_VALUES + b"1]"))
+    with pytest.raises(BodyTooLarge, match="more than 200000 JSON values"):
+        asyncio.run(parsed(b"[" + b"1," * MOST_VALUES + b"1]", 100))
     with pytest.raises(ValueError, match="depth"):
-        asyncio.run(parsed(b"[" * 100_000))
+        asyncio.run(parsed(b"[" * 100_000, 100))
+
+
+def test_a_text_far_longer_than_allowed_is_refused_before_it_is_parsed() -> None:
+    longest = ["\U0001f600" * 100_000, "\\" * 100_000, '"' * 100_000]
+    body = json.dumps(longest).encode()
+    assert asyncio.run(parsed(body, 100_000)) == longest
+    with pytest.raises(BodyTooLarge, match="more than 90000 characters"):
+        asyncio.run(parsed(json.dumps(["a" * 1_200_000]).encode(), 90_000))
 
 
 HOSTILE: dict[str, bytes] = {

@@ -34,7 +34,7 @@ from hotstart.server.routes.openai import OpenAI
 from hotstart.server.routes.ops import Dashboard, Health
 from hotstart.server.routes.registry import Models, Search
 from hotstart.server.routes.tei import TextEmbeddingsInference
-from hotstart.server.schemas import MOST_VALUES, TooManyValues, ignored_fields, parsed
+from hotstart.server.schemas import BodyTooLarge, ignored_fields, parsed
 from hotstart.server.service import Service, service_of
 from hotstart.telemetry import continued, span
 
@@ -59,10 +59,11 @@ class AnsweringRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
+            read = _JsonRequest(request, group.service.config.max_characters)
             ignored_fields.set(())
             with continued(request.headers), span("http", route=route, method=request.method):
                 denied = group.access and refused(request.scope, group.access, own)
-                response = denied or await _answered(handle, request, own)
+                response = denied or await _answered(handle, read, own)
                 if ignored := ignored_fields.get():
                     response.headers["x-ignored-fields"] = ", ".join(ignored)
             if group.counted:
@@ -76,22 +77,25 @@ class AnsweringRoute(APIRoute):
 class _JsonRequest(Request):
     """A request that parses JSON with orjson: faster, and strict about Unicode and numbers."""
 
+    def __init__(self, request: Request, longest: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._longest = longest
+
     async def json(self) -> Any:
         """Return the parsed body.
 
         Raises:
-            HTTPException: the body has too many values.
+            HTTPException: the body has too many values or too long a text.
         """
         try:
-            return await parsed(await self.body())
-        except TooManyValues:
-            facts = f"The request has more than {MOST_VALUES} JSON values"
-            raise HTTPException(413, facts) from None
+            return await parsed(await self.body(), self._longest)
+        except BodyTooLarge as error:
+            raise HTTPException(413, str(error)) from None
 
 
 async def _answered(handle: Handler, request: Request, own: str) -> Response:
     try:
-        return await handle(_JsonRequest(request.scope, request.receive))
+        return await handle(request)
     except RequestValidationError as error:
         return _invalid(own, error)
     except HTTPException as error:

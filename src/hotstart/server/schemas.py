@@ -7,6 +7,7 @@ the answer are refused by name, the others are ignored and named in the header `
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Annotated, Any, ClassVar, Literal
@@ -28,41 +29,60 @@ MOST_VALUES = 200_000
 
 _SMALL = 65_536  # bytes that are parsed in less than a millisecond
 _PIECE = 65_536
+_BYTES_OF_A_CHARACTER = 12  # at most: two escaped surrogates
+_parsing = threading.Lock()
 
 
-class TooManyValues(ValueError):
-    """A request body has more than MOST_VALUES values."""
+class BodyTooLarge(ValueError):
+    """A request body has more values, or a longer text, than the server parses."""
 
 
-async def parsed(body: bytes) -> Any:
+async def parsed(body: bytes, longest: int) -> Any:
     """Return the parsed `body`.
 
+    Args:
+        body: JSON.
+        longest: maximal characters of a text.
+
     Raises:
-        TooManyValues: it has too many values.
+        BodyTooLarge: it has more than MOST_VALUES values, or a far longer text than `longest`.
         ValueError: it is not JSON.
     """
-    return orjson.loads(body) if len(body) <= _SMALL else await in_thread(_parse, body)
+    return orjson.loads(body) if len(body) <= _SMALL else await in_thread(_parse, body, longest)
 
 
-def _parse(body: bytes) -> Any:
-    if _count_values(body) > MOST_VALUES:
-        raise TooManyValues
-    return orjson.loads(body)
+def _parse(body: bytes, longest: int) -> Any:
+    with _parsing:  # several parsers would keep the interpreter from the event loop in turn
+        if _count_values(body, _BYTES_OF_A_CHARACTER * longest) > MOST_VALUES:
+            raise BodyTooLarge(f"The request has more than {MOST_VALUES} JSON values")
+        return orjson.loads(body)
 
 
-def _count_values(body: bytes) -> int:
+def _count_values(body: bytes, most_bytes: int) -> int:
     """Return an upper bound of the values in `body`, counted by marks outside of strings.
 
     The parser holds the interpreter from begin to end; this looks at a piece at a time.
+
+    Raises:
+        BodyTooLarge: a string certainly has more than `most_bytes` bytes.
     """
-    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     count = 1
     in_string = False
-    for start in range(0, len(plain), _PIECE):
-        parts = plain[start : start + _PIECE].split(b'"')
+    length = 0  # bytes of the string so far
+    start = 0
+    while start < len(body):
+        end = start + _PIECE
+        while body[end - 1 : end] == b"\\":  # an escaped mark stays in one piece
+            end += 1
+        parts = body[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         outside = b"".join(parts[in_string::2])
         count += sum(map(outside.count, (b",", b"[", b"{", b":")))
+        length = length + end - start if in_string and len(parts) == 1 else 0
+        if length > most_bytes:
+            most = most_bytes // _BYTES_OF_A_CHARACTER
+            raise BodyTooLarge(f"A text of the request has more than {most} characters")
         in_string ^= len(parts) % 2 == 0
+        start = end
     return count
 
 
