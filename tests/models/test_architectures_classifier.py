@@ -119,6 +119,9 @@ def test_unsupported_settings_raise(
     changed: Any, file: str, changes: dict[str, Any], message: str
 ) -> None:
     folder = changed("bert", file, **changes)
+    if file != "config.json":  # a bare transformer has none of these settings
+        entry = {"type": "sentence_transformers.models.Transformer", "path": ""}
+        Path(folder, "modules.json").write_text(json.dumps([entry]))
     with pytest.raises(UnsupportedModel, match=message):
         describe(folder, "m", "reranker")
 

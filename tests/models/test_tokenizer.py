@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from hotstart import Embedder
 from hotstart.engines.graph import open_tokenizer
-from hotstart.errors import UnsupportedModel
+from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.models.tokenizer import take_vocabulary, write_tokenizer
 from hotstart.pool.pool import Pool
 from hotstart.types import TOKENIZER, WORDPIECE
@@ -185,3 +185,49 @@ def test_a_dense_layer_with_another_output_is_refused(tmp_path: Path) -> None:
     folder = variant(tmp_path / "model", "bert-dense-tanh", "2_Dense/config.json", **change)
     with pytest.raises(UnsupportedModel, match="another_embedding"):
         Embedder(folder, pool=Pool()).encode(TEXT)
+
+
+def _of_bert(folder: Path, file: str, change: Any) -> Path:
+    copied = folder / "model"
+    shutil.copytree(FAMILIES / "bert-mean-normalize" / "model", copied)
+    path = copied / file
+    content = json.loads(path.read_text()) if path.exists() else {}
+    change(content)
+    path.write_text(json.dumps(content))
+    return copied
+
+
+def _template(content: Any) -> Any:
+    return content["post_processor"]["special_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        (TOKENIZER, lambda c: _template(c)["[SEP]"].update(ids=[7]), "'.SEP.' has id 7"),
+        (TOKENIZER, lambda c: _template(c)["[CLS]"].update(ids=[]), "'.CLS.' has id None"),
+        (TOKENIZER, lambda c: c["model"]["vocab"].update({"[SEP]": 7}), "in the vocabulary, 7"),
+        ("special_tokens_map.json", lambda c: c.update(cls_token="x"), "special token 'x'"),
+        ("special_tokens_map.json", lambda c: c.update(cls_token=None), "special token None"),
+        ("tokenizer_config.json", lambda c: c.update(sep_token={"content": "y"}), "token 'y'"),
+    ],
+)
+def test_special_tokens_that_transformers_would_replace_raise(
+    tmp_path: Path, file: str, change: Any, reason: str
+) -> None:
+    folder = _of_bert(tmp_path, file, change)
+    with pytest.raises(ModelDamaged, match=reason):
+        Embedder(folder, pool=Pool()).encode("a text")
+
+
+def test_a_bare_transformer_has_no_settings_of_sentence_transformers(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "bert-plain" / "model", folder)
+    expected = Embedder(folder, pool=Pool()).encode("A Text")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 3}')
+    (folder / "config_sentence_transformers.json").write_text(
+        '{"prompts": {"query": "query: "}, "default_prompt_name": "query"}'
+    )
+    found = Embedder(folder, pool=Pool())
+    assert np.array_equal(found.encode("A Text"), expected)
+    assert found.max_seq_length > 3

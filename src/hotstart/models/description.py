@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,7 +31,12 @@ from hotstart.models.architectures import (
     read_poolings,
     refuse_settings,
 )
-from hotstart.models.tokenizer import gives_segments, overriding_normalizer, truncation_side
+from hotstart.models.tokenizer import (
+    gives_segments,
+    overriding_normalizer,
+    special_tokens_of,
+    truncation_side,
+)
 from hotstart.types import TOKENIZER, Classifier
 
 
@@ -60,15 +65,19 @@ class ConfigFiles(NamedTuple):
 def read_config_files(folder: str) -> ConfigFiles:
     """Return the configuration files of `folder`.
 
+    Without modules.json, the folder is a bare transformer: sentence-transformers reads no settings
+    of its own then.
+
     Raises:
         ModelDamaged: a file is not JSON.
     """
+    is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
     return ConfigFiles(
         folder=folder,
         config=read_json(folder, "config.json"),
-        sentence=read_json(folder, "config_sentence_transformers.json"),
+        sentence={} if is_bare else read_json(folder, "config_sentence_transformers.json"),
         tokenizer=read_json(folder, "tokenizer_config.json"),
-        transformer=_transformer_config(folder),
+        transformer={} if is_bare else _transformer_config(folder),
     )
 
 
@@ -129,6 +138,7 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
     return content
 
 
+SPECIAL_TOKENS = "special_tokens_map.json"
 _TRANSFORMER_CONFIGS = [
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -252,6 +262,7 @@ class Description:
         max_seq_length: maximum tokens of a text, special tokens included.
         lowercase: whether texts are lower-cased before any other normalisation.
         normalizer: replaces the tokenizer's normaliser, unless None.
+        special_tokens: the tokens to put around a text, as files beside tokenizer.json name them.
         truncate_dim: number of leading dimensions to keep, if the model sets one.
         prompts: texts to put before an input, by prompt name.
         segments: whether the encoder takes the segment (text of a pair) of each token.
@@ -280,6 +291,7 @@ class Description:
     settings: dict[str, Any] = field(default_factory=dict)
     truncation_side: str = "right"
     add_prefix_space: bool | None = None
+    special_tokens: Collection[Any] = ()
 
 
 def files_read(model: Description) -> list[str]:
@@ -298,6 +310,7 @@ def files_read(model: Description) -> list[str]:
         "modules.json",
         "config_sentence_transformers.json",
         "tokenizer_config.json",
+        SPECIAL_TOKENS,
         *_TRANSFORMER_CONFIGS,
         TOKENIZER,
         SINGLE_WEIGHTS,
@@ -392,6 +405,7 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
+        special_tokens=special_tokens_of(files.tokenizer, read_json(folder, SPECIAL_TOKENS)),
         truncate_dim=_truncate_dim(files, task.dimension),
         prompts=prompts_of(files.sentence),
         default_prompt_name=files.sentence.get("default_prompt_name"),

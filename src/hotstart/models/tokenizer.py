@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from hotstart.errors import HotstartError, ModelDamaged, UnsupportedModel, described
@@ -66,6 +67,13 @@ def overriding_normalizer(model_type: str, config: Mapping[str, Any]) -> dict[st
     }
 
 
+def special_tokens_of(*configs: Mapping[str, Any]) -> list[Any]:
+    """Return the tokens to put around a text, as `configs` name them."""
+    names = ("cls_token", "sep_token")
+    named = [config[name] for config in configs for name in names if name in config]
+    return [token.get("content") if isinstance(token, Mapping) else token for token in named]
+
+
 def truncation_side(folder: str, config: Mapping[str, Any]) -> str:
     """Return `right` or `left`, the end at which tokenizer_config.json cuts longer texts.
 
@@ -84,6 +92,7 @@ def write_tokenizer(
     folder: str,
     *,
     normalizer: Mapping[str, Any] | None,
+    special_tokens: Collection[Any] = (),
     lowercase: bool,
     max_seq_length: int,
     truncation_side: str = "right",
@@ -99,13 +108,14 @@ def write_tokenizer(
         source: the model folder.
         folder: the artifact folder.
         normalizer: replaces the tokenizer's normaliser, unless None.
+        special_tokens: the tokens to put around a text, as other files of the folder name them.
         lowercase: lower-case texts before any other normalisation.
         max_seq_length: the token limit for truncation.
         truncation_side: `right` or `left`, the end at which longer texts are cut.
         add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
 
     Raises:
-        ModelDamaged: tokenizer.json cannot be read.
+        ModelDamaged: tokenizer.json cannot be read, or contradicts itself or `special_tokens`.
         UnsupportedModel: the tokenizer cannot follow `add_prefix_space`.
     """
     path = os.path.join(source, TOKENIZER)
@@ -116,6 +126,8 @@ def write_tokenizer(
             # vocabulary, which gives other tokens than the model was trained with.
             logger.info("%s keeps its normalizer: its model is not WordPiece", path)
             normalizer = None
+        if normalizer:
+            _check_special_tokens(content, special_tokens)
         content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
         if add_prefix_space is not None:
             _set_prefix_space(source, content, add_prefix_space)
@@ -147,6 +159,35 @@ def _joined(lowercase: bool, normalizer: Any) -> Any:
     if len(steps) > 1:
         return {"type": "Sequence", "normalizers": steps}
     return steps[0] if steps else None
+
+
+def _check_special_tokens(content: Mapping[str, Any], special_tokens: Collection[Any]) -> None:
+    """Raise ValueError if a special token has two ids, or another name than in `special_tokens`.
+
+    transformers builds these tokens anew from the vocabulary; tokenizer.json would give others.
+    """
+    vocabulary = content["model"]["vocab"]
+    pairs = [(entry["content"], entry["id"]) for entry in content.get("added_tokens") or ()]
+    around = _tokens_around(content.get("post_processor") or {})
+    for token, number in [*pairs, *around]:
+        expected = vocabulary.get(token, number)
+        if number != expected:
+            raise ValueError(f"token {token!r} has id {number} and, in the vocabulary, {expected}")
+    names = [token for token, _ in around]
+    for token in special_tokens:
+        if around and token not in names:
+            raise ValueError(f"special token {token!r} is not in its post_processor")
+
+
+def _tokens_around(step: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    """Return the tokens that a post-processor puts around a text; None as id if it gives none."""
+    if step.get("type") == "TemplateProcessing":
+        return [
+            (token, number)
+            for entry in step["special_tokens"].values()
+            for token, number in zip_longest(entry["tokens"], entry["ids"])
+        ]
+    return [tuple(step[name]) for name in ("cls", "sep") if name in step]
 
 
 def _largest_id(content: dict[str, Any]) -> int:

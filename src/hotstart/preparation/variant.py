@@ -125,6 +125,7 @@ def _write(
         model.folder,
         folder,
         normalizer=model.normalizer,
+        special_tokens=model.special_tokens,
         lowercase=model.lowercase,
         max_seq_length=model.max_seq_length,
         truncation_side=model.truncation_side,
