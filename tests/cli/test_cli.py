@@ -135,6 +135,7 @@ def test_misuse_exits_2_with_usage(
         (["search", "x", "--topk", "3"], "--top-k"),
         (["index", "--lexcal"], "--lexical"),
         (["embed", "a", "--normalise"], "--normalize"),
+        (["search", "x", "--tpo", "3"], "--top-k"),  # and not --port, which search lacks
     ],
 )
 def test_a_typo_gets_a_suggestion(

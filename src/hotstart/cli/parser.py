@@ -21,22 +21,23 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*arguments, **options)
 
+    def parse_args(  # type: ignore[override]  # one signature instead of three
+        self, args: Any = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """Return the parsed `args`; the parser of the command names an unknown option."""
+        parsed: argparse.Namespace
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed
+
     def error(self, message: str) -> NoReturn:
         """Print usage, the message and a suggestion, and exit with status 2."""
         if option := _UNKNOWN_OPTION.match(message):
-            message += _suggestion(option[1], self._all_options())
+            message += _suggestion(option[1], self._option_string_actions)
         elif choice := _INVALID_CHOICE.search(message):
             message += _suggestion(choice[1], re.findall(r"[\w-]+", choice[2]))
         super().error(message)
-
-    def _all_options(self) -> set[str]:
-        """Return the options of this parser and of each command."""
-        options = {*self._option_string_actions}
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for parser in action.choices.values():
-                    options |= parser._all_options()
-        return options
 
 
 def _suggestion(got: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import shutil
 
 from hotstart.cli.terminal import check_folder
 from hotstart.config import Settings, read_settings
-from hotstart.errors import ArtifactDamaged, InvalidInput
+from hotstart.errors import ArtifactDamaged, InvalidInput, check_count
 from hotstart.files import write_whole
 from hotstart.models.artifacts import find
 from hotstart.models.locate import locate
@@ -22,6 +22,7 @@ from hotstart.types import LoadingStrategy
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure fresh processes and print where their time goes."""
+    check_count("--runs", arguments.runs)
     subject = _subject(arguments.model, arguments.strategy)
     if arguments.html:
         check_folder("--html", arguments.html)  # check before the minute-long measurement
