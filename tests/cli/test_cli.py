@@ -444,3 +444,18 @@ def test_a_reranker_is_prepared_shown_and_removed(
     assert "removed" in say("rm")
     assert main(["models", "verify", *model]) == 1
     assert "--kind reranker" in capsys.readouterr().err
+
+
+def test_the_process_ends_while_a_thread_imports_the_preparation(python: Python) -> None:
+    code = """
+import sys, types
+from types import SimpleNamespace
+import hotstart.pool.pool as pool
+from hotstart.cli import run
+pool.default_pool = lambda: SimpleNamespace(loading=lambda: True)
+sys.modules["hotstart.preparation.prepare"] = types.ModuleType("partially imported")
+sys.argv = ["hotstart", "models"]
+run()
+"""
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -57,9 +57,11 @@ def run() -> NoReturn:
     status = main()
     pool = sys.modules.get("hotstart.pool.pool")
     if pool is not None and pool.default_pool().loading():
+        # A thread may be importing the module: then it lacks the function, and nothing is prepared.
         preparation = sys.modules.get("hotstart.preparation.prepare")
-        if preparation is not None:
-            preparation.remove_unfinished()
+        remove_unfinished = getattr(preparation, "remove_unfinished", None)
+        if remove_unfinished is not None:
+            remove_unfinished()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
