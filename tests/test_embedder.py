@@ -94,8 +94,9 @@ def test_shapes_and_types(embedder: Embedder) -> None:
     assert embedder.encode(np.array(["a", "b"]).tolist()).shape == (2, 384)
     assert embedder.encode(np.array(["a", "b"])).shape == (2, 384)  # type: ignore[arg-type]
     as_list = embedder.encode(["a", "b"], convert_to_numpy=False)
-    assert isinstance(as_list, list)
-    assert [v.shape for v in as_list] == [(384,), (384,)]
+    assert as_list == embedder.encode(["a", "b"]).tolist()
+    assert embedder.encode("a", convert_to_numpy=False) == one.tolist()
+    assert embedder.encode([], convert_to_numpy=False) == []
 
 
 def test_plain_lists_for_those_who_want_them(embedder: Embedder) -> None:

@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from hotstart.encoding import EncodeRequest
+from hotstart.encoding import EncodeRequest, normalized
 from hotstart.errors import InvalidInput, InvalidText
-from hotstart.types import EmbedOutput, ModelInfo
+from hotstart.types import EmbedOutput, Matrix, ModelInfo
 
 PROMPTS = {"query": "q: ", "document": "d: ", "empty": ""}
 CARD = ModelInfo(4, None, PROMPTS, "document", "f")
 PLAIN = ModelInfo(4, None, {}, None, "f")
 VECTORS = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+def output_of(rows: NDArray[np.float32], info: ModelInfo) -> EmbedOutput:
+    return EmbedOutput(Matrix.of(rows), info)
 
 
 @pytest.mark.parametrize(
@@ -54,17 +59,31 @@ def test_a_length_that_was_not_known_is_checked_when_it_is() -> None:
     request = EncodeRequest(["a", "b"], truncate_dim=5)
     request.check(unknown)
     with pytest.raises(InvalidInput, match="truncate_dim"):
-        request.result(EmbedOutput(VECTORS, unknown))
+        request.result(output_of(VECTORS, unknown))
 
 
 def test_the_answer_has_the_form_of_what_was_given() -> None:
-    assert EncodeRequest(["a", "b"]).result(EmbedOutput(VECTORS, CARD)).shape == (2, 4)
-    assert EncodeRequest("a").result(EmbedOutput(VECTORS[:1], CARD)).shape == (4,)
-    as_list = EncodeRequest(["a", "b"], convert_to_numpy=False).result(EmbedOutput(VECTORS, CARD))
-    assert [vector.shape for vector in as_list] == [(4,), (4,)]
+    assert EncodeRequest(["a", "b"]).result(output_of(VECTORS, CARD)).shape == (2, 4)
+    assert EncodeRequest("a").result(output_of(VECTORS[:1], CARD)).shape == (4,)
+    as_list = EncodeRequest(["a", "b"], convert_to_numpy=False).result(output_of(VECTORS, CARD))
+    assert as_list == VECTORS.tolist()
+
+
+def test_lists_have_the_format_of_arrays() -> None:
+    for options in (
+        {"normalize_embeddings": True},
+        {"truncate_dim": 3, "normalize_embeddings": True},
+        {"truncate_dim": 2},
+        {"precision": "binary"},
+        {"precision": "uint8"},
+    ):
+        array = EncodeRequest(["a", "b"], **options).result(output_of(VECTORS, CARD))
+        plain = EncodeRequest(["a", "b"], convert_to_numpy=False, **options)
+        np.testing.assert_allclose(plain.result(output_of(VECTORS, CARD)), array, rtol=1e-6)
+    assert normalized([0.0, 0.0]) == [0.0, 0.0]
 
 
 def test_the_models_own_cut_yields_to_the_callers() -> None:
     cut = CARD._replace(truncate_dim=3)
-    assert EncodeRequest("a").result(EmbedOutput(VECTORS[:1], cut)).shape == (3,)
-    assert EncodeRequest("a", truncate_dim=2).result(EmbedOutput(VECTORS[:1], cut)).shape == (2,)
+    assert EncodeRequest("a").result(output_of(VECTORS[:1], cut)).shape == (3,)
+    assert EncodeRequest("a", truncate_dim=2).result(output_of(VECTORS[:1], cut)).shape == (2,)

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hotstart.errors import InvalidInput, InvalidText
 from hotstart.scoring import ACTIVATIONS, RankRequest, ScoreRequest
-from hotstart.types import Classifier, EmbedOutput, ModelInfo
+from hotstart.types import Classifier, EmbedOutput, Matrix, ModelInfo
+
+
+def output_of(rows: NDArray[np.float32], info: ModelInfo) -> EmbedOutput:
+    return EmbedOutput(Matrix.of(rows), info)
 
 
 def card(*labels: str, activation: str = "identity") -> ModelInfo:
@@ -27,9 +32,9 @@ LOGITS = np.array([[1.0], [3.0], [1.0], [-2.0]], np.float32)
 def test_a_pair_alone_gives_a_single_score(inputs: Any) -> None:
     request = ScoreRequest(inputs)
     assert request.inputs == [("a", "b")]
-    score = request.result(EmbedOutput(LOGITS[:1], ONE))
+    score = request.result(output_of(LOGITS[:1], ONE))
     assert (score.shape, score.dtype, float(score)) == ((), np.float32, 1.0)
-    assert request.result(EmbedOutput(np.ones((1, 3), np.float32), THREE)).shape == (3,)
+    assert request.result(output_of(np.ones((1, 3), np.float32), THREE)).shape == (3,)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +43,12 @@ def test_a_pair_alone_gives_a_single_score(inputs: Any) -> None:
 def test_a_list_of_one_pair_stays_a_list(inputs: Any) -> None:
     request = ScoreRequest(inputs)
     assert request.inputs == [("a", "b")]
-    assert request.result(EmbedOutput(LOGITS[:1], ONE)).shape == (1,)
+    assert request.result(output_of(LOGITS[:1], ONE)).shape == (1,)
 
 
 def test_no_pairs_give_no_scores() -> None:
-    assert ScoreRequest([]).result(EmbedOutput(np.empty((0, 1), np.float32), ONE)).shape == (0,)
-    assert ScoreRequest([]).result(EmbedOutput(np.empty((0, 3), np.float32), THREE)).shape == (0, 3)
+    assert ScoreRequest([]).result(EmbedOutput(Matrix(b"", 1), ONE)).shape == (0,)
+    assert ScoreRequest([]).result(EmbedOutput(Matrix(b"", 3), THREE)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("inputs", ["text", b"text", None, 5, {"a": "b"}, {("a", "b")}])
@@ -104,19 +109,16 @@ def test_a_sigmoid_is_what_it_is() -> None:
 
 def test_the_activation_that_is_asked_for_goes_before_the_models() -> None:
     model = card("relevant", activation="sigmoid")
-    assert ScoreRequest(("a", "b")).result(EmbedOutput(LOGITS[:1], model)) == pytest.approx(
-        0.7310586
-    )
+    assert ScoreRequest(("a", "b")).result(output_of(LOGITS[:1], model)) == pytest.approx(0.7310586)
     assert (
-        ScoreRequest(("a", "b"), activation="identity").result(EmbedOutput(LOGITS[:1], model))
-        == 1.0
+        ScoreRequest(("a", "b"), activation="identity").result(output_of(LOGITS[:1], model)) == 1.0
     )
 
 
 def test_a_ranking_is_best_first_and_keeps_the_order_of_equals() -> None:
     ranking = RankRequest("q", ["w", "x", "y", "z"], return_documents=True)
     assert ranking.model_inputs(ONE) == [("q", "w"), ("q", "x"), ("q", "y"), ("q", "z")]
-    assert ranking.result(EmbedOutput(LOGITS, ONE)) == [
+    assert ranking.result(output_of(LOGITS, ONE)) == [
         {"corpus_id": 1, "score": 3.0, "text": "x"},
         {"corpus_id": 0, "score": 1.0, "text": "w"},
         {"corpus_id": 2, "score": 1.0, "text": "y"},
@@ -126,7 +128,7 @@ def test_a_ranking_is_best_first_and_keeps_the_order_of_equals() -> None:
 
 @pytest.mark.parametrize(("top_k", "count"), [(None, 4), (0, 0), (2, 2), (9, 4)])
 def test_top_k_cuts_a_ranking(top_k: int | None, count: int) -> None:
-    found = RankRequest("q", list("wxyz"), top_k=top_k).result(EmbedOutput(LOGITS, ONE))
+    found = RankRequest("q", list("wxyz"), top_k=top_k).result(output_of(LOGITS, ONE))
     assert [entry["corpus_id"] for entry in found] == [1, 0, 2, 3][:count]
     assert all(entry.keys() == {"corpus_id", "score"} for entry in found)
 

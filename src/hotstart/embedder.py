@@ -211,7 +211,7 @@ class Embedder(LoadableModel):
             show_progress_bar: draw a bar on the terminal.
             precision: `float32`; `int8` or `uint8` (steps of each dimension's range over these
                 inputs); `binary` or `ubinary` (one bit a dimension).
-            convert_to_numpy: for a sequence, False gives a list of 1-d arrays.
+            convert_to_numpy: False gives lists of floats, which need no NumPy.
             convert_to_tensor: return a torch tensor; this alone imports torch.
             normalize_embeddings: scale each vector to length 1.
             truncate_dim: keep only this many leading dimensions; overrides the constructor's.
@@ -385,12 +385,12 @@ class Embedder(LoadableModel):
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of one question as a list of floats."""
-        vector: list[float] = self.encode_query(text).tolist()
+        vector: list[float] = self.encode_query(text, convert_to_numpy=False)
         return vector
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
         """Return the vectors of `texts` as lists of floats."""
-        vectors: list[list[float]] = self.encode_document(texts).tolist()
+        vectors: list[list[float]] = self.encode_document(texts, convert_to_numpy=False)
         return vectors
 
     def encode_stream(

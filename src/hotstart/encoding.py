@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from hotstart.errors import InvalidInput, InvalidText, check_count
-from hotstart.types import EmbedOutput, ModelInfo, Precision
+from hotstart.types import EmbedOutput, Matrix, ModelInfo, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,6 +129,16 @@ class OutputFormat(NamedTuple):
             vectors = normalize(vectors)
         return quantize(vectors, self.precision)
 
+    def lists(self, vectors: Matrix) -> list[list[float]]:
+        """Return `vectors` in this format as lists of numbers; float32 needs no NumPy."""
+        if self.precision != "float32":
+            numbers: list[list[float]] = self.apply(vectors.array()).tolist()
+            return numbers
+        rows = vectors.tolist()
+        if self.truncate_dim is not None:
+            rows = [row[: self.truncate_dim] for row in rows]
+        return [normalized(row) for row in rows] if self.normalize else rows
+
 
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `vectors` scaled to length 1 each; a zero vector stays zero."""
@@ -135,6 +147,12 @@ def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: NDArray[np.float32] = vectors / np.maximum(norms, 1e-12)
     return scaled
+
+
+def normalized(row: Sequence[float]) -> list[float]:
+    """Return `row` scaled to length 1, in float32; zeros stay zeros."""
+    length = max(math.sqrt(sum(value * value for value in row)), 1e-12)
+    return array("f", [value / length for value in row]).tolist()
 
 
 def quantize(vectors: NDArray[np.float32], precision: Precision) -> NDArray[Any]:
@@ -187,6 +205,7 @@ class EncodeRequest:
         batch_size: maximal number of texts in a batch; None for the token budget.
         show_progress_bar: whether to draw a bar on the terminal.
         runs_alone: whether the texts must not share a batch with other calls.
+        gives_array: whether the result is a NumPy array; otherwise, lists of numbers.
 
     Raises:
         InvalidInput: an argument cannot be used; InvalidText for a text, with its position.
@@ -214,7 +233,7 @@ class EncodeRequest:
         self.runs_alone = bool(batch_size) or self.show_progress_bar or len(self.inputs) == 0
         self._prompt_name = prompt_name
         self._prompt = prompt
-        self._as_list = not convert_to_numpy
+        self.gives_array = convert_to_numpy
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)
 
     def check(self, info: ModelInfo) -> None:
@@ -260,11 +279,13 @@ class EncodeRequest:
         """Return what the call returns for the vectors of `output`."""
         output_format = self._format(output.info)
         if output.info.dimension is None:  # otherwise `check` ran before the texts
-            output_format.check(output.vectors.shape[1], len(self.inputs))
-        vectors = output_format.apply(output.vectors)
-        if self._is_single:
-            return vectors[0]
-        return list(vectors) if self._as_list else vectors
+            output_format.check(output.vectors.dimension, len(self.inputs))
+        vectors = (
+            output_format.apply(output.vectors.array())
+            if self.gives_array
+            else output_format.lists(output.vectors)
+        )
+        return vectors[0] if self._is_single else vectors
 
     def _format(self, info: ModelInfo) -> OutputFormat:
         if self._output.truncate_dim is not None or info.truncate_dim is None:

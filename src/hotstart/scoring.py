@@ -100,7 +100,7 @@ class ScoreRequest:
     def result(self, output: EmbedOutput) -> Any:
         """Return what the call returns for the logits of `output`, float32 (n, labels)."""
         classifier = classifier_of(output.info)
-        scores = ACTIVATIONS[self._activation or classifier.activation](output.vectors)
+        scores = ACTIVATIONS[self._activation or classifier.activation](output.vectors.array())
         if len(classifier.labels) == 1:
             scores = scores[:, 0]
         return scores[0] if self._is_single else scores

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -89,6 +91,93 @@ class ModelInfo(NamedTuple):
     comparable_with: str | None = None
 
 
+_ITEM = 4  # bytes of a float32
+
+
+class Matrix:
+    """Rows of float32 numbers in one buffer, in the byte order of the machine.
+
+    `numpy.asarray` takes a Matrix too.
+
+    Args:
+        data: the numbers, row after row.
+        dimension: the length of a row.
+
+    Attributes:
+        data: the bytes of all rows.
+        dimension: the length of a row.
+    """
+
+    __slots__ = ("data", "dimension")
+
+    def __init__(self, data: bytes | bytearray | memoryview, dimension: int) -> None:
+        self.data = data
+        self.dimension = dimension
+
+    @classmethod
+    def of(cls, rows: NDArray[Any]) -> Matrix:
+        """Return a copy of an array (n, dimension) as float32."""
+        return cls(bytearray(rows.astype("=f4").tobytes()), rows.shape[1])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Matrix]) -> Matrix:
+        """Return the rows of `parts`, at least one, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(bytearray().join(part.data for part in parts), parts[0].dimension)
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[bytes]) -> Matrix:
+        """Return a matrix of `rows`, the bytes of one or more vectors of one length."""
+        data = bytearray()
+        length = 0
+        for row in rows:
+            data += row
+            length = len(row)
+        return cls(data, length // _ITEM)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and the length of a row."""
+        return len(self), self.dimension
+
+    def __len__(self) -> int:
+        return len(self.data) // (_ITEM * self.dimension) if self.dimension else 0
+
+    def slice(self, start: int, stop: int) -> Matrix:
+        """Return a copy of the rows from `start` to before `stop`."""
+        size = _ITEM * self.dimension
+        return Matrix(bytearray(self.data[start * size : stop * size]), self.dimension)
+
+    def rows(self) -> list[bytes]:
+        """Return the bytes of each row."""
+        size = _ITEM * self.dimension
+        return [bytes(self.data[at : at + size]) for at in range(0, len(self.data), size)]
+
+    def tolist(self) -> list[list[float]]:
+        """Return each row as a list of floats."""
+        floats: list[float] = array("f", bytes(self.data)).tolist()
+        size = self.dimension
+        return [floats[at : at + size] for at in range(0, len(floats), size)]
+
+    def is_finite(self) -> bool:
+        """Return whether no number is infinite or not a number."""
+        return math.isfinite(sum(memoryview(self.data).cast("f")))  # in double: no overflow
+
+    def array(self) -> NDArray[np.float32]:
+        """Return the rows as a writable NumPy array."""
+        import numpy as np
+
+        data = self.data
+        if isinstance(data, bytes) or (isinstance(data, memoryview) and data.readonly):
+            data = bytearray(data)
+        return np.frombuffer(data, np.float32).reshape(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows: NDArray[Any] = self.array()
+        return rows if dtype is None else rows.astype(dtype)
+
+
 class EngineOutput(NamedTuple):
     """What an engine returns for n texts.
 
@@ -100,7 +189,7 @@ class EngineOutput(NamedTuple):
             space is that of the loaded model.
     """
 
-    vectors: NDArray[np.float32]
+    vectors: Matrix
     token_counts: Sequence[int] | None
     fingerprint: str | None = None
 
@@ -114,7 +203,7 @@ class EmbedOutput(NamedTuple):
         tokens: tokens of all texts; None if the engine does not know them.
     """
 
-    vectors: NDArray[np.float32]
+    vectors: Matrix
     info: ModelInfo
     tokens: int | None = None
 
@@ -131,11 +220,9 @@ class EmbedOutput(NamedTuple):
         """Concatenate the outputs of one model, at least one, in order."""
         if len(parts) == 1:
             return parts[0]
-        import numpy as np
-
         counts = [part.tokens for part in parts if part.tokens is not None]
         return cls(
-            vectors=np.concatenate([part.vectors for part in parts]),
+            vectors=Matrix.joined([part.vectors for part in parts]),
             info=parts[0].info,
             tokens=sum(counts) if len(counts) == len(parts) else None,
         )

@@ -26,7 +26,7 @@ from hotstart.concurrency import Deadline
 from hotstart.engines.fake import fake_control
 from hotstart.errors import LoadFailed, StillComputing
 from hotstart.pool.pool import Pool
-from hotstart.types import EmbedOutput, ModelInfo
+from hotstart.types import EmbedOutput, Matrix, ModelInfo
 from support.redis_server import RedisServer
 from support.waiting import until, wait_until
 
@@ -50,7 +50,7 @@ class Model:
         if self.fails:
             raise self.fails
         self.computed.update(texts)
-        return EmbedOutput(np.stack([vector(text) for text in texts]), CARD)
+        return EmbedOutput(Matrix.of(np.stack([vector(text) for text in texts])), CARD)
 
 
 def vector(text: str) -> Any:
@@ -163,7 +163,7 @@ def test_a_model_that_was_loaded_anew_puts_nothing_under_the_old_name(
     other = ModelInfo(3, None, {}, None, "another space")
     lookup = cache.begin(["a"], SPACE)
     with pytest.raises(SpaceChanged):
-        fulfil(cache, lookup, lambda texts: EmbedOutput(np.zeros((1, 3), np.float32), other))
+        fulfil(cache, lookup, lambda texts: EmbedOutput(Matrix(bytes(12), 3), other))
     with pytest.raises(SpaceChanged):
         lookup.vectors()
     assert cache.info().stores.entries == 0

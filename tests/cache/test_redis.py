@@ -19,7 +19,7 @@ from hotstart.pool.pool import Pool
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
-VECTOR = np.arange(4, dtype=np.float32)
+VECTOR = np.arange(4, dtype=np.float32).tobytes()
 KEY = b"k" * 20
 NAME = b"hotstart:v:" + KEY
 
@@ -41,7 +41,7 @@ def test_a_restart_in_the_middle_costs_what_was_kept_and_nothing_else(
     redis_server.start()
     time.sleep(0.6)  # the cool-down
     cache.put_many({KEY: VECTOR})
-    np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+    assert cache.get_many([KEY])[KEY] == VECTOR
 
 
 def test_a_close_during_a_call_raises_nothing(redis_server: RedisServer) -> None:
@@ -102,7 +102,7 @@ def test_a_connection_that_is_killed_is_made_anew_without_a_miss(redis_server: R
     for _ in range(5):
         with redis_server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-        np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+        assert cache.get_many([KEY])[KEY] == VECTOR
     assert cache.info().errors == 0
 
 
@@ -116,7 +116,7 @@ def test_a_full_memory_keeps_what_is_there_and_is_counted(
     with caplog.at_level(logging.WARNING, "hotstart"):
         cache.put_many({bytes([n]) * 20: VECTOR for n in range(5)})
         assert cache.claim([b"new"], 5) == {b"new"}
-    np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+    assert cache.get_many([KEY])[KEY] == VECTOR
     assert cache.info().errors == 6
     assert len(caplog.records) == 1
 
@@ -153,7 +153,7 @@ def test_another_value_under_our_key_is_a_miss_and_overwritten(
         getattr(client, command)(NAME, "foreign")
     assert cache.get_many([KEY]) == {}
     cache.put_many({KEY: VECTOR})
-    np.testing.assert_array_equal(cache.get_many([KEY])[KEY], VECTOR)
+    assert cache.get_many([KEY])[KEY] == VECTOR
 
 
 def test_a_damaged_value_is_a_miss_counted_and_overwritten(redis_server: RedisServer) -> None:

@@ -6,13 +6,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hotstart.cache.embedding_cache import Abandoned, SingleFlight
 
 Own = dict[bytes, Any]
-VECTOR = np.zeros(3, np.float32)
+VECTOR = bytes(12)
 
 
 def test_the_first_to_board_a_key_computes_it() -> None:

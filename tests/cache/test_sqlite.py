@@ -29,7 +29,8 @@ cache = open_cache(sys.argv[1])
 print("begun", flush=True)
 number = 0
 while True:
-    cache.put_many({f"{sys.argv[2]}-{number + i}".encode(): np.full(64, number + i, np.float32)
+    row = np.full(64, number, np.float32).tobytes()
+    cache.put_many({f"{sys.argv[2]}-{number + i}".encode(): row
                     for i in range(20)})
     number += 20
 """
@@ -69,7 +70,7 @@ def test_the_bound_is_kept_and_the_least_recently_used_goes_first(
 def test_the_file_is_no_larger_than_said_however_much_is_written(path: Path) -> None:
     cache = open_cache(f"sqlite:{path}?max_bytes=500KB&near=1B")
     for start in range(0, 4000, 50):
-        vector = np.ones(100 + start % 700, np.float32)
+        vector = bytes(4 * (100 + start % 700))
         cache.put_many({b"%d" % number: vector for number in range(start, start + 50)})
         assert cache.info().bytes <= 500_000
     assert cache.info().entries >= 50
@@ -121,7 +122,9 @@ def test_writers_that_are_killed_leave_whole_values(path: Path) -> None:
         keys = [*store.keys()]
         assert len(keys) >= 20
         for key, raw in store.get_many(keys).items():
-            np.testing.assert_array_equal(decode(raw), int(key.split(b"-")[1]))
+            number = np.frombuffer(decode(raw) or b"", np.float32)
+            assert number.shape == (64,)
+            assert 0 <= int(key.split(b"-")[1]) - number[0] < 20
         info = store.info()
         assert info.entries == len(keys)
         assert info.bytes <= 300_000
@@ -156,7 +159,7 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(
 def test_no_damage_comes_through_to_the_caller(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vectors.db")
-        vectors = {b"%d" % n: np.full(300, n, np.float32) for n in range(30)}
+        vectors = {b"%d" % n: np.full(300, n, np.float32).tobytes() for n in range(30)}
         cache = open_cache(f"sqlite:{path}?near=1B")
         cache.put_many(vectors)
         cache.close()
@@ -170,7 +173,7 @@ def test_no_damage_comes_through_to_the_caller(data: st.DataObject) -> None:
         cache = open_cache(f"sqlite:{path}?near=1B")
         for _ in range(3):
             for key, vector in cache.get_many(list(vectors)).items():
-                np.testing.assert_array_equal(vector, vectors[key])
+                assert vector == vectors[key]
             cache.put_many(vectors)
         assert cache.get_many(list(vectors)).keys() == vectors.keys()
         cache.close()
@@ -194,7 +197,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path) -
     (tmp_path / "vectors.db").mkdir()
     cache.close()
     assert cache.get_many([b"a"]) == {}
-    cache.put_many({b"a": np.ones(3, np.float32)})
+    cache.put_many({b"a": bytes(12)})
     assert cache.claim([b"a"], 5) == {b"a"}
     assert cache.info().errors >= 3
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -26,7 +25,7 @@ class AgainstAModel(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=st.floats(width=32, allow_nan=False))
     def put(self, key: bytes, value: float) -> None:
-        self.tier.put_many({key: np.full(4, value, np.float32)})
+        self.tier.put_many({key: np.full(4, value, np.float32).tobytes()})
         self.model[key] = value
         self.model.move_to_end(key)
         while len(self.model) > 5:
@@ -35,7 +34,7 @@ class AgainstAModel(RuleBasedStateMachine):
     @rule(keys=st.lists(KEYS, max_size=4))
     def get(self, keys: list[bytes]) -> None:
         found = self.tier.get_many(keys)
-        assert {key: vector[0] for key, vector in found.items()} == {
+        assert {key: np.frombuffer(row, np.float32)[0] for key, row in found.items()} == {
             key: self.model[key] for key in keys if key in self.model
         }
         for key in keys:
@@ -53,18 +52,7 @@ TestAgainstAModel = AgainstAModel.TestCase
 TestAgainstAModel.settings = settings(max_examples=80, deadline=None)
 
 
-def test_what_is_kept_cannot_be_changed_by_anybody() -> None:
-    tier = MemoryTier(10_000)
-    given = np.ones(4, np.float32)
-    tier.put_many({b"a": given})
-    given[:] = 9
-    kept = tier.get_many([b"a"])[b"a"]
-    np.testing.assert_array_equal(kept, 1)
-    with pytest.raises(ValueError, match="read-only"):
-        kept[0] = 2
-
-
 def test_a_vector_that_is_larger_than_all_the_room_is_not_kept() -> None:
     tier = MemoryTier(100)
-    tier.put_many({b"a": np.ones(400, np.float32)})
+    tier.put_many({b"a": bytes(1600)})
     assert tier.info()[:2] == (0, 0)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from hotstart.engines.graph import DualEngine
-from hotstart.types import EngineOutput
+from hotstart.types import EngineOutput, Matrix
 
 
 class RecordingEngine:
@@ -21,7 +19,7 @@ class RecordingEngine:
 
     def embed(self, texts: Sequence[Any], *_: object, **__: object) -> Any:
         self.calls += 1
-        return EngineOutput(np.zeros((len(texts), 2), np.float32), None)
+        return EngineOutput(Matrix(bytes(8 * len(texts)), 2), None)
 
     def count(self, texts: Sequence[Any]) -> list[int]:
         return [3 for _ in texts]

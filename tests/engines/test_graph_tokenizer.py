@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +28,7 @@ def test_batches_go_from_long_to_short(lengths: list[int]) -> None:
 
 def test_pad_pads_on_the_right_and_masks_padding() -> None:
     batch = pad([Tokens([5, 6, 7], [0, 1, 1]), Tokens([8], None)], pad_token_id=1)
-    np.testing.assert_array_equal(batch.ids, [[5, 6, 7], [8, 1, 1]])
-    np.testing.assert_array_equal(batch.mask, [[1, 1, 1], [1, 0, 0]])
-    np.testing.assert_array_equal(batch.segments, [[0, 1, 1], [0, 0, 0]])
-    assert {array.dtype for array in batch} == {np.dtype(np.int32)}
+    assert batch.shape == (2, 3)
+    assert batch.ids == [5, 6, 7, 8, 1, 1]
+    assert batch.mask == [1, 1, 1, 1, 0, 0]
+    assert batch.segments == [0, 1, 1, 0, 0, 0]

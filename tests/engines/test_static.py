@@ -33,8 +33,8 @@ def test_vectors_equal_the_golden_vectors_of_model2vec(name: str) -> None:
     golden = np.load(STATIC / name / "vectors.npy")
     engine = StaticEngine(str(STATIC / name / "model"))
     assert engine.dimension == golden.shape[1]
-    np.testing.assert_allclose(engine.embed(texts()).vectors, golden, atol=1e-6, rtol=0)
-    alone = np.concatenate([engine.embed([text]).vectors for text in texts()])
+    np.testing.assert_allclose(engine.embed(texts()).vectors.array(), golden, atol=1e-6, rtol=0)
+    alone = np.concatenate([engine.embed([text]).vectors.array() for text in texts()])
     np.testing.assert_allclose(alone, golden, atol=1e-6, rtol=0)
 
 
@@ -49,7 +49,7 @@ def test_model2vec_returns_the_golden_vectors(name: str) -> None:
 
 def test_a_text_without_a_known_token_has_the_zero_vector() -> None:
     engine = StaticEngine(str(STATIC / "wordlevel-half" / "model"))
-    assert not engine.embed(["", "東京", "[UNK]"]).vectors.any()
+    assert not engine.embed(["", "東京", "[UNK]"]).vectors.array().any()
 
 
 def test_the_static_engine_imports_neither_model2vec_nor_onnxruntime(

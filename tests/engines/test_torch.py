@@ -44,7 +44,7 @@ def test_vectors_equal_those_of_sentence_transformers(name: str) -> None:
     engine = TorchEngine(folder_of(name), "cpu")
     golden = np.load(FAMILIES / name / "vectors.npy")
     before = "" if name != "bert-prompts" else _default_prompt(engine)
-    vectors = engine.embed([before + text for text in TEXTS]).vectors
+    vectors = engine.embed([before + text for text in TEXTS]).vectors.array()
     assert (engine.dimension, engine.device) == (golden.shape[1], "cpu")
     assert vectors.dtype == np.float32
     assert cosines(vectors, golden).min() >= 0.9999
@@ -57,19 +57,19 @@ def _default_prompt(engine: TorchEngine) -> str:
 
 
 def test_vectors_have_the_order_of_the_texts(engine: TorchEngine) -> None:
-    alone = np.concatenate([engine.embed([text]).vectors for text in TEXTS])
+    alone = np.concatenate([engine.embed([text]).vectors.array() for text in TEXTS])
     for batch_size in (None, 1, 4, 100):
-        together = engine.embed(TEXTS, batch_size).vectors
+        together = engine.embed(TEXTS, batch_size).vectors.array()
         np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-4)
-    none = engine.embed([]).vectors
+    none = engine.embed([]).vectors.array()
     assert none.shape == (0, engine.dimension)
     assert none.dtype == np.float32
 
 
 def test_concurrent_threads_get_correct_vectors(engine: TorchEngine) -> None:
-    expected = engine.embed(TEXTS).vectors
+    expected = engine.embed(TEXTS).vectors.array()
     with ThreadPoolExecutor(8) as threads:
-        for vectors in threads.map(lambda _: engine.embed(TEXTS, 3).vectors, range(16)):
+        for vectors in threads.map(lambda _: engine.embed(TEXTS, 3).vectors.array(), range(16)):
             np.testing.assert_allclose(vectors, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_concurrent_constructors_give_correct_models() -> None:
         engines = list(threads.map(lambda name: TorchEngine(folder_of(name), "cpu"), NAMES[:4]))
     for name, engine in zip(NAMES[:4], engines, strict=True):
         golden = np.load(FAMILIES / name / "vectors.npy")
-        assert cosines(engine.embed(TEXTS).vectors, golden).min() >= 0.9999
+        assert cosines(engine.embed(TEXTS).vectors.array(), golden).min() >= 0.9999
 
 
 def test_close_frees_the_model() -> None:

@@ -26,7 +26,7 @@ from hotstart.pool.batching import Lane, LaneQueue, PendingCall, lanes_of
 from hotstart.pool.loader import LoadedModel
 from hotstart.pool.pool import Pool
 from hotstart.telemetry import HistogramSnapshot
-from hotstart.types import EmbedOutput, EngineOutput, ModelInfo
+from hotstart.types import EmbedOutput, EngineOutput, Matrix, ModelInfo
 from support.golden import RERANKERS
 from support.waiting import until
 
@@ -49,7 +49,7 @@ class Slow:
         if self.poison in texts and self.poison:
             raise RuntimeError(f"{self.poison} cannot be embedded")
         rows = [[len(text), hash(text) % 1000] for text in texts]
-        return EngineOutput(np.array(rows, np.float32), [1 for _ in texts])
+        return EngineOutput(Matrix.of(np.array(rows, np.float32)), [1 for _ in texts])
 
     def count(self, texts: Sequence[Any]) -> list[int]:
         return [1 for _ in texts]
@@ -90,11 +90,11 @@ def test_what_comes_while_a_run_is_under_way_runs_together_after_it() -> None:
     later = [model.put("b", "c"), model.put("d")]
     assert model.figure("waiting") == 2
     model.engine.gate.release(2)
-    assert first.result(60).vectors.shape == (1, 2)
+    assert first.result(60).vectors.array().shape == (1, 2)
     made = [future.result(60) for future in later]
     assert model.engine.runs == [["a"], ["b", "c", "d"]]
-    assert [len(each.vectors) for each in made] == [2, 1]
-    assert made[0].vectors.tolist() == [[1, hash("b") % 1000], [1, hash("c") % 1000]]
+    assert [len(each.vectors.array()) for each in made] == [2, 1]
+    assert made[0].vectors.array().tolist() == [[1, hash("b") % 1000], [1, hash("c") % 1000]]
     assert [each.tokens for each in made] == [2, 1]
     assert (model.figure("calls_total"), model.figure("texts_total")) == (3, 4)
     sizes: HistogramSnapshot = model.figure("run_texts")
@@ -109,7 +109,7 @@ def test_one_call_s_failure_is_its_own() -> None:
     assert model.engine.entered.acquire(timeout=60)
     good, bad, wrong = model.put("b"), model.put("poison"), model.put("c", prompt_name="x")
     model.engine.gate.release(10)
-    assert good.result(60).vectors.shape == (1, 2)
+    assert good.result(60).vectors.array().shape == (1, 2)
     with pytest.raises(RuntimeError, match="poison"):
         bad.result(60)
     with pytest.raises(InvalidInput, match="prompt_name"):
@@ -147,7 +147,7 @@ def test_a_long_call_runs_in_parts_and_what_fails_of_it_ends_it() -> None:
     model = Model(run=6)
     whole = model.put("a", "b", "c", "d", "e")  # two tokens each, about
     model.engine.gate.release(2)
-    assert whole.result(60).vectors[:, 0].tolist() == [1] * 5
+    assert whole.result(60).vectors.array()[:, 0].tolist() == [1] * 5
     assert model.engine.runs == [["a", "b", "c"], ["d", "e"]]
     model.engine.poison = "b"
     broken = model.put("a", "b", "c", "d", "e")
@@ -167,21 +167,21 @@ def test_a_call_has_vectors_of_one_space_though_the_model_is_loaded_anew_within_
     model.engine.gate.release(4)
     made = whole.result(60)
     assert made.info.fingerprint == "two"
-    assert len(made.vectors) == 4
+    assert len(made.vectors.array()) == 4
 
 
 def test_parts_that_run_side_by_side_come_back_in_their_order() -> None:
     model = Model(run=6, threads=2)
     whole = model.put("a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg")
     model.engine.gate.release(10)
-    assert whole.result(60).vectors[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert whole.result(60).vectors.array()[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert whole.result(60).tokens == 7
     model.fingerprint = "another"
     again = [model.put(*"abcdefgh") for _ in range(5)]
     model.engine.gate.release(100)
     for number, future in enumerate(again):
         model.fingerprint = f"space {number}"
-        assert len(future.result(60).vectors) == 8
+        assert len(future.result(60).vectors.array()) == 8
 
 
 def test_the_thread_ends_when_nobody_asks_and_the_next_call_has_another(

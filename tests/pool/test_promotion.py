@@ -8,6 +8,8 @@ import pytest
 
 from hotstart.pool import promotion as promotion_module
 from hotstart.pool.instance import Instance
+from hotstart.pool.promotion import next_stage
+from hotstart.pool.strategies import BULK_TEXTS, STRATEGIES
 from hotstart.types import Progress, Stage
 from support.waiting import wait_until
 
@@ -159,3 +161,23 @@ def test_ten_thousand_calls_while_it_is_promoted_again_and_again(
         threading.excepthook = hook
     assert failures == []
     wait_until(lambda: sum(not model.closed for model in list(loader.made)) == 1)
+
+
+def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
+    stages = STRATEGIES["progressive"].stages
+    assert next_stage(stages, "fast_start", 0, None) == "full"
+    assert next_stage(stages, "full", BULK_TEXTS - 1, None) is None
+    assert next_stage(stages, "full", BULK_TEXTS, None) == "throughput"
+    assert next_stage(stages, "throughput", 10**9, None) is None
+    assert next_stage(("full",), "full", 10**9, None) is None
+
+
+def test_lazy_packs_the_weights_only_for_those_who_go_on_asking() -> None:
+    lazy = STRATEGIES["lazy"]
+    assert next_stage(lazy.stages, "fast_start", 31, None, lazy.patience) is None
+    assert next_stage(lazy.stages, "fast_start", 32, None, lazy.patience) == "full"
+
+
+def test_what_is_asked_for_waits_for_nothing() -> None:
+    assert next_stage(("full",), "full", 0, "throughput") == "throughput"
+    assert next_stage(("full",), "full", 0, "full") is None

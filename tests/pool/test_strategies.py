@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hotstart.errors import InvalidInput
-from hotstart.pool.strategies import BULK_TEXTS, STRATEGIES, choose, next_stage, strategy_named
+from hotstart.pool.strategies import STRATEGIES, choose, strategy_named
 from hotstart.types import LoadingStrategy
 
 
@@ -49,23 +49,3 @@ def test_auto_says_why() -> None:
 def test_a_name_that_is_none_is_refused_wherever_it_comes_from() -> None:
     with pytest.raises(InvalidInput):
         choose(None, "soon")
-
-
-def test_promotion_goes_stage_by_stage_and_throughput_waits_for_bulk() -> None:
-    stages = STRATEGIES["progressive"].stages
-    assert next_stage(stages, "fast_start", 0, None) == "full"
-    assert next_stage(stages, "full", BULK_TEXTS - 1, None) is None
-    assert next_stage(stages, "full", BULK_TEXTS, None) == "throughput"
-    assert next_stage(stages, "throughput", 10**9, None) is None
-    assert next_stage(("full",), "full", 10**9, None) is None
-
-
-def test_lazy_packs_the_weights_only_for_those_who_go_on_asking() -> None:
-    lazy = STRATEGIES["lazy"]
-    assert next_stage(lazy.stages, "fast_start", 31, None, lazy.patience) is None
-    assert next_stage(lazy.stages, "fast_start", 32, None, lazy.patience) == "full"
-
-
-def test_what_is_asked_for_waits_for_nothing() -> None:
-    assert next_stage(("full",), "full", 0, "throughput") == "throughput"
-    assert next_stage(("full",), "full", 0, "full") is None

@@ -23,7 +23,7 @@ from hotstart.profiling.stages import Task, start
 from support.golden import FAMILIES
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
-EXPECTED = {"interpreter", "import hotstart", "import numpy", "import onnxruntime", "metadata"}
+EXPECTED = {"interpreter", "import hotstart", "library", "metadata"}
 EXPECTED |= {"import standard library", "import tokenizers", "session", "first inference"}
 
 
@@ -46,7 +46,8 @@ def test_the_stages_are_those_of_a_load_and_add_up_to_the_whole(report: Report) 
     total = sum(stage.ms for stage in report.stages)
     assert total == pytest.approx(report.total_ms, rel=0.25)
     assert (report.strategy, report.engine, len(report.totals_ms)) == ("lazy", "onnx", 3)
-    assert {"numpy", "onnxruntime", "tokenizers", "hotstart"} <= report.imports.keys()
+    assert {"tokenizers", "hotstart"} <= report.imports.keys()
+    assert {"numpy", "onnxruntime"}.isdisjoint(report.imports)
 
 
 def test_a_run_is_no_longer_than_the_process_it_was_measured_in() -> None:

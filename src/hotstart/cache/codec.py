@@ -12,13 +12,11 @@ import functools
 import hashlib
 import json
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import Literal, NamedTuple
 
 _DIGEST_BYTES = 20
 
@@ -67,41 +65,40 @@ _CHECKSUM = struct.Struct("<I")
 _BEFORE_FLOATS = _HEAD.size + _CHECKSUM.size
 _MAGIC = b"hv"
 _FORMAT = 1
-_TOO_LARGE = 65520  # float16 rounds larger numbers to infinity
 
 
 class _Type(NamedTuple):
-    """A storage format of floats."""
+    """A storage format of floats; `code` is that of the module struct."""
 
     number: int
-    dtype: str
+    code: str
     size: int
 
 
-_TYPES: dict[str, _Type] = {"float32": _Type(0, "<f4", 4), "float16": _Type(1, "<f2", 2)}
+_TYPES: dict[str, _Type] = {"float32": _Type(0, "f", 4), "float16": _Type(1, "e", 2)}
 _BY_NUMBER = {kind.number: kind for kind in _TYPES.values()}
 
 
-def encode(vector: NDArray[np.float32], precision: StoredPrecision = "float32") -> bytes:
-    """Return `vector` (d,) as bytes.
+def encode(row: bytes, precision: StoredPrecision = "float32") -> bytes:
+    """Return `row`, a float32 vector as this machine stores it, as bytes for any machine.
 
     `float16` takes half the bytes and rounds to 11 significant bits. A vector with a number of
     65520 or more stays float32.
     """
-    import numpy as np
-
-    if precision == "float16" and np.any(np.isfinite(vector) & (np.abs(vector) >= _TOO_LARGE)):
-        precision = "float32"
+    if precision == "float16":
+        try:
+            floats = struct.pack(f"<{len(row) // 4}e", *memoryview(row).cast("f"))
+        except OverflowError:
+            precision = "float32"
+    if precision == "float32":
+        floats = _little_endian(row)
     kind = _TYPES[precision]
-    floats = vector.astype(kind.dtype, copy=False).tobytes()
-    head = _HEAD.pack(_MAGIC, _FORMAT, kind.number, len(vector))
+    head = _HEAD.pack(_MAGIC, _FORMAT, kind.number, len(row) // 4)
     return head + _CHECKSUM.pack(zlib.crc32(floats, zlib.crc32(head))) + floats
 
 
-def decode(raw: bytes) -> NDArray[np.float32] | None:
-    """Return the vector (d,), float32 and read-only; None if `raw` is invalid."""
-    import numpy as np
-
+def decode(raw: bytes) -> bytes | None:
+    """Return the float32 vector as this machine stores it; None if `raw` is invalid."""
     if len(raw) < _BEFORE_FLOATS:
         return None
     magic, version, number, dimension = _HEAD.unpack_from(raw)
@@ -110,10 +107,19 @@ def decode(raw: bytes) -> NDArray[np.float32] | None:
         return None
     if len(raw) != _BEFORE_FLOATS + dimension * kind.size:
         return None
-    floats = memoryview(raw)[_BEFORE_FLOATS:]
+    floats = raw[_BEFORE_FLOATS:]
     (checksum,) = _CHECKSUM.unpack_from(raw, _HEAD.size)
     if zlib.crc32(floats, zlib.crc32(raw[: _HEAD.size])) != checksum:
         return None
-    vector = np.frombuffer(floats, kind.dtype).astype(np.float32, copy=False)
-    vector.flags.writeable = False
-    return vector
+    if kind.code == "f":
+        return _little_endian(floats)
+    return array("f", struct.unpack(f"<{dimension}e", floats)).tobytes()
+
+
+def _little_endian(floats: bytes) -> bytes:
+    """Return `floats` in the other byte order on a big-endian machine; its own inverse."""
+    if sys.byteorder == "little":
+        return bytes(floats)
+    swapped = array("f", floats)
+    swapped.byteswap()
+    return swapped.tobytes()

@@ -25,13 +25,10 @@ from hotstart.cache.tiered import TieredCache, TieredInfo
 from hotstart.concurrency import Deadline, reset_after_fork
 from hotstart.errors import StillComputing
 from hotstart.telemetry import Counters, Metric, span
-from hotstart.types import EmbedOutput
+from hotstart.types import EmbedOutput, Matrix
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Flight = Future[NDArray[np.float32]]
+    Flight = Future[bytes]
 
 
 class Abandoned(Exception):
@@ -77,7 +74,7 @@ class SingleFlight:
                 with suppress(InvalidStateError):  # resolved meanwhile
                     flight.set_exception(Abandoned())
 
-    def resolve(self, vectors: Mapping[bytes, NDArray[Any]]) -> None:
+    def resolve(self, vectors: Mapping[bytes, bytes]) -> None:
         """Give waiting callers their vectors."""
         for key, vector in vectors.items():
             with self._lock:
@@ -114,7 +111,7 @@ class Lookup:
         self,
         space: VectorSpace,
         keys: list[bytes],
-        found: dict[bytes, Any],
+        found: dict[bytes, bytes],
         flights: SingleFlight,
     ) -> None:
         self._flights = flights
@@ -134,18 +131,16 @@ class Lookup:
         if self._own:
             self._flights.abandon(self._own)
 
-    def vectors(self) -> NDArray[np.float32]:
-        """Wait for all vectors; return them in the order of the call, float32 (n, dimension).
+    def vectors(self) -> Matrix:
+        """Wait for all vectors; return them in the order of the call.
 
         Raises:
             Abandoned: the caller that computed one of them gave up.
             Exception: the computation of one of them failed.
         """
-        import numpy as np
-
         resolved = {key: flight.result(0) for key, flight in self.awaited.items()}
         everything = self.found | resolved if resolved else self.found
-        return np.array([everything[key] for key in self.keys])
+        return Matrix.of_rows(everything[key] for key in self.keys)
 
 
 class CacheCounters(NamedTuple):
@@ -290,7 +285,7 @@ class Work:
         """
         if output.info.fingerprint != self._space.fingerprint:
             raise SpaceChanged
-        vectors = dict(zip(self._computing, output.vectors, strict=True))
+        vectors = dict(zip(self._computing, output.vectors.rows(), strict=True))
         self._stores.put_many(vectors, self._deadline.left)
         self._resolve(vectors)
 

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from hotstart.cache.codec import StoredPrecision, decode, encode
 from hotstart.cache.store import ByteStore, StoreInfo
@@ -15,14 +15,11 @@ from hotstart.telemetry import Counters, Metric
 
 T = TypeVar("T")
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vectors = dict[bytes, NDArray[np.float32]]
+Rows = dict[bytes, bytes]
+"""Vectors by key: the bytes of float32 numbers, as this machine stores them."""
 
 ENTRY_BYTES = 250
-"""What an entry takes beside its floats: key, array object, place in the table."""
+"""What an entry takes beside its floats: key, object, place in the table."""
 
 
 class MemoryTier:
@@ -30,12 +27,12 @@ class MemoryTier:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._vectors: OrderedDict[bytes, NDArray[Any]] = OrderedDict()
+        self._vectors: OrderedDict[bytes, bytes] = OrderedDict()
         self._bytes = 0
         self._evicted = 0
         self._lock = ForkLock()
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+    def get_many(self, keys: Sequence[bytes]) -> Rows:
         """Return the cached vectors of `keys` by key; they become the most recently used."""
         with self._lock:
             # No condition at the end of a loop: CPython 3.13.0 does not run the exit of the `with`
@@ -45,15 +42,13 @@ class MemoryTier:
                 self._vectors.move_to_end(key)
             return {key: self._vectors[key] for key in present}
 
-    def put_many(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Store read-only copies of `vectors`."""
+    def put_many(self, vectors: Mapping[bytes, bytes]) -> None:
+        """Store `vectors`."""
         for key, vector in vectors.items():
-            own = vector.copy()
-            own.flags.writeable = False
             with self._lock:
                 self._drop(key)
-                self._vectors[key] = own
-                self._bytes += own.nbytes + ENTRY_BYTES
+                self._vectors[key] = vector
+                self._bytes += len(vector) + ENTRY_BYTES
                 while self._bytes > self._most_bytes:
                     self._drop(next(iter(self._vectors)))
                     self._evicted += 1
@@ -66,7 +61,7 @@ class MemoryTier:
     def _drop(self, key: bytes) -> None:
         vector = self._vectors.pop(key, None)
         if vector is not None:
-            self._bytes -= vector.nbytes + ENTRY_BYTES
+            self._bytes -= len(vector) + ENTRY_BYTES
 
 
 class TieredInfo(NamedTuple):
@@ -159,11 +154,11 @@ class TieredCache:
         """Whether other processes use the far store too."""
         return self._far is not None
 
-    def near(self, keys: Sequence[bytes]) -> Vectors:
+    def near(self, keys: Sequence[bytes]) -> Rows:
         """Return the vectors in memory. Never waits."""
         return self._near.get_many(keys)
 
-    def get_many(self, keys: Sequence[bytes], timeout: float | None = None) -> Vectors:
+    def get_many(self, keys: Sequence[bytes], timeout: float | None = None) -> Rows:
         """Return the vectors in memory or in the far store."""
         found = self._near.get_many(keys)
         missing = [key for key in keys if key not in found]
@@ -174,9 +169,7 @@ class TieredCache:
             found |= fetched
         return found
 
-    def put_many(
-        self, vectors: Mapping[bytes, NDArray[np.float32]], timeout: float | None = None
-    ) -> None:
+    def put_many(self, vectors: Mapping[bytes, bytes], timeout: float | None = None) -> None:
         """Store `vectors` in memory and in the far store."""
         self._near.put_many(vectors)
         if self._far is not None and vectors:
@@ -233,7 +226,7 @@ class TieredCache:
         if self._far is not None:
             self._far.close()
 
-    def _decoded(self, values: Mapping[bytes, bytes]) -> Vectors:
+    def _decoded(self, values: Mapping[bytes, bytes]) -> Rows:
         vectors = {key: decode(raw) for key, raw in values.items()}
         found = {key: vector for key, vector in vectors.items() if vector is not None}
         self._tally.add("damaged", len(vectors) - len(found))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hotstart.errors import InvalidInput
-from hotstart.types import EngineOutput
+from hotstart.types import EngineOutput, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -206,7 +206,7 @@ class FakeEngine:
             if text in self._settings.fail_texts:
                 raise RuntimeError(f"this text was set to fail: {text!r}")
             vectors[row] = _vector(text, self.dimension)
-        return EngineOutput(vectors, self.count(texts))
+        return EngineOutput(Matrix.of(vectors), self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of words of each text."""

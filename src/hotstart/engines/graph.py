@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from hotstart._lazy import require
 from hotstart.concurrency import active_work
 from hotstart.errors import ModelDamaged, described
-from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, PreparedModel, TextOrPair
+from hotstart.ort import OrtValue, RuntimeFault
+from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, Matrix, PreparedModel, TextOrPair
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hotstart.engines import Engine
     from hotstart.telemetry import Metric
 
-    Run = Callable[[Iterable["Batch"]], Iterator[NDArray[np.float32]]]
+    Run = Callable[[Iterable["Batch"]], Iterator[bytes | bytearray]]
 
 TOKEN_BUDGET = 1024
 """Maximum tokens of a batch, padding included.
@@ -63,11 +61,19 @@ class Tokens(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Inputs of one run, padded on the right; each array is int32 (inputs, longest)."""
+    """Inputs of one run, padded on the right, row after row.
 
-    ids: NDArray[np.int32]
-    mask: NDArray[np.int32]
-    segments: NDArray[np.int32]
+    Attributes:
+        ids: the tokens.
+        mask: 1 for a token, 0 for padding.
+        segments: the text (0 or 1) of each token.
+        shape: the number of inputs, and the tokens of the longest.
+    """
+
+    ids: list[int]
+    mask: list[int]
+    segments: list[int]
+    shape: tuple[int, int]
 
 
 class Tokenizer:
@@ -126,22 +132,24 @@ def batches(
 def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
     """Return `inputs` as one batch; padding has segment 0."""
     width = max(len(tokens.ids) for tokens in inputs)
-    padded = np.full((len(inputs), width), pad_token_id, np.int32)
-    mask, segments = np.zeros((2, len(inputs), width), np.int32)
-    for row, tokens in enumerate(inputs):
-        padded[row, : len(tokens.ids)] = tokens.ids
-        mask[row, : len(tokens.ids)] = 1
-        if tokens.segments is not None:
-            segments[row, : len(tokens.ids)] = tokens.segments
-    return Batch(padded, mask, segments)
+    padded: list[int] = []
+    mask: list[int] = []
+    segments: list[int] = []
+    for tokens in inputs:
+        length = len(tokens.ids)
+        padding = width - length
+        padded += tokens.ids + [pad_token_id] * padding
+        mask += [1] * length + [0] * padding
+        segments += (tokens.segments or [0] * length) + [0] * padding
+    return Batch(padded, mask, segments, (len(inputs), width))
 
 
 class GraphEngine:
     """The base of engines that run an ONNX graph.
 
-    `open_run` returns a function that takes batches and yields the vectors of each batch in order.
-    The function may take several batches before it yields, to compute them concurrently. It is
-    called from several threads.
+    `open_run` returns a function that takes batches and yields the vectors of each batch in order,
+    as the bytes of float32 (inputs, dimension). The function may take several batches before it
+    yields, to compute them concurrently. It is called from several threads.
 
     Attributes:
         tokenizer: the artifact's tokenizer; engines opened `beside` this engine share it.
@@ -181,7 +189,8 @@ class GraphEngine:
             CancelledError: `is_cancelled` returned true.
         """
         assert self._run is not None, "embed after close"
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        size = 4 * self.dimension  # bytes of a vector
+        vectors = bytearray(len(texts) * size)
         tokens = self.tokenizer.tokens(texts) if texts else []
         token_counts = [len(each.ids) for each in tokens]
         groups = list(batches(token_counts, batch_size))
@@ -189,15 +198,20 @@ class GraphEngine:
         run = self._run(_until_cancelled(padded, is_cancelled))
         try:
             for group, rows in zip(groups, run, strict=True):
-                vectors[group] = rows
+                if len(rows) != len(group) * size:
+                    raise ValueError(f"{len(rows)} bytes for {len(group)} vectors of {size}")
+                for place, position in enumerate(group):
+                    row = rows[place * size : (place + 1) * size]
+                    vectors[position * size : (position + 1) * size] = row
         except Exception as error:
             if not is_of_the_graph(error):
                 raise
             reason = f"its graph cannot be run ({described(error)})"
             raise ModelDamaged(self._folder, reason=reason) from error
-        if not np.isfinite(vectors).all():
+        matrix = Matrix(vectors, self.dimension)
+        if not matrix.is_finite():
             raise ModelDamaged(self._folder, reason="its vectors are not finite")
-        return EngineOutput(vectors, token_counts)
+        return EngineOutput(matrix, token_counts)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return the token count of each text, special tokens included."""
@@ -215,11 +229,14 @@ class GraphEngine:
 def is_of_the_graph(error: Exception) -> bool:
     """Return whether a graph raised `error`; memory may be short for a good graph too.
 
-    ONNX Runtime's classes have no base class of its own. OpenVINO raises RuntimeError, NumPy
-    ValueError where rows have another length.
+    The classes of ONNX Runtime's package have no base class of their own. OpenVINO raises
+    RuntimeError, this module ValueError where rows have another length.
     """
-    is_engines = type(error).__module__.startswith("onnxruntime.")
-    return (is_engines or type(error) in {RuntimeError, ValueError}) and "alloc" not in str(error)
+    is_runtimes = isinstance(error, RuntimeFault) or type(error).__module__.startswith(
+        "onnxruntime."
+    )
+    is_engines = is_runtimes or type(error) in {RuntimeError, ValueError}
+    return is_engines and "alloc" not in str(error)
 
 
 def _until_cancelled(
@@ -257,14 +274,20 @@ class _Opener(threading.Thread):
         return self._run_graph
 
 
-def feed(inputs: Mapping[str, Any], batch: Batch) -> dict[str, NDArray[Any]]:
-    """Return the values of the graph's `inputs` (name to NumPy type) for one batch."""
+_TYPECODES = {"int32": "i", "int64": "q"}
+
+
+def feed(inputs: Mapping[str, str], batch: Batch) -> dict[str, OrtValue]:
+    """Return the values of the graph's `inputs` (name to element type) for one batch."""
     values = {
         "input_ids": batch.ids,
         "attention_mask": batch.mask,
         "token_type_ids": batch.segments,
     }
-    return {name: values[name].astype(dtype, copy=False) for name, dtype in inputs.items()}
+    return {
+        name: OrtValue(array(_TYPECODES[kind], values[name]), batch.shape, kind)
+        for name, kind in inputs.items()
+    }
 
 
 _BULK = 4096  # characters: about the size of a batch of questions
@@ -294,6 +317,11 @@ class DualEngine:
     def tokenizer(self) -> Tokenizer:
         """The artifact's tokenizer; engines opened `beside` this engine share it."""
         return self._question.tokenizer
+
+    @property
+    def runtime(self) -> str:
+        """What runs the graph of questions."""
+        return str(getattr(self._question, "runtime", ""))
 
     def embed(
         self,

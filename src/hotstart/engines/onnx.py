@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.ort import import_runtime, input_types, open_session, session_options
+from hotstart.ort import LibraryUnavailable, OrtValue, Session, load_library
 from hotstart.types import PreparedModel, Stage
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hotstart.engines.graph import Batch, Run
+    from hotstart.ort_package import PackageSession
 
 
 class OnnxEngine(GraphEngine):
@@ -37,27 +35,43 @@ class OnnxEngine(GraphEngine):
         *,
         beside: GraphEngine | None = None,
     ) -> None:
-        import_runtime()  # before threads start: concurrent imports block one another
         super().__init__(prepared, partial(_open, prepared, stage, threads), beside)
+
+    @property
+    def runtime(self) -> str:
+        """The library that runs the graph, or the package and why it must."""
+        try:
+            return f"ONNX Runtime {load_library().version}"
+        except LibraryUnavailable as error:
+            return f"onnxruntime package ({error})"
 
 
 def _open(prepared: PreparedModel, stage: Stage, threads: int) -> Run:
     """Open the sessions and return the function from batches to vectors."""
     graphs = prepared.graphs
-    options = session_options(threads, packed=stage != "fast_start")
+    open_session = partial(_session_class(), threads=threads, packed=stage != "fast_start")
     path = os.path.join(prepared.folder, graphs.encoder)
-    encoder = open_session(path, options, optimize=not graphs.optimized)
-    inputs = input_types(encoder)
-    outputs = [graphs.output]
-    head = graphs.head and open_session(
-        os.path.join(prepared.folder, graphs.head), options, optimize=False
-    )
+    encoder = open_session(path, optimize=not graphs.optimized)
+    head = graphs.head and open_session(os.path.join(prepared.folder, graphs.head), optimize=False)
 
-    def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+    def run(batches: Iterable[Batch]) -> Iterator[bytes | bytearray]:
         for batch in batches:
-            encoded = encoder.run(outputs, feed(inputs, batch))[0]
+            (encoded,) = encoder.run([graphs.output], feed(encoder.inputs, batch))
             if head:
-                encoded = head.run(None, {"tokens": encoded, "attention_mask": batch.mask})[0]
-            yield encoded
+                mask = OrtValue(array("i", batch.mask), batch.shape, "int32")
+                inputs = {"tokens": encoded, "attention_mask": mask}
+                (encoded,) = head.run(head.outputs[:1], inputs)
+            yield encoded.data
 
     return run
+
+
+def _session_class() -> type[Session | PackageSession]:
+    """Return the class of the sessions: of the library, or of the package where it must be."""
+    try:
+        load_library()
+    except LibraryUnavailable:
+        from hotstart.ort_package import PackageSession
+
+        return PackageSession
+    return Session

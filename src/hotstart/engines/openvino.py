@@ -21,6 +21,7 @@ from hotstart.engines.graph import GraphEngine, feed
 from hotstart.errors import InvalidInput
 from hotstart.files import exclusive
 from hotstart.integrity import record_folder, remove_damaged
+from hotstart.ort import OrtValue
 from hotstart.system import BF16_FLAGS, cpu_flags, yield_processor
 from hotstart.types import PreparedModel, Stage
 
@@ -93,24 +94,24 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
     """Compile the graph and return the function from batches to vectors."""
     compiled, output = _compile(prepared, config, cache_folder)
     inputs = {
-        entry.get_any_name(): entry.get_element_type().to_dtype() for entry in compiled.inputs
+        entry.get_any_name(): str(entry.get_element_type().to_dtype()) for entry in compiled.inputs
     }
     idle: SimpleQueue[Any] = SimpleQueue()
     for _ in range(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")):
         idle.put(compiled.create_infer_request())
 
-    def finish(running: deque[Any]) -> NDArray[np.float32]:
+    def finish(running: deque[Any]) -> bytes:
         """Wait for the oldest batch, return its vectors and release its request."""
         request = running.popleft()
         try:
             request.wait()
             # Copy the vectors, because the request overwrites them with its next batch.
-            vectors: NDArray[np.float32] = request.get_tensor(output).data.copy()
+            vectors: bytes = request.get_tensor(output).data.tobytes()
         finally:
             idle.put(request)
         return vectors
 
-    def run(batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+    def run(batches: Iterable[Batch]) -> Iterator[bytes]:
         # A thread waits for an idle request only if it holds none, so threads cannot deadlock.
         running: deque[Any] = deque()
         try:
@@ -118,7 +119,7 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
                 while (request := _take(idle, wait=not running)) is None:
                     yield finish(running)
                 running.append(request)
-                request.start_async(feed(inputs, batch))
+                request.start_async(_arrays(feed(inputs, batch)))
             while running:
                 yield finish(running)
         finally:
@@ -126,6 +127,13 @@ def _open(prepared: PreparedModel, config: dict[str, Any], cache_folder: str | N
                 finish(running)
 
     return run
+
+
+def _arrays(tensors: dict[str, OrtValue]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.frombuffer(tensor.data, tensor.type).reshape(tensor.shape)
+        for name, tensor in tensors.items()
+    }
 
 
 def _take(idle: SimpleQueue[Any], *, wait: bool) -> Any:

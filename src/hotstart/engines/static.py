@@ -17,7 +17,7 @@ from hotstart.engines.graph import open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 from hotstart.files import read_bounded
 from hotstart.safetensors import read_header
-from hotstart.types import TOKENIZER, EngineOutput
+from hotstart.types import TOKENIZER, EngineOutput, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,11 +102,11 @@ class StaticEngine:
         if not np.isfinite(means).all():
             raise ModelDamaged(self._tensors_path, reason="its vectors are not finite")
         if not self._normalize:
-            return EngineOutput(means.astype(np.float32, copy=False), token_counts)
+            return EngineOutput(Matrix.of(means), token_counts)
         vectors = means.astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
-        rounded_vectors = vectors.astype(rounded, copy=False).astype(np.float32, copy=False)
-        return EngineOutput(rounded_vectors, token_counts)
+        rounded_vectors = vectors.astype(rounded, copy=False)
+        return EngineOutput(Matrix.of(rounded_vectors), token_counts)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of averaged tokens of each text."""

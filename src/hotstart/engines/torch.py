@@ -12,7 +12,7 @@ import numpy as np
 from hotstart._lazy import require
 from hotstart.errors import ModelDamaged
 from hotstart.files import constructing
-from hotstart.types import EngineOutput
+from hotstart.types import EngineOutput, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,11 +66,11 @@ class TorchEngine:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
         assert self._model is not None, "embed after close"
         if not texts:
-            return EngineOutput(np.empty((0, self.dimension), np.float32), [])
+            return EngineOutput(Matrix(b"", self.dimension), [])
         vectors = self._encode(list(texts), batch_size or _BATCH_SIZE)
         if not np.isfinite(vectors).all():
             raise ModelDamaged(self._folder, reason="its vectors are not finite")
-        return EngineOutput(vectors, self.count(texts))
+        return EngineOutput(Matrix.of(vectors), self.count(texts))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the token count of each text, special tokens included."""

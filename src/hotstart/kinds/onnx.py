@@ -9,7 +9,7 @@ from hotstart.errors import InvalidInput, ModelDamaged
 from hotstart.kinds import ModelSource
 from hotstart.kinds.conversion import plain
 from hotstart.kinds.files import find_file
-from hotstart.ort import element_type, open_session, session_faults, session_options
+from hotstart.ort_package import element_type, open_session, session_faults
 from hotstart.system import available_cores
 from hotstart.types import Progress
 
@@ -34,10 +34,9 @@ def load(material: ModelSource, report: Progress) -> Any:
     """
     report("reading", 0.0)
     path = find_file(material)
-    options = session_options(available_cores())
     report("session", 0.5)
     try:
-        return open_session(path, options, optimize=True)
+        return open_session(path, threads=available_cores(), optimize=True)
     except session_faults() as error:
         raise ModelDamaged(path, reason=_first_line(error)) from error
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput
@@ -18,7 +17,6 @@ rerankers in 8 bits and in bfloat16 is not measured yet.
 """
 
 
-@dataclass(frozen=True)
 class ModelSpec:
     """A model as the user specifies it.
 
@@ -38,17 +36,36 @@ class ModelSpec:
         kind: a key of KINDS.
     """
 
-    source: str
-    revision: str | None = None
-    allow_download: bool = False
-    strategy: str = field(default="lazy", compare=False)
-    engine: str = "onnx"
-    precision: str = "float32"
-    device: str | None = None
-    trust_remote_code: bool = False
-    kind: str = "embedding"
+    __slots__ = (
+        *("source", "revision", "allow_download", "strategy", "engine", "precision", "device"),
+        *("trust_remote_code", "kind"),
+    )
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        source: str,
+        revision: str | None = None,
+        *,
+        allow_download: bool = False,
+        strategy: str = "lazy",
+        engine: str = "onnx",
+        precision: str = "float32",
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        kind: str = "embedding",
+    ) -> None:
+        self.source = source
+        self.revision = revision
+        self.allow_download = allow_download
+        self.strategy = strategy
+        self.engine = engine
+        self.precision = precision
+        self.device = device
+        self.trust_remote_code = trust_remote_code
+        self.kind = kind
+        self._check()
+
+    def _check(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
             raise InvalidInput("source", got=self.source, expected="a folder or a model name")
         # The revision and the engine become parts of a path.
@@ -61,6 +78,23 @@ class ModelSpec:
         if self.precision not in KINDS[self.kind]:
             expected = f"one of {', '.join(KINDS[self.kind])}, for a model of kind {self.kind}"
             raise InvalidInput("precision", got=self.precision, expected=expected)
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """Return a spec with `changes`."""
+        return ModelSpec(**{name: getattr(self, name) for name in self.__slots__} | changes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelSpec) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"ModelSpec({values})"
+
+    def _compared(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__ if name != "strategy")
 
     @property
     def arguments(self) -> str:

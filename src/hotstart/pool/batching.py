@@ -317,7 +317,7 @@ class LaneQueue:
             part.call.trace(began, entered, model.engine.name, len(inputs))
         return [
             EmbedOutput(
-                vectors=output.vectors[rows].copy(),
+                vectors=output.vectors.slice(rows.start, rows.stop),
                 info=model.info,
                 tokens=None if counts is None else sum(counts[rows]),
             )

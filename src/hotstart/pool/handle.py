@@ -309,7 +309,10 @@ class LoadableModel:
 
     def status(self) -> Status:
         """Return the state with its reason, the time of each stage, and the strategy."""
-        return self._instance.status()._replace(strategy=self._choice.description)
+        model = self._instance.peek()
+        runtime = getattr(model.engine, "runtime", "") if model else ""
+        status = self._instance.status()
+        return status._replace(strategy=self._choice.description, runtime=runtime)
 
     def start_loading(self) -> None:
         """Start loading and return at once."""

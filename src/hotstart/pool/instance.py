@@ -137,6 +137,8 @@ class Status(NamedTuple):
         loads: number of successful loads without promotions.
         in_use: number of calls that use the model now.
         strategy: name of the strategy, and why `auto` chose it.
+        runtime: what runs the graph, such as `ONNX Runtime 1.32.0`, and why it is the package
+            where the library cannot be used; empty while nothing serves, and for other engines.
     """
 
     state: State
@@ -150,6 +152,7 @@ class Status(NamedTuple):
     loads: int
     in_use: int
     strategy: str = ""
+    runtime: str = ""
 
 
 T = TypeVar("T")

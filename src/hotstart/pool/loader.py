@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -33,12 +34,9 @@ from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
-from hotstart.types import EmbedOutput, LoadingStrategy, ModelInfo, Progress, Stage
+from hotstart.types import EmbedOutput, LoadingStrategy, Matrix, ModelInfo, Progress, Stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from hotstart.engines.graph import GraphEngine
 
 
@@ -198,16 +196,18 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
         raise CheckFailed(spec.source, question=_PROBES, reason=reason)
 
 
-def _difference(expected: NDArray[np.float32], got: NDArray[np.float32], ranks: bool) -> float:
+def _difference(expected: Matrix, got: Matrix, ranks: bool) -> float:
     """Return the largest difference of two rows, as a share of the longer one.
 
     The logits of a reranker are compared together, because one alone may be near 0.
     """
-    import numpy as np
-
-    axis = None if ranks else 1
-    length = np.maximum(np.linalg.norm(expected, axis=axis), np.linalg.norm(got, axis=axis))
-    return float(np.max(np.linalg.norm(got - expected, axis=axis) / np.maximum(length, 1e-12)))
+    if ranks:
+        expected, got = (Matrix(logits.data, len(logits.data) // 4) for logits in (expected, got))
+    pairs = zip(expected.tolist(), got.tolist(), strict=True)
+    return max(
+        math.dist(left, right) / max(math.hypot(*left), math.hypot(*right), 1e-12)
+        for left, right in pairs
+    )
 
 
 def weights_bytes(spec: ModelSpec) -> int:
@@ -425,8 +425,8 @@ def spec_of(
     spec = ModelSpec(
         source,
         revision,
-        allow_download,
-        choice.name,
+        allow_download=allow_download,
+        strategy=choice.name,
         engine=name,
         precision=precision or (usual if runs_usual else "float32"),
         device=device,

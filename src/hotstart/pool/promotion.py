@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from hotstart.concurrency import active_work
 from hotstart.errors import HotstartError, described
-from hotstart.pool.strategies import next_stage
+from hotstart.pool.strategies import BULK_TEXTS
 from hotstart.types import Progress, Stage
 
 T = TypeVar("T")
@@ -22,6 +22,29 @@ Load = Callable[[Stage, Progress, T | None], T]
 
 GRACE = 0.25
 """Seconds a promotion lets the first calls go ahead of it."""
+
+
+def next_stage(
+    stages: tuple[Stage, ...],
+    current: Stage,
+    texts: int,
+    requested: Stage | None,
+    patience: int = 0,
+) -> Stage | None:
+    """Return the stage to promote to from `current`, None to stay.
+
+    Args:
+        stages: stages of the strategy.
+        current: the serving stage.
+        texts: number of embedded texts; the throughput stage needs BULK_TEXTS.
+        requested: a requested stage, which is due at once.
+    """
+    if requested is not None and requested != current:
+        return requested
+    later = stages[stages.index(current) + 1 :] if current in stages else ()
+    following = next(iter(later), None)
+    due = BULK_TEXTS if following == "throughput" else patience
+    return following if texts >= due else None
 
 
 class Slot(Generic[T]):

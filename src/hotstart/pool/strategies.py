@@ -72,26 +72,3 @@ def strategy_named(name: str) -> Strategy:
         known = ", ".join([*STRATEGIES, AUTO])
         raise InvalidInput("strategy", got=name, expected=f"one of {known}")
     return STRATEGIES[name]
-
-
-def next_stage(
-    stages: tuple[Stage, ...],
-    current: Stage,
-    texts: int,
-    requested: Stage | None,
-    patience: int = 0,
-) -> Stage | None:
-    """Return the stage to promote to from `current`, None to stay.
-
-    Args:
-        stages: stages of the strategy.
-        current: the serving stage.
-        texts: number of embedded texts; the throughput stage needs BULK_TEXTS.
-        requested: a requested stage, which is due at once.
-    """
-    if requested is not None and requested != current:
-        return requested
-    later = stages[stages.index(current) + 1 :] if current in stages else ()
-    following = next(iter(later), None)
-    due = BULK_TEXTS if following == "throughput" else patience
-    return following if texts >= due else None

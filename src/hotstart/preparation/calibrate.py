@@ -25,7 +25,7 @@ from hotstart.engines import open_engine
 from hotstart.engines.graph import Tokenizer, feed, pad
 from hotstart.models.description import Description
 from hotstart.models.metadata import Measurements, Metadata
-from hotstart.ort import input_types, open_session, session_options
+from hotstart.ort import Session
 from hotstart.preparation.variant import WrittenFiles, write_observed, write_variant
 from hotstart.system import available_cores, python_command
 from hotstart.types import TOKENIZER, GraphFiles, PreparedModel
@@ -159,13 +159,13 @@ def greatest(
     """
     graphs = prepared.graphs
     path = os.path.join(prepared.folder, graphs.encoder)
-    session = open_session(path, session_options(threads, packed=False), optimize=False)
-    inputs = input_types(session)
-    names = [entry.name for entry in session.get_outputs() if entry.name != graphs.output]
+    session = Session(path, threads=threads, packed=False)
+    names = [name for name in session.outputs if name != graphs.output]
     maxima: dict[str, NDArray[Any]] = {}
     for tokens in Tokenizer(os.path.join(prepared.folder, TOKENIZER)).tokens(texts):
-        values = session.run(names, feed(inputs, pad([tokens], prepared.pad_token_id)))
-        for name, value in zip(names, values, strict=True):
+        inputs = feed(session.inputs, pad([tokens], prepared.pad_token_id))
+        for name, tensor in zip(names, session.run(names, inputs), strict=True):
+            value = np.frombuffer(tensor.data, tensor.type).reshape(tensor.shape)
             maxima[name] = np.maximum(maxima[name], value) if name in maxima else value
     return maxima
 

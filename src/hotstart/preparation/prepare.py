@@ -14,7 +14,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from hotstart._version import __version__
 from hotstart.config import Settings
@@ -298,7 +297,7 @@ def remove(
     """
     model_folder = os.path.dirname(artifact_folder(spec, settings))
     variants = [
-        replace(spec, kind=each, precision=one)
+        spec.replace(kind=each, precision=one)
         for each, precisions in KINDS.items()
         for one in precisions
         if kind in {None, each} and precision in {None, one}

@@ -168,7 +168,7 @@ def _before_program(stages: Sequence[StageTime]) -> list[StageTime]:
 
 
 _LOAD = (
-    *("metadata", "session", "tokenizer"),
+    *("metadata", "library", "session", "tokenizer"),
     *("import numpy", "import onnxruntime", "import tokenizers"),
 )
 

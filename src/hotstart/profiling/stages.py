@@ -214,7 +214,9 @@ def account(plain: Sequence[Run], watched: Sequence[Run]) -> list[StageTime]:
         for what, share in shares.get(mark, {}).items():
             part = min(own, share * seconds)
             if part >= _SLIVER:
-                pieces.append((what, "load" if what == "tokenizer" else "import", part))
+                pieces.append(
+                    (what, "load" if what in {"library", "tokenizer"} else "import", part)
+                )
                 own -= part
         before = [piece for piece in pieces[at:] if piece[0] not in _AFTER and mark != "spawn"]
         after = [piece for piece in pieces[at:] if piece not in before]
@@ -235,7 +237,7 @@ def of_a_peer(intervals: Mapping[str, float]) -> list[StageTime]:
 
 
 def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """Return by mark the share of its interval that each package and the tokenizer took."""
+    """Return by mark the share of its interval that each package, library and tokenizer took."""
     result: list[dict[tuple[str, str], float]] = []
     for run in watched:
         intervals = run.intervals
@@ -244,9 +246,10 @@ def _shares(watched: Sequence[Run]) -> dict[str, dict[str, float]]:
             for package, seconds in packages.items():
                 if mark in intervals and not (mark == "spawn" and package == "standard library"):
                     parts[mark, f"import {package}"] = seconds / intervals[mark]
-        if run.result.get("tokenizer"):
-            mark = next(name for name in ("full", "fast_start") if name in intervals)
-            parts[mark, "tokenizer"] = run.result["tokenizer"] / intervals[mark]
+        for part in ("library", "tokenizer"):
+            if run.result.get(part):
+                mark = next(name for name in ("full", "fast_start") if name in intervals)
+                parts[mark, part] = run.result[part] / intervals[mark]
         result.append(parts)
     shares: dict[str, dict[str, float]] = {}
     for key in {key: None for parts in result for key in parts}:

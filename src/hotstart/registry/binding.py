@@ -124,18 +124,18 @@ def check_answers(name: str, predict: Callable[[Any], Any], checks: Sequence[Mod
 
 def check_vectors(name: str, embed: Embed, info: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Embed a probe, whose vector must be finite and have the model's dimension; run the checks."""
-    vector = embed([_PROBE])[0]
+    vector = embed([_PROBE]).tolist()[0]
     if not is_finite(vector):
         raise CheckFailed(name, question=_PROBE, reason="its vector is not finite")
     if info.dimension is not None and len(vector) != info.dimension:
         reason = f"its vector has {len(vector)} dimensions, not {info.dimension}"
         raise CheckFailed(name, question=_PROBE, reason=reason)
-    check_answers(name, lambda text: embed([text])[0], checks)
+    check_answers(name, lambda text: embed([text]).tolist()[0], checks)
 
 
 def check_scores(name: str, embed: Embed, info: ModelInfo, checks: Sequence[ModelCheck]) -> None:
     """Score a probe, whose logits must be finite; run the checks."""
-    if not is_finite(embed([(_PROBE, _PROBE)])):
+    if not is_finite(embed([(_PROBE, _PROBE)]).tolist()):
         raise CheckFailed(name, question=_PROBE, reason="its scores are not finite")
 
     def score(inputs: Any) -> Any:

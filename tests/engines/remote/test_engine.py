@@ -64,7 +64,7 @@ def test_vectors_come_in_the_order_of_the_texts(
     stand_in: StandIn, base64_too: bool, reverse: bool
 ) -> None:
     stand_in.answer = openai(base64_too=base64_too, reverse=reverse)
-    vectors = engine(stand_in).embed(["a", "bcd", "", "ef"]).vectors
+    vectors = engine(stand_in).embed(["a", "bcd", "", "ef"]).vectors.array()
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, expected("a", "bcd", "", "ef"))
     path, headers, body = stand_in.requests[0]
@@ -77,7 +77,7 @@ def test_tei_requests_follow_its_protocol(stand_in: StandIn) -> None:
     stand_in.answer = tei
     remote = RemoteEngine(RemoteAddress.parse(f"tei:{stand_in.url}"), limits=QUICK)
     texts = [f"text {'x' * n}" for n in range(70)]
-    np.testing.assert_array_equal(remote.embed(texts).vectors, expected(*texts))
+    np.testing.assert_array_equal(remote.embed(texts).vectors.array(), expected(*texts))
     assert {path for path, _, _ in stand_in.requests} == {"/embed"}
     assert sorted(len(body["inputs"]) for _, _, body in stand_in.requests) == [6, 32, 32]
     assert all(body["truncate"] and body["normalize"] for _, _, body in stand_in.requests)
@@ -88,7 +88,7 @@ def test_a_hotstart_server_is_called_over_a_unix_socket(tmp_path: Path) -> None:
     stand_in = StandIn(path=str(tmp_path / "hotstart.sock"))
     try:
         remote = RemoteEngine(RemoteAddress.parse(f"hotstart:{stand_in.url}"), limits=QUICK)
-        np.testing.assert_array_equal(remote.embed(["abc"]).vectors, expected("abc"))
+        np.testing.assert_array_equal(remote.embed(["abc"]).vectors.array(), expected("abc"))
         assert stand_in.requests[0][0] == "/v1/embeddings"
         assert "model" not in stand_in.requests[0][2]  # the server's first model
     finally:
@@ -105,7 +105,7 @@ def test_connections_are_reused(stand_in: StandIn) -> None:
 def test_batches_respect_the_providers_limits(stand_in: StandIn) -> None:
     remote = engine(stand_in)
     texts = ["x" * 150_000, "y" * 150_000, *(f"text {number}" for number in range(2100))]
-    np.testing.assert_array_equal(remote.embed(texts).vectors, expected(*texts))
+    np.testing.assert_array_equal(remote.embed(texts).vectors.array(), expected(*texts))
     sizes = [(len(body["input"]), sum(map(len, body["input"]))) for *_, body in stand_in.requests]
     assert max(count for count, _ in sizes) <= 2048
     assert max(characters for _, characters in sizes) <= 200_000
@@ -118,10 +118,10 @@ def test_batches_respect_the_providers_limits(stand_in: StandIn) -> None:
 def test_the_dimension_is_published_or_taken_from_a_response(stand_in: StandIn) -> None:
     published = RemoteEngine(RemoteAddress.parse("openai:text-embedding-3-large").at(None))
     assert published.dimension == 3072
-    assert published.embed([]).vectors.shape == (0, 3072)
+    assert published.embed([]).vectors.array().shape == (0, 3072)
     assert stand_in.requests == []
     namesake = RemoteEngine(RemoteAddress("openai", "text-embedding-3-large", stand_in.url))
-    assert namesake.embed(["a"]).vectors.shape == (1, 4)
+    assert namesake.embed(["a"]).vectors.array().shape == (1, 4)
     stand_in.requests.clear()
     called = engine(stand_in)
     called.embed(["a"])
@@ -148,7 +148,7 @@ def test_transient_failures_are_retried(stand_in: StandIn, failure: Answer) -> N
     stand_in.script.extend([failure, failure])
     limits = QUICK._replace(silence=0.2)
     np.testing.assert_array_equal(
-        engine(stand_in, limits=limits).embed(["a"]).vectors, expected("a")
+        engine(stand_in, limits=limits).embed(["a"]).vectors.array(), expected("a")
     )
     assert len(stand_in.requests) == 3
 
@@ -261,7 +261,7 @@ def test_an_invalid_answer_raises_and_gives_no_vectors(
         remote.embed(["a", "b"])
     assert len(stand_in.requests) == 1
     stand_in.answer = openai()
-    np.testing.assert_array_equal(remote.embed(["a", "b"]).vectors, expected("a", "b"))
+    np.testing.assert_array_equal(remote.embed(["a", "b"]).vectors.array(), expected("a", "b"))
 
 
 def test_a_changed_dimension_raises(stand_in: StandIn) -> None:
@@ -291,8 +291,8 @@ def test_the_circuit_opens_and_retries_after_a_pause(stand_in: StandIn) -> None:
     assert len(stand_in.requests) == requests
     stand_in.answer = openai()
     time.sleep(open_circuit.value.retry_in or 0)
-    np.testing.assert_array_equal(remote.embed(["a"]).vectors, expected("a"))
-    np.testing.assert_array_equal(remote.embed(["b"]).vectors, expected("b"))
+    np.testing.assert_array_equal(remote.embed(["a"]).vectors.array(), expected("a"))
+    np.testing.assert_array_equal(remote.embed(["b"]).vectors.array(), expected("b"))
 
 
 # Secrets ----------------------------------------------------------------------------------

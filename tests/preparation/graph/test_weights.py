@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,4 +77,4 @@ def test_layers_with_equal_inputs_share_one_division(tmp_path: Path) -> None:
 
 def test_an_artifact_records_its_block_size(settings: Settings) -> None:
     assert ensure(TINY, settings).prepared.graphs.block == LINEAR_BLOCK
-    assert ensure(replace(TINY, precision="float32"), settings).prepared.graphs.block is None
+    assert ensure(TINY.replace(precision="float32"), settings).prepared.graphs.block is None

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-
 from hotstart.concurrency import Deadline
 from hotstart.engines.remote.address import RemoteAddress, known_dimension
 from hotstart.engines.remote.client import RemoteClient, RemoteLimits
 from hotstart.engines.remote.protocols import PROTOCOLS, batches, checked, fingerprint
 from hotstart.errors import RemoteAnswerInvalid
 from hotstart.telemetry import Metric
-from hotstart.types import EngineOutput
+from hotstart.types import EngineOutput, Matrix
 
 _ENVELOPE = 1_000_000
 _VECTOR = 250_000
@@ -76,7 +74,7 @@ class RemoteEngine:
         """
         assert not self._client.is_closed, "embed after close"
         if not texts:
-            return EngineOutput(np.empty((0, self.dimension), np.float32), None)
+            return EngineOutput(Matrix(b"", self.dimension), None)
         deadline = Deadline(self._limits.timeout if timeout is None else timeout)
         requests = batches(self._protocol, texts, batch_size)
         if len(requests) == 1:
@@ -102,7 +100,7 @@ class RemoteEngine:
     def _joined(self, parts: Sequence[EngineOutput]) -> EngineOutput:
         if len({part.fingerprint for part in parts}) > 1:
             raise RemoteAnswerInvalid(self._client.place, reason=_REPLACED)
-        vectors = np.concatenate([part.vectors for part in parts])
+        vectors = Matrix.joined([part.vectors for part in parts])
         return EngineOutput(vectors, None, parts[0].fingerprint)
 
     def _request(self, texts: Sequence[str], deadline: Deadline) -> EngineOutput:
@@ -114,4 +112,4 @@ class RemoteEngine:
         self._dimension = vectors.shape[1]
         stated = fingerprint(place, answer) if self._address.states_fingerprint else None
         remote = stated and f"remote-{self._address.identity}-{stated}"
-        return EngineOutput(vectors, None, remote)
+        return EngineOutput(Matrix.of(vectors), None, remote)
