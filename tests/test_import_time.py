@@ -140,3 +140,13 @@ def test_the_dimension_of_a_prepared_model_costs_no_load(python: Python) -> None
         "t = time.perf_counter(); e.dimension; print(time.perf_counter() - t)"
     )
     assert float(python("-c", code).stdout) < 0.05
+
+
+def test_commands_import_no_numpy(python: Python, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Eviction\n\nThe least recently used model is unloaded.\n")
+    run = "from hotstart.cli import main; assert main({}) == 0"
+    third_party(python, run.format(["index", str(tmp_path), "-q"]))
+    search = run.format(["search", "which is evicted?", "--path", str(tmp_path)])
+    assert not {"numpy", "onnxruntime"} & {*third_party(python, search)}
+    embed = run.format(["embed", "a text", "--truncate-dim", "8"])
+    assert not {"numpy", "onnxruntime"} & {*third_party(python, embed)}

@@ -198,7 +198,7 @@ def test_the_vectors_are_those_of_the_package_bit_for_bit(
     texts: Any = [(text, "a document") for text in TEXTS] if is_reranker else TEXTS
     prepared = ensure(ModelSpec(str(folder / "model"), kind=kind), settings).prepared
     own = OnnxEngine(prepared, stage, 2).embed(texts).vectors
-    monkeypatch.setattr("hotstart.engines.onnx._session_class", lambda: PackageSession)
+    monkeypatch.setattr("hotstart.engines.onnx.session_class", lambda: PackageSession)
     assert bytes(own.data) == bytes(OnnxEngine(prepared, stage, 2).embed(texts).vectors.data)
 
 

@@ -24,7 +24,6 @@ from hotstart.progress import bar
 from hotstart.types import EmbeddingResult, EmbedOutput, LoadingStrategy, Precision, Progress
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from hotstart.cache.embedding_cache import EmbeddingCache
@@ -399,7 +398,7 @@ class Embedder(LoadableModel):
         *,
         window: int = STREAM_WINDOW,
         **options: Unpack[AskOptions],
-    ) -> Iterator[NDArray[Any]]:
+    ) -> Iterator[Any]:
         """Yield the vector of each of `inputs` in order, computing `window` of them at a time.
 
         `inputs` may be endless. Options: see `encode`. `int8` and `uint8` are refused, because each

@@ -11,7 +11,7 @@ from typing import Any
 
 from hotstart._lazy import require
 from hotstart.config import refuse_telemetry
-from hotstart.ort import OrtValue, RunOptions
+from hotstart.ort import LibraryUnavailable, OrtValue, RunOptions, Session, load_library
 
 _ERRORS_ONLY = 3
 _FAULTS = (
@@ -55,6 +55,15 @@ def session_faults() -> tuple[type[Exception], ...]:
 def element_type(entry: Any) -> str:
     """Return the NumPy type name of an ONNX type such as `tensor(int64)`."""
     return str(entry.type).removeprefix("tensor(").removesuffix(")")
+
+
+def session_class() -> type[Session | PackageSession]:
+    """Return the class of sessions: of the library, or of the package where it must be."""
+    try:
+        load_library()
+    except LibraryUnavailable:
+        return PackageSession
+    return Session
 
 
 class PackageSession:

@@ -39,10 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         _write_npy(arguments.npy, embedder.encode(list(texts), **options))
         return 0
     kept: deque[str] = deque()
-    for vector in embedder.encode_stream(_keep(texts, kept), **options):
+    for vector in embedder.encode_stream(_keep(texts, kept), convert_to_numpy=False, **options):
         text = kept.popleft()
-        values = [float(value) for value in vector]
-        sys.stdout.write(_as_json(text, values) if arguments.json else _as_numbers(values))
+        sys.stdout.write(_as_json(text, vector) if arguments.json else _as_numbers(vector))
     return 0
 
 

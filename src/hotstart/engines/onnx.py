@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hotstart.engines.graph import GraphEngine, feed
-from hotstart.ort import LibraryUnavailable, OrtValue, Session, load_library
+from hotstart.ort import LibraryUnavailable, OrtValue, load_library
+from hotstart.ort_package import session_class
 from hotstart.types import PreparedModel, Stage
 
 if TYPE_CHECKING:
     from hotstart.engines.graph import Batch, Run
-    from hotstart.ort_package import PackageSession
 
 
 class OnnxEngine(GraphEngine):
@@ -49,7 +49,7 @@ class OnnxEngine(GraphEngine):
 def _open(prepared: PreparedModel, stage: Stage, threads: int) -> Run:
     """Open the sessions and return the function from batches to vectors."""
     graphs = prepared.graphs
-    open_session = partial(_session_class(), threads=threads, packed=stage != "fast_start")
+    open_session = partial(session_class(), threads=threads, packed=stage != "fast_start")
     path = os.path.join(prepared.folder, graphs.encoder)
     encoder = open_session(path, optimize=not graphs.optimized)
     head = graphs.head and open_session(os.path.join(prepared.folder, graphs.head), optimize=False)
@@ -64,14 +64,3 @@ def _open(prepared: PreparedModel, stage: Stage, threads: int) -> Run:
             yield encoded.data
 
     return run
-
-
-def _session_class() -> type[Session | PackageSession]:
-    """Return the class of the sessions: of the library, or of the package where it must be."""
-    try:
-        load_library()
-    except LibraryUnavailable:
-        from hotstart.ort_package import PackageSession
-
-        return PackageSession
-    return Session

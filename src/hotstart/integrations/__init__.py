@@ -40,7 +40,7 @@ def check_written(options: Mapping[str, Any]) -> None:
 
 async def query_vector(embedder: Embedder, text: str) -> list[float]:
     """Return the vector of a question as a list of floats."""
-    vector: list[float] = (await embedder.aencode_query(text)).tolist()
+    vector: list[float] = await embedder.aencode_query(text, convert_to_numpy=False)
     return vector
 
 
