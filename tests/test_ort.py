@@ -34,34 +34,11 @@ from hotstart.ort_package import PackageSession
 from hotstart.pool.loader import ensure
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, RERANKERS
+from support.ort_graphs import A, B, graph, value
 
 Python = Callable[..., "CompletedProcess[str]"]
 MEAN = str(FAMILIES / "bert-mean-normalize" / "model")
 TEXTS = ["a", "How do I reset my password?", "Ça dépend: 42 % of 漢字", "word " * 300, ""]
-
-
-def graph(kind: int = TensorProto.FLOAT, operator: str = "MatMul") -> bytes:
-    """Return a graph of one operator over `a` (n, 2) and `b` (2, m)."""
-    inputs = [helper.make_tensor_value_info(name, kind, shape) for name, shape in SHAPES]
-    output = helper.make_tensor_value_info("c", kind, ["n", "m"])
-    node = helper.make_node(operator, ["a", "b"], ["c"])
-    opset = helper.make_opsetid("", 17)
-    made = helper.make_graph([node], "g", inputs, [output])
-    content: bytes = helper.make_model(
-        made, opset_imports=[opset], ir_version=8
-    ).SerializeToString()
-    return content
-
-
-SHAPES: list[tuple[str, list[Any]]] = [("a", ["n", 2]), ("b", [2, "m"])]
-
-
-def value(rows: list[list[float]], dtype: str = "float32") -> OrtValue:
-    numbers = np.array(rows, dtype)
-    return OrtValue(bytearray(numbers.tobytes()), numbers.shape, dtype)
-
-
-A, B = value([[1, 2], [3, 4]]), value([[1, 0, 2], [0, 1, 3]])
 
 
 def test_a_product_is_that_of_numpy() -> None:
