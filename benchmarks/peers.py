@@ -12,6 +12,7 @@ from pathlib import Path
 
 REFERENCE = "sentence-transformers"
 SUBJECT = "hotstart"
+PLAIN = "hotstart, as a list"
 FLOOR = "bare python"
 IDLE_LOOP = "idle loop"
 
@@ -71,6 +72,13 @@ PEERS = (
         load='model = Embedder("all-MiniLM-L6-v2")',
         one="model.encode(text)",
         many="model.encode(texts)",
+    ),
+    Peer(
+        name=PLAIN,
+        imports="from hotstart import Embedder",
+        load='model = Embedder("all-MiniLM-L6-v2")',
+        one="model.embed_query(text)",
+        many="model.embed_documents(texts)",
     ),
     Peer(
         name="hotstart, progressive",

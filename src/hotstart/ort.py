@@ -7,6 +7,7 @@ a position in the table never changes (https://onnxruntime.ai/docs/api/c/struct_
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -101,6 +102,15 @@ _POSITIONS: dict[str, tuple[int, tuple[Any, ...]]] = {
 }
 """The functions in use: position in the table, and types of the arguments."""
 
+_LONG = {
+    "CreateEnvWithCustomLogger",
+    "CreateSession",
+    "CreateSessionFromArray",
+    "ReleaseSession",
+    "Run",
+}
+"""The functions that take longer than a switch of threads."""
+
 
 class LibraryUnavailable(Exception):
     """The shared library cannot be used; the message says why."""
@@ -140,8 +150,7 @@ class Library:
         refuse_telemetry()
         self.path = path
         try:
-            loaded = ctypes.CDLL(path)
-            base = loaded["OrtGetApiBase"]
+            base = _open_library(path)["OrtGetApiBase"]
         except (OSError, AttributeError) as error:
             raise LibraryUnavailable(f"{path} cannot be loaded ({error})") from error
         base.restype = ctypes.POINTER(_Pointer)
@@ -177,7 +186,9 @@ class Library:
             result: Any = None if name.startswith("Release") else _Pointer
             if name == "GetErrorMessage":
                 result = _Text
-            function = ctypes.CFUNCTYPE(result, *types)(self._table[position])
+            # Short calls keep the interpreter: whoever lets it go may wait long to get it back.
+            kind = ctypes.CFUNCTYPE if name in _LONG else ctypes.PYFUNCTYPE
+            function = kind(result, *types)(self._table[position])
             self._functions[name] = function
         return function
 
@@ -208,6 +219,21 @@ class Library:
             return (ctypes.cast(allocated, _Text).value or b"").decode()
         finally:
             self.call("AllocatorFree", self.allocator, allocated)
+
+
+def _open_library(path: str) -> ctypes.CDLL:
+    """Return the library at `path`.
+
+    ctypes holds the interpreter while it opens a library, 25 ms for this one. A call of dlopen
+    through ctypes does not.
+    """
+    if sys.platform == "win32":
+        return ctypes.CDLL(path)
+    system = ctypes.CDLL(None)
+    system.dlopen.restype = _Pointer
+    system.dlopen.argtypes = (_Text, _Int)
+    handle = system.dlopen(os.fsencode(path), os.RTLD_NOW)
+    return ctypes.CDLL(path, handle=handle or None)  # without a handle: opened again, for its error
 
 
 def _log(_: Any, severity: int, category: bytes, log_id: bytes, place: bytes, text: bytes) -> None:
@@ -267,6 +293,17 @@ def _address(data: Any) -> int:
     if not memoryview(data).nbytes:
         return 0
     return ctypes.addressof(ctypes.c_char.from_buffer(data))
+
+
+def start_loading_library() -> None:
+    """Start to load the library in a thread; return at once."""
+    if not _loaded:
+        threading.Thread(target=_load_beside, name="hotstart-library", daemon=True).start()
+
+
+def _load_beside() -> None:
+    with contextlib.suppress(LibraryUnavailable):  # the load of the model falls back
+        load_library()
 
 
 class _Handle:

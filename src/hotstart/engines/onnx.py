@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotstart.engines.graph import GraphEngine, feed
+from hotstart.engines.graph import GraphEngine, feed, import_tokenizers
 from hotstart.ort import LibraryUnavailable, OrtValue, load_library
 from hotstart.ort_package import session_class
 from hotstart.types import PreparedModel, Stage
@@ -35,6 +35,10 @@ class OnnxEngine(GraphEngine):
         *,
         beside: GraphEngine | None = None,
     ) -> None:
+        import_tokenizers()
+        # Now, because the tokenizer will hold the interpreter for 20 ms. The session opens beside
+        # it once the library is there.
+        session_class()
         super().__init__(prepared, partial(_open, prepared, stage, threads), beside)
 
     @property

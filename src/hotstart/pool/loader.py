@@ -30,6 +30,7 @@ from hotstart.errors import (
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
 from hotstart.models.metadata import Metadata
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
+from hotstart.ort import start_loading_library
 from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
@@ -227,6 +228,8 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     """Open the artifact; if the engine cannot, verify it fully and prepare it again once."""
     settings = read_settings()
     report("metadata", 0.0)
+    if spec.engine == "onnx":
+        start_loading_library()  # beside the imports and the tokenizer
     artifact = _artifact(spec, settings, report)
     _check_memory(spec, artifact.metadata)
     try:
