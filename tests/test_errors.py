@@ -103,3 +103,9 @@ def test_they_are_caught_as_what_python_calls_them() -> None:
     assert issubclass(errors.MissingExtra, ImportError)
     late = (errors.NotReady, errors.StillComputing, errors.RemoteTimeout)
     assert all(issubclass(error, TimeoutError) for error in late)
+
+
+def test_a_long_wrong_value_is_shortened() -> None:
+    message = str(errors.InvalidInput("inputs", got=b"x" * 1_000_000, expected="a string"))
+    assert len(message) < 500
+    assert "(1000003 characters)" in message

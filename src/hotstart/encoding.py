@@ -47,7 +47,10 @@ def check_texts(inputs: Sequence[str], first: int = 0) -> Sequence[str]:
             inputs, "__getitem__"
         )
         if is_other or getattr(inputs, "ndim", 1) != 1:
-            raise InvalidInput("inputs", got=inputs, expected="a string, or a list of strings")
+            expected = "a string, or a list of strings"
+            if hasattr(inputs, "__next__"):
+                expected += " (list(...) makes one of an iterator, encode_stream takes it)"
+            raise InvalidInput("inputs", got=inputs, expected=expected)
         inputs = list(inputs)
     for position, text in enumerate(inputs, first):
         fault = _fault(text)
@@ -226,6 +229,8 @@ class EncodeRequest:
     ) -> None:
         if batch_size is not None:  # spares the usual call a step
             check_count("batch_size", batch_size, optional=True)
+        if prompt is not None and not isinstance(prompt, str):
+            raise InvalidInput("prompt", got=prompt, expected="a string or None")
         self._is_single = isinstance(inputs, str)
         self.inputs = check_texts([inputs] if isinstance(inputs, str) else inputs)
         self.batch_size = batch_size

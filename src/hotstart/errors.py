@@ -96,11 +96,23 @@ def _rebuild(cls: type[HotstartError], state: dict[str, Any]) -> HotstartError:
     return error
 
 
+_LONGEST_VALUE = 400  # characters of a wrong value in a message
+
+
 class InvalidInput(HotstartError, ValueError):
     """The argument `name` must be `expected` and is `got`."""
 
     def __init__(self, name: str, *, got: object, expected: str) -> None:
-        super().__init__(f"{name} must be {expected}, got {got!r}", "")
+        super().__init__(f"{name} must be {expected}, got {_shortened(got)}", "")
+
+
+def _shortened(value: object) -> str:
+    """Return the repr of `value`, its middle left out if it is long."""
+    text = repr(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    half = _LONGEST_VALUE // 2
+    return f"{text[:half]}...{text[-half:]} ({len(text)} characters)"
 
 
 def check_count(name: str, value: object, *, optional: bool = False) -> None:

@@ -244,7 +244,7 @@ def test_an_index_without_a_model_says_what_is_there(
 ) -> None:
     assert main(["index", str(folder), "-m", "nobody/nothing"]) == 1
     shown = capsys.readouterr()
-    assert "search answers lexically" in shown.out
+    assert "no vectors were computed" in shown.out
     assert "hotstart models pull nobody/nothing" in shown.err
     assert main(["search", "eviction", "--path", str(folder), "-m", "nobody/nothing"]) == 0
     assert "mode lexical" in capsys.readouterr().out
@@ -459,3 +459,49 @@ run()
 """
     done = python("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_output_file_may_be_a_link_a_pipe_or_a_device(tmp_path: Path) -> None:
+    target, link, fifo = (tmp_path / name for name in ("target.npy", "link.npy", "fifo.npy"))
+    link.symlink_to(target)
+    os.mkfifo(fifo)
+    reader = subprocess.Popen(["cat", fifo], stdout=PIPE)
+    for path in (link, fifo, Path("/dev/null")):
+        assert main(["embed", "a", "-m", TINY, "--npy", str(path)]) == 0
+    assert link.is_symlink()
+    assert np.load(target).shape == (1, 32)
+    assert reader.communicate(timeout=60)[0] == target.read_bytes()
+    assert fifo.is_fifo()
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["embed", "a", "--npy", "-"], "--npy must be a file"),
+        (["embed", "a", "--npy", "/tmp"], "--npy must be a file, not a folder"),
+        (["profile", TINY, "--html", "/tmp"], "--html must be a file, not a folder"),
+        (["profile", TINY, "--runs", "0"], "--runs must be a positive integer"),
+        (["search", "x", "--path", "/nowhere"], "--path must be a folder that is there"),
+        (["search", "x", "-n", "0", "--path", "/"], "--top-k must be a positive integer"),
+        (["search", "x", "--timeout", "nan", "--path", "/"], "--timeout must be a number"),
+        (["models", "prepare", TINY, "--kind", "foo"], "--kind must be one of embedding"),
+    ],
+)
+def test_wrong_values_are_told_before_the_work(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, told in printed.err) == ("", True), printed.err
+
+
+def test_a_search_tells_the_remedy_for_a_missing_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.md").write_text("# Eviction\n\nThe oldest goes first.\n")
+    assert main(["index", str(tmp_path), "-m", TINY]) == 0
+    assert main(["search", "eviction", "--path", str(tmp_path), "-m", "nope"]) == 0
+    printed = capsys.readouterr()
+    assert "1 result" in printed.out
+    assert "Run: hotstart models pull nope" in printed.err

@@ -106,6 +106,9 @@ def test_source_that_is_no_path_is_unchanged(tmp_path: Path) -> None:
         ({"source": "a", "keep_alive": -1}, r"models\.m\.keep_alive must be .* got -1"),
         ({"source": "a", "strategy": "someday"}, r"models\.m\.strategy must be one of lazy, "),
         ({"source": "a", "engine": "steam"}, r"models\.m\.engine must be one of onnx, "),
+        ({"source": "a", "precision": "int3"}, r"models\.m\.precision must be one of float32, "),
+        ({"source": "a", "kind": "xx"}, "kind must be one of embedding, "),
+        ({"source": "a", "cache": "foo://x"}, "cache must be one of "),
         ({"source": "a", "names": ["a b"]}, "a model's name must be"),
     ],
 )

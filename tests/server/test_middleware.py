@@ -91,3 +91,29 @@ def test_responses_forbid_caching(served: Served) -> None:
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
     assert "server" not in headers or headers["server"] == "uvicorn"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/health", "/v1/models", "/", "/events"])
+def test_head_is_answered_as_get_without_a_body(served: Served, path: str) -> None:
+    answer = served.client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    if path != "/events":
+        got = served.client.get(path)
+        for name in ("content-type", "content-length"):
+            assert answer.headers[name] == got.headers[name]
+
+
+def test_a_refused_method_names_those_that_are_allowed(served: Served) -> None:
+    answer = served.client.delete("/v1/models", headers=JSON)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    unknown = served.client.post("/v1/chat/completions", json={})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_url")
+
+
+def test_an_encoded_body_is_refused(served: Served) -> None:
+    answer = served.client.post(
+        "/embed", content=b"\x1f\x8b", headers={**JSON, "content-encoding": "gzip"}
+    )
+    assert answer.status_code == 415
+    assert "gzip" in answer.text

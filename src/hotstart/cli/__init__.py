@@ -25,13 +25,14 @@ INTERRUPTED = 130  # exit status of a shell for SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; SystemExit only from argparse."""
     _open_closed_streams()
-    arguments = _parse([*(sys.argv[1:] if argv is None else argv)])
-    if arguments.run is None:
-        arguments.parser.print_help()
-        return 0
-    _set_up_logging(arguments)
-    module, _, function = arguments.run.partition(":")
+    arguments = argparse.Namespace(kept=None, debug=False)
     try:
+        arguments = _parse([*(sys.argv[1:] if argv is None else argv)])
+        if arguments.run is None:
+            arguments.parser.print_help()
+            return 0
+        _set_up_logging(arguments)
+        module, _, function = arguments.run.partition(":")
         status = int(getattr(importlib.import_module(module), function)(arguments))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, for example head, closed the pipe

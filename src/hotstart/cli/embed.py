@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hotstart.cli.terminal import check_folder
+from hotstart.cli.terminal import check_output, write_output
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
-from hotstart.files import write_whole
 from hotstart.progress import spinner
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Embed the texts and print or write their vectors."""
     texts = _texts(arguments.texts)
     if arguments.npy:
-        check_folder("--npy", arguments.npy)  # before the work
+        check_output("--npy", arguments.npy)  # before the work
     # The model loads while the texts are read.
     embedder = Embedder(arguments.model, strategy="progressive")
     options = {
@@ -86,4 +84,4 @@ def _write_npy(path: str, vectors: NDArray[Any]) -> None:
 
     buffer = io.BytesIO()
     np.save(buffer, vectors)
-    write_whole(os.path.abspath(path), buffer.getvalue())
+    write_output(path, buffer.getvalue())

@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from hotstart.cli.terminal import visible
 from hotstart.config import Settings, read_settings
 from hotstart.engines import engine_for
-from hotstart.errors import ArtifactDamaged, ArtifactMissing, ModelIncomplete, ModelNotFound
+from hotstart.errors import (
+    ArtifactDamaged,
+    ArtifactMissing,
+    InvalidInput,
+    ModelError,
+    ModelIncomplete,
+    ModelNotFound,
+)
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
-from hotstart.models.spec import KNOWN, ModelSpec, artifact_folder
+from hotstart.models.spec import KINDS, KNOWN, ModelSpec, artifact_folder
 from hotstart.preparation.prepare import prepare, remove
 from hotstart.progress import bar
 
@@ -48,8 +55,17 @@ def file_size(count: int) -> str:
     return f"{size:.3g} GB"
 
 
+def _is_here(name: str) -> bool:
+    """Return whether the model `name` is on this machine."""
+    try:
+        locate(ModelSpec(name), read_settings())
+    except ModelError:
+        return False
+    return True
+
+
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print the prepared models and the known models that are not prepared."""
+    """Print the prepared models, and the known ones that only lie on this machine."""
     settings = read_settings()
     found = list(list_artifacts(settings))
     prepared = [artifact for artifact in found if isinstance(artifact, Artifact)]
@@ -58,7 +74,7 @@ def run_list(arguments: argparse.Namespace) -> int:
     else:
         rows = [_row(artifact) for artifact in prepared]
         sources = {artifact.metadata.source for artifact in prepared}
-        rows += [_known_row(name) for name in KNOWN if name not in sources]
+        rows += [_known_row(name) for name in KNOWN if name not in sources and _is_here(name)]
         print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
@@ -150,6 +166,8 @@ def run_rm(arguments: argparse.Namespace) -> int:
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     kind = arguments.kind or "embedding"
+    if kind not in KINDS:
+        raise InvalidInput("--kind", got=kind, expected=f"one of {', '.join(KINDS)}")
     return ModelSpec(
         arguments.model,
         arguments.revision,

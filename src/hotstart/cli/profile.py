@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 
-from hotstart.cli.terminal import check_folder
+from hotstart.cli.terminal import check_output, write_output
 from hotstart.config import Settings, read_settings
 from hotstart.errors import ArtifactDamaged, InvalidInput, check_count
-from hotstart.files import write_whole
 from hotstart.models.artifacts import find
 from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec
@@ -25,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_count("--runs", arguments.runs)
     subject = _subject(arguments.model, arguments.strategy)
     if arguments.html:
-        check_folder("--html", arguments.html)  # check before the minute-long measurement
+        check_output("--html", arguments.html)  # check before the minute-long measurement
     with bar("Measuring", 100, shown=not arguments.quiet) as advance:
         shown = 0
 
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(chart(report, min(100, shutil.get_terminal_size().columns)))
     if arguments.html:
-        write_whole(os.path.abspath(arguments.html), page(report).encode())
+        write_output(arguments.html, page(report).encode())
     return 0
 
 

@@ -11,10 +11,16 @@ import textwrap
 from contextlib import ExitStack
 from dataclasses import asdict
 
-from hotstart.cli.terminal import plural, visible
+from hotstart.cli.terminal import columns, plural, visible
 from hotstart.config import read_settings
 from hotstart.embedder import Embedder
-from hotstart.errors import InvalidInput, ModelError, ReadinessError
+from hotstart.errors import (
+    InvalidInput,
+    ModelError,
+    ModelNotFound,
+    ReadinessError,
+    check_count,
+)
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import Advance, bar, spinner
@@ -31,7 +37,7 @@ def run_index(arguments: argparse.Namespace) -> int:
         try:
             report = SearchIndex(arguments.path, embedder).update(bars.report)
         except (ModelError, ReadinessError):
-            print("The words are indexed, the vectors are not: search answers lexically.")
+            print("The words are indexed; no vectors were computed.")
             raise
     print(
         f"{report.added} added, {report.changed} changed, {report.removed} removed, "
@@ -68,11 +74,15 @@ class _Bars:
 
 
 _LINES = 3
-_WIDTH = 96
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
+    check_count("--top-k", arguments.top_k)
+    if arguments.timeout is not None and not arguments.timeout >= 0:
+        raise InvalidInput("--timeout", got=arguments.timeout, expected="a number from 0 on")
+    if not os.path.exists(arguments.path):
+        raise InvalidInput("--path", got=arguments.path, expected="a folder that is there")
     embedder = Embedder(arguments.model, strategy="progressive")
     index = SearchIndex.nearest(arguments.path, embedder)
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
@@ -84,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         for hit in answer.hits:
             print(_as_text(hit, words))
         print(visible(_summary(answer)))
+    if isinstance(embedder.error, ModelNotFound):
+        print(f"hotstart: {visible(str(embedder.error))}", file=sys.stderr)
     spec = ModelSpec(arguments.model)
     if embedder.state == "loading" and find(spec, read_settings()) is None:
         # The process ends now, and its preparation with it.
@@ -95,8 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _as_text(hit: Hit, words: set[str]) -> str:
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     place = f"{bold}{visible(hit.path)}:{hit.start_line}{plain}"
+    width = columns() - 4
     lines = [
-        f"    {textwrap.shorten(visible(line), _WIDTH, placeholder=' …')}"
+        f"    {textwrap.shorten(visible(line), width, placeholder=' …')}"
         for line in _excerpt(hit.text, words)
     ]
     return "\n".join([f"{place}  {visible(hit.heading)}".rstrip(), *lines, ""])

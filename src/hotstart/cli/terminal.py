@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 from hotstart.errors import InvalidInput
+from hotstart.files import write_whole
 
 # C0 and C1 control characters, which a terminal may obey, and the marks that reverse the direction
 # of what follows. Line feed and tab are text.
@@ -26,12 +28,35 @@ def _escaped(character: str) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
+def columns() -> int:
+    """Return the width of the terminal, at most 100; 100 where there is none."""
+    try:
+        return min(100, os.get_terminal_size(sys.stdout.fileno()).columns) or 100
+    except (OSError, ValueError):
+        return 100
+
+
 def plural(count: int, noun: str) -> str:
     """Return count and noun, such as `1 chunk` or `2 chunks`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def check_folder(option: str, path: str) -> None:
-    """Raise InvalidInput unless the folder of the file `path` exists."""
-    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+def check_output(option: str, path: str) -> None:
+    """Raise InvalidInput if `path` cannot be the output file of `option`; `-` is none."""
+    if path == "-" or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise InvalidInput(option, got=path, expected="a file in a folder that is there")
+    if os.path.isdir(path):
+        raise InvalidInput(option, got=path, expected="a file, not a folder")
+
+
+def write_output(path: str, content: bytes) -> None:
+    """Write `content` to `path`: a regular file atomically, a pipe or a device as it is.
+
+    A link stays, and its target is written.
+    """
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as file:
+            file.write(content)
+    else:
+        write_whole(target, content)

@@ -88,10 +88,26 @@ def kind_named(name: str) -> Kind:
     if name in KINDS:
         kind: Kind = importlib.import_module(KINDS[name].home)
         return kind
-    entry_points = importlib.metadata.entry_points(group=GROUP)
-    for entry_point in entry_points:
+    for entry_point in importlib.metadata.entry_points(group=GROUP):
         if entry_point.name == name:
             external_kind: Kind = entry_point.load()
             return external_kind
-    known = ", ".join([*KINDS, *sorted(entry_point.name for entry_point in entry_points)])
-    raise InvalidInput("kind", got=name, expected=f"one of embedding, reranker, {known}")
+    raise _no_kind(name)
+
+
+def check_kind(name: str) -> None:
+    """Raise InvalidInput if no kind has this name. Imports no kind."""
+    if name not in {*_OF_TEXTS, *KINDS} and name not in _external():
+        raise _no_kind(name)
+
+
+_OF_TEXTS = ("embedding", "reranker")
+
+
+def _external() -> list[str]:
+    return sorted(point.name for point in importlib.metadata.entry_points(group=GROUP))
+
+
+def _no_kind(name: str) -> InvalidInput:
+    known = ", ".join([*_OF_TEXTS, *KINDS, *_external()])
+    return InvalidInput("kind", got=name, expected=f"one of {known}")

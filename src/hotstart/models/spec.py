@@ -17,6 +17,9 @@ rerankers in 8 bits and in bfloat16 is not measured yet.
 """
 
 
+_LONGEST_SOURCE = 4096  # characters: of a path (PATH_MAX of Linux)
+
+
 class ModelSpec:
     """A model as the user specifies it.
 
@@ -67,6 +70,8 @@ class ModelSpec:
 
     def _check(self) -> None:
         if not isinstance(self.source, str) or not self.source.strip() or "\0" in self.source:
+            raise InvalidInput("source", got=self.source, expected="a folder or a model name")
+        if len(self.source) > _LONGEST_SOURCE:
             raise InvalidInput("source", got=self.source, expected="a folder or a model name")
         # The revision and the engine become parts of a path.
         if self.revision is not None and not _is_revision(self.revision):

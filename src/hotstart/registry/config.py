@@ -17,12 +17,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hotstart.cache import CacheAddress
 from hotstart.config import CONFIG_FILE, Table, models_folder, remote_access
 from hotstart.engines import ENGINES
 from hotstart.engines.remote.address import RemoteAddress, is_remote
 from hotstart.errors import ConfigNotNamed, InvalidInput, UnknownVersion
-from hotstart.kinds import KINDS
+from hotstart.kinds import KINDS, check_kind
 from hotstart.kinds.files import SUFFIXES as PICKLES
+from hotstart.models.spec import KINDS as MODEL_KINDS
 from hotstart.models.spec import repository_of
 from hotstart.pool.pool import MOST_LOADS
 from hotstart.types import LoadingStrategy
@@ -279,7 +281,7 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         check=tuple(map(_check, table.tables("check"))),
         strategy=_one_of(table, "strategy", [known.value for known in LoadingStrategy]),
         engine=_one_of(table, "engine", ENGINES),
-        precision=table.text("precision"),
+        precision=_one_of(table, "precision", dict.fromkeys(sum(MODEL_KINDS.values(), ()))),
         revision=table.text("revision"),
         truncate_dim=table.count("truncate_dim"),
         cache=table.text("cache"),
@@ -290,6 +292,9 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         trusted=table.texts("trusted"),
         options=table.table("options").content,
     )
+    check_kind(config.kind)
+    if config.cache is not None:
+        CacheAddress.parse(config.cache)
     for other in config.names:
         check_name(other)
     named = {"version": [config.version], "route": config.route, "shadow": [config.shadow]}

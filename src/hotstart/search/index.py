@@ -128,7 +128,7 @@ class SearchIndex:
         while not os.path.isfile(os.path.join(folder, HOME, _DATABASE)):
             folder, below = os.path.dirname(folder), folder
             if folder == below:
-                raise IndexMissing(start)
+                raise IndexMissing(start if os.path.isdir(start) else os.path.dirname(start))
         return cls(folder, embedder)
 
     @property
@@ -160,6 +160,7 @@ class SearchIndex:
         if not os.path.isdir(self._path):
             raise InvalidInput("path", got=self._path, expected="a folder that exists")
         self._refuse_links()
+        self._lexical.check_installed()
         try:
             with exclusive(self._lock_path, wait=False) as held:
                 if not held:

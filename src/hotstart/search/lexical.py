@@ -153,6 +153,10 @@ class LexicalIndex:
                 raise LexicalIndexDamaged(str(error)) from error
             raise
 
+    def check_installed(self) -> None:
+        """Raise MissingExtra without tantivy."""
+        assert self._tantivy
+
     @cached_property
     def _tantivy(self) -> Any:
         return require("tantivy", extra="search")

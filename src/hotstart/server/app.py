@@ -247,4 +247,6 @@ def _add(api: APIRouter, group: Group, route: Route) -> None:
 async def _unknown(request: Request, error: Exception) -> Any:
     status = getattr(error, "status_code", 404)
     facts = f"No route for {request.method} {request.url.path}"
-    return problem(request.url.path, status, facts, "See /openapi.json for the routes")
+    return problem(
+        request.url.path, status, facts, "See /openapi.json for the routes", code="unknown_url"
+    )

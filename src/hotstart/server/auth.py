@@ -51,11 +51,13 @@ class Refusal(NamedTuple):
         status: HTTP status.
         facts: the reason.
         remedy: how to fix it.
+        allow: the methods that the path answers, for the header of 405.
     """
 
     status: int
     facts: str
     remedy: str
+    allow: str = ""
 
 
 class Access(NamedTuple):
@@ -114,7 +116,8 @@ def _unknown(method: str, path: str) -> Refusal:
     }
     if others:
         facts = f"{path} does not answer {method}"
-        return Refusal(405, facts, f"Use {' or '.join(sorted(others))}; /docs lists the routes")
+        remedy = f"Use {' or '.join(sorted(others))}; /docs lists the routes"
+        return Refusal(405, facts, remedy, allow=", ".join(sorted(others)))
     return Refusal(404, f"There is no route {path}", "See /docs or /openapi.json for the routes")
 
 

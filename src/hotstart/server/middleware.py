@@ -62,7 +62,9 @@ class AccessMiddleware:
             try:
                 if denied is None and scope["method"] == "POST":
                     receive, denied = await self._with_body(path, body, receive)
-                await (denied or self._app)(scope, receive, answer.send)
+                # A GET whose body is left out answers HEAD.
+                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+                await (denied or self._app)(asked, receive, answer.send)
             except asyncio.CancelledError:  # the time to drain is over
                 await self._end(scope, receive, answer)
             finally:
@@ -126,6 +128,10 @@ class AccessMiddleware:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
             return self._too_large(path)
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in {b"", b"identity"}:
+            facts = f"The request body has the encoding {encoding.decode('latin-1')!r}"
+            return problem(path, 415, facts, "Send it without Content-Encoding")
         if scope["method"] == "POST" and not _is_json(headers):
             return problem(
                 path, 415, "The request is not JSON", "Send it as Content-Type: application/json"
@@ -150,7 +156,11 @@ def refused(scope: Scope, access: Access, path: str) -> Response | None:
     why = refusal(facts, access)
     if why is None:
         return None
-    return problem(path, why.status, why.facts, why.remedy)
+    unknown = "unknown_url" if why.status in {404, 405} else None
+    response = problem(path, why.status, why.facts, why.remedy, code=unknown)
+    if why.allow:
+        response.headers["allow"] = why.allow
+    return response
 
 
 class _TooLarge(Exception):
@@ -189,10 +199,11 @@ class _Answer:
         self._send = send
         self._draining = draining
         self._is_withheld = False
+        self._has_ended = False
         self.has_started = False
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        if self._is_withheld:
+        if self._is_withheld or self._has_ended:
             return
         if message["type"] == "http.response.start":
             self.has_started = True
@@ -207,6 +218,9 @@ class _Answer:
             headers += [(name, value) for name, value in _SAFE.items() if name not in known]
             if self._draining.begun:
                 headers.append((b"connection", b"close"))
+        elif self._scope["method"] == "HEAD":
+            message = {"type": "http.response.body"}
+            self._has_ended = True
         await self._send(message)
 
 

@@ -54,6 +54,7 @@ def problem(
     remedy: str,
     *,
     retry_after: float | None = None,
+    code: str | None = None,
 ) -> Response:
     """Return a problem response for a request to `path`.
 
@@ -63,6 +64,7 @@ def problem(
         facts: what went wrong.
         remedy: how to fix it; empty if `facts` say it.
         retry_after: seconds after which a retry may succeed.
+        code: of OpenAI's error; None for the usual one of `status`.
     """
     headers = {}
     after = _AGAIN.get(status) if retry_after is None else retry_after
@@ -71,13 +73,14 @@ def problem(
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     if path.startswith(("/v1/", "/embeddings", "/models")):
-        kind, code = _OPENAI_TYPES.get(status, ("server_error", None))
+        otherwise = "invalid_request_error" if status < 500 else "server_error"
+        kind, usual = _OPENAI_TYPES.get(status, (otherwise, None))
         content: dict[str, Any] = {
             "error": {
                 "message": errors.message(facts, remedy),
                 "type": kind,
                 "param": None,
-                "code": code,
+                "code": code or usual,
             }
         }
         return Response(orjson.dumps(content), status, headers, "application/json")

@@ -75,7 +75,9 @@ def serve(models: RegistryConfig, config: ServerConfig) -> int:
     # uvicorn raises the signal again at its end; an orderly end is not a failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     _set_up_logging(config)
-    ModelRegistry(models)  # report an invalid configuration once, not in each worker
+    registry = ModelRegistry(models)  # report an invalid configuration once, not in each worker
+    for name in config.models or ():
+        registry.info(name)
     listening = _bound(config)
     _print_address(listening, config, models)
     settings = uvicorn.Config(
