@@ -505,3 +505,12 @@ def test_a_search_tells_the_remedy_for_a_missing_model(
     printed = capsys.readouterr()
     assert "1 result" in printed.out
     assert "Run: hotstart models pull nope" in printed.err
+
+
+def test_a_terminal_without_the_letters_of_a_result_gets_their_escapes(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Żółw\n\nŻółw je sałatę.\n")
+    assert main(["index", str(tmp_path), "--lexical"]) == 0
+    command = [sys.executable, "-m", "hotstart", "search", "sałatę", "--path", str(tmp_path)]
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=120)
+    assert (done.returncode, b"sa\\u0142at" in done.stdout) == (0, True), done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ INTERRUPTED = 130  # exit status of a shell for SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; SystemExit only from argparse."""
     _open_closed_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack letters of the results
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = argparse.Namespace(kept=None, debug=False)
     try:
         arguments = _parse([*(sys.argv[1:] if argv is None else argv)])
