@@ -83,6 +83,16 @@ def test_lists_have_the_format_of_arrays() -> None:
     assert normalized([0.0, 0.0]) == [0.0, 0.0]
 
 
+def test_a_matrix_has_the_format_of_arrays() -> None:
+    for options in ({}, {"normalize_embeddings": True}, {"truncate_dim": 3}):
+        array = EncodeRequest(["a", "b"], **options).result(output_of(VECTORS, CARD))
+        plain = EncodeRequest(["a", "b"], convert_to_numpy=None, **options)
+        np.testing.assert_allclose(plain.result(output_of(VECTORS, CARD)), array, rtol=1e-6)
+    request = EncodeRequest(["a", "b"], convert_to_numpy=None, precision="binary")
+    with pytest.raises(InvalidInput, match="float32"):
+        request.result(output_of(VECTORS, CARD))
+
+
 def test_the_models_own_cut_yields_to_the_callers() -> None:
     cut = CARD._replace(truncate_dim=3)
     assert EncodeRequest("a").result(output_of(VECTORS[:1], cut)).shape == (3,)

@@ -150,3 +150,25 @@ def test_commands_import_no_numpy(python: Python, tmp_path: Path) -> None:
     assert not {"numpy", "onnxruntime"} & {*third_party(python, search)}
     embed = run.format(["embed", "a text", "--truncate-dim", "8"])
     assert not {"numpy", "onnxruntime"} & {*third_party(python, embed)}
+
+
+def test_a_server_answers_embeddings_without_numpy(python: Python) -> None:
+    code = """
+import asyncio, httpx
+from hotstart.registry.config import read_config
+from hotstart.registry.registry import ModelRegistry
+from hotstart.server.app import create_app
+from hotstart.server.config import ServerConfig
+registry = ModelRegistry(read_config({"models": {"m": {"source": "all-MiniLM-L6-v2"}}}))
+app = create_app(registry, ServerConfig())
+async def ask():
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost"
+    ) as client:
+        for form in ("float", "base64"):
+            body = {"input": ["a"], "encoding_format": form, "dimensions": 8}
+            assert (await client.post("/v1/embeddings", json=body)).status_code == 200
+        assert len((await client.post("/embed", json={"inputs": "a"})).json()[0]) == 384
+asyncio.run(ask())
+"""
+    assert not {"numpy", "onnxruntime"} & {*third_party(python, f"exec({code!r})")}

@@ -191,7 +191,7 @@ class Embedder(LoadableModel):
         show_progress_bar: bool | None = False,
         *,
         precision: Precision = "float32",
-        convert_to_numpy: bool = True,
+        convert_to_numpy: bool | None = True,
         convert_to_tensor: bool = False,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
@@ -210,7 +210,7 @@ class Embedder(LoadableModel):
             show_progress_bar: draw a bar on the terminal.
             precision: `float32`; `int8` or `uint8` (steps of each dimension's range over these
                 inputs); `binary` or `ubinary` (one bit a dimension).
-            convert_to_numpy: False gives lists of floats, which need no NumPy.
+            convert_to_numpy: False gives lists of floats, None a `Matrix`; neither needs NumPy.
             convert_to_tensor: return a torch tensor; this alone imports torch.
             normalize_embeddings: scale each vector to length 1.
             truncate_dim: keep only this many leading dimensions; overrides the constructor's.

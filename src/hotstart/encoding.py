@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         batch_size: int | None
         show_progress_bar: bool | None
         precision: Precision
-        convert_to_numpy: bool
+        convert_to_numpy: bool | None
         normalize_embeddings: bool
         truncate_dim: int | None
 
@@ -142,6 +142,19 @@ class OutputFormat(NamedTuple):
             rows = [row[: self.truncate_dim] for row in rows]
         return [normalized(row) for row in rows] if self.normalize else rows
 
+    def matrix(self, vectors: Matrix) -> Matrix:
+        """Return `vectors` in this format as a Matrix, whose precision is float32.
+
+        Raises:
+            InvalidInput: another precision is wanted.
+        """
+        if self.precision != "float32":
+            expected = "float32 where convert_to_numpy is None"
+            raise InvalidInput("precision", got=self.precision, expected=expected)
+        if self.truncate_dim is None and not self.normalize:
+            return vectors
+        return Matrix.of_rows(array("f", row).tobytes() for row in self.lists(vectors))
+
 
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `vectors` scaled to length 1 each; a zero vector stays zero."""
@@ -208,7 +221,6 @@ class EncodeRequest:
         batch_size: maximal number of texts in a batch; None for the token budget.
         show_progress_bar: whether to draw a bar on the terminal.
         runs_alone: whether the texts must not share a batch with other calls.
-        gives_array: whether the result is a NumPy array; otherwise, lists of numbers.
 
     Raises:
         InvalidInput: an argument cannot be used; InvalidText for a text, with its position.
@@ -223,7 +235,7 @@ class EncodeRequest:
         batch_size: int | None = None,
         show_progress_bar: bool | None = False,
         precision: Precision = "float32",
-        convert_to_numpy: bool = True,
+        convert_to_numpy: bool | None = True,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> None:
@@ -238,7 +250,7 @@ class EncodeRequest:
         self.runs_alone = bool(batch_size) or self.show_progress_bar or len(self.inputs) == 0
         self._prompt_name = prompt_name
         self._prompt = prompt
-        self.gives_array = convert_to_numpy
+        self._convert_to_numpy = convert_to_numpy
         self._output = OutputFormat(precision, normalize_embeddings, truncate_dim)
 
     def check(self, info: ModelInfo) -> None:
@@ -285,9 +297,11 @@ class EncodeRequest:
         output_format = self._format(output.info)
         if output.info.dimension is None:  # otherwise `check` ran before the texts
             output_format.check(output.vectors.dimension, len(self.inputs))
+        if self._convert_to_numpy is None:
+            return output_format.matrix(output.vectors)
         vectors = (
             output_format.apply(output.vectors.array())
-            if self.gives_array
+            if self._convert_to_numpy
             else output_format.lists(output.vectors)
         )
         return vectors[0] if self._is_single else vectors

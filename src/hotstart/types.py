@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -176,6 +177,15 @@ class Matrix:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         rows: NDArray[Any] = self.array()
         return rows if dtype is None else rows.astype(dtype)
+
+
+def little_endian(floats: bytes) -> bytes:
+    """Return `floats` in the other byte order on a big-endian machine; its own inverse."""
+    if sys.byteorder == "little":
+        return bytes(floats)
+    swapped = array("f", floats)
+    swapped.byteswap()
+    return swapped.tobytes()
 
 
 class EngineOutput(NamedTuple):

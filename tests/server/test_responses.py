@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
 from hotstart.server.responses import openai_embeddings, plain_embeddings
+from hotstart.types import Matrix
 
 vectors = np_st.arrays(
     np.float32,
@@ -23,9 +24,10 @@ vectors = np_st.arrays(
 @settings(max_examples=50)
 @given(vectors, st.integers(0, 19))
 def test_vectors_survive_encoding(matrix: np.ndarray, cut: int) -> None:
-    shown = matrix[:, : cut + 1]  # not contiguous: each row is part of a longer one
+    shown = matrix[:, : cut + 1]
+    given = Matrix.of(shown)
     for form in ("float", "base64"):
-        answer = json.loads(asyncio.run(openai_embeddings(shown, form, 'a "model"', 7, "f")))
+        answer = json.loads(asyncio.run(openai_embeddings(given, form, 'a "model"', 7, "f")))
         assert answer["fingerprint"] == "f"
         assert answer["model"] == 'a "model"'
         assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
@@ -34,7 +36,7 @@ def test_vectors_survive_encoding(matrix: np.ndarray, cut: int) -> None:
             value = entry["embedding"]
             read = np.frombuffer(base64.b64decode(value), "<f4") if form == "base64" else value
             assert np.array_equal(np.array(read, np.float32), row)
-    plain = json.loads(asyncio.run(plain_embeddings(shown)))
+    plain = json.loads(asyncio.run(plain_embeddings(given)))
     assert len(plain) == len(shown)
     assert all(
         np.array_equal(np.array(a, np.float32), b) for a, b in zip(plain, shown, strict=True)
@@ -52,7 +54,7 @@ def test_encoding_many_vectors_yields_to_other_tasks() -> None:
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(other())
-        await plain_embeddings(np.zeros((1000, 8), np.float32))
+        await plain_embeddings(Matrix(bytes(32_000), 8))
         beside.cancel()
         return turns
 

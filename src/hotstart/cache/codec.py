@@ -12,11 +12,12 @@ import functools
 import hashlib
 import json
 import struct
-import sys
 import zlib
 from array import array
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+from hotstart.types import little_endian
 
 _DIGEST_BYTES = 20
 
@@ -91,7 +92,7 @@ def encode(row: bytes, precision: StoredPrecision = "float32") -> bytes:
         except OverflowError:
             precision = "float32"
     if precision == "float32":
-        floats = _little_endian(row)
+        floats = little_endian(row)
     kind = _TYPES[precision]
     head = _HEAD.pack(_MAGIC, _FORMAT, kind.number, len(row) // 4)
     return head + _CHECKSUM.pack(zlib.crc32(floats, zlib.crc32(head))) + floats
@@ -112,14 +113,5 @@ def decode(raw: bytes) -> bytes | None:
     if zlib.crc32(floats, zlib.crc32(raw[: _HEAD.size])) != checksum:
         return None
     if kind.code == "f":
-        return _little_endian(floats)
+        return little_endian(floats)
     return array("f", struct.unpack(f"<{dimension}e", floats)).tobytes()
-
-
-def _little_endian(floats: bytes) -> bytes:
-    """Return `floats` in the other byte order on a big-endian machine; its own inverse."""
-    if sys.byteorder == "little":
-        return bytes(floats)
-    swapped = array("f", floats)
-    swapped.byteswap()
-    return swapped.tobytes()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterable
+import math
+from array import array
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import orjson
 from starlette.responses import Response
 
 from hotstart import errors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Vectors = NDArray[np.float32]
+from hotstart.encoding import normalized
+from hotstart.types import Matrix, little_endian
 
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.InvalidInput, 400),
@@ -114,22 +112,26 @@ def _expected(error: errors.HotstartError) -> float | None:
     return None
 
 
-def shortened(vectors: Vectors, dimensions: int | None) -> Vectors:
+def shortened(vectors: Matrix, dimensions: int | None) -> Matrix:
     """Return the leading `dimensions` of each vector, of length 1 if the whole ones have it.
 
     Raises:
         InvalidInput: the vectors are not that long.
     """
-    longest = vectors.shape[1]
+    longest = vectors.dimension
     if dimensions is None or dimensions == longest:
         return vectors
     if dimensions > longest:
         expected = f"from 1 to {longest}"
         raise errors.InvalidInput("dimensions", got=dimensions, expected=expected)
-    cut: Vectors = vectors[:, :dimensions]
-    if np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3):
-        cut = cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
-    return cut
+    rows = vectors.tolist()
+    have_length_1 = all(abs(math.hypot(*row) - 1) <= _LENGTH_TOLERANCE for row in rows)
+    cut = [row[:dimensions] for row in rows]
+    shorter = [normalized(row) for row in cut] if have_length_1 else cut
+    return Matrix.of_rows(array("f", row).tobytes() for row in shorter)
+
+
+_LENGTH_TOLERANCE = 1e-3
 
 
 _TURN = 32  # vectors written between two yields to the event loop, about 1 ms
@@ -147,9 +149,9 @@ def raw_response(content: bytes) -> Response:
 
 
 async def openai_embeddings(
-    vectors: Vectors, encoding_format: str, model: str, tokens: int, fingerprint: str
+    vectors: Matrix, encoding_format: str, model: str, tokens: int, fingerprint: str
 ) -> bytes:
-    """Return the body of OpenAI's response for float32 `vectors` (n, dimension).
+    """Return the body of OpenAI's response for `vectors`.
 
     The `fingerprint` is the identity of the vector space, for clients that cache vectors.
     """
@@ -163,26 +165,25 @@ async def openai_embeddings(
     return b'{"object":"list","data":[' + b",".join(entries) + b"]," + rest
 
 
-async def plain_embeddings(vectors: Vectors) -> bytes:
-    """Return float32 `vectors` (n, dimension) as a JSON list of lists."""
+async def plain_embeddings(vectors: Matrix) -> bytes:
+    """Return `vectors` as a JSON list of lists."""
     return b"[" + b",".join([row async for _, row in _written(vectors, _numbers)]) + b"]"
 
 
-async def _written(vectors: Vectors, write: Any) -> Any:
+async def _written(vectors: Matrix, write: Callable[[bytes], bytes]) -> Any:
     """Yield position and JSON of each vector; let other tasks run at intervals."""
-    whole = np.ascontiguousarray(vectors, "<f4")
-    for place, row in enumerate(whole):
+    for place, row in enumerate(vectors.rows()):
         if place and place % _TURN == 0:
             await asyncio.sleep(0)
         yield place, write(row)
 
 
-def _numbers(row: Vectors) -> bytes:
-    return orjson.dumps(row, option=_OPTIONS)
+def _numbers(row: bytes) -> bytes:
+    return orjson.dumps(memoryview(row).cast("f").tolist())
 
 
-def _base64(row: Vectors) -> bytes:
-    return b'"' + base64.b64encode(row.data) + b'"'
+def _base64(row: bytes) -> bytes:
+    return b'"' + base64.b64encode(little_endian(row)) + b'"'
 
 
 def listed(texts: str | list[str]) -> list[str]:

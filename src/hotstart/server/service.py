@@ -251,9 +251,10 @@ class Service:
     async def embed(
         self, name: str, body: Body, texts: Sequence[str], options: EncodeOptions
     ) -> EmbeddingResult:
-        """Return the vectors of `texts` within the timeouts of request and server."""
+        """Return the vectors of `texts`, a Matrix, within the timeouts of request and server."""
         self.keep(name, body)
         limit = self.limit(body.timeout)
+        options = {**options, "convert_to_numpy": None}
         prediction = await self.registry.aembed(name, texts, options, timeout=limit)
         result: EmbeddingResult = prediction.output
         return result
