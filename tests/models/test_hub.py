@@ -183,7 +183,22 @@ def test_files_to_fetch_selects_one_format_of_weights() -> None:
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index = "model.safetensors.index.json"
 
-    single = files_to_fetch([*common, *dense, *surplus, *onnx, "model.safetensors"])
+    single = files_to_fetch([*common, *dense, *surplus, *onnx, "model.safetensors"], "bert")
     assert single == [*common, *dense, "model.safetensors"]
-    assert files_to_fetch([*common, *shards, index, *onnx]) == [*common, index, *shards]
-    assert files_to_fetch([*common, *surplus, *onnx]) == [*common, *onnx[:2]]
+    assert files_to_fetch([*common, *shards, index, *onnx], "bert") == [*common, index, *shards]
+    only = ["pytorch_model.bin", "2_Dense/pytorch_model.bin"]
+    assert files_to_fetch([*common, *only], "bert") == [*common, *only[::-1]]
+    both = files_to_fetch([*common, *dense, *only], "bert")
+    assert both == [*common, dense[0], dense[1], only[0]]
+
+
+def test_an_architecture_without_a_graph_is_fetched_as_onnx() -> None:
+    """Listings of nomic-embed-text-v1.5 and bge-m3, shortened."""
+    nomic = ["config.json", "tokenizer.json", "model.safetensors", "onnx/model.onnx"]
+    nomic += ["onnx/model_fp16.onnx"]
+    assert files_to_fetch(nomic, "nomic_bert") == [*nomic[:2], "onnx/model.onnx"]
+    assert files_to_fetch(nomic[:3], "nomic_bert") == nomic[:3]
+    graph = ["onnx/Constant_7_attr__value", "onnx/model.onnx", "onnx/model.onnx_data"]
+    m3 = ["config.json", *graph, "onnx/config.json", "pytorch_model.bin", "sparse_linear.pt"]
+    assert files_to_fetch(m3, "xlm-roberta") == ["config.json", "pytorch_model.bin"]
+    assert files_to_fetch(m3, "unknown") == ["config.json", *graph]

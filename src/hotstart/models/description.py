@@ -246,6 +246,8 @@ TASK_HEADS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+CHECKPOINT = "pytorch_model.bin"
+CHECKPOINT_INDEX = "pytorch_model.bin.index.json"
 SHIPPED_GRAPH = "onnx/model.onnx"
 
 
@@ -303,7 +305,7 @@ def files_read(model: Description) -> list[str]:
         f"{path}/{name}"
         for _, path in modules_of(model.folder)
         if path
-        for name in ("config.json", SINGLE_WEIGHTS)
+        for name in ("config.json", SINGLE_WEIGHTS, CHECKPOINT)
     ]
     names = [
         "config.json",
@@ -315,6 +317,8 @@ def files_read(model: Description) -> list[str]:
         TOKENIZER,
         SINGLE_WEIGHTS,
         WEIGHTS_INDEX,
+        CHECKPOINT,
+        CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
         *model.weights,
         *modules,
@@ -465,19 +469,35 @@ def _is_supported(folder: str, config: dict[str, Any]) -> bool:
 
 
 def _weight_files(folder: str) -> tuple[str, ...]:
-    """Return the safetensors files that the model needs, including missing ones."""
-    if os.path.isfile(os.path.join(folder, SINGLE_WEIGHTS)):
-        return (SINGLE_WEIGHTS,)
-    if os.path.isfile(os.path.join(folder, WEIGHTS_INDEX)):
-        index = os.path.join(folder, WEIGHTS_INDEX)
-        try:
-            names = sorted(set(read_json(folder, WEIGHTS_INDEX)["weight_map"].values()))
-            for name in names:
-                check_inner(index, name)
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ModelDamaged(index, reason=f"no weight_map ({described(error)})") from error
-        return tuple(names)
+    """Return the weight files that the model needs, including missing ones.
+
+    They are safetensors, or else PyTorch checkpoints.
+    """
+    for single, index in ((SINGLE_WEIGHTS, WEIGHTS_INDEX), (CHECKPOINT, CHECKPOINT_INDEX)):
+        if os.path.isfile(os.path.join(folder, single)):
+            return (single,)
+        if os.path.isfile(os.path.join(folder, index)):
+            return _shards(folder, index)
     return ()
+
+
+def _shards(folder: str, index: str) -> tuple[str, ...]:
+    path = os.path.join(folder, index)
+    try:
+        names = sorted(set(read_json(folder, index)["weight_map"].values()))
+        for name in names:
+            check_inner(path, name)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ModelDamaged(path, reason=f"no weight_map ({described(error)})") from error
+    return tuple(names)
+
+
+def module_weights(folder: str, path: str) -> str:
+    """Return the weights file of the module in the sub-folder `path`, relative to `folder`."""
+    name = f"{path}/{SINGLE_WEIGHTS}"
+    checkpoint = f"{path}/{CHECKPOINT}"
+    is_there = os.path.isfile(os.path.join(folder, name))
+    return checkpoint if not is_there and os.path.isfile(os.path.join(folder, checkpoint)) else name
 
 
 def _missing_weights(folder: str) -> list[str]:
@@ -494,7 +514,7 @@ def _module_files(folder: str) -> list[str]:
         if kind in {"Pooling", "Dense"}:
             files.append(f"{path}/config.json")
         if kind == "Dense":
-            files.append(f"{path}/{SINGLE_WEIGHTS}")
+            files.append(module_weights(folder, path))
     return files
 
 

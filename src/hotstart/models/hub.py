@@ -15,7 +15,15 @@ from hotstart._lazy import require
 from hotstart.config import Settings
 from hotstart.errors import DownloadFailed, ModelNotFound
 from hotstart.files import write_whole
-from hotstart.models.description import SHIPPED_GRAPH, SINGLE_WEIGHTS, WEIGHTS_INDEX
+from hotstart.models.architectures import FAMILIES
+from hotstart.models.description import (
+    CHECKPOINT,
+    CHECKPOINT_INDEX,
+    SHIPPED_GRAPH,
+    SINGLE_WEIGHTS,
+    WEIGHTS_INDEX,
+    read_json,
+)
 from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
 
@@ -27,10 +35,15 @@ _SMALL = (
     "tokenizer.json",
     "tokenizer_config.json",
     "[0-9]_*/config.json",
+    "special_tokens_map.json",
     WEIGHTS_INDEX,
+    CHECKPOINT_INDEX,
 )
-_DENSE = "[0-9]_*/model.safetensors"
-_SHARDS = "model-*-of-*.safetensors"
+_DENSE = ("[0-9]_*/pytorch_model.bin", "[0-9]_*/model.safetensors")
+_WEIGHTS = (
+    (SINGLE_WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"),
+    (CHECKPOINT, CHECKPOINT_INDEX, "pytorch_model-*-of-*.bin"),
+)
 
 
 def fetch(spec: ModelSpec, settings: Settings) -> str:
@@ -54,7 +67,11 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     try:
         commit, files = _resolve_commit(hub, spec, repository)
         _record_snapshot(repository, spec, commit, files, settings)
-        for name in files_to_fetch(files):
+        path = hub.hf_hub_download(
+            repository, "config.json", revision=commit, cache_dir=settings.hub_cache
+        )
+        model_type = str(read_json(os.path.dirname(path), "config.json").get("model_type"))
+        for name in files_to_fetch(files, model_type):
             hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
     except Exception as error:  # the HTTP library and its errors differ between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
@@ -62,21 +79,36 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     return locate(spec, settings).folder
 
 
-def files_to_fetch(files: list[str]) -> list[str]:
+def files_to_fetch(files: list[str], model_type: str) -> list[str]:
     """Return the repository `files` that a load needs, the encoder's weights last.
 
-    The weights are safetensors (one file or shards), or else the ONNX file, never both.
+    Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
+    checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
     """
     small = [name for name in files if _matches(name, _SMALL)]
-    dense = [name for name in files if fnmatch.fnmatchcase(name, _DENSE)]
-    shards = [name for name in files if fnmatch.fnmatchcase(name, _SHARDS)]
-    if SINGLE_WEIGHTS in files:
-        weights = [SINGLE_WEIGHTS]
-    elif WEIGHTS_INDEX in files and shards:
-        weights = shards
-    else:
-        weights = [name for name in files if name.startswith(SHIPPED_GRAPH)]
-    return small + dense + weights
+    dense: dict[str, str] = {}
+    for pattern in _DENSE:  # the later one is preferred
+        dense |= {os.path.dirname(n): n for n in files if fnmatch.fnmatchcase(n, pattern)}
+    weights: list[str] = []
+    if model_type in FAMILIES or SHIPPED_GRAPH not in files:
+        weights = _weights(files)
+    return [*small, *dense.values(), *(weights or filter(_is_of_graph, files))]
+
+
+def _weights(files: list[str]) -> list[str]:
+    for single, index, shards in _WEIGHTS:
+        if single in files:
+            return [single]
+        if index in files:
+            return [name for name in files if fnmatch.fnmatchcase(name, shards)]
+    return []
+
+
+def _is_of_graph(name: str) -> bool:
+    """Return whether `name` is the ONNX file or may be its external data, which any name has."""
+    folder, _, base = name.rpartition("/")
+    is_beside = folder == os.path.dirname(SHIPPED_GRAPH) and "." not in base
+    return is_beside or name.startswith(SHIPPED_GRAPH)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -8,16 +8,25 @@ import shutil
 import struct
 from collections.abc import Callable, Mapping
 
+from hotstart.checkpoint import is_checkpoint, read_checkpoint
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import open_regular
 from hotstart.models.architectures import DenseLayer
-from hotstart.models.description import SINGLE_WEIGHTS, Description, check_inner
+from hotstart.models.description import Description, check_inner, module_weights
 from hotstart.preparation.graph.builder import external_files
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
 _COPIED = 1 << 20  # bytes at a time
-_UNUSED = {"I64", "I32", "U8", "I8", "BOOL"}  # buffers such as position_ids, which graphs ignore
+_SAFETENSORS = ".safetensors"
+_UNUSED = {
+    "I64",
+    "I32",
+    "I16",
+    "U8",
+    "I8",
+    "BOOL",
+}  # buffers such as position_ids, which graphs ignore
 
 
 def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor]]:
@@ -57,7 +66,7 @@ def _collect(
 def _dense_files(model: Description) -> dict[str, str]:
     """Return the weights file of each Dense layer, by the layer's path."""
     layers = [step for step in model.head if isinstance(step, DenseLayer)]
-    return {layer.path: f"{layer.path}/{SINGLE_WEIGHTS}" for layer in layers}
+    return {layer.path: module_weights(model.folder, layer.path) for layer in layers}
 
 
 def _shipped_files(model: Description) -> list[str]:
@@ -91,17 +100,22 @@ def place_file(source: str, name: str, folder: str) -> str:
 def _place(model: Description, name: str, folder: str) -> dict[str, Tensor]:
     tensors = _read(model, name)
     if any(tensor.dtype in _CONVERTED for tensor in tensors.values()):
-        path = os.path.join(folder, name)
+        path = os.path.join(folder, os.path.splitext(name)[0] + _SAFETENSORS)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         _convert(tensors, path)
     else:
         path = place_file(model.folder, name, folder)
-    return {key: t for key, t in read_header(path).items() if t.dtype == "F32"}
+    return {key: t for key, t in read_tensors(path).items() if t.dtype == "F32"}
+
+
+def read_tensors(path: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file or of a PyTorch checkpoint by name."""
+    return read_checkpoint(path) if is_checkpoint(path) else read_header(path)
 
 
 def _read(model: Description, name: str) -> dict[str, Tensor]:
     """Return the floating-point tensors of one file of the model."""
-    tensors = read_header(os.path.join(model.folder, name))
+    tensors = read_tensors(os.path.join(model.folder, name))
     dtypes = {tensor.dtype for tensor in tensors.values()} - _UNUSED
     if not dtypes <= set(FLOATS):
         raise UnsupportedModel(
