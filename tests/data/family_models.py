@@ -39,6 +39,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("bert-cls", pooling="cls", max_length=None, formats=("classic",)),
     Family("bert-max", pooling="max", formats=()),
     Family("bert-mean-sqrt-len", pooling="mean_sqrt_len_tokens"),
+    Family("bert-weightedmean", pooling="weightedmean"),
     Family("bert-lasttoken", pooling="lasttoken", formats=()),
     Family("bert-cls-mean", pooling=("cls", "mean")),
     Family("bert-dense-tanh", dense=(16, True, nn.Tanh), normalize=True),

@@ -27,6 +27,7 @@ CLASSIC_POOLING = {
     "mean": "pooling_mode_mean_tokens",
     "max": "pooling_mode_max_tokens",
     "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
 }
 CLASSIC_VERSIONS = {"sentence_transformers": "2.0.0", "transformers": "4.6.1", "pytorch": "1.8.1"}
 SPECIAL_TOKENS = ("bos", "cls", "eos", "mask", "pad", "sep", "unk")

@@ -15,7 +15,7 @@ from hotstart.errors import UnsupportedModel
 from hotstart.scoring import ACTIVATIONS
 from hotstart.types import Classifier
 
-POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "lasttoken")
+POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """The pooling modes, named and ordered as in sentence-transformers.
 
 Several modes are concatenated in this order.

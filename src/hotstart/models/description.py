@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -521,9 +521,21 @@ def _module_files(folder: str) -> list[str]:
 def _max_seq_length(files: ConfigFiles) -> int:
     """Return sentence-transformers' limit, capped by the rows of the position embedding."""
     family = FAMILIES.get(files.model_type)
-    settings = family.settings(files.config) if family else files.config
-    positions = int(settings.get("max_position_embeddings") or 512)
-    if family and family.positions_after_padding:
-        positions -= int(settings["pad_token_id"]) + 1
     limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
+    if family is None:
+        has_limit = limit and int(limit) <= _MOST_POSITIONS
+        return int(limit) if has_limit else _positions_of_graph(files.config)
+    settings = family.settings(files.config)
+    positions = int(settings["max_position_embeddings"] or 512)
+    if family.positions_after_padding:
+        positions -= int(settings["pad_token_id"]) + 1
     return min(int(limit or positions), positions)
+
+
+_MOST_POSITIONS = 1_000_000  # transformers writes 10**30 for a tokenizer without a limit
+
+
+def _positions_of_graph(config: Mapping[str, Any]) -> int:
+    """Return the positions of a shipped graph, whose architecture is unknown."""
+    names = ("max_position_embeddings", "n_positions", "max_trained_positions")
+    return int(next((config[name] for name in names if config.get(name)), 512))

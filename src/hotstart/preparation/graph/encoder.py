@@ -171,6 +171,13 @@ def _mean_sqrt_len(graph: GraphBuilder, tokens: str, attention_mask: str) -> str
     return graph.node("Div", total, graph.node("Sqrt", count))
 
 
+def _weighted_mean(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+    """Add the mean of the tokens, each weighted with its position from 1 on."""
+    counted = graph.node("CumSum", attention_mask, graph.constant(1, "INT32"))
+    weights = graph.node("Mul", counted, attention_mask)
+    return graph.node("Div", *_sum_and_count(graph, tokens, weights))
+
+
 def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
     length = graph.node("ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1)
     last = graph.node("Sub", length, graph.constant(1, "INT32"))
@@ -178,7 +185,7 @@ def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
 
 
 def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
-    """Add the sum and count of real tokens; the sum is mask (1, tokens) @ (tokens, hidden)."""
+    """Add the sum and count of tokens weighted by the mask: mask (1, tokens) @ (tokens, hidden)."""
     axis = graph.constant([1], "INT64")
     mask = graph.cast(attention_mask, "FLOAT")
     total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
@@ -194,6 +201,7 @@ _POOLINGS: dict[str, Callable[[GraphBuilder, str, str], str]] = {
     "max": _max,
     "mean": _mean,
     "mean_sqrt_len_tokens": _mean_sqrt_len,
+    "weightedmean": _weighted_mean,
     "lasttoken": _last_token,
 }
 
