@@ -460,7 +460,7 @@ class UnknownModel(RegistryError, KeyError):
         listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
         super().__init__(
             f"The registry has no model {name!r}; it has: {listed or 'none'}",
-            "Use one of these names, or add the model with set_model or in the configuration",
+            "Use one of these names, or add the model",
         )
 
     __str__ = Exception.__str__  # KeyError quotes its message

@@ -180,7 +180,7 @@ def _add_models(commands: Any) -> None:
         ("verify", "compare the files of a prepared model with their checksums"),
         ("rm", "remove the prepared files; the original files stay"),
     ):
-        aliases = ["ls"] if name == "list" else []
+        aliases = _ALIASES.get(name, [])
         run = f"hotstart.cli.models:run_{name}"
         example = f"hotstart models {name}" + (f" {_MODEL}" if name != "list" else "")
         action = _command(actions, name, run, text, example, aliases=aliases)
@@ -228,6 +228,8 @@ def _add_profile(commands: Any) -> None:
     profile.add_argument("--json", action="store_true", help="write one JSON object")
     profile.add_argument("--html", metavar="FILE", help="write a timeline as an HTML page")
 
+
+_ALIASES = {"list": ["ls"], "pull": ["download"], "rm": ["remove"]}
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 

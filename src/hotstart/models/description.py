@@ -523,8 +523,8 @@ def _max_seq_length(files: ConfigFiles) -> int:
     family = FAMILIES.get(files.model_type)
     limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
     if family is None:
-        has_limit = limit and int(limit) <= _MOST_POSITIONS
-        return int(limit) if has_limit else _positions_of_graph(files.config)
+        own = int(limit or 0)
+        return own if 0 < own <= _MOST_POSITIONS else _positions_of_graph(files.config)
     settings = family.settings(files.config)
     positions = int(settings["max_position_embeddings"] or 512)
     if family.positions_after_padding:

@@ -23,10 +23,11 @@ def chart(report: Report, width: int = _WIDTH) -> str:
 def _lines(report: Report, width: int) -> Iterator[str]:
     low = min(report.totals_ms)
     high = max(report.totals_ms)
+    processes = "1 process" if report.runs == 1 else f"{report.runs} processes"
     yield f"First vector in {report.total_ms:.1f} ms ({low:.1f} to {high:.1f})"
     yield from _fold(
         f"{report.model}, strategy {report.strategy}, engine {report.engine}, "
-        f"Python {report.python}, {report.cores} cores, median of {report.runs} processes",
+        f"Python {report.python}, {report.cores} cores, median of {processes}",
         width,
     )
     yield ""

@@ -110,12 +110,24 @@ async def _answered(handle: Handler, request: Request, own: str) -> Response:
 _LONGEST_PLACE = 200  # characters: the name of a field is anybody's
 
 
+_PLAIN = {
+    "dict_type": "it must be a JSON object",
+    "model_attributes_type": "it must be a JSON object",
+    "string_pattern_mismatch": "it must be the name of a registered model (GET /v1/models)",
+}
+"""What to say instead of pydantic's words, by the type of the fault."""
+
+
 def _invalid(path: str, error: RequestValidationError) -> Response:
     """Return the problem response for the first fault of a request."""
     faults = error.errors()
     first = faults[0]
+    if first["type"] == "json_invalid":
+        facts = f"The body is not JSON: broken at character {first['loc'][-1]}"
+        return problem(path, 400, facts, "Send JSON as RFC 8259 has it")
     where = ".".join(str(part) for part in first["loc"] if part != "body")[:_LONGEST_PLACE]
     message = str(first["msg"]).removeprefix("Value error, ")
+    message = _PLAIN.get(first["type"], message)
     more = len(faults) - 1
     also = f" (and {more} more)" if more else ""
     facts = f"{where or 'the body'}: {message}{also}"

@@ -197,3 +197,18 @@ def test_cut_vectors_have_length_1_where_whole_ones_have_it(serve: Serve) -> Non
         answer = served.post("/v1/embeddings", {"model": model, "input": "a", "dimensions": 5})
         length = np.linalg.norm(answer.json()["data"][0]["embedding"])
         assert (abs(length - 1) < 1e-6) == is_unit
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"model": ', "The body is not JSON: broken at character"),
+        (b"[]", "the body: it must be a JSON object"),
+        (b'{"model": "", "input": "a"}', "model: it must be the name of a registered model"),
+    ],
+)
+def test_a_wrong_body_is_told_in_plain_words(served: Served, content: bytes, told: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = served.client.post("/v1/embeddings", content=content, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(told)
