@@ -53,6 +53,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("bert-prefixed", formats=("prefixed", "classic")),
     Family("bert-legacy-names", pooling="cls", formats=("prefixed", "legacy_names", "classic")),
     Family("bert-plain", max_length=None, formats=("bare",)),
+    Family("nomic-mean", "nomic_bert", tokenizer="bert", max_length=100, formats=()),
     Family("roberta-mean", "roberta", max_length=40),
     Family("xlm-roberta-cls-normalize", "xlm-roberta", pooling="cls", normalize=True),
     Family("camembert-mean", "camembert", formats=()),

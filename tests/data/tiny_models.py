@@ -31,6 +31,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "xlm-roberta": ROBERTA_SIZES | {"type_vocab_size": 1},
     "camembert": ROBERTA_SIZES | {"type_vocab_size": 1},
     "mpnet": ROBERTA_SIZES,
+    "nomic_bert": SIZES | {"max_position_embeddings": 128, "hidden_act": "silu"},
     "distilbert": {
         "dim": 32,
         "n_layers": 2,
@@ -44,6 +45,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 SPREADS: tuple[tuple[str, float, float], ...] = (
     ("layernorm.weight", 1.0, 0.3),
     ("layer_norm.weight", 1.0, 0.3),
+    ("emb_ln.weight", 1.0, 0.3),
+    ("norm1.weight", 1.0, 0.3),
+    ("norm2.weight", 1.0, 0.3),
     ("relative_attention_bias.weight", 0.0, 1.5),
     ("word_embeddings.weight", 0.0, 2.0),
     ("embeddings.weight", 0.0, 0.7),

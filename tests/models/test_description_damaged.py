@@ -74,7 +74,7 @@ def test_the_limit_of_a_shipped_graph_is_its_own(
     shutil.copytree(FAMILIES / "onnx-only" / "model", folder)
     for name in ("modules.json", "sentence_bert_config.json"):
         (folder / name).unlink(missing_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "nomic_bert", **config}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "unknown", **config}))
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     embedder = Embedder(folder, pool=Pool())
     assert (embedder.max_seq_length, embedder.dimension) == (expected, 32)

@@ -196,8 +196,9 @@ def test_an_architecture_without_a_graph_is_fetched_as_onnx() -> None:
     """Listings of nomic-embed-text-v1.5 and bge-m3, shortened."""
     nomic = ["config.json", "tokenizer.json", "model.safetensors", "onnx/model.onnx"]
     nomic += ["onnx/model_fp16.onnx"]
-    assert files_to_fetch(nomic, "nomic_bert") == [*nomic[:2], "onnx/model.onnx"]
-    assert files_to_fetch(nomic[:3], "nomic_bert") == nomic[:3]
+    assert files_to_fetch(nomic, "unknown") == [*nomic[:2], "onnx/model.onnx"]
+    assert files_to_fetch(nomic, "nomic_bert") == nomic[:3]
+    assert files_to_fetch(nomic[:3], "unknown") == nomic[:3]
     graph = ["onnx/Constant_7_attr__value", "onnx/model.onnx", "onnx/model.onnx_data"]
     m3 = ["config.json", *graph, "onnx/config.json", "pytorch_model.bin", "sparse_linear.pt"]
     assert files_to_fetch(m3, "xlm-roberta") == ["config.json", "pytorch_model.bin"]

@@ -147,7 +147,9 @@ class Family:
         segments: the model has a token type embedding; single texts use row 0.
         classifier: the layers after the first token in a classifier.
         relative_bias: the tensor of MPNet's relative position bias, else None.
-        keys: keys of config.json that differ from BERT's, by BERT's key.
+        keys: keys of config.json that differ from BERT's, by BERT's key; of several the first that
+            is there counts, and a dot leads into a table.
+        rotary: whether positions are rotations of queries and keys (Su et al. 2021).
         defaults: values of absent keys that differ from BERT's, by BERT's key.
     """
 
@@ -165,7 +167,8 @@ class Family:
     segments: bool = True
     classifier: tuple[ClassifierLayer, ...] = ()
     relative_bias: str | None = None
-    keys: dict[str, str] = field(default_factory=dict)
+    rotary: bool = False
+    keys: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,20 +178,32 @@ class Family:
             ValueError: a setting has another type than its default.
         """
         defaults = _DEFAULTS | self.defaults
-        values = {name: config.get(self.keys.get(name, name)) for name in defaults}
+        values = {name: _found(config, self.keys.get(name, name)) for name in defaults}
         for name, value in values.items():
             if value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
         return {name: defaults[name] if value is None else value for name, value in values.items()}
 
 
+def _found(config: Mapping[str, Any], keys: str | tuple[str, ...]) -> Any:
+    """Return the value of the first of `keys` that `config` has; None without one."""
+    for key in (keys,) if isinstance(keys, str) else keys:
+        table, _, inner = key.rpartition(".")
+        place = config.get(table) if table else config
+        if isinstance(place, Mapping) and place.get(inner) is not None:
+            return place[inner]
+    return None
+
+
 def _is_like(value: object, default: object) -> bool:
     """Return whether `value` has the type of `default`; an epsilon is from 0 to 1."""
     if isinstance(default, float):
-        return type(value) in {int, float} and 0 <= value <= 1  # type: ignore[operator]
+        largest = 1 if 0 < default <= 1 else _LARGEST_BASE
+        return type(value) in {int, float} and 0 <= value <= largest  # type: ignore[operator]
     return type(value) is type(default)
 
 
+_LARGEST_BASE = 1e12  # of rotary positions
 _DEFAULTS = {
     "hidden_size": 768,
     "num_attention_heads": 12,
@@ -260,6 +275,37 @@ _MPNET = Family(
     defaults={"pad_token_id": 1},
 )
 
+_NOMIC = Family(
+    prefixes=("", "model."),
+    layer="encoder.layers.{}.",
+    segments=False,
+    rotary=True,
+    keys={
+        "hidden_size": ("hidden_size", "n_embd"),
+        "num_attention_heads": ("num_attention_heads", "n_head"),
+        "num_hidden_layers": ("num_hidden_layers", "n_layer"),
+        "hidden_act": ("hidden_act", "activation_function"),
+        "layer_norm_eps": ("layer_norm_eps", "layer_norm_epsilon"),
+        "max_position_embeddings": ("max_position_embeddings", "n_positions"),
+        "rope_theta": ("rope_parameters.rope_theta", "rope_theta", "rotary_emb_base"),
+        "rope_type": ("rope_parameters.rope_type", "rope_scaling.rope_type"),
+        "is_decoder": ("is_decoder", "causal"),
+    },
+    defaults={
+        "hidden_act": "silu",
+        "max_position_embeddings": 8192,
+        "head_dim": 0,
+        "rope_theta": 1000.0,
+        "rope_type": "default",
+        "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False,
+        "rotary_scaling_factor": 0.0,
+        "prenorm": False,
+        "use_rms_norm": False,
+        "num_experts": 0,
+    },
+)
+
 FAMILIES = {
     "bert": _BERT,
     "roberta": _ROBERTA,
@@ -267,6 +313,7 @@ FAMILIES = {
     "camembert": _ROBERTA,
     "distilbert": _DISTILBERT,
     "mpnet": _MPNET,
+    "nomic_bert": _NOMIC,
 }
 """Families by `model_type` of config.json."""
 
@@ -286,8 +333,10 @@ def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[Classifie
     """
     architectures = [str(name) for name in config.get("architectures") or ()]
     family = FAMILIES.get(str(config.get("model_type")))
-    if family is None or not any(name.endswith(_ARCHITECTURE) for name in architectures):
-        supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in FAMILIES)
+    has_head = family is not None and family.classifier
+    if family is None or not has_head or not any(n.endswith(_ARCHITECTURE) for n in architectures):
+        names = [name for name, each in FAMILIES.items() if each.classifier]
+        supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in names)
         raise UnsupportedModel(
             folder, feature="architecture", got=architectures, supported=supported, kind=RERANKER
         )

@@ -198,7 +198,7 @@ class Weights(Protocol):
         """Return `tensor` in float32."""
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
+        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
     ) -> str:
         """Return rows @ weight.T + bias, because torch stores a weight as (out, in).
 
@@ -206,7 +206,7 @@ class Weights(Protocol):
             name: the name of the layer.
             rows: the name of the inputs.
             weight: the weight of the layer.
-            bias: the bias of the layer.
+            bias: the bias of the layer; None for none.
             exact: whether the weight must stay in float32.
         """
 
@@ -227,10 +227,11 @@ class LinkedWeights:
         return self._graph.weight(tensor)
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
+        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
     ) -> str:
         """Return rows @ weight.T + bias."""
-        return self._graph.node("Gemm", rows, self.whole(weight), self.whole(bias), transB=1)
+        biases = [] if bias is None else [self.whole(bias)]
+        return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=1)
 
     def lookup(self, table: Tensor, ids: str) -> str:
         """Return the rows of `table` at `ids`."""
@@ -241,7 +242,7 @@ class ObservedWeights(LinkedWeights):
     """Linked weights; the graph also outputs the inputs of each linear layer."""
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
+        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
     ) -> str:
         """Return rows @ weight.T + bias."""
         if not exact:
@@ -271,11 +272,12 @@ class QuantizedWeights:
         return self._graph.weight(self._file.whole(tensor))
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor, *, exact: bool = False
+        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
     ) -> str:
         """Return rows @ weight.T + bias with the weight in 8 bits unless `exact`."""
+        biases = [] if bias is None else [self.whole(bias)]
         if exact:
-            return self._graph.node("Gemm", rows, self.whole(weight), self.whole(bias), transB=1)
+            return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=1)
         out_features, in_features = weight.shape
         factors = None
         if name in self._ranges:
@@ -287,8 +289,7 @@ class QuantizedWeights:
             "MatMulNBits",
             rows,
             *parts,
-            "",
-            self.whole(bias),
+            *(["", *biases] if biases else []),
             K=in_features,
             N=out_features,
             bits=8,
