@@ -207,6 +207,8 @@ def _template(content: Any) -> Any:
         (TOKENIZER, lambda c: _template(c)["[SEP]"].update(ids=[7]), "'.SEP.' has id 7"),
         (TOKENIZER, lambda c: _template(c)["[CLS]"].update(ids=[]), "'.CLS.' has id None"),
         (TOKENIZER, lambda c: c["model"]["vocab"].update({"[SEP]": 7}), "in the vocabulary, 7"),
+        (TOKENIZER, lambda c: c["model"]["vocab"].pop("[SEP]"), "not in its vocabulary"),
+        (TOKENIZER, lambda c: c.pop("post_processor"), "no post_processor"),
         ("special_tokens_map.json", lambda c: c.update(cls_token="x"), "special token 'x'"),
         ("special_tokens_map.json", lambda c: c.update(cls_token=None), "special token None"),
         ("tokenizer_config.json", lambda c: c.update(sep_token={"content": "y"}), "token 'y'"),

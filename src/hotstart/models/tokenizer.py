@@ -173,9 +173,14 @@ def _check_special_tokens(content: Mapping[str, Any], special_tokens: Collection
         expected = vocabulary.get(token, number)
         if number != expected:
             raise ValueError(f"token {token!r} has id {number} and, in the vocabulary, {expected}")
+    if not around:
+        raise ValueError("no post_processor puts special tokens around a text")
     names = [token for token, _ in around]
+    for token in names:
+        if token not in vocabulary:
+            raise ValueError(f"special token {token!r} is not in its vocabulary")
     for token in special_tokens:
-        if around and token not in names:
+        if token not in names:
             raise ValueError(f"special token {token!r} is not in its post_processor")
 
 
