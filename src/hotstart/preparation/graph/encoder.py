@@ -9,6 +9,7 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.models.architectures import FAMILIES, ClassifierLayer, DenseLayer, HeadStep
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import GraphBuilder
+from hotstart.preparation.graph.tensors import WORDS, EncoderTensors
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
@@ -214,7 +215,6 @@ _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),
     "swish": ("QuickGelu", {"alpha": 1.0}),
 }
-_LEGACY_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 _HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
 
 
@@ -235,9 +235,8 @@ class Encoder:
         self._graph = graph
         self._weights = weights
         self._model = model
-        self._tensors = tensors
         self._family = FAMILIES[model.model_type]
-        self._prefix = self._find_prefix()
+        self._tensors = EncoderTensors(model, tensors, self._family.prefixes)
         self.hidden = int(model.settings["hidden_size"])
         self._heads = int(model.settings["num_attention_heads"])
         self._epsilon = float(model.settings["layer_norm_eps"])
@@ -261,7 +260,7 @@ class Encoder:
     def _embeddings(self, input_ids: str, token_type_ids: str) -> str:
         graph = self._graph
         name = "embeddings."
-        words = self._weights.lookup(self._tensor(name + "word_embeddings.weight"), input_ids)
+        words = self._weights.lookup(self._tensors[WORDS], input_ids)
         pad = self._model.pad_token_id if self._family.positions_after_padding else None
         table = self._weight(name + "position_embeddings.weight")
         segment = ""
@@ -303,8 +302,8 @@ class Encoder:
         return self._add_and_norm(prefix + family.output_norm, outer, hidden)
 
     def _linear(self, name: str, rows: str, *, exact: bool = False) -> str:
-        weight = self._tensor(f"{name}.weight")
-        bias = self._tensor(f"{name}.bias")
+        weight = self._tensors[f"{name}.weight"]
+        bias = self._tensors[f"{name}.bias"]
         return self._weights.linear(name, rows, weight, bias, exact=exact)
 
     def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
@@ -332,15 +331,7 @@ class Encoder:
         )
 
     def _weight(self, name: str) -> str:
-        return self._weights.whole(self._tensor(name))
-
-    def _tensor(self, name: str) -> Tensor:
-        tensor = self._tensors.get(self._prefix + name)
-        for new, old in _LEGACY_NAMES:
-            tensor = tensor or self._tensors.get(self._prefix + name.replace(new, old))
-        if tensor is None:
-            raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
-        return tensor
+        return self._weights.whole(self._tensors[name])
 
     def check(self, largest_token: int) -> None:
         """Raise ModelDamaged if the weights have other shapes than config.json says.
@@ -350,8 +341,8 @@ class Encoder:
         """
         model = self._model
         hidden = self.hidden
-        words = tuple(self._tensor("embeddings.word_embeddings.weight").shape)
-        positions = tuple(self._tensor("embeddings.position_embeddings.weight").shape)
+        words = tuple(self._tensors[WORDS].shape)
+        positions = tuple(self._tensors["embeddings.position_embeddings.weight"].shape)
         limit = int(model.settings["max_position_embeddings"])
         rows = sum(words[:1])
         for fact, is_right in (
@@ -385,7 +376,7 @@ class Encoder:
         }
         for number in range(int(self._model.settings["num_hidden_layers"])):
             prefix = family.layer.format(number)
-            inner = sum(self._tensor(f"{prefix}{family.intermediate}.bias").shape[:1])
+            inner = sum(self._tensors[f"{prefix}{family.intermediate}.bias"].shape[:1])
             for name, rows, columns in (
                 (family.query, hidden, hidden),
                 (family.key, hidden, hidden),
@@ -404,22 +395,7 @@ class Encoder:
         if family.relative_bias is not None:
             buckets = int(self._model.settings["relative_attention_num_buckets"])
             shapes[family.relative_bias] = (buckets, self._heads)
-        for name, expected in shapes.items():
-            shape = tuple(self._tensor(name).shape)
-            if shape != expected:
-                reason = f"{self._prefix}{name} has the shape {shape}, its layer needs {expected}"
-                raise ModelDamaged(self._model.folder, reason=reason)
-
-    def _find_prefix(self) -> str:
-        marker = "embeddings.word_embeddings.weight"
-        for prefix in self._family.prefixes:
-            if prefix + marker in self._tensors:
-                return prefix
-        names = sorted(self._tensors)[:3]
-        supported = tuple(f"{prefix}{marker}" for prefix in self._family.prefixes)
-        raise UnsupportedModel(
-            self._model.folder, feature="tensor names", got=names, supported=supported
-        )
+        self._tensors.check(shapes)
 
     def _find_activation(self) -> str:
         name = str(self._model.settings["hidden_act"])

@@ -15,10 +15,10 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import GraphBuilder
+from hotstart.preparation.graph.tensors import WORDS, EncoderTensors
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
-_WORDS = "embeddings.word_embeddings"
 _SEGMENTS = "embeddings.token_type_embeddings.weight"
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swiglu"),
@@ -64,10 +64,9 @@ class RotaryEncoder:
         self._graph = graph
         self._weights = weights
         self._model = model
-        self._tensors = tensors
         self._family = FAMILIES[model.model_type]
         self._refuse_settings()
-        self._prefix = self._find_prefix()
+        self._tensors = EncoderTensors(model, tensors, self._family.prefixes)
         self.hidden = int(model.settings["hidden_size"])
         self._heads = int(model.settings["num_attention_heads"])
         self._layers = int(model.settings["num_hidden_layers"])
@@ -91,12 +90,12 @@ class RotaryEncoder:
 
     def _embeddings(self, input_ids: str) -> str:
         graph = self._graph
-        words = self._weights.lookup(self._tensor(f"{_WORDS}.weight"), input_ids)
-        if self._prefix + _SEGMENTS in self._tensors:  # row 0: every token is of one text
-            table = self._weights.whole(self._tensor(_SEGMENTS))
+        words = self._weights.lookup(self._tensors[WORDS], input_ids)
+        if self._tensors.get(_SEGMENTS):  # row 0: every token is of one text
+            table = self._weights.whole(self._tensors[_SEGMENTS])
             row = graph.node("Gather", table, graph.constant(0, "INT64"))
             words = graph.node("Add", words, row)
-        norm = [self._weights.whole(self._tensor(f"emb_ln.{part}")) for part in ("weight", "bias")]
+        norm = [self._weights.whole(self._tensors[f"emb_ln.{part}"]) for part in ("weight", "bias")]
         return graph.node("LayerNormalization", words, *norm, axis=-1, epsilon=self._epsilon)
 
     def _layer(self, prefix: str, hidden: str, attention_mask: str) -> str:
@@ -139,11 +138,11 @@ class RotaryEncoder:
         return graph.node("Reshape", graph.node("Concat", *turned, axis=-1), self._whole)
 
     def _linear(self, name: str, rows: str) -> str:
-        bias = self._tensors.get(f"{self._prefix}{name}.bias")
-        return self._weights.linear(name, rows, self._tensor(f"{name}.weight"), bias)
+        bias = self._tensors.get(f"{name}.bias")
+        return self._weights.linear(name, rows, self._tensors[f"{name}.weight"], bias)
 
     def _add_and_norm(self, name: str, value: str, residual: str) -> str:
-        norm = [self._weights.whole(self._tensor(f"{name}.{part}")) for part in ("weight", "bias")]
+        norm = [self._weights.whole(self._tensors[f"{name}.{part}"]) for part in ("weight", "bias")]
         inputs = [value, residual, *norm]
         return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
 
@@ -155,7 +154,7 @@ class RotaryEncoder:
         """
         model = self._model
         hidden = self.hidden
-        words = tuple(self._tensor(f"{_WORDS}.weight").shape)
+        words = tuple(self._tensors[WORDS].shape)
         rows = sum(words[:1])
         if words[1:] != (hidden,):
             reason = f"config.json has hidden_size {hidden}, embeddings of shape {words}"
@@ -167,11 +166,7 @@ class RotaryEncoder:
         if not 0 <= model.pad_token_id < rows or largest_token >= rows:
             reason = f"it has tokens up to {max(largest_token, model.pad_token_id)}, {rows} rows"
             raise ModelDamaged(model.folder, reason=reason)
-        for name, expected in self._shapes().items():
-            shape = tuple(self._tensor(name).shape)
-            if shape != expected:
-                reason = f"{self._prefix}{name} has the shape {shape}, its layer needs {expected}"
-                raise ModelDamaged(model.folder, reason=reason)
+        self._tensors.check(self._shapes())
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the expected shape of each weight, and of each bias that is there."""
@@ -180,7 +175,7 @@ class RotaryEncoder:
         norms = ["emb_ln"]
         for number in range(self._layers):
             prefix = self._family.layer.format(number)
-            inner = sum(self._tensor(f"{prefix}mlp.fc11.weight").shape[:1])
+            inner = sum(self._tensors[f"{prefix}mlp.fc11.weight"].shape[:1])
             norms += [f"{prefix}norm1", f"{prefix}norm2"]
             for name, rows, columns in (
                 ("attn.Wqkv", 3 * hidden, hidden),
@@ -190,20 +185,13 @@ class RotaryEncoder:
                 ("mlp.fc2", hidden, inner),
             ):
                 shapes[f"{prefix}{name}.weight"] = (rows, columns)
-                if f"{self._prefix}{prefix}{name}.bias" in self._tensors:
+                if self._tensors.get(f"{prefix}{name}.bias"):
                     shapes[f"{prefix}{name}.bias"] = (rows,)
         for name in norms:
             shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (hidden,)
-        if self._prefix + _SEGMENTS in self._tensors:
-            rows = self._tensor(_SEGMENTS).shape[0] if self._tensor(_SEGMENTS).shape else 0
-            shapes[_SEGMENTS] = (max(1, rows), hidden)
+        if segments := self._tensors.get(_SEGMENTS):
+            shapes[_SEGMENTS] = (max(1, sum(segments.shape[:1])), hidden)
         return shapes
-
-    def _tensor(self, name: str) -> Tensor:
-        tensor = self._tensors.get(self._prefix + name)
-        if tensor is None:
-            raise ModelDamaged(self._model.folder, reason=f"no tensor {self._prefix + name}")
-        return tensor
 
     def _refuse_settings(self) -> None:
         """Raise UnsupportedModel for a setting that this encoder does not have."""
@@ -212,13 +200,3 @@ class RotaryEncoder:
             if got not in supported:
                 known = tuple(map(str, supported))
                 raise UnsupportedModel(self._model.folder, feature=name, got=got, supported=known)
-
-    def _find_prefix(self) -> str:
-        for prefix in self._family.prefixes:
-            if f"{prefix}{_WORDS}.weight" in self._tensors:
-                return prefix
-        supported = tuple(f"{prefix}{_WORDS}.weight" for prefix in self._family.prefixes)
-        names = sorted(self._tensors)[:3]
-        raise UnsupportedModel(
-            self._model.folder, feature="tensor names", got=names, supported=supported
-        )
