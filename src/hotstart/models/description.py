@@ -23,10 +23,12 @@ from hotstart.files import read_bounded
 from hotstart.models.architectures import (
     FAMILIES,
     RERANKER,
-    DenseLayer,
-    HeadStep,
     classifier_layers,
     read_classifier,
+)
+from hotstart.models.modules import (
+    DenseLayer,
+    HeadStep,
     read_dense,
     read_poolings,
     refuse_settings,
@@ -258,7 +260,7 @@ class Description:
     Attributes:
         weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
         shipped_graph: the repository's ONNX file, used if no graph can be built.
-        poolings: modes of `hotstart.models.architectures.POOLINGS`, concatenated in this order.
+        poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
         head: the steps after pooling, in order.
         dimension: length of a vector; for a reranker, the number of labels.
         max_seq_length: maximum tokens of a text, special tokens included.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from hotstart.checkpoint import is_checkpoint, read_checkpoint
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import open_regular
-from hotstart.models.architectures import DenseLayer
 from hotstart.models.description import Description, check_inner, module_weights
+from hotstart.models.modules import DenseLayer
 from hotstart.preparation.graph.builder import external_files
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 

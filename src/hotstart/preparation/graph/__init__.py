@@ -10,7 +10,8 @@ from hotstart.files import write_whole
 from hotstart.models.architectures import FAMILIES, ClassifierLayer
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
-from hotstart.preparation.graph.encoder import Encoder, apply_head, pool
+from hotstart.preparation.graph.encoder import Encoder
+from hotstart.preparation.graph.head import apply_head, pool
 from hotstart.preparation.graph.rotary import RotaryEncoder
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
