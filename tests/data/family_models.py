@@ -34,6 +34,20 @@ class Family:
 
 PROMPTS = {"query": "query: ", "document": "passage: ", "classify": "classify this: "}
 
+LONG: dict[str, Any] = {"max_length": 100, "formats": ()}
+"""Texts longer than the windows of these models."""
+
+LLAMA3 = {
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    }
+}
+
 FAMILIES: tuple[Family, ...] = (
     Family("bert-mean-normalize", normalize=True, formats=("classic", "fixed_padding")),
     Family("bert-cls", pooling="cls", max_length=None, formats=("classic",)),
@@ -54,6 +68,28 @@ FAMILIES: tuple[Family, ...] = (
     Family("bert-legacy-names", pooling="cls", formats=("prefixed", "legacy_names", "classic")),
     Family("bert-plain", max_length=None, formats=("bare",)),
     Family("nomic-mean", "nomic_bert", tokenizer="bert", max_length=100, formats=()),
+    Family("modernbert-cls", "modernbert", tokenizer="bert", pooling="cls", **LONG),
+    Family("gte-cls", "gte", tokenizer="bert", pooling="cls", **LONG),
+    Family("jina-v3-mean", "jina_embeddings_v3", tokenizer="bert", **LONG),
+    Family("llama-last", "llama", tokenizer="bert", pooling="lasttoken", config=LLAMA3, **LONG),
+    Family("mistral-last", "mistral", tokenizer="bert", pooling="lasttoken", **LONG),
+    Family("qwen2-last", "qwen2", tokenizer="roberta", pooling="lasttoken", **LONG),
+    Family("qwen3-last", "qwen3", tokenizer="bert", pooling="lasttoken", **LONG),
+    Family("qwen3-bidirectional", "qwen3", tokenizer="bert", config={"is_causal": False}, **LONG),
+    Family("eurobert-mean", "eurobert", tokenizer="bert", **LONG),
+    Family(
+        "gemma3-dense",
+        "gemma3_text",
+        tokenizer="bert",
+        dense=(16, False, nn.Identity),
+        normalize=True,
+        config={"use_bidirectional_attention": True},
+        **LONG,
+    ),
+    Family("gemma3-last", "gemma3_text", tokenizer="bert", pooling="lasttoken", **LONG),
+    Family("t5-mean", "t5", tokenizer="bert", **LONG),
+    Family("t5-gated", "t5", tokenizer="bert", config={"feed_forward_proj": "gated-gelu"}, **LONG),
+    Family("deberta-cls", "deberta-v2", tokenizer="bert", pooling="cls", **LONG),
     Family("roberta-mean", "roberta", max_length=40),
     Family("xlm-roberta-cls-normalize", "xlm-roberta", pooling="cls", normalize=True),
     Family("camembert-mean", "camembert", formats=()),

@@ -24,13 +24,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import numpy.typing as npt
 import torch
+from alibi_bert import make_alibi_bert
 from family_models import FAMILIES, Family, assembled
 from family_texts import FAMILY_TEXTS
 from folder_formats import FORMATS, EmbedOutput, write_json
 from onnx_folder import make_onnx_only
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, normalizers
-from transformers import T5Config
 
 FOLDER = Path(__file__).parent / "families"
 
@@ -103,12 +103,18 @@ def make(family: Family) -> None:
 
 def make_unsupported(folder: Path) -> None:
     """A folder of an architecture without support: descriptions only."""
-    config = T5Config(vocab_size=300, d_model=32, d_ff=64, d_kv=8, num_heads=4, num_layers=2)
-    described = config.to_diff_dict() | {"architectures": ["T5EncoderModel"]}
-    write_json(folder / "config.json", described)
+    config = {"model_type": "xlnet", "architectures": ["XLNetModel"], "d_model": 32, "n_layer": 2}
+    write_json(folder / "config.json", config)
     modules = FOLDER / "bert-mean-normalize" / "model"
     shutil.copy(modules / "modules.json", folder)
     shutil.copytree(modules / "1_Pooling", folder / "1_Pooling")
+
+
+def make_alibi(home: Path) -> None:
+    """The folder of jina-embeddings-v2, and its vectors."""
+    vectors = make_alibi_bert(home, FAMILY_TEXTS)
+    check_spread(home.name, vectors)
+    np.save(home / "vectors.npy", vectors)
 
 
 def main() -> None:
@@ -119,7 +125,8 @@ def main() -> None:
     for family in FAMILIES:
         make(family)
     make_onnx_only(FOLDER / "bert-mean-normalize", FOLDER / "onnx-only", max_length=32)
-    make_unsupported(FOLDER / "t5-unsupported" / "model")
+    make_alibi(FOLDER / "jina-bert-mean")
+    make_unsupported(FOLDER / "xlnet-unsupported" / "model")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    T5EncoderModel,
 )
 
 SIZES: dict[str, Any] = {
@@ -25,6 +26,8 @@ SIZES: dict[str, Any] = {
 }
 ROBERTA_SIZES = SIZES | {"max_position_embeddings": 66, "layer_norm_eps": 1e-5}
 
+GROUPED = SIZES | {"num_key_value_heads": 2, "max_position_embeddings": 128}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "bert": SIZES | {"max_position_embeddings": 64},
     "roberta": ROBERTA_SIZES | {"type_vocab_size": 1},
@@ -32,6 +35,41 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "camembert": ROBERTA_SIZES | {"type_vocab_size": 1},
     "mpnet": ROBERTA_SIZES,
     "nomic_bert": SIZES | {"max_position_embeddings": 128, "hidden_act": "silu"},
+    "modernbert": SIZES
+    | {"num_hidden_layers": 4, "max_position_embeddings": 128, "local_attention": 16},
+    "gte": SIZES | {"max_position_embeddings": 128},
+    "jina_embeddings_v3": SIZES | {"max_position_embeddings": 128, "type_vocab_size": 1},
+    "llama": GROUPED,
+    "mistral": GROUPED | {"sliding_window": 12},
+    "qwen2": GROUPED,
+    "qwen3": GROUPED | {"head_dim": 16},
+    "eurobert": GROUPED,
+    "gemma3_text": GROUPED
+    | {
+        "num_hidden_layers": 4,
+        "head_dim": 16,
+        "sliding_window": 16,
+        "sliding_window_pattern": 3,
+        "query_pre_attn_scalar": 24,
+    },
+    "t5": {
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "relative_attention_max_distance": 64,
+    },
+    "deberta-v2": SIZES
+    | {
+        "max_position_embeddings": 128,
+        "relative_attention": True,
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_biased_input": False,
+    },
     "distilbert": {
         "dim": 32,
         "n_layers": 2,
@@ -48,6 +86,12 @@ SPREADS: tuple[tuple[str, float, float], ...] = (
     ("emb_ln.weight", 1.0, 0.3),
     ("norm1.weight", 1.0, 0.3),
     ("norm2.weight", 1.0, 0.3),
+    ("norm.weight", 1.0, 0.3),
+    ("_ln.weight", 1.0, 0.3),
+    ("embed_tokens.weight", 0.0, 2.0),
+    ("shared.weight", 0.0, 2.0),
+    ("rel_embeddings.weight", 0.0, 1.0),
+    ("tok_embeddings.weight", 0.0, 2.0),
     ("relative_attention_bias.weight", 0.0, 1.5),
     ("word_embeddings.weight", 0.0, 2.0),
     ("embeddings.weight", 0.0, 0.7),
@@ -73,7 +117,8 @@ def config_of(
     ids = {"pad_token_id": tokenizer.pad_token_id}
     if tokenizer.bos_token_id is not None:
         ids |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    return AutoConfig.for_model(kind, **CONFIGS[kind], vocab_size=len(tokenizer), **ids, **changes)
+    settings = CONFIGS[kind] | {"vocab_size": len(tokenizer)} | ids | changes
+    return AutoConfig.for_model(kind, **settings)
 
 
 def tiny_model(
@@ -81,7 +126,8 @@ def tiny_model(
 ) -> PreTrainedModel:
     """An encoder of the given kind, in evaluation mode."""
     config = config_of(kind, tokenizer, changes)
-    model: PreTrainedModel = AutoModel.from_config(config)
+    make = T5EncoderModel if kind == "t5" else AutoModel.from_config
+    model: PreTrainedModel = make(config)
     scatter(model, name)
     model.train(False)
     return model

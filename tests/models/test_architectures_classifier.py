@@ -106,7 +106,7 @@ def test_an_activation_is_recognised_by_its_name(
         ),
         ("config.json", {"architectures": ["BertModel"]}, "architecture .*BertModel"),
         ("config.json", {"architectures": None}, "architecture"),
-        ("config.json", {"model_type": "deberta-v2"}, "architecture 'deberta-v2'"),
+        ("config.json", {"model_type": "xlnet"}, "architecture 'xlnet'"),
         (
             "config_sentence_transformers.json",
             {"prompts": {"query": "query: "}, "default_prompt_name": "query"},

@@ -1,15 +1,16 @@
 """Encoder architectures and classifier heads, as data.
 
-Every family is a post-norm transformer encoder (Vaswani et al. 2017) as in BERT (Devlin et al.
-2018). The families differ in tensor names, in how positions are counted, in token type embeddings,
-and in MPNet's relative position bias (Song et al. 2020).
+Every family is a transformer (Vaswani et al. 2017). The families differ in tensor names, in norms,
+in how positions are told, and in which tokens see each other; `Family` lists these differences with
+BERT's (Devlin et al. 2018) as defaults. The graph of every family is built by one encoder
+(`preparation.graph.encoder`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
 from hotstart.scoring import ACTIVATIONS
@@ -34,40 +35,83 @@ class ClassifierLayer:
         return True
 
 
+class Part(NamedTuple):
+    """A linear layer whose weights are one of several equal parts of a tensor's rows."""
+
+    name: str
+    number: int
+    parts: int
+
+
 @dataclass(frozen=True)
 class Family:
     """Names of tensors and settings in one architecture.
 
+    A layer is attention and a feed-forward network. A norm follows the sum with the layer's input
+    (as in BERT), or precedes attention and the network (`norm_first`, as in torch.nn). With a
+    `gate` the network is gated: output(act(gate(x)) * intermediate(x)) (Shazeer 2020).
+
     Attributes:
         prefixes: possible prefixes of all tensor names; a model with a head saves one.
+        words: the tensor of the token embeddings.
         layer: the prefix of a layer, with a placeholder for the layer number.
-        positions_after_padding: positions count only real tokens and begin at pad_token_id + 1.
+        embedding_norm: the norm of the embeddings, unless None.
+        query_norm: the norm of each head of the queries, unless None; `key_norm` likewise.
+        attention_output_norm: the norm of what attention adds, unless None;
+            `feed_forward_output_norm` likewise.
+        final_norm: the norm after the last layer, unless None.
+        norm: `layer` (Ba et al. 2016), `rms` (Zhang and Sennrich 2019), or `rms + 1`, which adds 1
+            to the weights.
+        first_norm: whether the first layer has a norm before attention.
+        scaled_embeddings: whether embeddings are multiplied with the root of their length.
+        positions: `absolute` (a table), `after padding` (a table from pad_token_id + 1 on, for real
+            tokens only), `rotary` (Su et al. 2021), `relative` (Raffel et al. 2020), `alibi` (Press
+            et al. 2021) or `disentangled` (He et al. 2020).
         segments: the model has a token type embedding; single texts use row 0.
         classifier: the layers after the first token in a classifier.
-        relative_bias: the tensor of MPNet's relative position bias, else None.
+        ungated: the layer in the place of `gate` and `intermediate` where the activation is not
+            gated, unless None.
+        relative_bias: the tensor of a relative position bias, else None.
+        unscaled_attention: whether scores are not divided by the root of a head's size.
         keys: keys of config.json that differ from BERT's, by BERT's key; of several the first that
             is there counts, and a dot leads into a table.
-        rotary: whether positions are rotations of queries and keys (Su et al. 2021).
         defaults: values of absent keys that differ from BERT's, by BERT's key.
+        supported: the values of settings that the graph follows, where not all.
     """
 
     prefixes: tuple[str, ...]
+    words: str = "embeddings.word_embeddings.weight"
+    embedding_norm: str | None = "embeddings.LayerNorm"
     layer: str = "encoder.layer.{}."
-    query: str = "attention.self.query"
-    key: str = "attention.self.key"
-    value: str = "attention.self.value"
+    query: str | Part = "attention.self.query"
+    key: str | Part = "attention.self.key"
+    value: str | Part = "attention.self.value"
+    query_norm: str | None = None
+    key_norm: str | None = None
     attention_output: str = "attention.output.dense"
     attention_norm: str = "attention.output.LayerNorm"
-    intermediate: str = "intermediate.dense"
+    attention_output_norm: str | None = None
+    gate: str | Part | None = None
+    intermediate: str | Part = "intermediate.dense"
+    ungated: str | None = None
     output: str = "output.dense"
     output_norm: str = "output.LayerNorm"
-    positions_after_padding: bool = False
+    feed_forward_output_norm: str | None = None
+    final_norm: str | None = None
+    norm: Literal["layer", "rms", "rms + 1"] = "layer"
+    norm_first: bool = False
+    first_norm: bool = True
+    scaled_embeddings: bool = False
+    positions: Literal[
+        "absolute", "after padding", "rotary", "relative", "alibi", "disentangled"
+    ] = "absolute"
     segments: bool = True
     classifier: tuple[ClassifierLayer, ...] = ()
     relative_bias: str | None = None
-    rotary: bool = False
+    unscaled_attention: bool = False
     keys: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
+    supported: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return each setting that decides a vector, by BERT's key; absent ones have defaults.
@@ -78,25 +122,35 @@ class Family:
         defaults = _DEFAULTS | self.defaults
         values = {name: _found(config, self.keys.get(name, name)) for name in defaults}
         for name, value in values.items():
-            if value is not None and not _is_like(value, defaults[name]):
+            if isinstance(value, str) and isinstance(defaults[name], list):
+                values[name] = value.split("|")  # as older versions of transformers saved it
+            elif value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
         return {name: defaults[name] if value is None else value for name, value in values.items()}
 
 
 def _found(config: Mapping[str, Any], keys: str | tuple[str, ...]) -> Any:
-    """Return the value of the first of `keys` that `config` has; None without one."""
+    """Return the value of the first of `keys` that `config` has; None without one.
+
+    A window of null is 0, no window: it does not have the default then.
+    """
     for key in (keys,) if isinstance(keys, str) else keys:
-        table, _, inner = key.rpartition(".")
-        place = config.get(table) if table else config
-        if isinstance(place, Mapping) and place.get(inner) is not None:
-            return place[inner]
+        *tables, inner = key.split(".")
+        place: Any = config
+        for table in tables:
+            place = place.get(table) if isinstance(place, Mapping) else None
+        if isinstance(place, Mapping) and inner in place:
+            if place[inner] is not None:
+                return place[inner]
+            if inner == "sliding_window":
+                return 0
     return None
 
 
 def _is_like(value: object, default: object) -> bool:
     """Return whether `value` has the type of `default`; an epsilon is from 0 to 1."""
     if isinstance(default, float):
-        largest = 1 if 0 < default <= 1 else _LARGEST_BASE
+        largest = 1 if 0 < default < 1 else _LARGEST_BASE
         return type(value) in {int, float} and 0 <= value <= largest  # type: ignore[operator]
     return type(value) is type(default)
 
@@ -117,6 +171,52 @@ _DEFAULTS = {
 }
 """Settings of config.json with BERT's defaults in transformers (`BertConfig`)."""
 
+_ROTARY = {
+    "head_dim": 0,
+    "num_key_value_heads": 0,
+    "rope_theta": 10_000.0,
+    "rope_type": "default",
+    "rope_factor": 1.0,
+    "partial_rotary_factor": 1.0,
+}
+"""Defaults of rotary positions; 0 heads are as many as of queries, 0 is their usual size."""
+
+_ROTARY_KEYS: dict[str, str | tuple[str, ...]] = {
+    "rope_theta": ("rope_parameters.rope_theta", "rope_theta"),
+    "rope_type": ("rope_parameters.rope_type", "rope_scaling.rope_type", "rope_scaling.type"),
+    "rope_factor": ("rope_parameters.factor", "rope_scaling.factor"),
+    "partial_rotary_factor": ("rope_parameters.partial_rotary_factor", "partial_rotary_factor"),
+}
+_ROPE_TYPES = {"rope_type": ("default", "linear"), "partial_rotary_factor": (1.0,)}
+
+_WINDOWS = {
+    "sliding_window": 0,
+    "layer_types": [],
+    "first_local_layer": 0,
+    "full_attention_every": 0,
+    "full_attention_offset": 0,
+}
+"""Which layers are local: see `local_layers`."""
+
+
+def local_layers(settings: Mapping[str, Any]) -> list[bool]:
+    """Return for each layer whether its tokens see only those in the window.
+
+    `layer_types` says so, or else layers from `first_local_layer` on are local but every
+    `full_attention_every`-th, counted from `full_attention_offset`.
+    """
+    layers = range(int(settings["num_hidden_layers"]))
+    if not settings.get("sliding_window") or settings.get("use_sliding_window") is False:
+        return [False for _ in layers]
+    if settings["layer_types"]:
+        kinds = settings["layer_types"]
+        return [kinds[n] == "sliding_attention" if n < len(kinds) else False for n in layers]
+    every = settings["full_attention_every"]
+    first = settings["first_local_layer"]
+    offset = settings["full_attention_offset"]
+    return [n >= first and (not every or (n + offset) % every != 0) for n in layers]
+
+
 _ROBERTA_CLASSIFIER = (
     ClassifierLayer("classifier.dense", "Tanh"),
     ClassifierLayer("classifier.out_proj", "Identity"),
@@ -131,7 +231,7 @@ _BERT = Family(
 )
 _ROBERTA = Family(
     prefixes=("", "roberta."),
-    positions_after_padding=True,
+    positions="after padding",
     classifier=_ROBERTA_CLASSIFIER,
     defaults={"pad_token_id": 1},
 )
@@ -166,7 +266,7 @@ _MPNET = Family(
     value="attention.attn.v",
     attention_output="attention.attn.o",
     attention_norm="attention.LayerNorm",
-    positions_after_padding=True,
+    positions="after padding",
     segments=False,
     classifier=_ROBERTA_CLASSIFIER,
     relative_bias="encoder.relative_attention_bias.weight",
@@ -175,10 +275,21 @@ _MPNET = Family(
 
 _NOMIC = Family(
     prefixes=("", "model."),
+    embedding_norm="emb_ln",
     layer="encoder.layers.{}.",
+    query=Part("attn.Wqkv", 0, 3),
+    key=Part("attn.Wqkv", 1, 3),
+    value=Part("attn.Wqkv", 2, 3),
+    attention_output="attn.out_proj",
+    attention_norm="norm1",
+    gate="mlp.fc12",
+    intermediate="mlp.fc11",
+    output="mlp.fc2",
+    output_norm="norm2",
+    positions="rotary",
     segments=False,
-    rotary=True,
-    keys={
+    keys=_ROTARY_KEYS
+    | {
         "hidden_size": ("hidden_size", "n_embd"),
         "num_attention_heads": ("num_attention_heads", "n_head"),
         "num_hidden_layers": ("num_hidden_layers", "n_layer"),
@@ -186,21 +297,369 @@ _NOMIC = Family(
         "layer_norm_eps": ("layer_norm_eps", "layer_norm_epsilon"),
         "max_position_embeddings": ("max_position_embeddings", "n_positions"),
         "rope_theta": ("rope_parameters.rope_theta", "rope_theta", "rotary_emb_base"),
-        "rope_type": ("rope_parameters.rope_type", "rope_scaling.rope_type"),
         "is_decoder": ("is_decoder", "causal"),
     },
-    defaults={
+    defaults=_ROTARY
+    | {
         "hidden_act": "silu",
         "max_position_embeddings": 8192,
-        "head_dim": 0,
         "rope_theta": 1000.0,
-        "rope_type": "default",
         "rotary_emb_fraction": 1.0,
         "rotary_emb_interleaved": False,
         "rotary_scaling_factor": 0.0,
         "prenorm": False,
         "use_rms_norm": False,
         "num_experts": 0,
+    },
+    supported=_ROPE_TYPES
+    | {
+        "hidden_act": ("silu", "swiglu"),
+        "rotary_emb_fraction": (1.0,),
+        "rotary_emb_interleaved": (False,),
+        "rotary_scaling_factor": (0.0,),
+        "prenorm": (False,),
+        "use_rms_norm": (False,),
+        "num_experts": (0,),
+    },
+)
+_GTE = Family(
+    prefixes=("", "new.", "model."),
+    query=Part("attention.qkv_proj", 0, 3),
+    key=Part("attention.qkv_proj", 1, 3),
+    value=Part("attention.qkv_proj", 2, 3),
+    attention_output="attention.o_proj",
+    attention_norm="attn_ln",
+    gate=Part("mlp.up_gate_proj", 1, 2),
+    intermediate=Part("mlp.up_gate_proj", 0, 2),
+    output="mlp.down_proj",
+    output_norm="mlp_ln",
+    positions="rotary",
+    segments=False,
+    keys=_ROTARY_KEYS,
+    defaults=_ROTARY
+    | {
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 8192,
+        "pad_token_id": 1,
+        "type_vocab_size": 1,
+        "rope_theta": 160_000.0,
+        "position_embedding_type": "rope",
+        "layer_norm_type": "layer_norm",
+        "logn_attention_scale": False,
+    },
+    supported={
+        "rope_type": ("default", "linear", "ntk"),
+        "partial_rotary_factor": (1.0,),
+        "position_embedding_type": ("rope",),
+        "layer_norm_type": ("layer_norm",),
+        "logn_attention_scale": (False,),
+    },
+)
+_NEW = replace(
+    _GTE, defaults=_GTE.defaults | {"pad_token_id": 0, "rope_theta": 10_000.0, "type_vocab_size": 0}
+)
+_JINA_V3 = Family(
+    prefixes=("", "model.", "roberta."),
+    embedding_norm="emb_ln",
+    layer="encoder.layers.{}.",
+    query=Part("mixer.Wqkv", 0, 3),
+    key=Part("mixer.Wqkv", 1, 3),
+    value=Part("mixer.Wqkv", 2, 3),
+    attention_output="mixer.out_proj",
+    attention_norm="norm1",
+    intermediate="mlp.fc1",
+    output="mlp.fc2",
+    output_norm="norm2",
+    positions="rotary",
+    segments=False,
+    keys=_ROTARY_KEYS,
+    defaults=_ROTARY
+    | {
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": 8194,
+        "pad_token_id": 1,
+        "type_vocab_size": 1,
+        "rope_theta": 20_000.0,
+    },
+    supported=_ROPE_TYPES,
+)
+_MODERNBERT = Family(
+    prefixes=("", "model."),
+    words="embeddings.tok_embeddings.weight",
+    embedding_norm="embeddings.norm",
+    layer="layers.{}.",
+    query=Part("attn.Wqkv", 0, 3),
+    key=Part("attn.Wqkv", 1, 3),
+    value=Part("attn.Wqkv", 2, 3),
+    attention_output="attn.Wo",
+    attention_norm="attn_norm",
+    gate=Part("mlp.Wi", 0, 2),
+    intermediate=Part("mlp.Wi", 1, 2),
+    output="mlp.Wo",
+    output_norm="mlp_norm",
+    final_norm="final_norm",
+    norm_first=True,
+    first_norm=False,
+    positions="rotary",
+    segments=False,
+    keys=_ROTARY_KEYS
+    | {
+        "hidden_act": "hidden_activation",
+        "layer_norm_eps": "norm_eps",
+        "rope_theta": (
+            "rope_parameters.full_attention.rope_theta",
+            "rope_scaling.rope_theta",
+            "global_rope_theta",
+        ),
+        "local_rope_theta": (
+            "rope_parameters.sliding_attention.rope_theta",
+            "local_rope_theta",
+        ),
+        "rope_type": ("rope_parameters.full_attention.rope_type", "rope_scaling.rope_type"),
+        "sliding_window": "local_attention",
+        "full_attention_every": "global_attn_every_n_layers",
+    },
+    defaults=_ROTARY
+    | _WINDOWS
+    | {
+        "num_hidden_layers": 22,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": 8192,
+        "pad_token_id": 50283,
+        "rope_theta": 160_000.0,
+        "local_rope_theta": 10_000.0,
+        "sliding_window": 128,
+        "full_attention_every": 3,
+    },
+    supported={"rope_type": ("default",), "partial_rotary_factor": (1.0,)},
+)
+_LLAMA = Family(
+    prefixes=("", "model."),
+    words="embed_tokens.weight",
+    embedding_norm=None,
+    layer="layers.{}.",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    attention_output="self_attn.o_proj",
+    attention_norm="input_layernorm",
+    gate="mlp.gate_proj",
+    intermediate="mlp.up_proj",
+    output="mlp.down_proj",
+    output_norm="post_attention_layernorm",
+    final_norm="norm",
+    norm="rms",
+    norm_first=True,
+    positions="rotary",
+    segments=False,
+    keys=_ROTARY_KEYS | {"layer_norm_eps": "rms_norm_eps"},
+    defaults=_ROTARY
+    | {
+        "hidden_size": 4096,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "hidden_act": "silu",
+        "layer_norm_eps": 1e-6,
+        "max_position_embeddings": 2048,
+        "is_causal": True,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    supported={
+        "rope_type": ("default", "linear", "llama3"),
+        "partial_rotary_factor": (1.0,),
+    },
+)
+_LLAMA = replace(
+    _LLAMA,
+    keys=_LLAMA.keys
+    | {
+        name: (f"rope_parameters.{name}", f"rope_scaling.{name}")
+        for name in ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    },
+)
+_MISTRAL = replace(
+    _LLAMA,
+    defaults=_LLAMA.defaults
+    | _WINDOWS
+    | {"num_key_value_heads": 8, "max_position_embeddings": 131_072, "sliding_window": 4096},
+)
+_QWEN2 = replace(
+    _LLAMA,
+    keys=_LLAMA.keys | {"first_local_layer": "max_window_layers"},
+    defaults=_LLAMA.defaults
+    | _WINDOWS
+    | {
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32_768,
+        "sliding_window": 4096,
+        "use_sliding_window": False,
+        "first_local_layer": 28,
+    },
+)
+_QWEN3 = replace(
+    _QWEN2,
+    query_norm="self_attn.q_norm",
+    key_norm="self_attn.k_norm",
+    defaults=_QWEN2.defaults | {"head_dim": 128},
+)
+_EUROBERT = replace(
+    _LLAMA,
+    defaults=_LLAMA.defaults
+    | {
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": 8192,
+        "pad_token_id": 128_001,
+        "is_causal": False,
+    },
+)
+_GEMMA3 = replace(
+    _LLAMA,
+    query_norm="self_attn.q_norm",
+    key_norm="self_attn.k_norm",
+    attention_output_norm="post_attention_layernorm",
+    output_norm="pre_feedforward_layernorm",
+    feed_forward_output_norm="post_feedforward_layernorm",
+    norm="rms + 1",
+    scaled_embeddings=True,
+    keys=_ROTARY_KEYS
+    | {
+        "hidden_act": "hidden_activation",
+        "layer_norm_eps": "rms_norm_eps",
+        "rope_theta": ("rope_parameters.full_attention.rope_theta", "rope_theta"),
+        "local_rope_theta": (
+            "rope_parameters.sliding_attention.rope_theta",
+            "rope_local_base_freq",
+        ),
+        "rope_type": ("rope_parameters.full_attention.rope_type", "rope_scaling.rope_type"),
+        "rope_factor": ("rope_parameters.full_attention.factor", "rope_scaling.factor"),
+        "full_attention_every": ("sliding_window_pattern", "_sliding_window_pattern"),
+    },
+    defaults=_ROTARY
+    | _WINDOWS
+    | {
+        "hidden_size": 2304,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "num_hidden_layers": 26,
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": 1e-6,
+        "max_position_embeddings": 131_072,
+        "rope_theta": 1_000_000.0,
+        "local_rope_theta": 10_000.0,
+        "sliding_window": 4096,
+        "full_attention_every": 6,
+        "full_attention_offset": 1,
+        "query_pre_attn_scalar": 256,
+        "attn_logit_softcapping": 0.0,
+        "use_bidirectional_attention": False,
+        "is_causal": True,
+    },
+    supported={
+        "rope_type": ("default", "linear"),
+        "partial_rotary_factor": (1.0,),
+        "attn_logit_softcapping": (0.0,),
+        "is_causal": (True,),
+    },
+)
+
+_T5 = Family(
+    prefixes=("",),
+    words="shared.weight",
+    embedding_norm=None,
+    layer="encoder.block.{}.",
+    query="layer.0.SelfAttention.q",
+    key="layer.0.SelfAttention.k",
+    value="layer.0.SelfAttention.v",
+    attention_output="layer.0.SelfAttention.o",
+    attention_norm="layer.0.layer_norm",
+    gate="layer.1.DenseReluDense.wi_0",
+    intermediate="layer.1.DenseReluDense.wi_1",
+    ungated="layer.1.DenseReluDense.wi",
+    output="layer.1.DenseReluDense.wo",
+    output_norm="layer.1.layer_norm",
+    final_norm="encoder.final_layer_norm",
+    norm="rms",
+    norm_first=True,
+    positions="relative",
+    segments=False,
+    relative_bias="encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+    unscaled_attention=True,
+    keys={
+        "hidden_size": "d_model",
+        "head_dim": "d_kv",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "hidden_act": "feed_forward_proj",
+        "layer_norm_eps": "layer_norm_epsilon",
+    },
+    defaults={
+        "hidden_size": 512,
+        "head_dim": 64,
+        "num_attention_heads": 8,
+        "num_hidden_layers": 6,
+        "hidden_act": "relu",
+        "layer_norm_eps": 1e-6,
+        "max_position_embeddings": 1_000_000,
+        "relative_attention_max_distance": 128,
+    },
+)
+_JINA_BERT = Family(
+    prefixes=("", "bert."),
+    gate=Part("mlp.gated_layers", 0, 2),
+    intermediate=Part("mlp.gated_layers", 1, 2),
+    output="mlp.wo",
+    output_norm="mlp.layernorm",
+    positions="alibi",
+    classifier=_BERT.classifier,
+    keys={"hidden_act": "feed_forward_type"},
+    defaults={"hidden_act": "original", "max_position_embeddings": 8192},
+    supported={"hidden_act": ("geglu", "reglu"), "position_embedding_type": ("alibi",)},
+)
+_DEBERTA = Family(
+    prefixes=("", "deberta."),
+    query="attention.self.query_proj",
+    key="attention.self.key_proj",
+    value="attention.self.value_proj",
+    positions="disentangled",
+    segments=False,
+    classifier=(
+        ClassifierLayer("pooler.dense", "GELU"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
+    keys={"head_dim": "attention_head_size"},
+    defaults={
+        "hidden_size": 1536,
+        "num_attention_heads": 24,
+        "num_hidden_layers": 24,
+        "layer_norm_eps": 1e-7,
+        "type_vocab_size": 0,
+        "head_dim": 0,
+        "relative_attention": False,
+        "max_relative_positions": -1,
+        "position_buckets": -1,
+        "norm_rel_ebd": "none",
+        "pos_att_type": [],
+        "share_att_key": False,
+        "position_biased_input": True,
+        "embedding_size": 0,
+        "conv_kernel_size": 0,
+        "pooler_hidden_act": "gelu",
+    },
+    supported={
+        "relative_attention": (True,),
+        "norm_rel_ebd": ("none", "layer_norm"),
+        "embedding_size": (0,),
+        "conv_kernel_size": (0,),
+        "pooler_hidden_act": ("gelu",),
     },
 )
 
@@ -212,8 +671,35 @@ FAMILIES = {
     "distilbert": _DISTILBERT,
     "mpnet": _MPNET,
     "nomic_bert": _NOMIC,
+    "modernbert": _MODERNBERT,
+    "gte": _GTE,
+    "new": _NEW,
+    "jina_embeddings_v3": _JINA_V3,
+    "llama": _LLAMA,
+    "mistral": _MISTRAL,
+    "qwen2": _QWEN2,
+    "qwen3": _QWEN3,
+    "eurobert": _EUROBERT,
+    "gemma3_text": _GEMMA3,
+    "t5": _T5,
+    "mt5": _T5,
+    "jina_bert": _JINA_BERT,
+    "deberta-v2": _DEBERTA,
 }
-"""Families by `model_type` of config.json."""
+"""Families by their name, see `family_of`."""
+
+
+def family_of(config: Mapping[str, Any]) -> str:
+    """Return the name of a model's family: `model_type` of config.json, but for custom code.
+
+    Jina's models call themselves BERT and XLM-R, and have other positions and layers.
+    """
+    model_type = str(config.get("model_type"))
+    positions = config.get("position_embedding_type")
+    if model_type == "bert" and positions == "alibi":
+        code = str(config.get("auto_map"))
+        return "jina_bert_qk_post_norm" if "qk-post-norm" in code else "jina_bert"
+    return model_type
 
 
 RERANKER = "reranker"
@@ -230,7 +716,7 @@ def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[Classifie
         UnsupportedModel: `config` does not describe a supported classifier.
     """
     architectures = [str(name) for name in config.get("architectures") or ()]
-    family = FAMILIES.get(str(config.get("model_type")))
+    family = FAMILIES.get(family_of(config))
     has_head = family is not None and family.classifier
     if family is None or not has_head or not any(n.endswith(_ARCHITECTURE) for n in architectures):
         names = [name for name, each in FAMILIES.items() if each.classifier]

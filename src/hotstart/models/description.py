@@ -24,6 +24,7 @@ from hotstart.models.architectures import (
     FAMILIES,
     RERANKER,
     classifier_layers,
+    family_of,
     read_classifier,
 )
 from hotstart.models.modules import (
@@ -60,8 +61,8 @@ class ConfigFiles(NamedTuple):
 
     @property
     def model_type(self) -> str:
-        """The model's family, as named by transformers."""
-        return str(self.config.get("model_type"))
+        """The model's family, as `family_of` names it."""
+        return family_of(self.config)
 
 
 def read_config_files(folder: str) -> ConfigFiles:
@@ -466,7 +467,7 @@ def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
 
 
 def _is_supported(folder: str, config: dict[str, Any]) -> bool:
-    known = str(config.get("model_type")) in FAMILIES
+    known = family_of(config) in FAMILIES
     return known or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
 
 
@@ -529,7 +530,7 @@ def _max_seq_length(files: ConfigFiles) -> int:
         return own if 0 < own <= _MOST_POSITIONS else _positions_of_graph(files.config)
     settings = family.settings(files.config)
     positions = int(settings["max_position_embeddings"] or 512)
-    if family.positions_after_padding:
+    if family.positions == "after padding":
         positions -= int(settings["pad_token_id"]) + 1
     return min(int(limit or positions), positions)
 

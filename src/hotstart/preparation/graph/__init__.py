@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
-from hotstart.models.architectures import FAMILIES, ClassifierLayer
+from hotstart.models.architectures import ClassifierLayer
 from hotstart.models.description import Description
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.preparation.graph.encoder import Encoder
 from hotstart.preparation.graph.head import apply_head, pool
-from hotstart.preparation.graph.rotary import RotaryEncoder
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
 from hotstart.types import GraphFiles
@@ -53,8 +52,7 @@ def _write_built(
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
     weights = make_weights(graph)
-    make_encoder = RotaryEncoder if FAMILIES[model.model_type].rotary else Encoder
-    encoder = make_encoder(graph, weights, model, tensors[""])
+    encoder = Encoder(graph, weights, model, tensors[""])
     encoder.check(largest_token)
     names = ["input_ids", "attention_mask"]
     if model.segments:

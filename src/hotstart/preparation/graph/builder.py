@@ -8,7 +8,7 @@ ONNX Runtime's domain `com.microsoft`
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hotstart._lazy import require
@@ -32,14 +32,17 @@ class GraphBuilder:
         self._onnx = require("onnx")
         self._folder = folder
         self._nodes: list[Any] = []
+        self._count = 0  # of all nodes, those of a loop too, so that names differ
         self._initializers: dict[str, Any] = {}
+        self._constants: dict[tuple[str, int, tuple[int | float, ...]], str] = {}
         self._extra_outputs: dict[str, tuple[str, int]] = {}
 
     def node(
         self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
     ) -> str:
         """Add an operator of ONNX or of `domain`; an empty input name omits that input."""
-        name = f"{operator}_{len(self._nodes)}"
+        name = f"{operator}_{self._count}"
+        self._count += 1
         names = [name] + [f"{name}_{n}" for n in range(1, outputs)]
         self._nodes.append(
             self._onnx.helper.make_node(operator, list(inputs), names, domain=domain, **attributes)
@@ -57,12 +60,47 @@ class GraphBuilder:
     def constant(self, values: Sequence[int] | Sequence[float] | int | float, dtype: str) -> str:
         """Return the name of a constant stored in the graph; equal constants are shared."""
         dims = [len(values)] if isinstance(values, Sequence) else []
-        flat = list(values) if isinstance(values, Sequence) else [values]
-        name = f"{dtype}_{'x'.join(map(str, flat[:4]))}_{len(flat)}_{len(dims)}"
-        if name not in self._initializers:
+        flat = tuple(values) if isinstance(values, Sequence) else (values,)
+        key = dtype, len(dims), flat
+        if key not in self._constants:
+            name = f"{dtype}_{'x'.join(map(str, flat[:4]))}_{len(self._constants)}"
             element = getattr(self._onnx.TensorProto, dtype)
             self._initializers[name] = self._onnx.helper.make_tensor(name, element, dims, flat)
-        return name
+            self._constants[key] = name
+        return self._constants[key]
+
+    def loop(self, count: str, first: str, width: int, body: Callable[[str, str], str]) -> str:
+        """Add a loop and return its last value, float32 (batch, n, width).
+
+        Args:
+            count: the number of rounds, INT64.
+            first: the value before the first round, float32 (batch, m, width).
+            width: the last axis of the value.
+            body: adds the nodes of a round; gets the round's number and the value so far, and
+                returns the next value. The nodes may use any value of the graph.
+        """
+        helper = self._onnx.helper
+        types = self._onnx.TensorProto
+        outer, self._nodes = self._nodes, []
+        label = f"Loop_{self._count}"
+        number, value, condition = (f"{label}_{name}" for name in ("number", "value", "condition"))
+        last = body(number, value)
+        axes = [None, None, width]
+        inner = helper.make_graph(
+            [*self._nodes, helper.make_node("Identity", [condition], [f"{condition}_next"])],
+            label,
+            [
+                helper.make_tensor_value_info(number, types.INT64, []),
+                helper.make_tensor_value_info(condition, types.BOOL, []),
+                helper.make_tensor_value_info(value, types.FLOAT, axes),
+            ],
+            [
+                helper.make_tensor_value_info(f"{condition}_next", types.BOOL, []),
+                helper.make_tensor_value_info(last, types.FLOAT, axes),
+            ],
+        )
+        self._nodes = outer
+        return self.node("Loop", count, "", first, body=inner)
 
     def weight(self, tensor: Tensor) -> str:
         """Return the name of an external weight, F32 or U8."""

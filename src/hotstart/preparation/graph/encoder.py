@@ -1,92 +1,31 @@
-"""The transformer encoder and its positions as graph nodes."""
+"""The transformer encoder of every family as graph nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES
+from hotstart.models.architectures import FAMILIES, Part, local_layers
 from hotstart.models.description import Description
+from hotstart.preparation.graph.attention import CHUNK, Attention, Bias
 from hotstart.preparation.graph.builder import GraphBuilder
-from hotstart.preparation.graph.tensors import WORDS, EncoderTensors
+from hotstart.preparation.graph.disentangled import DisentangledPositions
+from hotstart.preparation.graph.layers import ACTIVATIONS, Layers
+from hotstart.preparation.graph.positions import (
+    Rotation,
+    linear_bias,
+    position_rows,
+    relative_bias,
+    rotate,
+    rotation_speeds,
+    rotation_tables,
+)
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
-_MAX_DISTANCE = 128  # larger distances share one bucket (transformers' MPNetEncoder)
-
-
-def position_rows(graph: GraphBuilder, input_ids: str, table: str, padding: int | None) -> str:
-    """Add a lookup of the tokens' positions in the position embedding `table`.
-
-    If `padding` is None, positions start at 0 and the result is (tokens, hidden). Otherwise
-    positions are RoBERTa's `position_ids`, and the result is (batch, tokens, hidden).
-    """
-    if padding is not None:
-        return graph.node("Gather", table, position_ids(graph, input_ids, padding))
-    zero = graph.constant([0], "INT64")
-    length = graph.node("Shape", input_ids, start=1)
-    return graph.node("Slice", table, zero, length, zero)  # start 0, end length, axis 0
-
-
-def position_ids(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
-    """Add token positions that start at pad_token_id + 1; padding has pad_token_id.
-
-    This follows create_position_ids_from_input_ids of transformers, which reads the ids and not the
-    attention mask, so a pad token inside a text is not counted.
-    """
-    pad = graph.constant(pad_token_id, "INT32")
-    real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
-    counted = graph.node("CumSum", real, graph.constant(1, "INT32"))
-    return graph.node("Add", graph.node("Mul", counted, real), pad)
-
-
-def relative_bias(
-    graph: GraphBuilder, input_ids: str, table: str, *, buckets: int, positions: int
-) -> str:
-    """Add the attention bias (1, heads, tokens, tokens) from `table` (buckets, heads)."""
-    count = graph.node("Shape", input_ids, start=1)
-    length = graph.node("Squeeze", count, graph.constant([0], "INT64"))
-    zero = graph.constant(0, "INT64")
-    one = graph.constant(1, "INT64")
-    positions_row = graph.node("Range", zero, length, one)
-    positions_column = graph.node("Unsqueeze", positions_row, graph.constant([1], "INT64"))
-    distance = graph.node("Sub", positions_row, positions_column)
-    offset = graph.constant(positions - 1, "INT64")
-    bucket_of = graph.constant(distance_buckets(buckets, positions), "INT64")
-    bucket = graph.node("Gather", bucket_of, graph.node("Add", distance, offset))
-    bias = graph.node("Transpose", graph.node("Gather", table, bucket), perm=[2, 0, 1])
-    return graph.node("Unsqueeze", bias, graph.constant([0], "INT64"))
-
-
-def distance_buckets(buckets: int, positions: int) -> list[int]:
-    """Return the bucket of each distance from 1 - positions to positions - 1.
-
-    The buckets follow T5 (Raffel et al. 2020, section 2.1): half of them for preceding tokens, half
-    for following tokens, one bucket per small distance, and a logarithmic scale for larger
-    distances. They are computed in float32, as in training.
-    """
-    import numpy as np
-
-    behind = -np.arange(1 - positions, positions)
-    half = buckets // 2
-    exact = buckets // 4
-    n = np.abs(behind)
-    ratio = np.log(np.maximum(n, 1).astype(np.float32) / exact) / np.log(_MAX_DISTANCE / exact)
-    large = exact + (ratio.astype(np.float32) * (half - exact)).astype(np.int64)
-    bucket = np.where(n < exact, n, np.minimum(large, half - 1))
-    return [int(b) for b in bucket + (behind < 0) * half]
-
-
-_FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gelu": ("Gelu", {}),
-    "gelu_new": ("FastGelu", {}),
-    "gelu_fast": ("FastGelu", {}),
-    "gelu_pytorch_tanh": ("FastGelu", {}),
-    "silu": ("QuickGelu", {"alpha": 1.0}),
-    "swish": ("QuickGelu", {"alpha": 1.0}),
-}
-_HIDDEN_ACTIVATIONS = (*_FUSED_ACTIVATIONS, "relu")
+_POSITIONS = "embeddings.position_embeddings.weight"
+_SEGMENTS = "embeddings.token_type_embeddings.weight"
 
 
 class Encoder:
@@ -104,14 +43,15 @@ class Encoder:
         tensors: Mapping[str, Tensor],
     ) -> None:
         self._graph = graph
-        self._weights = weights
         self._model = model
+        self._settings = model.settings
         self._family = FAMILIES[model.model_type]
-        self._tensors = EncoderTensors(model, tensors, self._family.prefixes)
-        self.hidden = int(model.settings["hidden_size"])
-        self._heads = int(model.settings["num_attention_heads"])
-        self._epsilon = float(model.settings["layer_norm_eps"])
-        self._activation = self._find_activation()
+        self._refuse_settings()
+        self._layers = Layers(graph, weights, model, tensors)
+        self.hidden = int(self._settings["hidden_size"])
+        self._heads = int(self._settings["num_attention_heads"])
+        self._key_heads = int(self._settings.get("num_key_value_heads") or self._heads)
+        self._size = int(self._settings.get("head_dim") or self.hidden // max(1, self._heads))
 
     def tokens(self, input_ids: str, attention_mask: str, token_type_ids: str = "") -> str:
         """Return the token embeddings, float32 (batch, tokens, hidden).
@@ -119,164 +59,269 @@ class Encoder:
         Without `token_type_ids` every token belongs to the first text.
         """
         graph = self._graph
-        shape = graph.node("Shape", input_ids)
-        shape = graph.node("Concat", shape, graph.constant([self.hidden], "INT64"), axis=0)
-        self._rows = graph.constant([-1, self.hidden], "INT64")
-        bias = self._relative_bias(input_ids)
-        hidden = graph.node("Reshape", self._embeddings(input_ids, token_type_ids), self._rows)
-        for number in range(int(self._model.settings["num_hidden_layers"])):
-            hidden = self._layer(number, hidden, shape, attention_mask, bias)
-        return graph.node("Reshape", hidden, shape)
+        self._batch = graph.node("Shape", input_ids)
+        rows = graph.constant([-1, self.hidden], "INT64")
+        hidden = graph.node("Reshape", self._embeddings(input_ids, token_type_ids), rows)
+        self._disentangled = None
+        if self._family.positions == "disentangled":
+            self._disentangled = DisentangledPositions(
+                graph, self._layers, self._family, self._model, input_ids
+            )
+        kinds = {
+            is_local: (self._attention(is_local), self._rotation(input_ids, is_local))
+            for is_local in set(local_layers(self._settings))
+        }
+        for number, is_local in enumerate(local_layers(self._settings)):
+            attention, rotation = kinds[is_local]
+            hidden = self._layer(number, hidden, attention_mask, attention, rotation)
+        if self._family.final_norm is not None:
+            hidden = self._layers.norm(self._family.final_norm, hidden, self.hidden)
+        return graph.node("Reshape", hidden, self._shape(self.hidden))
 
     def _embeddings(self, input_ids: str, token_type_ids: str) -> str:
         graph = self._graph
-        name = "embeddings."
-        words = self._weights.lookup(self._tensors[WORDS], input_ids)
-        pad = self._model.pad_token_id if self._family.positions_after_padding else None
-        table = self._weight(name + "position_embeddings.weight")
+        family = self._family
+        rows = sum(self._words_shape()[:1])
+        words = self._layers.lookup(family.words, input_ids, rows, self.hidden)
+        if family.scaled_embeddings:
+            words = graph.node("Mul", words, graph.constant(self.hidden**0.5, "FLOAT"))
         segment = ""
-        if self._family.segments:
-            rows = self._weight(name + "token_type_embeddings.weight")
+        if self._layers.has(_SEGMENTS) or family.segments:
+            kinds = int(self._settings["type_vocab_size"])
+            table = self._layers.whole(_SEGMENTS, kinds, self.hidden)
             if token_type_ids:
-                words = graph.node("Add", words, graph.node("Gather", rows, token_type_ids))
+                words = graph.node("Add", words, graph.node("Gather", table, token_type_ids))
             else:  # row 0 for every token
-                segment = graph.node("Gather", rows, graph.constant(0, "INT64"))
-        return self._add_and_norm(
-            name + "LayerNorm", words, position_rows(graph, input_ids, table, pad), segment
-        )
+                segment = graph.node("Gather", table, graph.constant(0, "INT64"))
+        if family.positions in {"absolute", "after padding"}:
+            assert family.embedding_norm is not None
+            limit = int(self._settings["max_position_embeddings"])
+            table = self._layers.whole(_POSITIONS, limit, self.hidden)
+            pad = self._model.pad_token_id if family.positions == "after padding" else None
+            positions = position_rows(graph, input_ids, table, pad)
+            return self._layers.add_and_norm(
+                family.embedding_norm, words, positions, self.hidden, segment
+            )
+        if self._settings.get("position_biased_input"):
+            limit = int(self._settings["max_position_embeddings"])
+            table = self._layers.whole(_POSITIONS, limit, self.hidden)
+            words = graph.node("Add", words, position_rows(graph, input_ids, table, None))
+        if segment:
+            words = graph.node("Add", words, segment)
+        if family.embedding_norm is None:
+            return words
+        return self._layers.norm(family.embedding_norm, words, self.hidden)
 
-    def _layer(self, number: int, hidden: str, shape: str, attention_mask: str, bias: str) -> str:
-        """Add a post-norm layer over rows of tokens: attention, then feed-forward."""
-        graph = self._graph
+    def _layer(
+        self,
+        number: int,
+        hidden: str,
+        attention_mask: str,
+        attention: Attention,
+        rotation: Rotation | None,
+    ) -> str:
+        """Add a layer over rows of tokens: attention, then the feed-forward network."""
         family = self._family
         prefix = family.layer.format(number)
-        heads = [
-            graph.node("Reshape", self._linear(prefix + name, hidden, exact=exact), shape)
-            for name, exact in ((family.query, False), (family.key, False), (family.value, True))
-        ]
-        query, key, value = heads
-        context = graph.fused(
-            "MultiHeadAttention",
-            query,
-            key,
-            value,
-            "",
-            attention_mask,
-            bias,
-            num_heads=self._heads,
+        inner = hidden
+        if family.norm_first and (number > 0 or family.first_norm):
+            inner = self._layers.norm(prefix + family.attention_norm, hidden, self.hidden)
+        attended = self._attended(prefix, inner, attention_mask, attention, rotation)
+        hidden = self._add(
+            prefix, family.attention_norm, family.attention_output_norm, attended, hidden
         )
-        context = graph.node("Reshape", context, self._rows)
-        attended = self._linear(prefix + family.attention_output, context)
-        hidden = self._add_and_norm(prefix + family.attention_norm, attended, hidden)
-        inner = self._activate(self._linear(prefix + family.intermediate, hidden))
-        outer = self._linear(prefix + family.output, inner)
-        return self._add_and_norm(prefix + family.output_norm, outer, hidden)
+        inner = hidden
+        if family.norm_first:
+            inner = self._layers.norm(prefix + family.output_norm, hidden, self.hidden)
+        fed = self._feed_forward(prefix, inner)
+        return self._add(prefix, family.output_norm, family.feed_forward_output_norm, fed, hidden)
 
-    def _linear(self, name: str, rows: str, *, exact: bool = False) -> str:
-        weight = self._tensors[f"{name}.weight"]
-        bias = self._tensors[f"{name}.bias"]
-        return self._weights.linear(name, rows, weight, bias, exact=exact)
+    def _add(
+        self, prefix: str, norm: str, output_norm: str | None, value: str, residual: str
+    ) -> str:
+        """Add the sum of `value` and `residual`, and the norm after it, if it comes after it."""
+        if output_norm is not None:
+            value = self._layers.norm(prefix + output_norm, value, self.hidden)
+        if self._family.norm_first:
+            return self._graph.node("Add", value, residual)
+        return self._layers.add_and_norm(prefix + norm, value, residual, self.hidden)
 
-    def _add_and_norm(self, name: str, value: str, residual: str, row: str = "") -> str:
-        """Add the layer normalisation of value + residual + `row`; `row` applies to every token."""
-        inputs = [value, residual, self._weight(f"{name}.weight"), self._weight(f"{name}.bias")]
-        if row:  # OpenVINO does not accept an empty name for an omitted input
-            inputs.append(row)
-        return self._graph.fused("SkipLayerNormalization", *inputs, epsilon=self._epsilon)
+    def _attended(
+        self,
+        prefix: str,
+        rows: str,
+        attention_mask: str,
+        attention: Attention,
+        rotation: Rotation | None,
+    ) -> str:
+        family = self._family
+        width = self._heads * self._size
+        inputs = []
+        for name, norm, heads, turns in (
+            (family.query, family.query_norm, self._heads, True),
+            (family.key, family.key_norm, self._key_heads, True),
+            (family.value, None, self._key_heads, False),
+        ):
+            projected = self._layers.linear(
+                _within(prefix, name),
+                rows,
+                heads * self._size,
+                self.hidden,
+                exact=name is family.value,
+            )
+            if norm is not None or (turns and rotation is not None) or heads != self._heads:
+                projected = self._graph.node("Reshape", projected, self._shape(heads, self._size))
+                if norm is not None:
+                    projected = self._layers.norm(prefix + norm, projected, self._size)
+                if turns and rotation is not None:
+                    projected = rotate(self._graph, projected, rotation, self._size)
+                if heads != self._heads:
+                    projected = self._repeated(projected)
+            inputs.append(self._graph.node("Reshape", projected, self._shape(width)))
+        query, key, value = inputs
+        bias = ""
+        if self._disentangled is not None:
+            bias = self._disentangled.bias(prefix, query, key)
+        context = attention.add(query, key, value, attention_mask, bias)
+        context = self._graph.node("Reshape", context, self._graph.constant([-1, width], "INT64"))
+        return self._layers.linear(prefix + family.attention_output, context, self.hidden, width)
 
-    def _activate(self, value: str) -> str:
-        if self._activation == "relu":
-            return self._graph.node("Relu", value)
-        operator, attributes = _FUSED_ACTIVATIONS[self._activation]
-        return self._graph.fused(operator, value, **attributes)
+    def _repeated(self, heads: str) -> str:
+        """Add each head as many times as there are queries for it."""
+        graph = self._graph
+        times = graph.constant([1, 1, 1, self._heads // self._key_heads, 1], "INT64")
+        column = graph.node("Unsqueeze", heads, graph.constant([3], "INT64"))
+        return graph.node("Tile", column, times)
 
-    def _relative_bias(self, input_ids: str) -> str:
-        if self._family.relative_bias is None:
-            return ""
-        return relative_bias(
+    def _feed_forward(self, prefix: str, rows: str) -> str:
+        family = self._family
+        activation = str(self._settings["hidden_act"])
+        is_gated = family.gate is not None
+        name = _within(prefix, family.intermediate)
+        if family.ungated is not None and not activation.startswith("gated-"):
+            is_gated = False
+            name = prefix + family.ungated
+        width = sum(self._layers.shape(name)[:1])
+        inner = self._layers.linear(name, rows, width, self.hidden)
+        if not is_gated or family.gate is None:
+            inner = self._layers.activate(activation, inner)
+        else:
+            gate = self._layers.linear(_within(prefix, family.gate), rows, width, self.hidden)
+            inner = self._graph.node("Mul", inner, self._layers.activate(activation, gate))
+        return self._layers.linear(prefix + family.output, inner, self.hidden, width)
+
+    def _attention(self, is_local: bool) -> Attention:
+        """Return the attention of the local layers, or of all others."""
+        settings = self._settings
+        before: int | None = None
+        after: int | None = None
+        window = int(settings["sliding_window"]) if is_local else 0
+        if settings.get("is_causal") and not settings.get("use_bidirectional_attention"):
+            before = window - 1 if is_local else None
+            after = 0
+        elif is_local:  # a causal model made bidirectional has its window on either side
+            before = after = window if settings.get("is_causal") is False else window // 2
+        scalar = settings.get("query_pre_attn_scalar")
+        scale = 1.0 if self._family.unscaled_attention else None
+        if self._disentangled is not None:
+            scale = self._disentangled.scale
+        return Attention(
             self._graph,
-            input_ids,
-            self._weight(self._family.relative_bias),
-            buckets=int(self._model.settings["relative_attention_num_buckets"]),
-            positions=int(self._model.settings["max_position_embeddings"]),
+            self._heads,
+            self._heads * self._size,
+            before=before,
+            after=after,
+            scale=scalar**-0.5 if scalar else scale,
+            bias=self._bias(),
+            chunked=self._model.max_seq_length > CHUNK and self._disentangled is None,
         )
 
-    def _weight(self, name: str) -> str:
-        return self._weights.whole(self._tensors[name])
+    def _bias(self) -> Bias | None:
+        if self._family.positions == "alibi":
+            return partial(linear_bias, self._graph, heads=self._heads)
+        if self._family.relative_bias is None:
+            return None
+        buckets = int(self._settings["relative_attention_num_buckets"])
+        return partial(
+            relative_bias,
+            self._graph,
+            table=self._layers.whole(self._family.relative_bias, buckets, self._heads),
+            buckets=buckets,
+            farthest=int(self._settings.get("relative_attention_max_distance", 128)),
+        )
+
+    def _rotation(self, input_ids: str, is_local: bool) -> Rotation | None:
+        """Return the rotation of the local layers, or of all others; None without one."""
+        settings = self._settings
+        if self._family.positions != "rotary":
+            return None
+        base = float(settings["rope_theta"])
+        scaling = settings
+        if is_local and settings.get("local_rope_theta"):
+            base = float(settings["local_rope_theta"])
+            scaling = settings | {"rope_type": "default"}
+        return rotation_tables(self._graph, input_ids, rotation_speeds(self._size, base, scaling))
+
+    def _shape(self, *last: int) -> str:
+        """Add the shape (batch, tokens, *last)."""
+        return self._graph.node("Concat", self._batch, self._graph.constant(last, "INT64"), axis=0)
+
+    def _words_shape(self) -> tuple[int, ...]:
+        return self._layers.shape(self._family.words.removesuffix(".weight"))
 
     def check(self, largest_token: int) -> None:
-        """Raise ModelDamaged if the weights have other shapes than config.json says.
+        """Raise ModelDamaged if config.json contradicts itself, the tokenizer or the embeddings.
 
         Args:
             largest_token: the largest id that the tokenizer gives.
         """
         model = self._model
-        hidden = self.hidden
-        words = tuple(self._tensors[WORDS].shape)
-        positions = tuple(self._tensors["embeddings.position_embeddings.weight"].shape)
-        limit = int(model.settings["max_position_embeddings"])
+        heads = f"{self._heads} heads of {self._size}, {self._key_heads} of keys"
+        words = self._words_shape()
         rows = sum(words[:1])
+        own_size = "head_dim" in self._settings and self._settings["head_dim"]
         for fact, is_right in (
-            (f"hidden_size {hidden}, embeddings of shape {words}", words[1:] == (hidden,)),
             (
-                f"max_position_embeddings {limit}, positions of shape {positions}",
-                positions == (limit, hidden),
+                f"hidden_size {self.hidden}, embeddings of shape {words}",
+                words[1:] == (self.hidden,),
             ),
             (
-                f"num_attention_heads {self._heads} for a hidden_size of {hidden}",
-                self._heads > 0 and hidden % self._heads == 0,
+                f"num_attention_heads {self._heads} for a hidden_size of {self.hidden}",
+                self._heads > 0 and (own_size or self.hidden % self._heads == 0),
             ),
             (
-                f"pad_token_id {model.pad_token_id} of {rows} tokens",
-                0 <= model.pad_token_id < rows,
+                f"{heads}",
+                self._size > 0 and self._key_heads > 0 and self._heads % self._key_heads == 0,
             ),
+            (
+                f"rotary positions for heads of {self._size}",
+                self._family.positions != "rotary" or self._size % 2 == 0,
+            ),
+            (f"pad_token_id {model.pad_token_id} of {rows} tokens", 0 <= model.pad_token_id < rows),
         ):
             if not is_right:
                 raise ModelDamaged(model.folder, reason=f"config.json has {fact}")
         if largest_token >= rows:
             reason = f"its tokenizer has token {largest_token}, its embeddings {rows} rows"
             raise ModelDamaged(model.folder, reason=reason)
-        self._check_layers()
 
-    def _check_layers(self) -> None:
-        """Raise ModelDamaged if a layer, a norm or a table has another shape."""
-        family = self._family
-        hidden = self.hidden
-        shapes: dict[str, tuple[int, ...]] = {
-            f"embeddings.LayerNorm.{part}": (hidden,) for part in ("weight", "bias")
-        }
-        for number in range(int(self._model.settings["num_hidden_layers"])):
-            prefix = family.layer.format(number)
-            inner = sum(self._tensors[f"{prefix}{family.intermediate}.bias"].shape[:1])
-            for name, rows, columns in (
-                (family.query, hidden, hidden),
-                (family.key, hidden, hidden),
-                (family.value, hidden, hidden),
-                (family.attention_output, hidden, hidden),
-                (family.intermediate, inner, hidden),
-                (family.output, hidden, inner),
-            ):
-                shapes[f"{prefix}{name}.weight"] = (rows, columns)
-                shapes[f"{prefix}{name}.bias"] = (rows,)
-            for name in (family.attention_norm, family.output_norm):
-                shapes[f"{prefix}{name}.weight"] = shapes[f"{prefix}{name}.bias"] = (hidden,)
-        if family.segments:
-            rows = int(self._model.settings["type_vocab_size"])
-            shapes["embeddings.token_type_embeddings.weight"] = (rows, hidden)
-        if family.relative_bias is not None:
-            buckets = int(self._model.settings["relative_attention_num_buckets"])
-            shapes[family.relative_bias] = (buckets, self._heads)
-        self._tensors.check(shapes)
-
-    def _find_activation(self) -> str:
-        name = str(self._model.settings["hidden_act"])
-        positions = self._model.settings["position_embedding_type"]
-        for feature, got, supported in (
-            ("activation", name, _HIDDEN_ACTIVATIONS),
-            ("position embedding", positions, ("absolute",)),
-        ):
+    def _refuse_settings(self) -> None:
+        """Raise UnsupportedModel for a setting that the graph does not follow."""
+        known = {"hidden_act": ACTIVATIONS, "position_embedding_type": ("absolute",)}
+        for name, supported in (known | self._family.supported).items():
+            got = self._settings[name]
             if got not in supported:
+                feature = _FEATURES.get(name) or name
+                values = tuple(map(str, supported))
                 raise UnsupportedModel(
-                    self._model.folder, feature=feature, got=got, supported=supported
+                    self._model.folder, feature=feature, got=got, supported=values
                 )
-        return name
+
+
+_FEATURES = {"hidden_act": "activation", "position_embedding_type": "position embedding"}
+"""Names of settings in messages."""
+
+
+def _within(prefix: str, name: str | Part) -> str | Part:
+    """Return `name` within the layer `prefix`."""
+    return prefix + name if isinstance(name, str) else name._replace(name=prefix + name.name)

@@ -1,0 +1,162 @@
+"""Models as their authors' code saves them: names and settings of the hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart import Embedder
+from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.pool.pool import Pool
+from support.golden import FAMILIES, cosines, family_texts
+
+NOMIC = FAMILIES / "nomic-mean"
+TEXTS = family_texts()
+HUB = {
+    "model_type": "nomic_bert",
+    "n_embd": 32,
+    "n_head": 4,
+    "n_inner": 64,
+    "n_layer": 2,
+    "n_positions": 128,
+    "activation_function": "swiglu",
+    "layer_norm_epsilon": 1e-12,
+    "rotary_emb_base": 1000,
+    "rotary_emb_fraction": 1.0,
+    "rotary_emb_interleaved": False,
+    "rotary_scaling_factor": None,
+    "prenorm": False,
+    "use_rms_norm": False,
+    "causal": False,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+}
+"""Settings as nomic-ai/nomic-embed-text-v1.5 names them."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    copied = tmp_path / "model"
+    shutil.copytree(NOMIC / "model", copied)
+    return copied
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "nomic-mean": HUB,
+    "gte-cls": {
+        "model_type": "new",
+        "rope_parameters": None,
+        "rope_theta": 160000,
+        "rope_scaling": None,
+        "position_embedding_type": "rope",
+        "layer_norm_type": "layer_norm",
+        "logn_attention_scale": False,
+        "pack_qkv": True,
+        "type_vocab_size": 1,
+    },
+    "modernbert-cls": {
+        "rope_parameters": None,
+        "layer_types": None,
+        "global_rope_theta": 160000.0,
+        "local_rope_theta": 10000.0,
+        "global_attn_every_n_layers": 3,
+    },
+    "mistral-last": {"rope_parameters": None, "rope_theta": 10000.0},
+    "qwen2-last": {
+        "rope_parameters": None,
+        "rope_theta": 10000.0,
+        "layer_types": None,
+        "use_sliding_window": False,
+        "sliding_window": 4,
+        "max_window_layers": 1,
+    },
+    "qwen3-last": {"rope_parameters": None, "rope_theta": 10000, "rope_scaling": None},
+    "gemma3-dense": {
+        "rope_parameters": None,
+        "rope_theta": 1000000.0,
+        "rope_local_base_freq": 10000.0,
+        "layer_types": None,
+        "_sliding_window_pattern": 3,
+        "sliding_window_pattern": None,
+    },
+    "eurobert-mean": {"rope_parameters": None, "rope_theta": 10000},
+    "jina-v3-mean": {"rope_parameters": None, "rope_theta": 20000.0},
+}
+"""Settings as the first repositories of each architecture name them; None removes one."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_settings_of_the_hub_are_the_same_model(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / name / "model", folder)
+    saved = {} if name == "nomic-mean" else json.loads((folder / "config.json").read_text())
+    config = {key: value for key, value in (saved | SETTINGS[name]).items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = Embedder(folder, pool=Pool()).encode(TEXTS)
+    assert cosines(found, np.load(FAMILIES / name / "vectors.npy")).min() > 0.999999
+
+
+def test_a_window_of_null_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "mistral-last" / "model", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": None}))
+    found = cosines(
+        Embedder(folder, pool=Pool()).encode(TEXTS),
+        np.load(FAMILIES / "mistral-last" / "vectors.npy"),
+    )
+    assert found.min() < 0.99  # longer texts see more
+    assert found[7] > 0.999999  # one word fits into any window
+
+
+@pytest.mark.parametrize("prefix", ["new.", "model."])
+def test_a_prefix_of_all_tensors_is_found(tmp_path: Path, prefix: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "gte-cls" / "model", folder)
+    content = (folder / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = {
+        name if name == "__metadata__" else prefix + name: entry
+        for name, entry in json.loads(content[8 : 8 + length]).items()
+    }
+    raw = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(
+        len(raw).to_bytes(8, "little") + raw + content[8 + length :]
+    )
+    found = Embedder(folder, pool=Pool()).encode(TEXTS)
+    assert cosines(found, np.load(FAMILIES / "gte-cls" / "vectors.npy")).min() > 0.999999
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("rotary_emb_interleaved", True),
+        ("rotary_emb_fraction", 0.5),
+        ("rotary_scaling_factor", 2.0),
+        ("prenorm", True),
+        ("use_rms_norm", True),
+        ("num_experts", 8),
+        ("activation_function", "gelu"),
+        ("causal", True),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(folder: Path, setting: str, value: Any) -> None:
+    (folder / "config.json").write_text(json.dumps(HUB | {setting: value}))
+    with pytest.raises(UnsupportedModel):
+        Embedder(folder, pool=Pool()).encode("a text")
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_embd": 16}, {"n_head": 5}, {"n_head": 0}, {"head_dim": 4}, {"pad_token_id": 999}]
+)
+def test_settings_that_do_not_fit_the_weights_are_damage(
+    folder: Path, change: dict[str, Any]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(HUB | change))
+    with pytest.raises(ModelDamaged):
+        Embedder(folder, pool=Pool()).encode("a text")
