@@ -16,6 +16,7 @@ from hotstart.config import Settings
 from hotstart.errors import DownloadFailed, ModelNotFound
 from hotstart.files import write_whole
 from hotstart.models.architectures import FAMILIES
+from hotstart.models.catalogue import known_model
 from hotstart.models.description import (
     CHECKPOINT,
     CHECKPOINT_INDEX,
@@ -25,7 +26,7 @@ from hotstart.models.description import (
     read_json,
 )
 from hotstart.models.locate import locate
-from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
+from hotstart.models.spec import ModelSpec, hub_folder, repository_of
 
 _SMALL = (
     "config.json",
@@ -121,7 +122,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 def _resolve_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
     known = known_model(spec.source)
-    revision = spec.revision or (known.revision if known else "main")
+    revision = spec.revision or (known and known.revision) or "main"
     info = hub.HfApi().model_info(repository, revision=revision)
     return info.sha, [entry.rfilename for entry in info.siblings]
 
@@ -135,7 +136,8 @@ def _record_snapshot(
     exist if the repository does not list it.
     """
     folder = hub_folder(repository, settings)
-    revision = spec.revision or ("main" if known_model(spec.source) is None else commit)
+    known = known_model(spec.source)
+    revision = spec.revision or (known and known.revision) or "main"
     if revision != commit:
         _write(os.path.join(folder, "refs", revision), commit)
     if "modules.json" not in files:

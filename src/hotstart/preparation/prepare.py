@@ -21,6 +21,7 @@ from hotstart.errors import CacheUnwritable, ModelDamaged, ModelError
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
+from hotstart.models.catalogue import known_model
 from hotstart.models.description import Description, describe, files_read
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.metadata import Metadata, SourceRecord, write_metadata
@@ -30,7 +31,6 @@ from hotstart.models.spec import (
     artifact_engine,
     artifact_folder,
     compiled_folder,
-    known_model,
 )
 from hotstart.preparation.variant import (
     SCHEMES,
@@ -221,7 +221,7 @@ def _check_published(
 ) -> None:
     """Raise ModelDamaged if weights of the catalog's pinned commit have another SHA-256."""
     known = known_model(spec.source)
-    if known and location.revision == known.revision:
+    if known and known.weights_sha256 and location.revision == known.revision:
         for name in model.weights:
             if hashes[name] != known.weights_sha256:
                 raise ModelDamaged(
