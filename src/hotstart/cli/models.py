@@ -15,8 +15,6 @@ from hotstart.errors import (
     ArtifactMissing,
     InvalidInput,
     ModelError,
-    ModelIncomplete,
-    ModelNotFound,
 )
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
 from hotstart.models.catalogue import KnownModel, known_models, near, search
@@ -24,7 +22,7 @@ from hotstart.models.description import describe
 from hotstart.models.locate import locate
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder
 from hotstart.preparation.prepare import prepare, remove
-from hotstart.progress import bar
+from hotstart.progress import bar, bytes_bar
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -156,14 +154,17 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_pull(arguments: argparse.Namespace) -> int:
     """Download one model; a model that is complete on this machine needs no network."""
+    from hotstart.models.hub import complete_location, fetch
+
     spec = _spec(arguments)
     settings = read_settings()
-    try:
-        print(f"{spec.source} is already in {locate(spec, settings).folder}")
-    except (ModelNotFound, ModelIncomplete):
-        from hotstart.models.hub import fetch
-
-        print(f"{spec.source}: downloaded to {fetch(spec, settings)}")
+    location = None if arguments.update else complete_location(spec, settings)
+    if location is not None:
+        print(f"{spec.source} is already in {location.folder}")
+        return 0
+    with bytes_bar(f"Downloading {spec.source}", shown=not arguments.quiet) as report:
+        folder = fetch(spec, settings, report)
+    print(f"{spec.source}: downloaded to {folder}")
     return 0
 
 

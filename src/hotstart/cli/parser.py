@@ -210,6 +210,10 @@ def _add_models(commands: Any) -> None:
             action.add_argument("--precision", help=f"{known} (default: {default})")
             default = "both" if name == "rm" else "embedding"
             action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
+        if name == "pull":
+            action.add_argument(
+                "--update", action="store_true", help="ask the hub, even if the model is here"
+            )
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="write JSON")
 

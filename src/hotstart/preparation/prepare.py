@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 
 from hotstart._version import __version__
 from hotstart.config import Settings
-from hotstart.errors import CacheUnwritable, ModelDamaged, ModelError
+from hotstart.errors import CacheUnwritable, ModelDamaged
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
@@ -96,16 +96,16 @@ def remove_unfinished() -> None:
 
 
 def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocation:
-    try:
+    if not spec.allow_download:
         return locate(spec, settings)
-    except ModelError:
-        if not spec.allow_download:
-            raise
-    from hotstart.models.hub import fetch  # deferred: only downloads need it
+    from hotstart.models.hub import complete_location, fetch  # deferred: only downloads need them
 
-    report("downloading", 0.0)
-    fetch(spec, settings)
-    return locate(spec, settings)
+    location = complete_location(spec, settings)
+    if location is None:
+        report("downloading", 0.0)
+        fetch(spec, settings)
+        location = locate(spec, settings)
+    return location
 
 
 def _fill(
