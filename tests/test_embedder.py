@@ -173,9 +173,10 @@ def test_the_catalog_tells_the_truth(embedder: Embedder) -> None:
     with embedder._instance.lease() as model:
         assert model.artifact is not None
         facts = model.artifact.metadata
-    from hotstart.models.spec import KNOWN
+    from hotstart.models.catalogue import known_model
 
-    known = KNOWN["all-MiniLM-L6-v2"]
+    known = known_model("all-MiniLM-L6-v2")
+    assert known
     assert (known.dimension, known.max_seq_length) == (facts.dimension, facts.max_seq_length)
     assert (known.parameters, known.weights_bytes) == (facts.parameters, facts.weights_bytes)
 

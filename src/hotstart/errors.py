@@ -167,6 +167,7 @@ class ModelNotFound(ModelError):
         on_hub: whether the hub may have it.
         arguments: those of `hotstart models`, by default the source alone.
         is_folder: whether the current folder has a folder of that name.
+        near: names of known models that may have been meant.
     """
 
     def __init__(
@@ -177,12 +178,14 @@ class ModelNotFound(ModelError):
         on_hub: bool,
         arguments: str | None = None,
         is_folder: bool = False,
+        near: Sequence[str] = (),
     ) -> None:
         if is_folder:
             remedy = f"If you mean the folder, write ./{source}"
         elif on_hub:
+            run = f"Did you mean {' or '.join(near)}? Otherwise run" if near else "Run"
             pull = f"hotstart models pull {arguments or source}"
-            remedy = f"Run: {pull} (or pass allow_download=True)"
+            remedy = f"{run}: {pull} (or pass allow_download=True)"
         else:
             remedy = "Pass the folder with its config.json, or the name of a model"
         facts = f"Model {source!r} is not on this machine (looked in {'; '.join(looked)})"

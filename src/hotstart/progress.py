@@ -42,6 +42,42 @@ def bar(title: str, total: int, *, shown: bool = True) -> Iterator[Advance]:
 
 
 @contextmanager
+def bytes_bar(title: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many bytes are done, and of how many.
+
+    Draw on standard error. Where that is no terminal, print a line after each second.
+    """
+    if not shown or not sys.stderr.isatty():
+        yield _lines_of_bytes(title) if shown else lambda done, total: None
+        return
+    rich = require("rich.progress")
+    console = require("rich.console").Console(stderr=True)
+    columns = (
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with rich.Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _lines_of_bytes(title: str) -> Callable[[int, int], None]:
+    printed = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _SECONDS_A_LINE:
+            printed = time.monotonic()
+            sys.stderr.write(f"{title}: {done / 1e6:.1f} of {total / 1e6:.1f} MB\n")
+            sys.stderr.flush()
+
+    return report
+
+
+@contextmanager
 def spinner(title: str, *, after: float = 0.5, shown: bool = True) -> Iterator[None]:
     """Show `title` and a spinner while the block runs, from `after` seconds on.
 

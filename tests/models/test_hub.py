@@ -1,12 +1,12 @@
-"""Downloads from a local HTTP server with the hub's protocol."""
+"""Downloads from a local HTTP server with the hub's protocol, by a real client."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
+import os
+import shutil
+import struct
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -14,153 +14,288 @@ import pytest
 
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
-from hotstart.models.hub import fetch, files_to_fetch
+from hotstart.models.hub import fetch, files_to_fetch, locations
 from hotstart.models.spec import ModelSpec
 from support.golden import FAMILIES
+from support.local_hub import LocalHub, content_of
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
-COMMIT = "a" * 40
 SURPLUS = {"pytorch_model.bin": b"never", "README.md": b"never", "onnx/model.onnx": b"never"}
+CHUNK = 10 * 1024**2  # huggingface_hub writes a download in pieces of this size
+
+Python = Callable[..., "CompletedProcess[str]"]
+Pull = Callable[..., "CompletedProcess[str]"]
 
 
-class Hub(ThreadingHTTPServer):
-    """Serves MODEL as owner/name at COMMIT, and records requests."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        files = {str(f.relative_to(MODEL)): f.read_bytes() for f in MODEL.rglob("*") if f.is_file()}
-        self.files = files | SURPLUS
-        self.requests: list[str] = []
-        self.broken: set[str] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def sent(self) -> list[str]:
-        """Files whose content was sent, in order."""
-        return [path for path in self.requests if path.startswith("GET /owner")]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-    def _answer(self, body: bool) -> None:
-        path = self.path.partition("?")[0]
-        self.server.requests.append(f"{self.command} {path}")
-        if path.startswith("/api/models/owner/name"):
-            self._send(json.dumps(self._info()).encode(), {"Content-Type": "application/json"})
-            return
-        name = path.removeprefix(f"/owner/name/resolve/{COMMIT}/")
-        content = self.server.files.get(name)
-        if content is None:
-            self._send(b"{}", {"X-Error-Code": "EntryNotFound"}, status=404, body=body)
-        elif name in self.server.broken and body:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            self.close_connection = True
-        else:
-            tag = hashlib.sha256(content).hexdigest()
-            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"'}
-            self._send(content, headers, body=body)
-
-    def _info(self) -> dict[str, object]:
-        siblings = [{"rfilename": name} for name in self.server.files]
-        return {"id": "owner/name", "sha": COMMIT, "siblings": siblings, "tags": []}
-
-    def _send(
-        self, content: bytes, headers: dict[str, str], status: int = 200, body: bool = True
-    ) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
+def enlarged(weights: bytes, surplus: int) -> bytes:
+    """Return safetensors with one more tensor of `surplus` bytes, which no model asks for."""
+    (length,) = struct.unpack("<Q", weights[:8])
+    header = json.loads(weights[8 : 8 + length])
+    end = len(weights) - 8 - length
+    header["surplus"] = {"dtype": "U8", "shape": [surplus], "data_offsets": [end, end + surplus]}
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    return struct.pack("<Q", len(raw)) + raw + weights[8 + length :] + bytes(surplus)
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def hub() -> Iterator[LocalHub]:
+    with LocalHub(content_of(MODEL) | SURPLUS).running() as hub:
+        yield hub
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> dict[str, str]:
+def machine(tmp_path: Path, hub: LocalHub) -> dict[str, str]:
     """The environment of a fresh process on an empty machine."""
-    import os
-
     return os.environ | {
         "HOTSTART_CACHE_DIR": str(tmp_path / "cache"),
         "HF_HOME": str(tmp_path / "huggingface"),
         "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+        "HF_ENDPOINT": hub.url,
     }
 
 
-Python = Callable[..., "CompletedProcess[str]"]
+@pytest.fixture
+def pull(python: Python, machine: dict[str, str]) -> Pull:
+    def run(*arguments: str) -> CompletedProcess[str]:
+        model = arguments or ("owner/name",)
+        return python("-m", "hotstart", "models", "pull", *model, env=machine)
+
+    return run
+
+
+@pytest.fixture
+def embed(python: Python, machine: dict[str, str]) -> Pull:
+    def run(source: str = "owner/name") -> CompletedProcess[str]:
+        return python("-m", "hotstart", "embed", "--model", source, "a text", env=machine)
+
+    return run
+
+
+@pytest.fixture
+def snapshots(machine: dict[str, str]) -> Path:
+    return Path(machine["HF_HOME"], "hub", "models--owner--name", "snapshots")
 
 
 def test_pull_downloads_needed_files_weights_last_and_only_once(
-    hub: Hub, machine: dict[str, str], python: Python
+    hub: LocalHub, pull: Pull, embed: Pull
 ) -> None:
-    env = machine | {"HF_ENDPOINT": hub.url}
-    pulled = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
+    pulled = pull()
     assert pulled.returncode == 0, pulled.stderr
-    sent = [path.rpartition("/")[2] for path in hub.sent()]
-    assert sent[-1] == "model.safetensors"
-    assert not {"pytorch_model.bin", "README.md", "model.onnx"} & set(sent)
+    assert hub.sent()[-1] == "model.safetensors"
+    assert not {"pytorch_model.bin", "README.md", "onnx/model.onnx"} & {*hub.sent()}
     requests = len(hub.requests)
-    embedded = python("-m", "hotstart", "embed", "--model", "owner/name", "text", env=env)
+    embedded = embed()
     assert embedded.returncode == 0, embedded.stderr
     assert len(embedded.stdout.split()) == 32
-    again = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
-    assert "is already in" in again.stdout
+    assert "is already in" in pull().stdout
     assert len(hub.requests) == requests
 
 
-def test_an_interrupted_download_is_reported_as_incomplete(
-    hub: Hub, machine: dict[str, str], python: Python
+def test_a_mirror_that_lists_no_lfs_serves_too(hub: LocalHub, pull: Pull, embed: Pull) -> None:
+    hub.lists_lfs = False
+    assert pull().returncode == 0
+    assert embed().returncode == 0
+
+
+def test_an_interrupted_download_is_reported_and_the_next_pull_goes_on_with_it(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
 ) -> None:
-    env = machine | {"HF_ENDPOINT": hub.url, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
-    hub.broken.add("model.safetensors")
-    pulled = python("-m", "hotstart", "models", "pull", "owner/name", env=env)
+    hub.files["model.safetensors"] = enlarged(hub.files["model.safetensors"], 2 * CHUNK)
+    hub.cuts["model.safetensors"] = CHUNK + 5
+    hub.ends_after_a_cut = True
+    pulled = pull()
     assert pulled.returncode == 1
     assert "could not be downloaded" in pulled.stderr
     assert "Traceback" not in pulled.stderr
-    embedded = python("-m", "hotstart", "embed", "--model", "owner/name", "text", env=env)
+    embedded = embed()
     assert "is incomplete" in embedded.stderr
     assert "model.safetensors" in embedded.stderr
-    hub.broken.clear()
+    (kept,) = (snapshots.parent / "blobs").glob("*.incomplete")
+    size = kept.stat().st_size
+    assert CHUNK <= size < len(hub.files["model.safetensors"])
+    hub.cuts.clear()
+    hub.refusal = None
+    hub.requests.clear()
+    assert pull().returncode == 0
+    assert hub.ranges() == [f"bytes={size}-"]
+    assert embed().returncode == 0
+    assert [*snapshots.parent.glob("blobs/*.incomplete")] == []
+
+
+def test_a_partial_file_with_other_content_is_not_used(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    hub.cuts["model.safetensors"] = 5
+    pull()
+    (kept,) = (snapshots.parent / "blobs").glob("*.incomplete")
+    kept.write_bytes(b"x" * 1000)
+    hub.cuts.clear()
+    pulled = pull()
+    assert pulled.returncode == 1
+    assert "content of model.safetensors is not what the hub lists" in pulled.stderr
+    assert pull().returncode == 0
+    assert embed().returncode == 0
+
+
+def test_a_moved_main_is_fetched_on_request_and_at_one_commit(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    assert pull().returncode == 0
+    before = embed().stdout
+    other = content_of(FAMILIES / "bert-cls" / "model")
+    commit = hub.move_main(other)
+    assert "is already in" in pull().stdout
+    assert embed().stdout == before
+    hub.cuts["model.safetensors"] = 5
+    assert pull("owner/name", "--update").returncode == 1
+    assert embed().stdout == before  # the older copy serves until the newer one is whole
+    hub.cuts.clear()
+    assert pull("owner/name", "--update").returncode == 0
+    assert (snapshots.parent / "refs" / "main").read_text() == commit
+    assert embed().stdout not in (before, "")
+
+
+def test_main_moves_between_an_interrupted_pull_and_the_next(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    hub.cuts["model.safetensors"] = 5
+    assert pull().returncode == 1
+    hub.cuts.clear()
+    commit = hub.move_main(content_of(FAMILIES / "bert-cls" / "model"))
+    assert pull().returncode == 0
+    assert (snapshots.parent / "refs" / "main").read_text() == commit
+    assert (snapshots / commit / "model.safetensors").is_file()
+    assert embed().returncode == 0
+
+
+def test_a_cache_without_modules_json_is_completed(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    """transformers fetches no modules.json."""
+    assert pull().returncode == 0
+    (snapshots / ("a" * 40) / "modules.json").unlink()
+    assert "is incomplete" in embed().stderr
+    hub.requests.clear()
+    assert "downloaded to" in pull().stdout
+    assert [name for name in hub.sent() if name.endswith(".safetensors")] == []
+    assert embed().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (404, "RepoNotFound", "the hub has no public model owner/name. Check the name"),
+        (401, "RepoNotFound", "the hub has no public model owner/name. Check the name"),
+        (401, "", "the hub refuses the access (HTTP 401). Check HF_TOKEN"),
+        (403, "GatedRepo", "its owner asks for consent to terms. Give it on https://huggingface"),
+        (404, "RevisionNotFound", "owner/name has no revision main. Give a commit"),
+        (429, "", "the hub limits the number of requests (HTTP 429). Pull again in some minutes"),
+        (503, "", "the hub answered HTTP 503. Pull again later"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_one_line(
+    hub: LocalHub, pull: Pull, status: int, code: str, expected: str
+) -> None:
+    hub.refusal = (status, code)
+    pulled = pull()
+    assert (pulled.returncode, pulled.stderr.count("\n")) == (1, 1)
+    assert expected in pulled.stderr
+
+
+def test_a_token_is_sent_to_the_hub_alone(
+    hub: LocalHub, machine: dict[str, str], python: Python
+) -> None:
+    env = machine | {"HF_TOKEN": "hf_secret"}
     assert python("-m", "hotstart", "models", "pull", "owner/name", env=env).returncode == 0
+    assert any(path.endswith("/model.safetensors") for path in hub.trusted)
+    assert [path for path in hub.trusted if path.startswith("/lfs/")] == []
+
+
+def test_an_unknown_name_that_is_nearly_a_known_one_gets_a_suggestion(pull: Pull) -> None:
+    assert "Did you mean bge-m3? Otherwise check the name" in pull("bge-m33").stderr
+
+
+@pytest.fixture
+def onnx_only(tmp_path: Path) -> Path:
+    """A model with an unknown architecture, whose ONNX file keeps a tensor beside, as bge-m3's."""
+    onnx = pytest.importorskip("onnx")
+    folder = Path(shutil.copytree(FAMILIES / "onnx-only" / "model", tmp_path / "model"))
+    path = str(folder / "onnx" / "model.onnx")
+    name = "Constant_7_attr__value"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=name, size_threshold=1000)
+    (folder / "onnx" / "Constant_8_attr__value").write_bytes(b"never")
+    (folder / "model.safetensors").write_bytes(b"never")
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "unheard-of"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_external_data_are_fetched_by_the_locations_in_the_graph(
+    hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
+) -> None:
+    hub.commits["a" * 40] = content_of(onnx_only)
+    hub.cuts["_value"] = 5
+    assert pull().returncode == 1
+    assert not (snapshots / ("a" * 40) / "onnx").exists()  # the graph comes after its data
+    hub.cuts.clear()
+    assert pull().returncode == 0
+    assert embed().returncode == 0
+    present = {file.name for file in (snapshots / ("a" * 40) / "onnx").iterdir()}
+    assert present == {"model.onnx", "Constant_7_attr__value"}
+    assert not (snapshots / ("a" * 40) / "model.safetensors").exists()
+    assert "is already in" in pull().stdout
+
+
+def test_a_cache_that_another_program_filled_is_completed(
+    hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
+) -> None:
+    """sentence-transformers leaves onnx/ out; others fetch the ONNX file alone."""
+    hub.commits["a" * 40] = content_of(onnx_only)
+    assert pull().returncode == 0
+    expected = embed().stdout
+    folder = snapshots / ("a" * 40)
+    for left_out in ("onnx", "onnx/Constant_7_attr__value", "tokenizer.json"):
+        path = folder / left_out
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        pulled = pull()
+        assert "downloaded to" in pulled.stdout, pulled.stderr
+        assert embed().stdout == expected
+
+
+def test_locations_are_those_that_onnx_reads(onnx_only: Path, tmp_path: Path) -> None:
+    assert locations(str(onnx_only / "onnx" / "model.onnx")) == ["Constant_7_attr__value"]
+    assert locations(str(FAMILIES / "onnx-only" / "model" / "onnx" / "model.onnx")) == []
+    (tmp_path / "empty.onnx").touch()
+    assert locations(str(tmp_path / "empty.onnx")) == []
+
+
+def test_progress_counts_the_bytes_of_all_files(
+    hub: LocalHub, machine: dict[str, str], python: Python
+) -> None:
+    code = """
+from hotstart.config import read_settings
+from hotstart.models.hub import fetch
+from hotstart.models.spec import ModelSpec
+seen = []
+fetch(ModelSpec("owner/name"), read_settings(), lambda done, whole: seen.append((done, whole)))
+print(*seen[-1], seen == sorted(seen))
+"""
+    done, whole, ordered = python("-c", code, env=machine).stdout.split()
+    wanted = {name: content for name, content in hub.files.items() if name not in SURPLUS}
+    assert int(done) == int(whole) == sum(map(len, wanted.values()))
+    assert ordered == "True"
 
 
 def test_a_load_uses_the_network_only_with_allow_download(
-    hub: Hub, machine: dict[str, str], python: Python
+    hub: LocalHub, machine: dict[str, str], python: Python
 ) -> None:
-    env = machine | {"HF_ENDPOINT": hub.url}
     code = "from hotstart import Embedder; print(Embedder('owner/name'%s).encode('a').shape)"
-    refused = python("-c", code % "", env=env)
+    refused = python("-c", code % "", env=machine)
     assert "ModelNotFound" in refused.stderr
     assert hub.requests == []
-    assert python("-c", code % ", allow_download=True", env=env).stdout == "(32,)\n"
+    assert python("-c", code % ", allow_download=True", env=machine).stdout == "(32,)\n"
 
 
 def test_an_unreachable_hub_and_offline_mode_raise_download_failed(
@@ -182,24 +317,47 @@ def test_files_to_fetch_selects_one_format_of_weights() -> None:
     onnx = ["onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_O4.onnx"]
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index = "model.safetensors.index.json"
+    folders = ("", "1_Pooling", "2_Dense")
 
-    single = files_to_fetch([*common, *dense, *surplus, *onnx, "model.safetensors"], "bert")
+    def chosen(*files: str) -> list[str]:
+        return files_to_fetch([*files], "bert", folders=folders)
+
+    single = chosen(*common, *dense, *surplus, *onnx, "model.safetensors")
     assert single == [*common, *dense, "model.safetensors"]
-    assert files_to_fetch([*common, *shards, index, *onnx], "bert") == [*common, index, *shards]
-    only = ["pytorch_model.bin", "2_Dense/pytorch_model.bin"]
-    assert files_to_fetch([*common, *only], "bert") == [*common, *only[::-1]]
-    both = files_to_fetch([*common, *dense, *only], "bert")
-    assert both == [*common, dense[0], dense[1], only[0]]
+    assert chosen(*common, *shards, index, *onnx) == [*common, index, *shards]
+    only = ["2_Dense/pytorch_model.bin", "pytorch_model.bin"]
+    assert chosen(*common, *only) == [*common, *only]
+    assert chosen(*common, *dense, *only) == [*common, *dense, only[1]]
 
 
 def test_an_architecture_without_a_graph_is_fetched_as_onnx() -> None:
-    """Listings of nomic-embed-text-v1.5 and bge-m3, shortened."""
     nomic = ["config.json", "tokenizer.json", "model.safetensors", "onnx/model.onnx"]
-    nomic += ["onnx/model_fp16.onnx"]
     assert files_to_fetch(nomic, "unknown") == [*nomic[:2], "onnx/model.onnx"]
+    assert files_to_fetch(nomic, "unknown", engine="torch") == nomic[:3]
     assert files_to_fetch(nomic, "nomic_bert") == nomic[:3]
+    assert files_to_fetch(nomic, "model2vec") == nomic[:3]
     assert files_to_fetch(nomic[:3], "unknown") == nomic[:3]
-    graph = ["onnx/Constant_7_attr__value", "onnx/model.onnx", "onnx/model.onnx_data"]
-    m3 = ["config.json", *graph, "onnx/config.json", "pytorch_model.bin", "sparse_linear.pt"]
-    assert files_to_fetch(m3, "xlm-roberta") == ["config.json", "pytorch_model.bin"]
-    assert files_to_fetch(m3, "unknown") == ["config.json", *graph]
+
+
+def test_a_tokenizer_is_fetched_in_the_form_there_is() -> None:
+    old = ["config.json", "vocab.txt", "tokenizer_config.json", "pytorch_model.bin"]
+    assert {*files_to_fetch(old, "bert")} == {*old}
+    new = files_to_fetch([*old, "tokenizer.json"], "bert")
+    assert {*new} == {*old, "tokenizer.json"} - {"vocab.txt"}
+    torch = files_to_fetch([*old, "tokenizer.json"], "bert", engine="torch")
+    assert "vocab.txt" in torch
+    onnx = ["config.json", "merges.txt", "onnx/model.onnx", "onnx/tokenizer.json"]
+    assert {*files_to_fetch(onnx, "unknown")} == {*onnx}
+
+
+def test_code_is_fetched_only_to_be_run() -> None:
+    files = ["config.json", "tokenizer.json", "modeling.py", "model.safetensors"]
+    assert "modeling.py" not in files_to_fetch(files, "new", engine="torch")
+    assert "modeling.py" in files_to_fetch(files, "new", engine="torch", code=True)
+
+
+def test_a_module_has_its_files_in_its_folder() -> None:
+    files = ["0_Transformer/config.json", "0_Transformer/vocab.txt", "1_Pooling/config.json"]
+    files += ["modules.json", "0_Transformer/pytorch_model.bin", "9_Other/model.safetensors"]
+    folders = ("0_Transformer", "1_Pooling")
+    assert {*files_to_fetch(files, "bert", folders=folders)} == {*files[:-1]}

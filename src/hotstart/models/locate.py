@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from hotstart.config import Settings
 from hotstart.errors import ModelIncomplete, ModelNotFound
+from hotstart.models.catalogue import known_model, near
 from hotstart.models.description import missing_files
-from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of, snapshots
+from hotstart.models.spec import ModelSpec, hub_folder, repository_of, snapshots
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,13 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
         on_hub=not spec.names_folder,
         arguments=spec.arguments,
         is_folder=not spec.names_folder and os.path.isdir(spec.source),
+        near=_near(spec),
     )
+
+
+def _near(spec: ModelSpec) -> list[str]:
+    """Return names that may have been meant; none for a folder or a name of the catalogue."""
+    return [] if spec.names_folder or known_model(spec.source) else near(spec.source)
 
 
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:

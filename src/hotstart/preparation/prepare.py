@@ -17,10 +17,11 @@ from contextlib import ExitStack, contextmanager
 
 from hotstart._version import __version__
 from hotstart.config import Settings
-from hotstart.errors import CacheUnwritable, ModelDamaged, ModelError
+from hotstart.errors import CacheUnwritable, ModelDamaged
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
+from hotstart.models.catalogue import known_model
 from hotstart.models.description import Description, describe, files_read
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.metadata import Metadata, SourceRecord, write_metadata
@@ -30,7 +31,6 @@ from hotstart.models.spec import (
     artifact_engine,
     artifact_folder,
     compiled_folder,
-    known_model,
 )
 from hotstart.preparation.variant import (
     SCHEMES,
@@ -96,16 +96,16 @@ def remove_unfinished() -> None:
 
 
 def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocation:
-    try:
+    if not spec.allow_download:
         return locate(spec, settings)
-    except ModelError:
-        if not spec.allow_download:
-            raise
-    from hotstart.models.hub import fetch  # deferred: only downloads need it
+    from hotstart.models.hub import complete_location, fetch  # deferred: only downloads need them
 
-    report("downloading", 0.0)
-    fetch(spec, settings)
-    return locate(spec, settings)
+    location = complete_location(spec, settings)
+    if location is None:
+        report("downloading", 0.0)
+        fetch(spec, settings)
+        location = locate(spec, settings)
+    return location
 
 
 def _fill(
@@ -221,7 +221,7 @@ def _check_published(
 ) -> None:
     """Raise ModelDamaged if weights of the catalog's pinned commit have another SHA-256."""
     known = known_model(spec.source)
-    if known and location.revision == known.revision:
+    if known and known.weights_sha256 and location.revision == known.revision:
         for name in model.weights:
             if hashes[name] != known.weights_sha256:
                 raise ModelDamaged(
