@@ -93,7 +93,11 @@ def _written(content: dict[str, Any]) -> tuple[Tokenizer, Tokenizer]:
         folder.mkdir()
         (source / TOKENIZER).write_text(json.dumps(content), encoding="utf-8")
         write_tokenizer(
-            str(source), str(folder), normalizer=None, lowercase=False, max_seq_length=64
+            str(source / TOKENIZER),
+            str(folder),
+            normalizer=None,
+            lowercase=False,
+            max_seq_length=64,
         )
         apart = open_tokenizer(str(folder / TOKENIZER))
         (folder / WORDPIECE).unlink(missing_ok=True)
@@ -163,7 +167,11 @@ def test_a_tokenizer_that_is_not_wordpiece_keeps_its_normalizer(tmp_path: Path) 
     normalizer = json.loads((source / TOKENIZER).read_text())["normalizer"]
     overriding = {"type": "BertNormalizer", "lowercase": True}
     write_tokenizer(
-        str(source), str(tmp_path), normalizer=overriding, lowercase=False, max_seq_length=32
+        str(source / TOKENIZER),
+        str(tmp_path),
+        normalizer=overriding,
+        lowercase=False,
+        max_seq_length=32,
     )
     written = json.loads((tmp_path / TOKENIZER).read_text())
     assert written["normalizer"] == normalizer

@@ -220,7 +220,7 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
     from hotstart.models.description import describe  # deferred: only this path reads a folder
     from hotstart.models.locate import locate
 
-    model = describe(locate(spec, settings).folder, spec.source, spec.kind)
+    model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
     return _unprepared_info(
         model.dimension, model.truncate_dim, model.max_seq_length, model.classifier
     )

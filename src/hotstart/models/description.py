@@ -7,6 +7,7 @@ tokenizer_config.json, and the config.json of each module. This module does not 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from hotstart.models.modules import (
     read_poolings,
     refuse_settings,
 )
+from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
 from hotstart.models.tokenizer import (
     gives_segments,
     overriding_normalizer,
@@ -40,6 +42,8 @@ from hotstart.models.tokenizer import (
     truncation_side,
 )
 from hotstart.types import TOKENIZER, Classifier
+
+logger = logging.getLogger(__name__)
 
 
 class ConfigFiles(NamedTuple):
@@ -64,11 +68,15 @@ class ConfigFiles(NamedTuple):
         return str(self.config.get("model_type"))
 
 
-def read_config_files(folder: str) -> ConfigFiles:
+def read_config_files(folder: str, tokenizer: str = TOKENIZER) -> ConfigFiles:
     """Return the configuration files of `folder`.
 
     Without modules.json, the folder is a bare transformer: sentence-transformers reads no settings
     of its own then.
+
+    Args:
+        folder: the model folder.
+        tokenizer: the file of the tokenizer, relative to `folder`; its configuration is beside it.
 
     Raises:
         ModelDamaged: a file is not JSON.
@@ -78,7 +86,7 @@ def read_config_files(folder: str) -> ConfigFiles:
         folder=folder,
         config=read_json(folder, "config.json"),
         sentence={} if is_bare else read_json(folder, "config_sentence_transformers.json"),
-        tokenizer=read_json(folder, "tokenizer_config.json"),
+        tokenizer=read_json(folder, _beside(tokenizer, "tokenizer_config.json")),
         transformer={} if is_bare else _transformer_config(folder),
     )
 
@@ -170,7 +178,7 @@ class TaskHead(NamedTuple):
     classifier: Classifier | None = None
 
 
-def _embedding(files: ConfigFiles) -> TaskHead:
+def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
     poolings, head = _read_modules(files.folder)
     family = FAMILIES.get(files.model_type)
@@ -184,8 +192,11 @@ def _hidden_size(config: dict[str, Any]) -> int:
     return int(next(config[name] for name in names if config.get(name)))
 
 
-def _reranker(files: ConfigFiles) -> TaskHead:
-    """Return the head of a CrossEncoder: a classifier over the first token."""
+def _reranker(files: ConfigFiles, is_built: bool) -> TaskHead:
+    """Return the head of a CrossEncoder: a classifier over the first token.
+
+    A shipped graph has its classifier inside.
+    """
     refuse_settings(files.folder, files.transformer, RERANKER)
     for kind, _ in modules_of(files.folder):
         if kind != "Transformer":
@@ -193,16 +204,19 @@ def _reranker(files: ConfigFiles) -> TaskHead:
             raise UnsupportedModel(
                 files.folder, feature="module", got=kind, supported=known, kind=RERANKER
             )
-    layers = classifier_layers(files.folder, files.config)
+    layers = classifier_layers(files.folder, files.config) if is_built else ()
     classifier = read_classifier(files.folder, files.config, files.sentence)
-    has_segments = (
-        FAMILIES[files.model_type].segments and int(files.config.get("type_vocab_size") or 2) > 1
+    family = FAMILIES.get(files.model_type)
+    has_segments = family is None or (
+        family.segments and int(files.config.get("type_vocab_size") or 2) > 1
     )
+    # The tokenizers of other architectures give segments unless they say otherwise.
+    model_type = files.model_type if family else "bert"
     return TaskHead(
         poolings=("cls",),
         head=layers,
         dimension=len(classifier.labels),
-        segments=has_segments and gives_segments(files.model_type, files.tokenizer),
+        segments=has_segments and gives_segments(model_type, files.tokenizer),
         classifier=classifier,
     )
 
@@ -239,18 +253,17 @@ def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...
     return dimension
 
 
-TASK_HEADS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
+TASK_HEADS: dict[str, Callable[[ConfigFiles, bool], TaskHead]] = {
     "embedding": _embedding,
     "reranker": _reranker,
 }
-"""Functions that read the head, by model kind."""
+"""Functions that read the head, by model kind; they are told whether the graph is built."""
 
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 CHECKPOINT = "pytorch_model.bin"
 CHECKPOINT_INDEX = "pytorch_model.bin.index.json"
-SHIPPED_GRAPH = "onnx/model.onnx"
 
 
 @dataclass(frozen=True)
@@ -259,7 +272,8 @@ class Description:
 
     Attributes:
         weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
-        shipped_graph: the repository's ONNX file, used if no graph can be built.
+        shipped_graph: the repository's ONNX file, used if no graph can be built or it was chosen.
+        tokenizer: the file of the tokenizer, relative to `folder`.
         poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
         head: the steps after pooling, in order.
         dimension: length of a vector; for a reranker, the number of labels.
@@ -280,6 +294,7 @@ class Description:
     model_type: str
     weights: tuple[str, ...]
     shipped_graph: str | None
+    tokenizer: str
     poolings: tuple[str, ...]
     head: tuple[HeadStep, ...]
     dimension: int
@@ -297,6 +312,11 @@ class Description:
     add_prefix_space: bool | None = None
     special_tokens: Collection[Any] = ()
 
+    @property
+    def kind(self) -> str:
+        """The kind of the model, a key of TASK_HEADS."""
+        return "reranker" if self.classifier else "embedding"
+
 
 def files_read(model: Description) -> list[str]:
     """Return the files that decide the artifact of `model`, relative to its folder.
@@ -313,10 +333,10 @@ def files_read(model: Description) -> list[str]:
         "config.json",
         "modules.json",
         "config_sentence_transformers.json",
-        "tokenizer_config.json",
-        SPECIAL_TOKENS,
+        _beside(model.tokenizer, "tokenizer_config.json"),
+        _beside(model.tokenizer, SPECIAL_TOKENS),
         *_TRANSFORMER_CONFIGS,
-        TOKENIZER,
+        model.tokenizer,
         SINGLE_WEIGHTS,
         WEIGHTS_INDEX,
         CHECKPOINT,
@@ -328,19 +348,43 @@ def files_read(model: Description) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def missing_files(folder: str) -> list[str]:
+def missing_files(folder: str, file: str | None = None) -> list[str]:
     """Return the required files that are absent from `folder`, sorted.
 
     A folder without modules.json is a bare transformer, as in sentence-transformers.
     The result is empty for an unsupported architecture; `describe` raises for one.
+
+    Args:
+        folder: the model folder.
+        file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
     """
     config = read_json(folder, "config.json")
     _check_layout(folder)
-    if config and not _is_supported(folder, config):
+    graph = file or _graph(folder)
+    weights = _weight_files(folder)
+    is_known = str(config.get("model_type")) in FAMILIES
+    if config and graph is None and (not is_known or (not weights and graphs_in(folder))):
         return []
-    needed = ["config.json", TOKENIZER, *_module_files(folder)]
-    missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
-    return sorted(missing + _missing_weights(folder))
+    needed = ["config.json", _tokenizer_file(folder, graph), *_module_files(folder)]
+    needed += [file] if file else weights or [graph or SINGLE_WEIGHTS]
+    return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
+
+
+def _graph(folder: str) -> str | None:
+    return find_graph(graphs_in(folder))
+
+
+def _tokenizer_file(folder: str, graph: str | None) -> str:
+    """Return the path of tokenizer.json, relative to `folder`: there, or beside the ONNX file."""
+    beside = _beside(graph or "", TOKENIZER)
+    is_here = os.path.isfile(os.path.join(folder, TOKENIZER))
+    return beside if not is_here and os.path.isfile(os.path.join(folder, beside)) else TOKENIZER
+
+
+def _beside(name: str, other: str) -> str:
+    """Return the path of the file `other` in the folder of `name`."""
+    folder = os.path.dirname(name)
+    return f"{folder}/{other}" if folder else other
 
 
 def _check_layout(folder: str) -> None:
@@ -351,13 +395,18 @@ def _check_layout(folder: str) -> None:
             raise UnsupportedModel(folder, feature="a Transformer in", got=path, supported=here)
 
 
-def describe(folder: str, source: str, kind: str = "embedding") -> Description:
+def describe(
+    folder: str, source: str, kind: str = "embedding", file: str | None = None
+) -> Description:
     """Return the description of the model in `folder`.
+
+    Where the weights cannot be run and the folder has an ONNX file, that file is described.
 
     Args:
         folder: the model folder.
         source: the user's name for the model, for error messages.
         kind: the kind of the model.
+        file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
 
     Raises:
         ModelIncomplete: files are missing.
@@ -365,7 +414,12 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         UnsupportedModel: the architecture is unknown, and the folder has no ONNX file.
     """
     try:
-        return _describe(folder, source, kind)
+        return _describe(folder, source, kind, file)
+    except UnsupportedModel as error:
+        graph = None if file else instead_of_weights(folder, error)
+        if graph is None:
+            raise
+        return describe(folder, source, kind, graph)
     except HotstartError:
         raise
     except _RAW_ERRORS as error:
@@ -373,20 +427,31 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         raise ModelDamaged(folder, reason=reason) from error
 
 
+def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
+    """Return the ONNX file that is run because of `error`, and log it; None without one.
+
+    None too if the model has no weights: then the error is about the ONNX file.
+    """
+    graph = _graph(folder) if _weight_files(folder) else None
+    if graph is not None:
+        logger.info("%s is run instead of the weights: %s", graph, error.facts)
+    return graph
+
+
 _RAW_ERRORS = (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def _describe(folder: str, source: str, kind: str) -> Description:
-    missing = missing_files(folder)
+def _describe(folder: str, source: str, kind: str, file: str | None) -> Description:
+    missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    files = read_config_files(folder)
-    if not _is_supported(folder, files.config):
-        known = tuple(FAMILIES)
-        raise UnsupportedModel(
-            folder, feature="architecture", got=files.model_type, supported=known, kind=kind
-        )
-    weights = _weight_files(folder) if files.model_type in FAMILIES else ()
+    shipped = file or _graph(folder)
+    tokenizer = _tokenizer_file(folder, shipped)
+    files = read_config_files(folder, tokenizer)
+    can_build = files.model_type in FAMILIES and not file
+    weights = _weight_files(folder) if can_build else ()
+    if not weights and shipped is None:
+        _refuse_architecture(folder, files.model_type, kind)
     settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
     if settings.get("is_decoder"):
         raise UnsupportedModel(
@@ -394,16 +459,13 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         )
     _check_prompts(files.sentence)
     _check_class(files, kind)
-    task = TASK_HEADS[kind](files)
-    if task.classifier and not weights:
-        raise UnsupportedModel(
-            folder, feature="only", got=SHIPPED_GRAPH, supported=(SINGLE_WEIGHTS,), kind=kind
-        )
+    task = TASK_HEADS[kind](files, bool(weights))
     return Description(
         folder=folder,
         model_type=files.model_type,
         weights=weights,
-        shipped_graph=None if weights else SHIPPED_GRAPH,
+        shipped_graph=None if weights else shipped,
+        tokenizer=tokenizer,
         poolings=task.poolings,
         head=task.head,
         dimension=task.dimension,
@@ -411,7 +473,9 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
-        special_tokens=special_tokens_of(files.tokenizer, read_json(folder, SPECIAL_TOKENS)),
+        special_tokens=special_tokens_of(
+            files.tokenizer, read_json(folder, _beside(tokenizer, SPECIAL_TOKENS))
+        ),
         truncate_dim=_truncate_dim(files, task.dimension),
         prompts=prompts_of(files.sentence),
         default_prompt_name=files.sentence.get("default_prompt_name"),
@@ -420,6 +484,19 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         settings=settings,
         truncation_side=truncation_side(folder, files.tokenizer),
         add_prefix_space=files.tokenizer.get("add_prefix_space"),
+    )
+
+
+def _refuse_architecture(folder: str, model_type: str, kind: str) -> None:
+    """Raise UnsupportedModel for a model without a graph that could be built or run."""
+    graphs = graphs_in(folder)
+    if graphs:
+        supported = tuple(f"file={name!r}" for name in graphs)
+        raise UnsupportedModel(
+            folder, feature="several ONNX files and file", got=None, supported=supported, kind=kind
+        )
+    raise UnsupportedModel(
+        folder, feature="architecture", got=model_type, supported=tuple(FAMILIES), kind=kind
     )
 
 
@@ -465,11 +542,6 @@ def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
 
 
-def _is_supported(folder: str, config: dict[str, Any]) -> bool:
-    known = str(config.get("model_type")) in FAMILIES
-    return known or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
-
-
 def _weight_files(folder: str) -> tuple[str, ...]:
     """Return the weight files that the model needs, including missing ones.
 
@@ -502,14 +574,6 @@ def module_weights(folder: str, path: str) -> str:
     return checkpoint if not is_there and os.path.isfile(os.path.join(folder, checkpoint)) else name
 
 
-def _missing_weights(folder: str) -> list[str]:
-    names = _weight_files(folder)
-    if not names and os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)):
-        return []
-    required = names or (SINGLE_WEIGHTS,)
-    return [name for name in required if not os.path.isfile(os.path.join(folder, name))]
-
-
 def _module_files(folder: str) -> list[str]:
     files = []
     for kind, path in modules_of(folder):
@@ -525,8 +589,14 @@ def _max_seq_length(files: ConfigFiles) -> int:
     family = FAMILIES.get(files.model_type)
     limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
     if family is None:
-        own = int(limit or 0)
-        return own if 0 < own <= _MOST_POSITIONS else _positions_of_graph(files.config)
+        own = int(files.transformer.get("max_seq_length") or 0)
+        if 0 < own <= _MOST_POSITIONS:
+            return own
+        longest = int(files.tokenizer.get("model_max_length") or 0)
+        positions = _positions_of_graph(files.config)
+        if not 0 < longest <= _MOST_POSITIONS:
+            return positions or _USUAL_POSITIONS
+        return min(longest, positions or longest)
     settings = family.settings(files.config)
     positions = int(settings["max_position_embeddings"] or 512)
     if family.positions_after_padding:
@@ -534,10 +604,11 @@ def _max_seq_length(files: ConfigFiles) -> int:
     return min(int(limit or positions), positions)
 
 
+_USUAL_POSITIONS = 512
 _MOST_POSITIONS = 1_000_000  # transformers writes 10**30 for a tokenizer without a limit
 
 
 def _positions_of_graph(config: Mapping[str, Any]) -> int:
-    """Return the positions of a shipped graph, whose architecture is unknown."""
+    """Return the positions of a shipped graph, whose architecture is unknown; 0 if not stated."""
     names = ("max_position_embeddings", "n_positions", "max_trained_positions")
-    return int(next((config[name] for name in names if config.get(name)), 512))
+    return int(next((config[name] for name in names if config.get(name)), 0))

@@ -19,12 +19,12 @@ from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import (
     CHECKPOINT,
     CHECKPOINT_INDEX,
-    SHIPPED_GRAPH,
     SINGLE_WEIGHTS,
     WEIGHTS_INDEX,
     read_json,
 )
 from hotstart.models.locate import locate
+from hotstart.models.onnx_files import find_graph
 from hotstart.models.spec import ModelSpec, hub_folder, known_model, repository_of
 
 _SMALL = (
@@ -34,6 +34,8 @@ _SMALL = (
     "config_sentence_transformers.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "onnx/tokenizer.json",
+    "onnx/tokenizer_config.json",
     "[0-9]_*/config.json",
     "special_tokens_map.json",
     WEIGHTS_INDEX,
@@ -71,7 +73,7 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
             repository, "config.json", revision=commit, cache_dir=settings.hub_cache
         )
         model_type = str(read_json(os.path.dirname(path), "config.json").get("model_type"))
-        for name in files_to_fetch(files, model_type):
+        for name in files_to_fetch(files, model_type, spec.file):
             hub.hf_hub_download(repository, name, revision=commit, cache_dir=settings.hub_cache)
     except Exception as error:  # the HTTP library and its errors differ between versions
         reason = str(error).strip().splitlines()[0] or type(error).__name__
@@ -79,20 +81,23 @@ def fetch(spec: ModelSpec, settings: Settings) -> str:
     return locate(spec, settings).folder
 
 
-def files_to_fetch(files: list[str], model_type: str) -> list[str]:
+def files_to_fetch(files: list[str], model_type: str, file: str | None = None) -> list[str]:
     """Return the repository `files` that a load needs, the encoder's weights last.
 
     Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
-    checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
+    checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file. They
+    are the ONNX `file` if one is given.
     """
+    graph = file or find_graph(files)
     small = [name for name in files if _matches(name, _SMALL)]
     dense: dict[str, str] = {}
     for pattern in _DENSE:  # the later one is preferred
         dense |= {os.path.dirname(n): n for n in files if fnmatch.fnmatchcase(n, pattern)}
     weights: list[str] = []
-    if model_type in FAMILIES or SHIPPED_GRAPH not in files:
+    if not file and (model_type in FAMILIES or graph is None):
         weights = _weights(files)
-    return [*small, *dense.values(), *(weights or filter(_is_of_graph, files))]
+    of_graph = [name for name in files if graph and _is_of_graph(name, graph)]
+    return [*small, *dense.values(), *(weights or of_graph)]
 
 
 def _weights(files: list[str]) -> list[str]:
@@ -104,11 +109,11 @@ def _weights(files: list[str]) -> list[str]:
     return []
 
 
-def _is_of_graph(name: str) -> bool:
+def _is_of_graph(name: str, graph: str) -> bool:
     """Return whether `name` is the ONNX file or may be its external data, which any name has."""
     folder, _, base = name.rpartition("/")
-    is_beside = folder == os.path.dirname(SHIPPED_GRAPH) and "." not in base
-    return is_beside or name.startswith(SHIPPED_GRAPH)
+    is_beside = folder == os.path.dirname(graph) != "" and "." not in base
+    return is_beside or name.startswith(graph)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -59,7 +59,8 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     if spec.names_folder:
         if os.path.isdir(spec.folder):
-            yield ModelLocation(spec.folder, "folder", None, tuple(missing_files(spec.folder)))
+            missing = missing_files(spec.folder, spec.file)
+            yield ModelLocation(spec.folder, "folder", None, tuple(missing))
         return
     yield from _in_hub_cache(spec, settings)
     yield from _in_package(spec)
@@ -68,7 +69,7 @@ def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
 def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     for snapshot in snapshots(spec, settings):
         if os.path.isdir(snapshot.folder):
-            missing = missing_files(snapshot.folder)
+            missing = missing_files(snapshot.folder, spec.file)
             if _modules_unknown(snapshot.repository_folder, snapshot.commit):
                 missing = ["modules.json", *missing]
             yield ModelLocation(snapshot.folder, "hub cache", snapshot.commit, tuple(missing))
@@ -99,7 +100,8 @@ def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     for root in module_spec.submodule_search_locations or []:
         folder = os.path.join(root, inner)
         origin = f"package {package}"
-        yield ModelLocation(folder, origin, known.revision, tuple(missing_files(folder)))
+        missing = missing_files(folder, spec.file)
+        yield ModelLocation(folder, origin, known.revision, tuple(missing))
 
 
 def _places(spec: ModelSpec, settings: Settings) -> list[str]:

@@ -37,11 +37,13 @@ class ModelSpec:
         device: device of the torch engine; None for the best available.
         trust_remote_code: whether the torch engine may run code of the repository.
         kind: a key of KINDS.
+        file: the ONNX file of the repository to run, such as onnx/model_fp16.onnx; None to build a
+            graph over the weights where that is possible, or else for the best one.
     """
 
     __slots__ = (
         *("source", "revision", "allow_download", "strategy", "engine", "precision", "device"),
-        *("trust_remote_code", "kind"),
+        *("trust_remote_code", "kind", "file"),
     )
 
     def __init__(
@@ -56,6 +58,7 @@ class ModelSpec:
         device: str | None = None,
         trust_remote_code: bool = False,
         kind: str = "embedding",
+        file: str | None = None,
     ) -> None:
         self.source = source
         self.revision = revision
@@ -66,6 +69,7 @@ class ModelSpec:
         self.device = device
         self.trust_remote_code = trust_remote_code
         self.kind = kind
+        self.file = file
         self._check()
 
     def _check(self) -> None:
@@ -76,6 +80,9 @@ class ModelSpec:
         # The revision and the engine become parts of a path.
         if self.revision is not None and not _is_revision(self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
+        if self.file is not None and not _is_file(self.file):
+            expected = "an ONNX file of the repository, such as onnx/model.onnx"
+            raise InvalidInput("file", got=self.file, expected=expected)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
         if self.kind not in KINDS:
@@ -110,6 +117,7 @@ class ModelSpec:
                 ("revision", self.revision, None),
                 ("kind", self.kind, "embedding"),
                 ("precision", self.precision, "float32"),
+                ("file", self.file, None),
             )
             if value != usual
         ]
@@ -137,6 +145,11 @@ class ModelSpec:
 def _is_revision(revision: object) -> bool:
     form = r"(?!.*\.\.)\w[\w./-]*"
     return isinstance(revision, str) and re.fullmatch(form, revision) is not None
+
+
+def _is_file(file: object) -> bool:
+    form = r"(?!.*\.\.)(\w[\w.-]*/)?\w[\w.-]*\.onnx"
+    return isinstance(file, str) and re.fullmatch(form, file) is not None
 
 
 class KnownModel(NamedTuple):
@@ -250,6 +263,8 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     variant = f"{artifact_engine(spec)}-{spec.precision}"
     if spec.kind != "embedding":
         variant = f"{spec.kind}-{variant}"
+    if spec.file:
+        variant += "@" + spec.file.replace("/", "--")
     return os.path.join(models_cache(settings), name, variant)
 
 

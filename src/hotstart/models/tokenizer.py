@@ -88,7 +88,7 @@ def truncation_side(folder: str, config: Mapping[str, Any]) -> str:
 
 
 def write_tokenizer(
-    source: str,
+    path: str,
     folder: str,
     *,
     normalizer: Mapping[str, Any] | None,
@@ -98,14 +98,14 @@ def write_tokenizer(
     truncation_side: str = "right",
     add_prefix_space: bool | None = None,
 ) -> int:
-    """Write the tokenizer of the model folder `source` into `folder`, with all settings.
+    """Write the tokenizer of the file `path` into `folder`, with all settings.
 
     Return the largest token id.
 
     The tokenizer does not pad; the engine does.
 
     Args:
-        source: the model folder.
+        path: tokenizer.json of the model.
         folder: the artifact folder.
         normalizer: replaces the tokenizer's normaliser, unless None.
         special_tokens: the tokens to put around a text, as other files of the folder name them.
@@ -118,7 +118,6 @@ def write_tokenizer(
         ModelDamaged: tokenizer.json cannot be read, or contradicts itself or `special_tokens`.
         UnsupportedModel: the tokenizer cannot follow `add_prefix_space`.
     """
-    path = os.path.join(source, TOKENIZER)
     try:
         content = json.loads(read_bounded(path, _LARGEST))
         if normalizer and (content.get("model") or {}).get("type") != "WordPiece":
@@ -130,7 +129,7 @@ def write_tokenizer(
             _check_special_tokens(content, special_tokens)
         content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
         if add_prefix_space is not None:
-            _set_prefix_space(source, content, add_prefix_space)
+            _set_prefix_space(os.path.dirname(path), content, add_prefix_space)
         content["padding"] = None
         content["truncation"] = {
             "direction": truncation_side.capitalize(),
