@@ -62,6 +62,14 @@ def test_a_vocabulary_that_lines_cannot_represent_is_unchanged(change: dict[str,
     assert json.dumps(content) == before
 
 
+def test_added_tokens_behind_the_vocabulary_keep_their_ids() -> None:
+    content = _wordpiece({word: number for number, word in enumerate([*SPECIAL, "a", "b"])})
+    new = {**content["added_tokens"][0], "id": 6, "content": "<new>", "special": False}
+    content["added_tokens"].append(new)
+    whole, apart = _written(content)
+    assert apart.encode("a <new> b").ids == whole.encode("a <new> b").ids == [4, 6, 5]
+
+
 def _wordpiece(vocabulary: dict[str, int]) -> dict[str, Any]:
     model = {
         "type": "WordPiece",

@@ -176,8 +176,12 @@ def _needed(originals: Mapping[str, SourceRecord | None]) -> list[str]:
     return [
         name
         for name, record in originals.items()
-        if record is not None and (name.endswith(_WEIGHTS) or name in {"config.json", TOKENIZER})
+        if record is not None
+        and (name.endswith(_WEIGHTS) or name.removeprefix("0_Transformer/") in _NEEDED)
     ]
+
+
+_NEEDED = {"config.json", TOKENIZER}
 
 
 def _source_folder(artifact: Artifact, spec: ModelSpec, settings: Settings) -> str:

@@ -68,7 +68,7 @@ class ConfigFiles(NamedTuple):
         return str(self.config.get("model_type"))
 
 
-def read_config_files(folder: str, tokenizer: str = TOKENIZER) -> ConfigFiles:
+def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
     """Return the configuration files of `folder`.
 
     Without modules.json, the folder is a bare transformer: sentence-transformers reads no settings
@@ -76,6 +76,7 @@ def read_config_files(folder: str, tokenizer: str = TOKENIZER) -> ConfigFiles:
 
     Args:
         folder: the model folder.
+        part: the sub-folder of the encoder, empty for the model folder itself.
         tokenizer: the file of the tokenizer, relative to `folder`; its configuration is beside it.
 
     Raises:
@@ -84,10 +85,10 @@ def read_config_files(folder: str, tokenizer: str = TOKENIZER) -> ConfigFiles:
     is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
     return ConfigFiles(
         folder=folder,
-        config=read_json(folder, "config.json"),
+        config=read_json(folder, _within(part, "config.json")),
         sentence={} if is_bare else read_json(folder, "config_sentence_transformers.json"),
         tokenizer=read_json(folder, _beside(tokenizer, "tokenizer_config.json")),
-        transformer={} if is_bare else _transformer_config(folder),
+        transformer={} if is_bare else _transformer_config(os.path.join(folder, part)),
     )
 
 
@@ -148,6 +149,9 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
     return content
 
 
+VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
+VOCABULARY_SETTINGS = ("merges.txt", "added_tokens.json")
+"""What older models have for tokenizer.json; see `hotstart.models.vocabulary`."""
 SPECIAL_TOKENS = "special_tokens_map.json"
 _TRANSFORMER_CONFIGS = [
     f"sentence_{family}_config.json"
@@ -274,6 +278,7 @@ class Description:
         weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
         shipped_graph: the repository's ONNX file, used if no graph can be built or it was chosen.
         tokenizer: the file of the tokenizer, relative to `folder`.
+        part: the sub-folder of the encoder, empty for the model folder itself.
         poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
         head: the steps after pooling, in order.
         dimension: length of a vector; for a reranker, the number of labels.
@@ -295,6 +300,7 @@ class Description:
     weights: tuple[str, ...]
     shipped_graph: str | None
     tokenizer: str
+    part: str
     poolings: tuple[str, ...]
     head: tuple[HeadStep, ...]
     dimension: int
@@ -329,19 +335,23 @@ def files_read(model: Description) -> list[str]:
         if path
         for name in ("config.json", SINGLE_WEIGHTS, CHECKPOINT)
     ]
-    names = [
+    of_encoder = [
         "config.json",
-        "modules.json",
-        "config_sentence_transformers.json",
-        _beside(model.tokenizer, "tokenizer_config.json"),
-        _beside(model.tokenizer, SPECIAL_TOKENS),
         *_TRANSFORMER_CONFIGS,
-        model.tokenizer,
+        TOKENIZER,
         SINGLE_WEIGHTS,
         WEIGHTS_INDEX,
         CHECKPOINT,
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
+    ]
+    names = [
+        "modules.json",
+        "config_sentence_transformers.json",
+        *(_within(model.part, name) for name in of_encoder),
+        _beside(model.tokenizer, "tokenizer_config.json"),
+        _beside(model.tokenizer, SPECIAL_TOKENS),
+        *tokenizer_files(model),
         *model.weights,
         *modules,
     ]
@@ -358,27 +368,50 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
         folder: the model folder.
         file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
     """
-    config = read_json(folder, "config.json")
-    _check_layout(folder)
-    graph = file or _graph(folder)
-    weights = _weight_files(folder)
+    part = _encoder_part(folder)
+    config = read_json(folder, _within(part, "config.json"))
+    graph = file or _graph(folder, part)
+    weights = _weight_files(folder, part)
     is_known = str(config.get("model_type")) in FAMILIES
     if config and graph is None and (not is_known or (not weights and graphs_in(folder))):
         return []
-    needed = ["config.json", _tokenizer_file(folder, graph), *_module_files(folder)]
-    needed += [file] if file else weights or [graph or SINGLE_WEIGHTS]
+    config_file = _within(part, "config.json")
+    needed = [config_file, _tokenizer_file(folder, part, graph), *_module_files(folder)]
+    needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
     return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
 
 
-def _graph(folder: str) -> str | None:
-    return find_graph(graphs_in(folder))
+def _graph(folder: str, part: str) -> str | None:
+    """Return the ONNX file that is run, relative to `folder`; that of the encoder's sub-folder."""
+    graph = find_graph(graphs_in(os.path.join(folder, part)))
+    return None if graph is None else _within(part, graph)
 
 
-def _tokenizer_file(folder: str, graph: str | None) -> str:
-    """Return the path of tokenizer.json, relative to `folder`: there, or beside the ONNX file."""
-    beside = _beside(graph or "", TOKENIZER)
-    is_here = os.path.isfile(os.path.join(folder, TOKENIZER))
-    return beside if not is_here and os.path.isfile(os.path.join(folder, beside)) else TOKENIZER
+def _tokenizer_file(folder: str, part: str, graph: str | None) -> str:
+    """Return the path of the tokenizer, relative to `folder`.
+
+    It is tokenizer.json of the encoder or beside the ONNX file, or an older model's vocabulary.
+    """
+    usual = _within(part, TOKENIZER)
+    vocabularies = [_within(part, name) for name in VOCABULARIES]
+    for name in (usual, _beside(graph or usual, TOKENIZER), *vocabularies):
+        if os.path.isfile(os.path.join(folder, name)):
+            return name
+    return usual
+
+
+def tokenizer_files(model: Description) -> list[str]:
+    """Return the files that decide the tokenizer of `model`, relative to its folder."""
+    if os.path.basename(model.tokenizer) == TOKENIZER:
+        return [model.tokenizer]
+    beside = (*VOCABULARY_SETTINGS, "tokenizer_config.json", SPECIAL_TOKENS)
+    names = [model.tokenizer, *(_beside(model.tokenizer, name) for name in beside)]
+    return [name for name in names if os.path.isfile(os.path.join(model.folder, name))]
+
+
+def _within(part: str, name: str) -> str:
+    """Return the path of the file `name` of the encoder's sub-folder `part`, which may be empty."""
+    return f"{part}/{name}" if part else name
 
 
 def _beside(name: str, other: str) -> str:
@@ -387,12 +420,16 @@ def _beside(name: str, other: str) -> str:
     return f"{folder}/{other}" if folder else other
 
 
-def _check_layout(folder: str) -> None:
-    """Raise for an encoder in a sub-folder, as sentence-transformers wrote until 2020."""
+def _encoder_part(folder: str) -> str:
+    """Return the sub-folder of the encoder; empty for the model folder itself.
+
+    sentence-transformers wrote 0_Transformer until 2020.
+    """
     for kind, path in modules_of(folder):
-        if kind == "Transformer" and os.path.normpath(path or ".") != ".":
-            here = ("a Transformer in the model folder itself",)
-            raise UnsupportedModel(folder, feature="a Transformer in", got=path, supported=here)
+        if kind == "Transformer":
+            part = os.path.normpath(path or ".")
+            return "" if part == "." else part
+    return ""
 
 
 def describe(
@@ -432,7 +469,8 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 
     None too if the model has no weights: then the error is about the ONNX file.
     """
-    graph = _graph(folder) if _weight_files(folder) else None
+    part = _encoder_part(folder)
+    graph = _graph(folder, part) if _weight_files(folder, part) else None
     if graph is not None:
         logger.info("%s is run instead of the weights: %s", graph, error.facts)
     return graph
@@ -445,11 +483,12 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
     missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    shipped = file or _graph(folder)
-    tokenizer = _tokenizer_file(folder, shipped)
-    files = read_config_files(folder, tokenizer)
+    part = _encoder_part(folder)
+    shipped = file or _graph(folder, part)
+    tokenizer = _tokenizer_file(folder, part, shipped)
+    files = read_config_files(folder, part, tokenizer)
     can_build = files.model_type in FAMILIES and not file
-    weights = _weight_files(folder) if can_build else ()
+    weights = _weight_files(folder, part) if can_build else ()
     if not weights and shipped is None:
         _refuse_architecture(folder, files.model_type, kind)
     settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
@@ -466,6 +505,7 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
         weights=weights,
         shipped_graph=None if weights else shipped,
         tokenizer=tokenizer,
+        part=part,
         poolings=task.poolings,
         head=task.head,
         dimension=task.dimension,
@@ -542,16 +582,17 @@ def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
 
 
-def _weight_files(folder: str) -> tuple[str, ...]:
-    """Return the weight files that the model needs, including missing ones.
+def _weight_files(folder: str, part: str) -> tuple[str, ...]:
+    """Return the weight files that the encoder in `part` needs, including missing ones.
 
     They are safetensors, or else PyTorch checkpoints.
     """
+    home = os.path.join(folder, part)
     for single, index in ((SINGLE_WEIGHTS, WEIGHTS_INDEX), (CHECKPOINT, CHECKPOINT_INDEX)):
-        if os.path.isfile(os.path.join(folder, single)):
-            return (single,)
-        if os.path.isfile(os.path.join(folder, index)):
-            return _shards(folder, index)
+        if os.path.isfile(os.path.join(home, single)):
+            return (_within(part, single),)
+        if os.path.isfile(os.path.join(home, index)):
+            return tuple(_within(part, name) for name in _shards(home, index))
     return ()
 
 

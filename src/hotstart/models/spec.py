@@ -235,12 +235,17 @@ class Snapshot(NamedTuple):
 def snapshots(spec: ModelSpec, settings: Settings) -> list[Snapshot]:
     """Return the commits that `spec` may mean, in the order of preference."""
     folder = hub_folder(repository_of(spec.source, spec.kind), settings)
+    beside = os.path.join(settings.sentence_transformers_cache, os.path.basename(folder))
     known = known_model(spec.source)
     if spec.revision:
         revisions = [spec.revision]
     else:
         revisions = [known.revision, "main"] if known else ["main"]
-    return [Snapshot(folder, _read_ref(folder, revision)) for revision in revisions]
+    return [
+        Snapshot(home, _read_ref(home, revision))
+        for home in (folder, beside)
+        for revision in revisions
+    ]
 
 
 def _read_ref(folder: str, revision: str) -> str:

@@ -27,6 +27,7 @@ from hotstart.models.description import (
     describe,
     files_read,
     instead_of_weights,
+    tokenizer_files,
 )
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.metadata import Metadata, SourceRecord, write_metadata
@@ -220,7 +221,7 @@ def _original_hashes(
 ) -> dict[str, str]:
     """Return the SHA-256 of the original weights and tokenizer; linked files are not read again."""
     hashes = {}
-    for name in [*weight_files(model), model.tokenizer]:
+    for name in [*weight_files(model), *tokenizer_files(model)]:
         original = os.path.join(model.folder, name)
         is_linked = name in records and os.path.samefile(original, os.path.join(staged, name))
         hashes[name] = records[name].sha256 if is_linked else sha256(original)
@@ -361,7 +362,7 @@ def _writing(spec: ModelSpec, settings: Settings) -> Iterator[None]:
 def _bytes_of(spec: ModelSpec, settings: Settings) -> int:
     """Return the bytes that the artifact of `spec` takes at most; 8 bits are made from float32."""
     model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
-    names = [*weight_files(model), model.tokenizer]
+    names = [*weight_files(model), *tokenizer_files(model)]
     once = sum(os.path.getsize(os.path.join(model.folder, name)) for name in names)
     return once if spec.precision == "float32" else round(1.4 * once)
 

@@ -124,6 +124,7 @@ def _write(
     largest_token = write_tokenizer(
         os.path.join(model.folder, model.tokenizer),
         folder,
+        model_type=model.model_type,
         normalizer=model.normalizer,
         special_tokens=model.special_tokens,
         lowercase=model.lowercase,

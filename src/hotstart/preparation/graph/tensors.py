@@ -11,6 +11,7 @@ from hotstart.safetensors import Tensor
 WORDS = "embeddings.word_embeddings.weight"
 """The tensor that every encoder has."""
 
+_OF_TRAINING = ("0.auto_model.", "auto_model.", "model.", "module.")
 _LEGACY_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 
 
@@ -18,7 +19,7 @@ class EncoderTensors:
     """The tensors of the encoder of `model`, with the first of `prefixes` that they have.
 
     Raises:
-        UnsupportedModel: WORDS has none of the prefixes.
+        UnsupportedModel: WORDS has none of the prefixes, and none of a checkpoint of training.
     """
 
     def __init__(
@@ -26,7 +27,8 @@ class EncoderTensors:
     ) -> None:
         self._folder = model.folder
         self._tensors = tensors
-        found = [prefix for prefix in prefixes if prefix + WORDS in tensors]
+        known = (*prefixes, *_OF_TRAINING)
+        found = [prefix for prefix in known if prefix + WORDS in tensors]
         if not found:
             supported = tuple(f"{prefix}{WORDS}" for prefix in prefixes)
             names = sorted(tensors)[:3]
