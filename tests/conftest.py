@@ -35,6 +35,7 @@ def _machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("machine")
     os.environ["HOTSTART_CACHE_DIR"] = str(home / "cache")
     os.environ["HF_HOME"] = str(home / "huggingface")
+    os.environ["SENTENCE_TRANSFORMERS_HOME"] = str(home / "sentence-transformers")
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
         os.environ.pop(name, None)
@@ -73,6 +74,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     """Settings of a machine on which nothing was ever prepared."""
     monkeypatch.setenv("HOTSTART_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "sentence-transformers"))
     return read_settings()
 
 

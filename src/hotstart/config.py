@@ -20,12 +20,15 @@ class Settings(NamedTuple):
     Attributes:
         cache_dir: prepared artifacts; HOTSTART_CACHE_DIR, else the platform's cache folder.
         hub_cache: the Hugging Face cache; HF_HUB_CACHE, else HF_HOME/hub, else its default.
+        sentence_transformers_cache: SENTENCE_TRANSFORMERS_HOME, else the folder that
+            sentence-transformers filled before its version 2.3.
         strategy: HOTSTART_STRATEGY, else `strategy` of `[models.default]` in ./hotstart.toml.
         offline: HF_HUB_OFFLINE: even `pull` and `allow_download` must not use the network.
     """
 
     cache_dir: str
     hub_cache: str
+    sentence_transformers_cache: str
     offline: bool
     strategy: str | None
 
@@ -124,6 +127,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         cache_dir=_cache_dir(env),
         hub_cache=_hub_cache(env),
+        sentence_transformers_cache=_sentence_transformers_cache(env),
         offline=env.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"},
         strategy=env.get("HOTSTART_STRATEGY") or _strategy(_here()),
     )
@@ -148,6 +152,15 @@ def _hub_cache(env: Mapping[str, str]) -> str:
         env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface"
     )
     return os.path.expanduser(os.path.join(home, "hub"))
+
+
+def _sentence_transformers_cache(env: Mapping[str, str]) -> str:
+    chosen = env.get("SENTENCE_TRANSFORMERS_HOME")
+    if not chosen:
+        home = env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        torch = env.get("TORCH_HOME") or os.path.join(home, "torch")
+        chosen = os.path.join(torch, "sentence_transformers")
+    return os.path.abspath(os.path.expanduser(chosen))
 
 
 def _strategy(content: Mapping[str, Any]) -> str | None:

@@ -63,6 +63,8 @@ class Embedder(LoadableModel):
         device: for the engine `torch`: `cpu`, `cuda`, `mps`; None for the best available.
         trust_remote_code: for the engine `torch`: run code of the model's repository. Only this
             argument enables it, never a file or a request.
+        file: the ONNX file of the model to run, such as `onnx/model_fp16.onnx`; None to build a
+            graph over the weights where that is possible, or else for the best one.
         truncate_dim: keep only this many leading dimensions of each vector.
         allow_download: let a load download a model that is not on this machine.
         load_timeout: seconds after which a load fails.
@@ -84,6 +86,7 @@ class Embedder(LoadableModel):
         precision: str | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
+        file: str | None = None,
         truncate_dim: int | None = None,
         allow_download: bool = False,
         load_timeout: float | None = None,
@@ -102,6 +105,7 @@ class Embedder(LoadableModel):
             device=device,
             trust_remote_code=trust_remote_code,
             allow_download=allow_download,
+            file=file,
         )
         check_count("truncate_dim", truncate_dim, optional=True)
         if not isinstance(fallback, (str, Embedder, type(None))):
@@ -116,6 +120,7 @@ class Embedder(LoadableModel):
             "precision": precision,
             "device": device,
             "trust_remote_code": trust_remote_code,
+            "file": file,
             "truncate_dim": truncate_dim,
             "allow_download": allow_download,
             "load_timeout": load_timeout,

@@ -36,6 +36,7 @@ class Reranker(LoadableModel):
             float32 at first use, because rerankers have no 8-bit weights.
         engine: `onnx` (the default) or `openvino`.
         precision: of the weights, `float32`.
+        file: the ONNX file of the model to run, see `Embedder`.
         allow_download: let a load download a model that is not on this machine.
         load_timeout: seconds after which a load fails.
         keep_alive: seconds without use after which the model is unloaded.
@@ -54,6 +55,7 @@ class Reranker(LoadableModel):
         strategy: str | LoadingStrategy | None = None,
         engine: str | None = None,
         precision: str | None = None,
+        file: str | None = None,
         allow_download: bool = False,
         load_timeout: float | None = None,
         keep_alive: float | None = None,
@@ -68,6 +70,7 @@ class Reranker(LoadableModel):
             engine=engine,
             precision=precision,
             allow_download=allow_download,
+            file=file,
         )
         limits = Limits.checked(load_timeout, keep_alive)
         instance = (pool or default_pool()).instance(self._spec, limits)
@@ -77,6 +80,7 @@ class Reranker(LoadableModel):
             "strategy": strategy,
             "engine": engine,
             "precision": precision,
+            "file": file,
             "allow_download": allow_download,
             "load_timeout": load_timeout,
             "keep_alive": keep_alive,

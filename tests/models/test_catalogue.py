@@ -84,16 +84,17 @@ def test_aliases_of_one_model_share_an_artifact(fresh: Settings) -> None:
 def test_the_pinned_commit_comes_first_and_a_cached_main_counts(fresh: Settings) -> None:
     known = known_model("bge-m3")
     assert known
-    pinned, main_branch = snapshots(ModelSpec("bge-m3"), fresh)
+    pinned, main_branch, *_ = snapshots(ModelSpec("bge-m3"), fresh)
     assert (pinned.commit, main_branch.commit) == (known.revision, "main")
     refs = Path(main_branch.repository_folder) / "refs"
     refs.mkdir(parents=True)
     (refs / "main").write_text("b" * 40)
-    assert [each.commit for each in snapshots(ModelSpec("bge-m3"), fresh)] == [
+    assert [each.commit for each in snapshots(ModelSpec("bge-m3"), fresh)][:2] == [
         known.revision,
         "b" * 40,
     ]
-    assert len(snapshots(ModelSpec("bge-reranker-base"), fresh)) == 1  # no pinned commit is known
+    unpinned = snapshots(ModelSpec("bge-reranker-base"), fresh)
+    assert {each.commit for each in unpinned} == {"main"}  # no pinned commit is known
 
 
 def test_near_misses_are_named(fresh: Settings) -> None:
@@ -135,4 +136,5 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_architectures_of_the_builder_are_named_like_its_families() -> None:
-    assert {known.architecture for known in MODELS} >= {*FAMILIES} - {"camembert"}
+    unlisted = {"camembert", "mt5", "llama", "jina_embeddings_v3", "jina_bert"}
+    assert {known.architecture for known in MODELS} >= {*FAMILIES} - unlisted

@@ -244,14 +244,6 @@ def test_links_in_a_circle_end(fresh: Settings, tmp_path: Path) -> None:
     assert Embedder(model, engine="static", pool=Pool()).fingerprint
 
 
-def test_an_encoder_in_a_sub_folder_is_named(fresh: Settings, folder: Path) -> None:
-    content = json.loads((folder / "modules.json").read_text())
-    content[0]["path"] = "0_Transformer"
-    (folder / "modules.json").write_text(json.dumps(content))
-    with pytest.raises(UnsupportedModel, match="a Transformer in '0_Transformer'"):
-        encode(folder)
-
-
 def test_a_pointer_of_git_lfs_is_named(fresh: Settings, folder: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n"
     (folder / "model.safetensors").write_text(pointer)

@@ -140,3 +140,17 @@ def test_locate_in_the_hub_cache_is_fast(fresh: Settings) -> None:
         locate(spec, fresh)
         times.append(time.perf_counter() - began)
     assert sorted(times)[25] < 0.02
+
+
+@pytest.mark.parametrize("name", ["owner_name", "models--owner--name/snapshots/" + "1" * 40])
+def test_the_cache_of_sentence_transformers_is_looked_through(fresh: Settings, name: str) -> None:
+    home = Path(fresh.sentence_transformers_cache)
+    folder = home / name
+    shutil.copytree(MODEL, folder)
+    if "refs" not in name and "models--" in name:
+        (home / "models--owner--name" / "refs").mkdir()
+        (home / "models--owner--name" / "refs" / "main").write_text("1" * 40)
+    assert locate(ModelSpec("owner/name"), fresh).folder == str(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelIncomplete, match=r"missing tokenizer\.json"):
+        locate(ModelSpec("owner/name"), fresh)

@@ -62,6 +62,14 @@ def test_a_vocabulary_that_lines_cannot_represent_is_unchanged(change: dict[str,
     assert json.dumps(content) == before
 
 
+def test_added_tokens_behind_the_vocabulary_keep_their_ids() -> None:
+    content = _wordpiece({word: number for number, word in enumerate([*SPECIAL, "a", "b"])})
+    new = {**content["added_tokens"][0], "id": 6, "content": "<new>", "special": False}
+    content["added_tokens"].append(new)
+    whole, apart = _written(content)
+    assert apart.encode("a <new> b").ids == whole.encode("a <new> b").ids == [4, 6, 5]
+
+
 def _wordpiece(vocabulary: dict[str, int]) -> dict[str, Any]:
     model = {
         "type": "WordPiece",
@@ -93,7 +101,11 @@ def _written(content: dict[str, Any]) -> tuple[Tokenizer, Tokenizer]:
         folder.mkdir()
         (source / TOKENIZER).write_text(json.dumps(content), encoding="utf-8")
         write_tokenizer(
-            str(source), str(folder), normalizer=None, lowercase=False, max_seq_length=64
+            str(source / TOKENIZER),
+            str(folder),
+            normalizer=None,
+            lowercase=False,
+            max_seq_length=64,
         )
         apart = open_tokenizer(str(folder / TOKENIZER))
         (folder / WORDPIECE).unlink(missing_ok=True)
@@ -163,7 +175,11 @@ def test_a_tokenizer_that_is_not_wordpiece_keeps_its_normalizer(tmp_path: Path) 
     normalizer = json.loads((source / TOKENIZER).read_text())["normalizer"]
     overriding = {"type": "BertNormalizer", "lowercase": True}
     write_tokenizer(
-        str(source), str(tmp_path), normalizer=overriding, lowercase=False, max_seq_length=32
+        str(source / TOKENIZER),
+        str(tmp_path),
+        normalizer=overriding,
+        lowercase=False,
+        max_seq_length=32,
     )
     written = json.loads((tmp_path / TOKENIZER).read_text())
     assert written["normalizer"] == normalizer

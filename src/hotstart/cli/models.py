@@ -134,7 +134,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         facts = _summary(artifact) | {"prepared": artifact.folder}
     else:
         located = locate(spec, settings)
-        model = describe(located.folder, spec.source, spec.kind)
+        model = describe(located.folder, spec.source, spec.kind, spec.file)
         facts = {
             "source": spec.source,
             "origin": located.origin,
@@ -220,6 +220,7 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
         engine=engine_for(arguments.model, arguments.engine, kind),
         precision=arguments.precision or "float32",
         kind=kind,
+        file=arguments.file,
     )
 
 
@@ -235,6 +236,8 @@ def _summary(artifact: Artifact) -> dict[str, object]:
     facts["measured"] = measured._asdict() if measured else None
     classifier = artifact.metadata.classifier
     facts["classifier"] = classifier._asdict() if classifier else None
+    graphs = artifact.metadata.graphs
+    facts["graph"] = "built" if graphs.optimized else graphs.encoder
     for bulky in ("files", "original_files", "graphs"):
         del facts[bulky]
     return facts

@@ -208,6 +208,11 @@ def _add_models(commands: Any) -> None:
             default = "all" if name == "rm" else "float32"
             known = "float32, bfloat16 or int8"
             action.add_argument("--precision", help=f"{known} (default: {default})")
+            action.add_argument(
+                "--file",
+                metavar="NAME",
+                help="the ONNX file of the repository to run, such as onnx/model_fp16.onnx",
+            )
             default = "both" if name == "rm" else "embedding"
             action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
         if name == "pull":

@@ -279,11 +279,14 @@ _TYPECODES = {"int32": "i", "int64": "q"}
 
 def feed(inputs: Mapping[str, str], batch: Batch) -> dict[str, OrtValue]:
     """Return the values of the graph's `inputs` (name to element type) for one batch."""
-    values = {
+    values: dict[str, Iterable[int]] = {
         "input_ids": batch.ids,
         "attention_mask": batch.mask,
         "token_type_ids": batch.segments,
     }
+    if "position_ids" in inputs:
+        count, width = batch.shape
+        values["position_ids"] = [*range(width)] * count
     return {
         name: OrtValue(array(_TYPECODES[kind], values[name]), batch.shape, kind)
         for name, kind in inputs.items()

@@ -176,8 +176,12 @@ def _needed(originals: Mapping[str, SourceRecord | None]) -> list[str]:
     return [
         name
         for name, record in originals.items()
-        if record is not None and (name.endswith(_WEIGHTS) or name in {"config.json", TOKENIZER})
+        if record is not None
+        and (name.endswith(_WEIGHTS) or name.removeprefix("0_Transformer/") in _NEEDED)
     ]
+
+
+_NEEDED = {"config.json", TOKENIZER}
 
 
 def _source_folder(artifact: Artifact, spec: ModelSpec, settings: Settings) -> str:
@@ -222,7 +226,7 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
     from hotstart.models.description import describe  # deferred: only this path reads a folder
     from hotstart.models.locate import locate
 
-    model = describe(locate(spec, settings).folder, spec.source, spec.kind)
+    model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
     return _unprepared_info(
         model.dimension, model.truncate_dim, model.max_seq_length, model.classifier
     )

@@ -7,6 +7,7 @@ tokenizer_config.json, and the config.json of each module. This module does not 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from hotstart.models.modules import (
     read_poolings,
     refuse_settings,
 )
+from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
 from hotstart.models.tokenizer import (
     gives_segments,
     overriding_normalizer,
@@ -41,6 +43,8 @@ from hotstart.models.tokenizer import (
     truncation_side,
 )
 from hotstart.types import TOKENIZER, Classifier
+
+logger = logging.getLogger(__name__)
 
 
 class ConfigFiles(NamedTuple):
@@ -65,11 +69,16 @@ class ConfigFiles(NamedTuple):
         return family_of(self.config)
 
 
-def read_config_files(folder: str) -> ConfigFiles:
+def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
     """Return the configuration files of `folder`.
 
     Without modules.json, the folder is a bare transformer: sentence-transformers reads no settings
     of its own then.
+
+    Args:
+        folder: the model folder.
+        part: the sub-folder of the encoder, empty for the model folder itself.
+        tokenizer: the file of the tokenizer, relative to `folder`; its configuration is beside it.
 
     Raises:
         ModelDamaged: a file is not JSON.
@@ -77,10 +86,10 @@ def read_config_files(folder: str) -> ConfigFiles:
     is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
     return ConfigFiles(
         folder=folder,
-        config=read_json(folder, "config.json"),
+        config=read_json(folder, _within(part, "config.json")),
         sentence={} if is_bare else read_json(folder, "config_sentence_transformers.json"),
-        tokenizer=read_json(folder, "tokenizer_config.json"),
-        transformer={} if is_bare else _transformer_config(folder),
+        tokenizer=read_json(folder, _beside(tokenizer, "tokenizer_config.json")),
+        transformer={} if is_bare else _transformer_config(os.path.join(folder, part)),
     )
 
 
@@ -141,6 +150,9 @@ def read_json(folder: str, name: str, default: Any = None) -> Any:
     return content
 
 
+VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
+VOCABULARY_SETTINGS = ("merges.txt", "added_tokens.json")
+"""What older models have for tokenizer.json; see `hotstart.models.vocabulary`."""
 SPECIAL_TOKENS = "special_tokens_map.json"
 _TRANSFORMER_CONFIGS = [
     f"sentence_{family}_config.json"
@@ -171,7 +183,7 @@ class TaskHead(NamedTuple):
     classifier: Classifier | None = None
 
 
-def _embedding(files: ConfigFiles) -> TaskHead:
+def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
     poolings, head = _read_modules(files.folder)
     family = FAMILIES.get(files.model_type)
@@ -185,8 +197,11 @@ def _hidden_size(config: dict[str, Any]) -> int:
     return int(next(config[name] for name in names if config.get(name)))
 
 
-def _reranker(files: ConfigFiles) -> TaskHead:
-    """Return the head of a CrossEncoder: a classifier over the first token."""
+def _reranker(files: ConfigFiles, is_built: bool) -> TaskHead:
+    """Return the head of a CrossEncoder: a classifier over the first token.
+
+    A shipped graph has its classifier inside.
+    """
     refuse_settings(files.folder, files.transformer, RERANKER)
     for kind, _ in modules_of(files.folder):
         if kind != "Transformer":
@@ -194,16 +209,19 @@ def _reranker(files: ConfigFiles) -> TaskHead:
             raise UnsupportedModel(
                 files.folder, feature="module", got=kind, supported=known, kind=RERANKER
             )
-    layers = classifier_layers(files.folder, files.config)
+    layers = classifier_layers(files.folder, files.config) if is_built else ()
     classifier = read_classifier(files.folder, files.config, files.sentence)
-    has_segments = (
-        FAMILIES[files.model_type].segments and int(files.config.get("type_vocab_size") or 2) > 1
+    family = FAMILIES.get(files.model_type)
+    has_segments = family is None or (
+        family.segments and int(files.config.get("type_vocab_size") or 2) > 1
     )
+    # The tokenizers of other architectures give segments unless they say otherwise.
+    model_type = files.model_type if family else "bert"
     return TaskHead(
         poolings=("cls",),
         head=layers,
         dimension=len(classifier.labels),
-        segments=has_segments and gives_segments(files.model_type, files.tokenizer),
+        segments=has_segments and gives_segments(model_type, files.tokenizer),
         classifier=classifier,
     )
 
@@ -240,18 +258,17 @@ def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...
     return dimension
 
 
-TASK_HEADS: dict[str, Callable[[ConfigFiles], TaskHead]] = {
+TASK_HEADS: dict[str, Callable[[ConfigFiles, bool], TaskHead]] = {
     "embedding": _embedding,
     "reranker": _reranker,
 }
-"""Functions that read the head, by model kind."""
+"""Functions that read the head, by model kind; they are told whether the graph is built."""
 
 
 SINGLE_WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 CHECKPOINT = "pytorch_model.bin"
 CHECKPOINT_INDEX = "pytorch_model.bin.index.json"
-SHIPPED_GRAPH = "onnx/model.onnx"
 
 
 @dataclass(frozen=True)
@@ -260,7 +277,9 @@ class Description:
 
     Attributes:
         weights: safetensors files, relative to `folder`; empty if `shipped_graph` is used.
-        shipped_graph: the repository's ONNX file, used if no graph can be built.
+        shipped_graph: the repository's ONNX file, used if no graph can be built or it was chosen.
+        tokenizer: the file of the tokenizer, relative to `folder`.
+        part: the sub-folder of the encoder, empty for the model folder itself.
         poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
         head: the steps after pooling, in order.
         dimension: length of a vector; for a reranker, the number of labels.
@@ -281,6 +300,8 @@ class Description:
     model_type: str
     weights: tuple[str, ...]
     shipped_graph: str | None
+    tokenizer: str
+    part: str
     poolings: tuple[str, ...]
     head: tuple[HeadStep, ...]
     dimension: int
@@ -298,6 +319,11 @@ class Description:
     add_prefix_space: bool | None = None
     special_tokens: Collection[Any] = ()
 
+    @property
+    def kind(self) -> str:
+        """The kind of the model, a key of TASK_HEADS."""
+        return "reranker" if self.classifier else "embedding"
+
 
 def files_read(model: Description) -> list[str]:
     """Return the files that decide the artifact of `model`, relative to its folder.
@@ -310,12 +336,8 @@ def files_read(model: Description) -> list[str]:
         if path
         for name in ("config.json", SINGLE_WEIGHTS, CHECKPOINT)
     ]
-    names = [
+    of_encoder = [
         "config.json",
-        "modules.json",
-        "config_sentence_transformers.json",
-        "tokenizer_config.json",
-        SPECIAL_TOKENS,
         *_TRANSFORMER_CONFIGS,
         TOKENIZER,
         SINGLE_WEIGHTS,
@@ -323,42 +345,106 @@ def files_read(model: Description) -> list[str]:
         CHECKPOINT,
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
+    ]
+    names = [
+        "modules.json",
+        "config_sentence_transformers.json",
+        *(_within(model.part, name) for name in of_encoder),
+        _beside(model.tokenizer, "tokenizer_config.json"),
+        _beside(model.tokenizer, SPECIAL_TOKENS),
+        *tokenizer_files(model),
         *model.weights,
         *modules,
     ]
     return list(dict.fromkeys(names))
 
 
-def missing_files(folder: str) -> list[str]:
+def missing_files(folder: str, file: str | None = None) -> list[str]:
     """Return the required files that are absent from `folder`, sorted.
 
     A folder without modules.json is a bare transformer, as in sentence-transformers.
     The result is empty for an unsupported architecture; `describe` raises for one.
+
+    Args:
+        folder: the model folder.
+        file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
     """
-    config = read_json(folder, "config.json")
-    _check_layout(folder)
-    if config and not _is_supported(folder, config):
+    part = _encoder_part(folder)
+    config = read_json(folder, _within(part, "config.json"))
+    graph = file or _graph(folder, part)
+    weights = _weight_files(folder, part)
+    is_known = str(config.get("model_type")) in FAMILIES
+    if config and graph is None and (not is_known or (not weights and graphs_in(folder))):
         return []
-    needed = ["config.json", TOKENIZER, *_module_files(folder)]
-    missing = [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
-    return sorted(missing + _missing_weights(folder))
+    config_file = _within(part, "config.json")
+    needed = [config_file, _tokenizer_file(folder, part, graph), *_module_files(folder)]
+    needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
+    return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
 
 
-def _check_layout(folder: str) -> None:
-    """Raise for an encoder in a sub-folder, as sentence-transformers wrote until 2020."""
+def _graph(folder: str, part: str) -> str | None:
+    """Return the ONNX file that is run, relative to `folder`; that of the encoder's sub-folder."""
+    graph = find_graph(graphs_in(os.path.join(folder, part)))
+    return None if graph is None else _within(part, graph)
+
+
+def _tokenizer_file(folder: str, part: str, graph: str | None) -> str:
+    """Return the path of the tokenizer, relative to `folder`.
+
+    It is tokenizer.json of the encoder or beside the ONNX file, or an older model's vocabulary.
+    """
+    usual = _within(part, TOKENIZER)
+    vocabularies = [_within(part, name) for name in VOCABULARIES]
+    for name in (usual, _beside(graph or usual, TOKENIZER), *vocabularies):
+        if os.path.isfile(os.path.join(folder, name)):
+            return name
+    return usual
+
+
+def tokenizer_files(model: Description) -> list[str]:
+    """Return the files that decide the tokenizer of `model`, relative to its folder."""
+    if os.path.basename(model.tokenizer) == TOKENIZER:
+        return [model.tokenizer]
+    beside = (*VOCABULARY_SETTINGS, "tokenizer_config.json", SPECIAL_TOKENS)
+    names = [model.tokenizer, *(_beside(model.tokenizer, name) for name in beside)]
+    return [name for name in names if os.path.isfile(os.path.join(model.folder, name))]
+
+
+def _within(part: str, name: str) -> str:
+    """Return the path of the file `name` of the encoder's sub-folder `part`, which may be empty."""
+    return f"{part}/{name}" if part else name
+
+
+def _beside(name: str, other: str) -> str:
+    """Return the path of the file `other` in the folder of `name`."""
+    folder = os.path.dirname(name)
+    return f"{folder}/{other}" if folder else other
+
+
+def _encoder_part(folder: str) -> str:
+    """Return the sub-folder of the encoder; empty for the model folder itself.
+
+    sentence-transformers wrote 0_Transformer until 2020.
+    """
     for kind, path in modules_of(folder):
-        if kind == "Transformer" and os.path.normpath(path or ".") != ".":
-            here = ("a Transformer in the model folder itself",)
-            raise UnsupportedModel(folder, feature="a Transformer in", got=path, supported=here)
+        if kind == "Transformer":
+            part = os.path.normpath(path or ".")
+            return "" if part == "." else part
+    return ""
 
 
-def describe(folder: str, source: str, kind: str = "embedding") -> Description:
+def describe(
+    folder: str, source: str, kind: str = "embedding", file: str | None = None
+) -> Description:
     """Return the description of the model in `folder`.
+
+    Where the weights cannot be run and the folder has an ONNX file, that file is described.
 
     Args:
         folder: the model folder.
         source: the user's name for the model, for error messages.
         kind: the kind of the model.
+        file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
 
     Raises:
         ModelIncomplete: files are missing.
@@ -366,7 +452,12 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         UnsupportedModel: the architecture is unknown, and the folder has no ONNX file.
     """
     try:
-        return _describe(folder, source, kind)
+        return _describe(folder, source, kind, file)
+    except UnsupportedModel as error:
+        graph = None if file else instead_of_weights(folder, error)
+        if graph is None:
+            raise
+        return describe(folder, source, kind, graph)
     except HotstartError:
         raise
     except _RAW_ERRORS as error:
@@ -374,20 +465,33 @@ def describe(folder: str, source: str, kind: str = "embedding") -> Description:
         raise ModelDamaged(folder, reason=reason) from error
 
 
+def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
+    """Return the ONNX file that is run because of `error`, and log it; None without one.
+
+    None too if the model has no weights: then the error is about the ONNX file.
+    """
+    part = _encoder_part(folder)
+    graph = _graph(folder, part) if _weight_files(folder, part) else None
+    if graph is not None:
+        logger.info("%s is run instead of the weights: %s", graph, error.facts)
+    return graph
+
+
 _RAW_ERRORS = (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def _describe(folder: str, source: str, kind: str) -> Description:
-    missing = missing_files(folder)
+def _describe(folder: str, source: str, kind: str, file: str | None) -> Description:
+    missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
-    files = read_config_files(folder)
-    if not _is_supported(folder, files.config):
-        known = tuple(FAMILIES)
-        raise UnsupportedModel(
-            folder, feature="architecture", got=files.model_type, supported=known, kind=kind
-        )
-    weights = _weight_files(folder) if files.model_type in FAMILIES else ()
+    part = _encoder_part(folder)
+    shipped = file or _graph(folder, part)
+    tokenizer = _tokenizer_file(folder, part, shipped)
+    files = read_config_files(folder, part, tokenizer)
+    can_build = files.model_type in FAMILIES and not file
+    weights = _weight_files(folder, part) if can_build else ()
+    if not weights and shipped is None:
+        _refuse_architecture(folder, files.model_type, kind)
     settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
     if settings.get("is_decoder"):
         raise UnsupportedModel(
@@ -395,16 +499,14 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         )
     _check_prompts(files.sentence)
     _check_class(files, kind)
-    task = TASK_HEADS[kind](files)
-    if task.classifier and not weights:
-        raise UnsupportedModel(
-            folder, feature="only", got=SHIPPED_GRAPH, supported=(SINGLE_WEIGHTS,), kind=kind
-        )
+    task = TASK_HEADS[kind](files, bool(weights))
     return Description(
         folder=folder,
         model_type=files.model_type,
         weights=weights,
-        shipped_graph=None if weights else SHIPPED_GRAPH,
+        shipped_graph=None if weights else shipped,
+        tokenizer=tokenizer,
+        part=part,
         poolings=task.poolings,
         head=task.head,
         dimension=task.dimension,
@@ -412,7 +514,9 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
-        special_tokens=special_tokens_of(files.tokenizer, read_json(folder, SPECIAL_TOKENS)),
+        special_tokens=special_tokens_of(
+            files.tokenizer, read_json(folder, _beside(tokenizer, SPECIAL_TOKENS))
+        ),
         truncate_dim=_truncate_dim(files, task.dimension),
         prompts=prompts_of(files.sentence),
         default_prompt_name=files.sentence.get("default_prompt_name"),
@@ -421,6 +525,19 @@ def _describe(folder: str, source: str, kind: str) -> Description:
         settings=settings,
         truncation_side=truncation_side(folder, files.tokenizer),
         add_prefix_space=files.tokenizer.get("add_prefix_space"),
+    )
+
+
+def _refuse_architecture(folder: str, model_type: str, kind: str) -> None:
+    """Raise UnsupportedModel for a model without a graph that could be built or run."""
+    graphs = graphs_in(folder)
+    if graphs:
+        supported = tuple(f"file={name!r}" for name in graphs)
+        raise UnsupportedModel(
+            folder, feature="several ONNX files and file", got=None, supported=supported, kind=kind
+        )
+    raise UnsupportedModel(
+        folder, feature="architecture", got=model_type, supported=tuple(FAMILIES), kind=kind
     )
 
 
@@ -466,21 +583,17 @@ def prompts_of(sentence: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in (sentence.get("prompts") or {}).items() if text}
 
 
-def _is_supported(folder: str, config: dict[str, Any]) -> bool:
-    known = family_of(config) in FAMILIES
-    return known or os.path.isfile(os.path.join(folder, SHIPPED_GRAPH))
-
-
-def _weight_files(folder: str) -> tuple[str, ...]:
-    """Return the weight files that the model needs, including missing ones.
+def _weight_files(folder: str, part: str) -> tuple[str, ...]:
+    """Return the weight files that the encoder in `part` needs, including missing ones.
 
     They are safetensors, or else PyTorch checkpoints.
     """
+    home = os.path.join(folder, part)
     for single, index in ((SINGLE_WEIGHTS, WEIGHTS_INDEX), (CHECKPOINT, CHECKPOINT_INDEX)):
-        if os.path.isfile(os.path.join(folder, single)):
-            return (single,)
-        if os.path.isfile(os.path.join(folder, index)):
-            return _shards(folder, index)
+        if os.path.isfile(os.path.join(home, single)):
+            return (_within(part, single),)
+        if os.path.isfile(os.path.join(home, index)):
+            return tuple(_within(part, name) for name in _shards(home, index))
     return ()
 
 
@@ -503,14 +616,6 @@ def module_weights(folder: str, path: str) -> str:
     return checkpoint if not is_there and os.path.isfile(os.path.join(folder, checkpoint)) else name
 
 
-def _missing_weights(folder: str) -> list[str]:
-    names = _weight_files(folder)
-    if not names and os.path.isfile(os.path.join(folder, SHIPPED_GRAPH)):
-        return []
-    required = names or (SINGLE_WEIGHTS,)
-    return [name for name in required if not os.path.isfile(os.path.join(folder, name))]
-
-
 def _module_files(folder: str) -> list[str]:
     files = []
     for kind, path in modules_of(folder):
@@ -526,8 +631,14 @@ def _max_seq_length(files: ConfigFiles) -> int:
     family = FAMILIES.get(files.model_type)
     limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
     if family is None:
-        own = int(limit or 0)
-        return own if 0 < own <= _MOST_POSITIONS else _positions_of_graph(files.config)
+        own = int(files.transformer.get("max_seq_length") or 0)
+        if 0 < own <= _MOST_POSITIONS:
+            return own
+        longest = int(files.tokenizer.get("model_max_length") or 0)
+        positions = _positions_of_graph(files.config)
+        if not 0 < longest <= _MOST_POSITIONS:
+            return positions or _USUAL_POSITIONS
+        return min(longest, positions or longest)
     settings = family.settings(files.config)
     positions = int(settings["max_position_embeddings"] or 512)
     if family.positions == "after padding":
@@ -535,10 +646,11 @@ def _max_seq_length(files: ConfigFiles) -> int:
     return min(int(limit or positions), positions)
 
 
+_USUAL_POSITIONS = 512
 _MOST_POSITIONS = 1_000_000  # transformers writes 10**30 for a tokenizer without a limit
 
 
 def _positions_of_graph(config: Mapping[str, Any]) -> int:
-    """Return the positions of a shipped graph, whose architecture is unknown."""
+    """Return the positions of a shipped graph, whose architecture is unknown; 0 if not stated."""
     names = ("max_position_embeddings", "n_positions", "max_trained_positions")
-    return int(next((config[name] for name in names if config.get(name)), 512))
+    return int(next((config[name] for name in names if config.get(name)), 0))

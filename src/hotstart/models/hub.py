@@ -37,7 +37,6 @@ from hotstart.models.catalogue import known_model, near
 from hotstart.models.description import (
     CHECKPOINT,
     CHECKPOINT_INDEX,
-    SHIPPED_GRAPH,
     SINGLE_WEIGHTS,
     SPECIAL_TOKENS,
     WEIGHTS_INDEX,
@@ -46,6 +45,7 @@ from hotstart.models.description import (
     read_json,
 )
 from hotstart.models.locate import ModelLocation, locate
+from hotstart.models.onnx_files import find_graph
 from hotstart.models.spec import ModelSpec, hub_folder, repository_of
 from hotstart.types import TOKENIZER
 
@@ -93,7 +93,7 @@ def complete_location(spec: ModelSpec, settings: Settings) -> ModelLocation | No
     """
     try:
         location = locate(spec, settings)
-        graph = describe(location.folder, spec.source, spec.kind).shipped_graph
+        graph = describe(location.folder, spec.source, spec.kind, spec.file).shipped_graph
     except (ModelNotFound, ModelIncomplete, UnsupportedModel):
         if spec.names_folder:
             raise
@@ -172,6 +172,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
         folders=[folder for _, folder in modules],
         engine=spec.engine,
         code=spec.trust_remote_code,
+        file=spec.file,
     )
     remote.expect(chosen)
     for name in chosen:
@@ -315,6 +316,7 @@ def files_to_fetch(
     folders: Sequence[str] = ("",),
     engine: str = "onnx",
     code: bool = False,
+    file: str | None = None,
 ) -> list[str]:
     """Return the repository `files` that a load needs, the encoder's weights last.
 
@@ -327,10 +329,13 @@ def files_to_fetch(
         folders: the folders of the modules, the transformer's first.
         engine: the engine that runs the model; torch needs weights.
         code: whether the torch engine may run code of the repository.
+        file: the ONNX file to run; None for the one of `find_graph`.
     """
-    graph = SHIPPED_GRAPH if SHIPPED_GRAPH in files else None
+    graph = file or find_graph(files)
     weights: list[str] = []
-    if graph is None or engine == "torch" or model_type in {*FAMILIES, *_STATIC}:
+    if file:
+        pass  # it stands for the weights
+    elif graph is None or engine == "torch" or model_type in {*FAMILIES, *_STATIC}:
         weights = _weights(files, folders[0])
     shipped = [graph] if graph and not weights else []
     chosen = [

@@ -1,8 +1,8 @@
 """Find the files of a model on this machine.
 
-The search order is: a folder named by its path, the Hugging Face cache, an installed package that
-contains the model. The first complete copy is used. If no copy is complete, the error names the
-first partial one.
+The search order is: a folder named by its path, the Hugging Face cache, the cache of
+sentence-transformers, an installed package that contains the model. The first complete copy is
+used. If no copy is complete, the error names the first partial one.
 """
 
 from __future__ import annotations
@@ -66,19 +66,30 @@ def _near(spec: ModelSpec) -> list[str]:
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     if spec.names_folder:
         if os.path.isdir(spec.folder):
-            yield ModelLocation(spec.folder, "folder", None, tuple(missing_files(spec.folder)))
+            missing = missing_files(spec.folder, spec.file)
+            yield ModelLocation(spec.folder, "folder", None, tuple(missing))
         return
     yield from _in_hub_cache(spec, settings)
+    yield from _in_flat_cache(spec, settings)
     yield from _in_package(spec)
 
 
 def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     for snapshot in snapshots(spec, settings):
         if os.path.isdir(snapshot.folder):
-            missing = missing_files(snapshot.folder)
+            missing = missing_files(snapshot.folder, spec.file)
             if _modules_unknown(snapshot.repository_folder, snapshot.commit):
                 missing = ["modules.json", *missing]
             yield ModelLocation(snapshot.folder, "hub cache", snapshot.commit, tuple(missing))
+
+
+def _in_flat_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
+    """Yield the folder owner_name of sentence-transformers before 2.3, whose commit is unknown."""
+    name = repository_of(spec.source, spec.kind).replace("/", "_")
+    folder = os.path.join(settings.sentence_transformers_cache, name)
+    if spec.revision is None and os.path.isdir(folder):
+        missing = missing_files(folder, spec.file)
+        yield ModelLocation(folder, "sentence-transformers cache", None, tuple(missing))
 
 
 def _modules_unknown(folder: str, commit: str) -> bool:
@@ -106,7 +117,8 @@ def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     for root in module_spec.submodule_search_locations or []:
         folder = os.path.join(root, inner)
         origin = f"package {package}"
-        yield ModelLocation(folder, origin, known.revision, tuple(missing_files(folder)))
+        missing = missing_files(folder, spec.file)
+        yield ModelLocation(folder, origin, known.revision, tuple(missing))
 
 
 def _places(spec: ModelSpec, settings: Settings) -> list[str]:

@@ -39,11 +39,13 @@ class ModelSpec:
         device: device of the torch engine; None for the best available.
         trust_remote_code: whether the torch engine may run code of the repository.
         kind: a key of KINDS.
+        file: the ONNX file of the repository to run, such as onnx/model_fp16.onnx; None to build a
+            graph over the weights where that is possible, or else for the best one.
     """
 
     __slots__ = (
         *("source", "revision", "allow_download", "strategy", "engine", "precision", "device"),
-        *("trust_remote_code", "kind"),
+        *("trust_remote_code", "kind", "file"),
     )
 
     def __init__(
@@ -58,6 +60,7 @@ class ModelSpec:
         device: str | None = None,
         trust_remote_code: bool = False,
         kind: str = "embedding",
+        file: str | None = None,
     ) -> None:
         self.source = source
         self.revision = revision
@@ -68,6 +71,7 @@ class ModelSpec:
         self.device = device
         self.trust_remote_code = trust_remote_code
         self.kind = kind
+        self.file = file
         self._check()
 
     def _check(self) -> None:
@@ -78,6 +82,9 @@ class ModelSpec:
         # The revision and the engine become parts of a path.
         if self.revision is not None and not _is_revision(self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
+        if self.file is not None and not _is_file(self.file):
+            expected = "an ONNX file of the repository, such as onnx/model.onnx"
+            raise InvalidInput("file", got=self.file, expected=expected)
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.engine):
             raise InvalidInput("engine", got=self.engine, expected="the name of an engine")
         if self.kind not in KINDS:
@@ -112,6 +119,7 @@ class ModelSpec:
                 ("revision", self.revision, None),
                 ("kind", self.kind, "embedding"),
                 ("precision", self.precision, "float32"),
+                ("file", self.file, None),
             )
             if value != usual
         ]
@@ -139,6 +147,11 @@ class ModelSpec:
 def _is_revision(revision: object) -> bool:
     form = r"(?!.*\.\.)\w[\w./-]*"
     return isinstance(revision, str) and re.fullmatch(form, revision) is not None
+
+
+def _is_file(file: object) -> bool:
+    form = r"(?!.*\.\.)(\w[\w.-]*/)?\w[\w.-]*\.onnx"
+    return isinstance(file, str) and re.fullmatch(form, file) is not None
 
 
 DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
@@ -184,12 +197,17 @@ class Snapshot(NamedTuple):
 def snapshots(spec: ModelSpec, settings: Settings) -> list[Snapshot]:
     """Return the commits that `spec` may mean, in the order of preference."""
     folder = hub_folder(repository_of(spec.source, spec.kind), settings)
+    beside = os.path.join(settings.sentence_transformers_cache, os.path.basename(folder))
     known = known_model(spec.source)
     if spec.revision:
         revisions = [spec.revision]
     else:
         revisions = [known.revision, "main"] if known and known.revision else ["main"]
-    return [Snapshot(folder, _read_ref(folder, revision)) for revision in revisions]
+    return [
+        Snapshot(home, _read_ref(home, revision))
+        for home in (folder, beside)
+        for revision in revisions
+    ]
 
 
 def _read_ref(folder: str, revision: str) -> str:
@@ -212,6 +230,8 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
     variant = f"{artifact_engine(spec)}-{spec.precision}"
     if spec.kind != "embedding":
         variant = f"{spec.kind}-{variant}"
+    if spec.file:
+        variant += "@" + spec.file.replace("/", "--")
     return os.path.join(models_cache(settings), name, variant)
 
 

@@ -88,9 +88,10 @@ def truncation_side(folder: str, config: Mapping[str, Any]) -> str:
 
 
 def write_tokenizer(
-    source: str,
+    path: str,
     folder: str,
     *,
+    model_type: str = "",
     normalizer: Mapping[str, Any] | None,
     special_tokens: Collection[Any] = (),
     lowercase: bool,
@@ -98,15 +99,16 @@ def write_tokenizer(
     truncation_side: str = "right",
     add_prefix_space: bool | None = None,
 ) -> int:
-    """Write the tokenizer of the model folder `source` into `folder`, with all settings.
+    """Write the tokenizer of the file `path` into `folder`, with all settings.
 
     Return the largest token id.
 
     The tokenizer does not pad; the engine does.
 
     Args:
-        source: the model folder.
+        path: tokenizer.json of the model, or the vocabulary of an older model.
         folder: the artifact folder.
+        model_type: the family of the model, which decides what a vocabulary means.
         normalizer: replaces the tokenizer's normaliser, unless None.
         special_tokens: the tokens to put around a text, as other files of the folder name them.
         lowercase: lower-case texts before any other normalisation.
@@ -116,11 +118,10 @@ def write_tokenizer(
 
     Raises:
         ModelDamaged: tokenizer.json cannot be read, or contradicts itself or `special_tokens`.
-        UnsupportedModel: the tokenizer cannot follow `add_prefix_space`.
+        UnsupportedModel: the tokenizer cannot follow `add_prefix_space`, or cannot be built.
     """
-    path = os.path.join(source, TOKENIZER)
     try:
-        content = json.loads(read_bounded(path, _LARGEST))
+        content = _read(path, model_type)
         if normalizer and (content.get("model") or {}).get("type") != "WordPiece":
             # transformers 4 keeps this normaliser; 5 would build a WordPiece tokenizer over the
             # vocabulary, which gives other tokens than the model was trained with.
@@ -130,7 +131,7 @@ def write_tokenizer(
             _check_special_tokens(content, special_tokens)
         content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
         if add_prefix_space is not None:
-            _set_prefix_space(source, content, add_prefix_space)
+            _set_prefix_space(os.path.dirname(path), content, add_prefix_space)
         content["padding"] = None
         content["truncation"] = {
             "direction": truncation_side.capitalize(),
@@ -150,6 +151,16 @@ def write_tokenizer(
         write_whole(os.path.join(folder, WORDPIECE), vocabulary)
     write_whole(os.path.join(folder, TOKENIZER), raw)
     return largest
+
+
+def _read(path: str, model_type: str) -> dict[str, Any]:
+    """Return the content of tokenizer.json, built if `path` is a vocabulary."""
+    if os.path.basename(path) != TOKENIZER:
+        from hotstart.models.vocabulary import build_tokenizer  # only older models need it
+
+        return build_tokenizer(path, model_type)
+    content: dict[str, Any] = json.loads(read_bounded(path, _LARGEST))
+    return content
 
 
 def _joined(lowercase: bool, normalizer: Any) -> Any:
@@ -224,7 +235,8 @@ def take_vocabulary(content: dict[str, Any]) -> list[str] | None:
     """Remove the vocabulary, except added tokens, from `content` and return it as lines.
 
     Return None and leave `content` unchanged if lines cannot represent the vocabulary. Lines work
-    only for WordPiece; the line number is the token id, and trailing white space is lost.
+    only for WordPiece; the line number is the token id, and trailing white space is lost. The
+    library numbers added tokens behind the vocabulary that it reads, so all must be in it.
     """
     model = content.get("model") or {}
     vocabulary = model.get("vocab")
@@ -235,5 +247,7 @@ def take_vocabulary(content: dict[str, Any]) -> list[str] | None:
     if not is_consecutive or any(token != token.rstrip() or "\n" in token for token in lines):
         return None
     added = {entry["content"] for entry in content.get("added_tokens") or ()}
+    if not added <= vocabulary.keys():
+        return None
     model["vocab"] = {token: number for token, number in vocabulary.items() if token in added}
     return lines

@@ -409,6 +409,7 @@ def spec_of(
     device: str | None = None,
     trust_remote_code: bool = False,
     allow_download: bool = False,
+    file: str | None = None,
 ) -> tuple[ModelSpec, StrategyChoice]:
     """Return the spec of `model`, a name or a folder, and its strategy. Reads no file.
 
@@ -422,7 +423,7 @@ def spec_of(
         source = os.path.join(os.curdir, source)  # pathlib drops a leading ./
     choice = choose(strategy, read_settings().strategy)
     name = engine_for(source, engine, kind)
-    _check_engine_runs(name, kind, precision, device)
+    _check_engine_runs(name, kind, precision, device, file)
     usual = strategy_named(choice.name).precision
     runs_usual = usual in KINDS[kind] and usual in entry_of(name).precisions
     spec = ModelSpec(
@@ -435,13 +436,16 @@ def spec_of(
         device=device,
         trust_remote_code=trust_remote_code,
         kind=kind,
+        file=file,
     )
     check_source(spec)
     return spec, choice
 
 
-def _check_engine_runs(engine: str, kind: str, precision: str | None, device: str | None) -> None:
-    """Raise InvalidInput for a precision or a device that `engine` would ignore."""
+def _check_engine_runs(
+    engine: str, kind: str, precision: str | None, device: str | None, file: str | None
+) -> None:
+    """Raise InvalidInput for a precision, a device or a file that `engine` would ignore."""
     entry = entry_of(engine)
     if precision in KINDS[kind] and precision not in entry.precisions:
         others = [name for name, other in ENGINES.items() if precision in other.precisions]
@@ -451,3 +455,6 @@ def _check_engine_runs(engine: str, kind: str, precision: str | None, device: st
     if device not in {None, "cpu"} and "device" not in entry.options:
         expected = f"None or cpu with engine {engine!r}; other devices need engine torch"
         raise InvalidInput("device", got=device, expected=expected)
+    if file is not None and entry.opened_from != "artifact":
+        expected = f"None with engine {engine!r}; ONNX files need engine onnx or openvino"
+        raise InvalidInput("file", got=file, expected=expected)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import glob
 import importlib.metadata
 import logging
 import os
@@ -17,12 +18,18 @@ from contextlib import ExitStack, contextmanager
 
 from hotstart._version import __version__
 from hotstart.config import Settings
-from hotstart.errors import CacheUnwritable, ModelDamaged
+from hotstart.errors import CacheUnwritable, ModelDamaged, UnsupportedModel
 from hotstart.files import beside, exclusive, place_folder, remove_leftovers
 from hotstart.integrity import FileRecord, record_file, sha256
 from hotstart.models.artifacts import Artifact, check, look, verify
 from hotstart.models.catalogue import known_model
-from hotstart.models.description import Description, describe, files_read
+from hotstart.models.description import (
+    Description,
+    describe,
+    files_read,
+    instead_of_weights,
+    tokenizer_files,
+)
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.metadata import Metadata, SourceRecord, write_metadata
 from hotstart.models.spec import (
@@ -66,10 +73,27 @@ def build(
     report = on_progress or _ignore_progress
     report("locating", 0.0)
     location = _locate(spec, settings, report)
-    model = describe(location.folder, spec.source, spec.kind)
+    model = describe(location.folder, spec.source, spec.kind, spec.file)
     folder = artifact_folder(spec, settings)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove_leftovers(folder)
+    try:
+        metadata = _build(folder, spec, location, model, report)
+    except UnsupportedModel as error:
+        # What the encoder's own settings and tensors say is known here alone.
+        graph = instead_of_weights(location.folder, error) if model.weights else None
+        if graph is None or spec.precision != "float32":
+            raise
+        model = describe(location.folder, spec.source, spec.kind, graph)
+        metadata = _build(folder, spec, location, model, report)
+    report("prepared", 1.0)
+    return Artifact(folder, metadata)
+
+
+def _build(
+    folder: str, spec: ModelSpec, location: ModelLocation, model: Description, report: Progress
+) -> Metadata:
+    """Write the artifact of `model` into `folder`, replacing an existing one."""
     staged = beside(folder)
     os.mkdir(staged)
     _unfinished.add(staged)
@@ -82,8 +106,7 @@ def build(
         raise
     finally:
         _unfinished.discard(staged)
-    report("prepared", 1.0)
-    return Artifact(folder, metadata)
+    return metadata
 
 
 _unfinished: set[str] = set()
@@ -198,7 +221,7 @@ def _original_hashes(
 ) -> dict[str, str]:
     """Return the SHA-256 of the original weights and tokenizer; linked files are not read again."""
     hashes = {}
-    for name in [*weight_files(model), TOKENIZER]:
+    for name in [*weight_files(model), *tokenizer_files(model)]:
         original = os.path.join(model.folder, name)
         is_linked = name in records and os.path.samefile(original, os.path.join(staged, name))
         hashes[name] = records[name].sha256 if is_linked else sha256(original)
@@ -244,7 +267,7 @@ def prepare(
     on_progress: Progress | None = None,
 ) -> Artifact:
     """Prepare the artifact of `spec` again, even if a usable artifact exists."""
-    with _writing(spec, settings), exclusive(_lock_path(spec, settings)):
+    with _writing(spec, settings), exclusive(_lock_path(artifact_folder(spec, settings), settings)):
         return check(build(spec, settings, on_progress))
 
 
@@ -258,7 +281,7 @@ def prepare_once(
     A damaged artifact is logged and prepared again once. If the new artifact is also damaged, this
     raises ArtifactDamaged.
     """
-    with _writing(spec, settings), exclusive(_lock_path(spec, settings)):
+    with _writing(spec, settings), exclusive(_lock_path(artifact_folder(spec, settings), settings)):
         usable, reason = look(spec, settings)
         if usable is not None:
             return usable
@@ -308,11 +331,14 @@ def remove(
             folder = artifact_folder(variant, settings)
             if os.path.dirname(folder) != model_folder:
                 continue  # the short name means another repository for this kind
-            locks.enter_context(exclusive(_lock_path(variant, settings)))
-            shutil.rmtree(compiled_folder(folder), ignore_errors=True)  # often absent
-            if os.path.isdir(folder):
-                shutil.rmtree(folder)
-                removed = True
+            # Without a file, those of every file: NAME@FILE.
+            of_files = [] if spec.file else glob.glob(f"{glob.escape(folder)}@*")
+            for each in [folder, *of_files]:
+                locks.enter_context(exclusive(_lock_path(each, settings)))
+                shutil.rmtree(compiled_folder(each), ignore_errors=True)  # often absent
+                if os.path.isdir(each):
+                    shutil.rmtree(each)
+                    removed = True
         if kind is None and precision is None:
             shutil.rmtree(model_folder, ignore_errors=True)  # what a killed preparation left
         return removed
@@ -335,13 +361,13 @@ def _writing(spec: ModelSpec, settings: Settings) -> Iterator[None]:
 
 def _bytes_of(spec: ModelSpec, settings: Settings) -> int:
     """Return the bytes that the artifact of `spec` takes at most; 8 bits are made from float32."""
-    model = describe(locate(spec, settings).folder, spec.source, spec.kind)
-    names = [*weight_files(model), TOKENIZER]
+    model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
+    names = [*weight_files(model), *tokenizer_files(model)]
     once = sum(os.path.getsize(os.path.join(model.folder, name)) for name in names)
     return once if spec.precision == "float32" else round(1.4 * once)
 
 
-def _lock_path(spec: ModelSpec, settings: Settings) -> str:
-    model_folder, variant = os.path.split(artifact_folder(spec, settings))
+def _lock_path(artifact: str, settings: Settings) -> str:
+    model_folder, variant = os.path.split(artifact)
     name = f"{os.path.basename(model_folder)}--{variant}.lock"
     return os.path.join(settings.cache_dir, "locks", name)

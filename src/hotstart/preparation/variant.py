@@ -122,8 +122,9 @@ def _write(
     weights: Callable[[GraphBuilder], Weights],
 ) -> WrittenFiles:
     largest_token = write_tokenizer(
-        model.folder,
+        os.path.join(model.folder, model.tokenizer),
         folder,
+        model_type=model.model_type,
         normalizer=model.normalizer,
         special_tokens=model.special_tokens,
         lowercase=model.lowercase,
@@ -141,7 +142,7 @@ def _check_tokenizer(model: Description, folder: str) -> None:
     try:
         open_tokenizer(os.path.join(folder, TOKENIZER))
     except Exception as error:  # the library's errors have no class of their own
-        path = os.path.join(model.folder, TOKENIZER)
+        path = os.path.join(model.folder, model.tokenizer)
         raise ModelDamaged(path, reason=f"not a tokenizer ({described(error)})") from error
 
 

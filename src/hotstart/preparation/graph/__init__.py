@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
-from hotstart.models.architectures import ClassifierLayer
+from hotstart.models.architectures import FAMILIES, ClassifierLayer
 from hotstart.models.description import Description
-from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
+from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
 from hotstart.preparation.graph.head import apply_head, pool
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
@@ -18,6 +18,9 @@ from hotstart.types import GraphFiles
 
 _TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
 _VECTOR_OUTPUTS = ("sentence_embedding",)
+_LOGITS = ("logits",)
+_ELEMENTS = ("FLOAT", "FLOAT16")
+_INPUT_ELEMENTS = ("INT64", "INT32")
 
 
 def write_graphs(
@@ -83,19 +86,63 @@ def _write_head(
     model: Description, shipped: str, folder: str, tensors: Mapping[str, Mapping[str, Tensor]]
 ) -> GraphFiles:
     """Write pooling and head as a second graph; the shipped graph stays unchanged."""
-    outputs = output_names(os.path.join(folder, shipped))
-    for name in _TOKEN_OUTPUTS:
-        if name in outputs:
-            graph = GraphBuilder(folder)
-            vectors = pool(graph, "tokens", "attention_mask", model.poolings)
-            weights = LinkedWeights(graph)
-            vectors = apply_head(graph, weights, vectors, model.head, tensors, width=None)
-            inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
-            content = graph.build(inputs, vectors, model.dimension)
-            write_whole(os.path.join(folder, "head.onnx"), content)
-            return GraphFiles(encoder=shipped, output=name, optimized=False, head="head.onnx")
-    for name in _VECTOR_OUTPUTS:
-        if name in outputs:
-            return GraphFiles(encoder=shipped, output=name, optimized=False, head=None)
-    known = (*_TOKEN_OUTPUTS, *_VECTOR_OUTPUTS)
-    raise UnsupportedModel(folder, feature="ONNX outputs", got=outputs, supported=known)
+    inputs, outputs = read_ports(os.path.join(folder, shipped))
+    _check_inputs(model, inputs)
+    known = _LOGITS if model.classifier else (*_TOKEN_OUTPUTS, *_VECTOR_OUTPUTS)
+    output = next((name for name in known if name in outputs), None)
+    element = outputs[output].element if output else None
+    if output is None or element not in _ELEMENTS:
+        got = [f"{name} ({port.element.lower()})" for name, port in outputs.items()]
+        raise UnsupportedModel(
+            model.folder, feature="ONNX outputs", got=got, supported=known, kind=model.kind
+        )
+    has_tokens = output in _TOKEN_OUTPUTS
+    steps = model.head
+    if not has_tokens:  # the graph pools; a Dense layer is in it, and so may be the normalization
+        steps = ("normalize",) if model.head and model.head[-1] == "normalize" else ()
+    files = GraphFiles(encoder=shipped, output=output, optimized=False, head=None)
+    if not has_tokens and not steps and element == "FLOAT":
+        _check_width(model, outputs[output])
+        return files
+    graph = GraphBuilder(folder)
+    vectors = "tokens" if element == "FLOAT" else graph.cast("tokens", "FLOAT")
+    if has_tokens:
+        vectors = pool(graph, vectors, "attention_mask", model.poolings)
+    else:
+        _check_width(model, outputs[output])
+    vectors = apply_head(graph, LinkedWeights(graph), vectors, steps, tensors, width=None)
+    head_inputs = {"tokens": (element, 3 if has_tokens else 2), "attention_mask": ("INT32", 2)}
+    content = graph.build(head_inputs, vectors, model.dimension)
+    write_whole(os.path.join(folder, "head.onnx"), content)
+    return files._replace(head="head.onnx")
+
+
+def _check_inputs(model: Description, inputs: Mapping[str, GraphPort]) -> None:
+    """Raise UnsupportedModel for an input of a shipped graph that no text gives."""
+    family = FAMILIES.get(model.model_type)
+    known = {"input_ids", "attention_mask"}
+    if model.segments or not model.classifier:  # the segments of a single text are all 0
+        known.add("token_type_ids")
+    if family is None or family.positions != "after padding":
+        known.add("position_ids")
+    unknown = [
+        f"{name} ({port.element.lower()})"
+        for name, port in inputs.items()
+        if name not in known or port.element not in _INPUT_ELEMENTS
+    ]
+    if unknown or "input_ids" not in inputs:
+        raise UnsupportedModel(
+            model.folder,
+            feature="ONNX inputs",
+            got=unknown or list(inputs),
+            supported=tuple(sorted(known)),
+            kind=model.kind,
+        )
+
+
+def _check_width(model: Description, port: GraphPort) -> None:
+    """Raise ModelDamaged if the vectors of a shipped graph have another length than they should."""
+    width = port.shape[-1] if port.shape else 0
+    if width not in {0, model.dimension}:
+        reason = f"its vectors have {width} numbers, its configuration says {model.dimension}"
+        raise ModelDamaged(model.folder, reason=reason)

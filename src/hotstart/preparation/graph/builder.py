@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.errors import ModelDamaged
@@ -161,13 +161,37 @@ class GraphBuilder:
         return bytes(model.SerializeToString())
 
 
-def output_names(path: str) -> list[str]:
-    """Return the output names of the ONNX file at `path`.
+class GraphPort(NamedTuple):
+    """An input or output of an ONNX file.
+
+    Attributes:
+        element: the element type, such as FLOAT16.
+        shape: the length of each axis; 0 for one that is free.
+    """
+
+    element: str
+    shape: tuple[int, ...]
+
+
+def read_ports(path: str) -> tuple[dict[str, GraphPort], dict[str, GraphPort]]:
+    """Return the inputs and the outputs of the ONNX file at `path`, by name.
 
     Raises:
         ModelDamaged: the file is not an ONNX file.
     """
-    return [output.name for output in _read(path).graph.output]
+    graph = _read(path).graph
+    weights = {tensor.name for tensor in graph.initializer}  # older exporters list them as inputs
+    inputs = {entry.name: _port(entry) for entry in graph.input if entry.name not in weights}
+    return inputs, {entry.name: _port(entry) for entry in graph.output}
+
+
+def _port(entry: Any) -> GraphPort:
+    tensor = entry.type.tensor_type
+    names = require("onnx").TensorProto.DataType
+    return GraphPort(
+        element=str(names.Name(tensor.elem_type)),
+        shape=tuple(int(axis.dim_value) for axis in tensor.shape.dim),
+    )
 
 
 def external_files(path: str) -> list[str]:

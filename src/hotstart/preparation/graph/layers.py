@@ -17,6 +17,9 @@ from hotstart.safetensors import Tensor
 
 _LEGACY_NAMES = (("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"))
 
+_OF_TRAINING = ("0.auto_model.", "auto_model.", "model.", "module.")
+"""Prefixes of tensors in a checkpoint of training."""
+
 _FUSED_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {}),
     "gelu_new": ("FastGelu", {}),
@@ -58,7 +61,7 @@ class Layers:
         self._family = FAMILIES[model.model_type]
         words = self._family.words
         prefixes = self._family.prefixes
-        found = [prefix for prefix in prefixes if prefix + words in tensors]
+        found = [each for each in (*prefixes, *_OF_TRAINING) if each + words in tensors]
         if not found:
             supported = tuple(f"{prefix}{words}" for prefix in prefixes)
             names = sorted(tensors)[:3]
