@@ -9,9 +9,10 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
 from hotstart.models.architectures import FAMILIES, ClassifierLayer
 from hotstart.models.description import Description
+from hotstart.models.modules import Pipeline, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, output_names
 from hotstart.preparation.graph.encoder import Encoder
-from hotstart.preparation.graph.head import apply_head, pool
+from hotstart.preparation.graph.head import apply_steps, pool
 from hotstart.preparation.graph.rotary import RotaryEncoder
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
@@ -60,19 +61,45 @@ def _write_built(
     if model.segments:
         names.append("token_type_ids")
     tokens = encoder.tokens(*names)
-    vectors = pool(graph, tokens, "attention_mask", model.poolings)
-    width = encoder.hidden * len(model.poolings)
-    vectors = apply_head(graph, weights, vectors, model.head, tensors, width)
-    inputs = dict.fromkeys(names, ("INT32", 2))
+    mask = _pooled_mask(model.pipeline)
+    vectors = _add_pipeline(
+        graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
+    )
+    inputs = dict.fromkeys([*names, mask], ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return GraphFiles(
         encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
     )
 
 
+def _pooled_mask(pipeline: Pipeline) -> str:
+    """Return the input that is 1 for each token that is pooled."""
+    includes_prompt = pipeline.pooling is None or pipeline.pooling.include_prompt
+    return "attention_mask" if includes_prompt else "pooling_mask"
+
+
+def _add_pipeline(
+    graph: GraphBuilder,
+    weights: Weights,
+    tokens: str,
+    mask: str,
+    pipeline: Pipeline,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    width: int | None,
+) -> str:
+    """Add what comes after the transformer to `tokens` (batch, tokens, width)."""
+    steps = pipeline.token_steps
+    tokens = apply_steps(graph, weights, tokens, steps, tensors, width, of_tokens=True)
+    assert pipeline.pooling is not None
+    vectors = pool(graph, tokens, mask, pipeline.pooling)
+    width = width and last_width(steps, width) * len(pipeline.pooling.modes)
+    return apply_steps(graph, weights, vectors, pipeline.head, tensors, width)
+
+
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelDamaged if the classifier's outputs and the labels of config.json differ."""
-    layer = model.head[-1] if model.head else None
+    head = model.pipeline.head
+    layer = head[-1] if head else None
     if not isinstance(layer, ClassifierLayer):
         return
     weight = tensors.get(f"{layer.name}.weight")
@@ -89,10 +116,12 @@ def _write_head(
     for name in _TOKEN_OUTPUTS:
         if name in outputs:
             graph = GraphBuilder(folder)
-            vectors = pool(graph, "tokens", "attention_mask", model.poolings)
             weights = LinkedWeights(graph)
-            vectors = apply_head(graph, weights, vectors, model.head, tensors, width=None)
-            inputs = {"tokens": ("FLOAT", 3), "attention_mask": ("INT32", 2)}
+            mask = _pooled_mask(model.pipeline)
+            vectors = _add_pipeline(
+                graph, weights, "tokens", mask, model.pipeline, tensors, width=None
+            )
+            inputs = {"tokens": ("FLOAT", 3), mask: ("INT32", 2)}
             content = graph.build(inputs, vectors, model.dimension)
             write_whole(os.path.join(folder, "head.onnx"), content)
             return GraphFiles(encoder=shipped, output=name, optimized=False, head="head.onnx")
