@@ -200,6 +200,7 @@ class Embedder(LoadableModel):
         convert_to_tensor: bool = False,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        task: str | None = None,
         device: str | None = None,
         sentences: str | Sequence[str] | None = None,
         timeout: float | None = None,
@@ -219,6 +220,8 @@ class Embedder(LoadableModel):
             convert_to_tensor: return a torch tensor; this alone imports torch.
             normalize_embeddings: scale each vector to length 1.
             truncate_dim: keep only this many leading dimensions; overrides the constructor's.
+            task: `query` or `document`: chooses the prompt unless the call names one, and the
+                encoder of a model that has one for each.
             device: where a tensor is put; the model runs where the constructor says.
             sentences: the name of `inputs` in older sentence-transformers.
             timeout: seconds to wait for the model; None for no limit.
@@ -242,6 +245,7 @@ class Embedder(LoadableModel):
             convert_to_numpy=convert_to_numpy,
             normalize_embeddings=normalize_embeddings,
             truncate_dim=self._truncate_dim if truncate_dim is None else truncate_dim,
+            task=task,
         )
         return _converted(request.result(self._run(request, timeout)), convert_to_tensor, device)
 
@@ -371,21 +375,21 @@ class Embedder(LoadableModel):
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
         """Await the vectors of questions; see `encode_query`."""
-        return await self.aencode(inputs, **_with_prompt_name("query", options))
+        return await self.aencode(inputs, **_with_task("query", options))
 
     async def aencode_document(
         self, inputs: str | Sequence[str], **options: Unpack[AskOptions]
     ) -> Any:
         """Await the vectors of documents; see `encode_document`."""
-        return await self.aencode(inputs, **_with_prompt_name("document", options))
+        return await self.aencode(inputs, **_with_task("document", options))
 
     def encode_query(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
-        """Encode questions with the model's prompt `query`, if it has one."""
-        return self.encode(inputs, **_with_prompt_name("query", options))
+        """Encode questions: with the model's prompt and its encoder of questions, if any."""
+        return self.encode(inputs, **_with_task("query", options))
 
     def encode_document(self, inputs: str | Sequence[str], **options: Unpack[AskOptions]) -> Any:
-        """Encode documents with the model's prompt `document`, if it has one."""
-        return self.encode(inputs, **_with_prompt_name("document", options))
+        """Encode documents: with the model's prompt and its encoder of documents, if any."""
+        return self.encode(inputs, **_with_task("document", options))
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of one question as a list of floats."""
@@ -443,9 +447,7 @@ class Embedder(LoadableModel):
                 if it still waits.
             prompt_name: the prompt of the later call.
         """
-        self._prefetching.prefetch(
-            EncodeRequest(text, prompt_name=prompt_name), namespace, supersedes
-        )
+        self._prefetching.prefetch(_prefetched(text, prompt_name), namespace, supersedes)
 
     async def await_prefetch(
         self, text: str, *, prompt_name: str | None = None, timeout: float | None = None
@@ -454,9 +456,7 @@ class Embedder(LoadableModel):
 
         False at once if it is not being prefetched; false if its computation failed.
         """
-        return await self._prefetching.is_fetched(
-            EncodeRequest(text, prompt_name=prompt_name), timeout
-        )
+        return await self._prefetching.is_fetched(_prefetched(text, prompt_name), timeout)
 
     @property
     def has_cache(self) -> bool:
@@ -545,6 +545,12 @@ def _given(
     return texts
 
 
+def _prefetched(text: str, prompt_name: str | None) -> EncodeRequest:
+    """Return the later call of `text`: `encode_query` and `encode_document` name a task."""
+    task = prompt_name if prompt_name in {"query", "document"} else None
+    return EncodeRequest(text, prompt_name=prompt_name, task=task)
+
+
 def _converted(vectors: Any, to_tensor: bool, device: str | None) -> Any:
     if not to_tensor:
         return vectors
@@ -553,9 +559,8 @@ def _converted(vectors: Any, to_tensor: bool, device: str | None) -> Any:
     return as_tensor(vectors, device)
 
 
-def _with_prompt_name(role: str, options: AskOptions) -> AskOptions:
-    """Return `options` with the prompt name `role`, unless they name a prompt."""
-    return {**options, "prompt_name": options.get("prompt_name") or role}
+def _with_task(task: str, options: AskOptions) -> AskOptions:
+    return {**options, "task": task}
 
 
 _lock = threading.Lock()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from hotstart.errors import InvalidInput, InvalidText, check_count
-from hotstart.types import EmbedOutput, Matrix, ModelInfo, Precision
+from hotstart.types import EmbedOutput, Matrix, ModelInfo, Precision, TaskText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         convert_to_numpy: bool | None
         normalize_embeddings: bool
         truncate_dim: int | None
+        task: str | None
 
 
 class TextFault(NamedTuple):
@@ -207,10 +208,8 @@ def cosine_similarity(left: Any, right: Any) -> NDArray[np.float32]:
     return cosines
 
 
-_ROLES = (
-    "query",
-    "document",
-)  # prompt names of every model; the prompt is empty if the model sets none
+_ROLES = ("query", "document")
+"""The tasks, and prompt names of every model; the prompt is empty if the model sets none."""
 
 
 class EncodeRequest:
@@ -221,6 +220,7 @@ class EncodeRequest:
         batch_size: maximal number of texts in a batch; None for the token budget.
         show_progress_bar: whether to draw a bar on the terminal.
         runs_alone: whether the texts must not share a batch with other calls.
+        task: `query`, `document`, or empty. It chooses the prompt unless the call names one.
 
     Raises:
         InvalidInput: an argument cannot be used; InvalidText for a text, with its position.
@@ -238,6 +238,7 @@ class EncodeRequest:
         convert_to_numpy: bool | None = True,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        task: str | None = None,
     ) -> None:
         if batch_size is not None:  # spares the usual call a step
             check_count("batch_size", batch_size, optional=True)
@@ -248,6 +249,9 @@ class EncodeRequest:
         self.batch_size = batch_size
         self.show_progress_bar = bool(show_progress_bar)
         self.runs_alone = bool(batch_size) or self.show_progress_bar or len(self.inputs) == 0
+        if task and task not in _ROLES:
+            raise InvalidInput("task", got=task, expected="query, document, or None")
+        self.task = task or ""
         self._prompt_name = prompt_name
         self._prompt = prompt
         self._convert_to_numpy = convert_to_numpy
@@ -262,6 +266,8 @@ class EncodeRequest:
         """Return the texts with the model's prompt before each. Raises InvalidInput."""
         self.check(info)
         prompt = self.prompt(info)
+        if info.reads_task:
+            return [TaskText(text, prompt, self.task) for text in self.inputs]
         return [prompt + text for text in self.inputs]
 
     def part(self, texts: Sequence[str], prompt: str) -> EncodeRequest:
@@ -271,13 +277,19 @@ class EncodeRequest:
             prompt=prompt,
             batch_size=self.batch_size,
             show_progress_bar=self.show_progress_bar,
+            task=self.task,
         )
         request.runs_alone = self.runs_alone
         return request
 
     def role(self, info: ModelInfo) -> str:
-        """Return the name of the prompt in use; empty if the model has no such prompt."""
-        name = self._prompt_name or info.default_prompt_name or ""
+        """Return what the texts are for: the task, for a model that reads it.
+
+        Otherwise the name of the prompt in use; empty if the model has no such prompt.
+        """
+        if info.reads_task and self.task:
+            return self.task
+        name = self._used(info)
         return name if self._prompt is None and info.prompts.get(name) else ""
 
     def prompt(self, info: ModelInfo) -> str:
@@ -286,11 +298,17 @@ class EncodeRequest:
         if self._prompt is not None:
             return self._prompt
         if name is None:
-            return info.prompts.get(info.default_prompt_name or "", "")
+            return info.prompts.get(self._used(info), "")
         if name not in info.prompts and name not in _ROLES:
             known = ", ".join(dict.fromkeys([*info.prompts, *_ROLES]))
             raise InvalidInput("prompt_name", got=name, expected=f"one of {known}")
         return info.prompts.get(name, "")
+
+    def _used(self, info: ModelInfo) -> str:
+        """Return the name of the prompt in use; empty for none."""
+        if self._prompt_name is not None or not self.task:
+            return self._prompt_name or info.default_prompt_name or ""
+        return self.task
 
     def result(self, output: EmbedOutput) -> Any:
         """Return what the call returns for the vectors of `output`."""

@@ -50,6 +50,26 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done, 0 to 1."""
 
 
+class TaskText(str):
+    """A text, its prompt included, for a model that reads the prompt or the task.
+
+    Attributes:
+        prompt: what was put before the text.
+        task: `query`, `document`, or empty.
+    """
+
+    __slots__ = ("prompt", "task")
+    prompt: str
+    task: str
+
+    def __new__(cls, text: str, prompt: str = "", task: str = "") -> TaskText:
+        """Return `prompt` and `text` as one string."""
+        made = super().__new__(cls, prompt + text)
+        made.prompt = prompt
+        made.task = task
+        return made
+
+
 TextOrPair = str | tuple[str, str]
 """One input of a model: a text, or a pair of texts for a reranker."""
 
@@ -80,6 +100,7 @@ class ModelInfo(NamedTuple):
         max_seq_length: tokens kept of a text, special tokens included; None for no limit.
         comparable_with: fingerprint of the float32 space that search may compare these vectors
             with; None if there is none. No cache stores vectors under that name.
+        reads_task: whether the vector depends on what is the prompt of a text, or on its task.
     """
 
     dimension: int | None
@@ -90,6 +111,7 @@ class ModelInfo(NamedTuple):
     classifier: Classifier | None = None
     max_seq_length: int | None = None
     comparable_with: str | None = None
+    reads_task: bool = False
 
 
 _ITEM = 4  # bytes of a float32

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hotstart.cache.codec import VectorSpace
 from hotstart.models.description import describe
+from hotstart.models.modules import Pipeline, Pooling
 from hotstart.preparation.variant import fingerprint
 from support.golden import FAMILIES
 
@@ -35,8 +36,10 @@ def test_changing_any_field_changes_every_key(field: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"poolings": ("cls",)},
-        {"head": ()},
+        {"pipeline": Pipeline((), Pooling(("cls",)), ("normalize",))},
+        {"pipeline": Pipeline((), Pooling(("mean",)), ())},
+        {"pipeline": Pipeline(("normalize",), Pooling(("mean",)), ("normalize",))},
+        {"pipeline": Pipeline((), Pooling(("mean",), False), ("normalize",))},
         {"dimension": 16},
         {"max_seq_length": 7},
         {"lowercase": True},

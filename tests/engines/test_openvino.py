@@ -163,7 +163,7 @@ def test_a_failed_batch_leaves_the_engine_usable() -> None:
     expected = engine.embed(TEXTS).vectors.array()
     run = engine._run  # type: ignore[attr-defined]
     ones = [1] * 10
-    good = Batch(ones, ones, ones, (2, 5))
+    good = Batch(ones, ones, ones, ones, (2, 5))
     bad = good._replace(mask=[1] * 12)
     for _ in range(20):  # more than the number of requests that could be lost
         with pytest.raises((RuntimeError, ValueError)):

@@ -14,6 +14,7 @@ from hotstart.config import Settings
 from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
 from hotstart.models.description import Description, describe
 from hotstart.models.metadata import read_metadata
+from hotstart.models.modules import Pooling
 from hotstart.models.spec import ModelSpec, artifact_folder, repository_of
 from hotstart.pool.loader import ensure
 from hotstart.pool.pool import Pool
@@ -64,7 +65,7 @@ def test_description_reads_labels_activation_and_segments(
     assert model.classifier is not None
     assert (len(model.classifier.labels), model.classifier.activation) == (labels, activation)
     assert (model.dimension, model.segments) == (labels, segments)
-    assert model.poolings == ("cls",)
+    assert model.pipeline.pooling == Pooling(("cls",))
 
 
 @pytest.mark.parametrize("names", [["input_ids", "attention_mask"], ["input_ids"]])

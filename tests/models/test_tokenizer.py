@@ -196,13 +196,6 @@ def test_modules_of_other_libraries_and_other_orders_are_refused_by_name(tmp_pat
             Embedder(folder, pool=Pool()).encode(TEXT)
 
 
-def test_a_dense_layer_with_another_output_is_refused(tmp_path: Path) -> None:
-    change = {"module_output_name": "another_embedding"}
-    folder = variant(tmp_path / "model", "bert-dense-tanh", "2_Dense/config.json", **change)
-    with pytest.raises(UnsupportedModel, match="another_embedding"):
-        Embedder(folder, pool=Pool()).encode(TEXT)
-
-
 def _of_bert(folder: Path, file: str, change: Any) -> Path:
     copied = folder / "model"
     shutil.copytree(FAMILIES / "bert-mean-normalize" / "model", copied)

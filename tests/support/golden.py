@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 FAMILIES = DATA / "families"
 RERANKERS = DATA / "rerankers"
+MODULES = DATA / "modules"
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,7 +13,15 @@ from hotstart._lazy import require
 from hotstart.concurrency import active_work
 from hotstart.errors import ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
-from hotstart.types import TOKENIZER, WORDPIECE, EngineOutput, Matrix, PreparedModel, TextOrPair
+from hotstart.types import (
+    TOKENIZER,
+    WORDPIECE,
+    EngineOutput,
+    Matrix,
+    PreparedModel,
+    TaskText,
+    TextOrPair,
+)
 
 if TYPE_CHECKING:
     from hotstart.engines import Engine
@@ -54,10 +62,12 @@ class Tokens(NamedTuple):
 
     Attributes:
         segments: for a pair, the text (0 or 1) of each token; None for a single text.
+        prompt: the number of tokens before the text itself, for a model that reads the prompt.
     """
 
     ids: list[int]
     segments: list[int] | None
+    prompt: int = 0
 
 
 class Batch(NamedTuple):
@@ -67,12 +77,14 @@ class Batch(NamedTuple):
         ids: the tokens.
         mask: 1 for a token, 0 for padding.
         segments: the text (0 or 1) of each token.
+        pooled: 1 for a token that is pooled: without padding and prompt.
         shape: the number of inputs, and the tokens of the longest.
     """
 
     ids: list[int]
     mask: list[int]
     segments: list[int]
+    pooled: list[int]
     shape: tuple[int, int]
 
 
@@ -85,6 +97,7 @@ class Tokenizer:
     def __init__(self, path: str) -> None:
         self._path = path
         self._tokenizer = open_tokenizer(path)
+        self._prompts: dict[str, int] = {}
 
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair.
@@ -103,7 +116,25 @@ class Tokenizer:
             if type(error) is not Exception and type(error).__name__ != "PanicException":
                 raise
             raise ModelDamaged(self._path, reason=f"it fails ({described(error)})") from error
-        return [Tokens(each.ids, each.type_ids if pairs else None) for each in encodings]
+        if pairs:
+            return [Tokens(each.ids, each.type_ids) for each in encodings]
+        return [
+            Tokens(each.ids, None, self._prompt_length(text))
+            for text, each in zip(texts, encodings, strict=True)
+        ]
+
+    def _prompt_length(self, text: TextOrPair) -> int:
+        """Return the number of tokens of the prompt, as sentence-transformers counts them.
+
+        The special tokens before it are counted too, and one at its end is not.
+        """
+        prompt = text.prompt if isinstance(text, TaskText) else ""
+        if prompt and prompt not in self._prompts:
+            ids = self._tokenizer.encode(prompt).ids
+            added = self._tokenizer.get_added_tokens_decoder()
+            ends_special = bool(ids) and ids[-1] in added and added[ids[-1]].special
+            self._prompts[prompt] = len(ids) - ends_special
+        return self._prompts[prompt] if prompt else 0
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Return the positions of the texts that are cut at the model's limit."""
@@ -135,13 +166,16 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
     padded: list[int] = []
     mask: list[int] = []
     segments: list[int] = []
+    pooled: list[int] = []
     for tokens in inputs:
         length = len(tokens.ids)
         padding = width - length
         padded += tokens.ids + [pad_token_id] * padding
         mask += [1] * length + [0] * padding
         segments += (tokens.segments or [0] * length) + [0] * padding
-    return Batch(padded, mask, segments, (len(inputs), width))
+        before = min(tokens.prompt, length)
+        pooled += [0] * before + [1] * (length - before) + [0] * padding
+    return Batch(padded, mask, segments, pooled, (len(inputs), width))
 
 
 class GraphEngine:
@@ -215,7 +249,7 @@ class GraphEngine:
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return the token count of each text, special tokens included."""
-        return [len(ids) for ids, _ in self.tokenizer.tokens(texts)] if texts else []
+        return [len(each.ids) for each in self.tokenizer.tokens(texts)] if texts else []
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return no metrics."""
@@ -283,6 +317,7 @@ def feed(inputs: Mapping[str, str], batch: Batch) -> dict[str, OrtValue]:
         "input_ids": batch.ids,
         "attention_mask": batch.mask,
         "token_type_ids": batch.segments,
+        "pooling_mask": batch.pooled,
     }
     if "position_ids" in inputs:
         count, width = batch.shape

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hotstart.engines.graph import GraphEngine, feed, import_tokenizers
-from hotstart.ort import LibraryUnavailable, OrtValue, load_library
+from hotstart.ort import LibraryUnavailable, load_library
 from hotstart.ort_package import session_class
 from hotstart.types import PreparedModel, Stage
 
@@ -62,8 +61,8 @@ def _open(prepared: PreparedModel, stage: Stage, threads: int) -> Run:
         for batch in batches:
             (encoded,) = encoder.run([graphs.output], feed(encoder.inputs, batch))
             if head:
-                mask = OrtValue(array("i", batch.mask), batch.shape, "int32")
-                inputs = {"tokens": encoded, "attention_mask": mask}
+                masks = {name: kind for name, kind in head.inputs.items() if name != "tokens"}
+                inputs = {"tokens": encoded, **feed(masks, batch)}
                 (encoded,) = head.run(head.outputs[:1], inputs)
             yield encoded.data
 

@@ -188,12 +188,15 @@ def _read(openvino: Any, core: Any, prepared: PreparedModel) -> tuple[Any, str]:
     if graphs.head is None:
         return encoder, graphs.output
     head = core.read_model(os.path.join(prepared.folder, graphs.head))
-    tokens, mask = (head.input(name).get_node() for name in ("tokens", "attention_mask"))
+    joints = {entry.get_any_name(): entry.get_node() for entry in head.inputs}
+    tokens = joints.pop("tokens")
     parameters = {entry.get_any_name(): entry.get_node() for entry in encoder.inputs}
-    converted_mask = openvino.opset13.convert(parameters["attention_mask"], "i32")
     _replace(tokens, encoder.output(graphs.output).get_node().input_value(0))
-    _replace(mask, converted_mask.output(0))
-    joined = openvino.Model(head.get_results(), list(parameters.values()))
+    mask = joints.pop("attention_mask", None)
+    if mask is not None:
+        converted = openvino.opset13.convert(parameters["attention_mask"], "i32")
+        _replace(mask, converted.output(0))
+    joined = openvino.Model(head.get_results(), [*parameters.values(), *joints.values()])
     return joined, head.output(0).get_any_name()
 
 

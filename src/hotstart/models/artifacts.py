@@ -258,6 +258,7 @@ def artifact_info(artifact: Artifact) -> ModelInfo:
         classifier=metadata.classifier,
         max_seq_length=metadata.max_seq_length,
         comparable_with=metadata.comparable_with,
+        reads_task=metadata.reads_task,
     )
 
 

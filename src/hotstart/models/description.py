@@ -29,10 +29,13 @@ from hotstart.models.architectures import (
     read_classifier,
 )
 from hotstart.models.modules import (
-    DenseLayer,
-    HeadStep,
-    read_dense,
-    read_poolings,
+    MODULES,
+    WEIGHTED,
+    WITHOUT_EFFECT,
+    Pipeline,
+    Pooling,
+    last_width,
+    read_pipeline,
     refuse_settings,
 )
 from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
@@ -96,8 +99,8 @@ def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
 def modules_of(folder: str) -> list[tuple[str, str]]:
     """Return (class name, sub-folder) of each module; empty for a bare transformer.
 
-    A class of another library keeps its full name, so that it is not taken for one of the same
-    name in sentence-transformers.
+    A class of another library, or one that is not read, keeps its full name, so that it is not
+    taken for one of the same name in sentence-transformers.
     """
     entries = read_json(folder, "modules.json", default=[])
     path = os.path.join(folder, "modules.json")
@@ -116,9 +119,12 @@ def check_inner(path: str, name: str) -> None:
         raise ModelDamaged(path, reason=f"it names {name!r}, which is outside of its folder")
 
 
+_CLASSES_READ = {"Transformer", *MODULES, *WITHOUT_EFFECT}
+
+
 def _class_name(path: str) -> str:
-    is_ours = path.startswith("sentence_transformers.")
-    return path.rpartition(".")[2] if is_ours else path
+    name = path.rpartition(".")[2]
+    return name if path.startswith("sentence_transformers.") and name in _CLASSES_READ else path
 
 
 _JSON_TYPES: dict[Any, str] = {dict: "object", list: "array"}
@@ -170,14 +176,10 @@ def _transformer_config(folder: str) -> dict[str, Any]:
     return {}
 
 
-_MODULES_WITHOUT_EFFECT = {"Dropout"}  # the identity at inference
-
-
 class TaskHead(NamedTuple):
     """The head after the encoder, and the inputs that it needs."""
 
-    poolings: tuple[str, ...]
-    head: tuple[HeadStep, ...]
+    pipeline: Pipeline
     dimension: int
     segments: bool = False
     classifier: Classifier | None = None
@@ -185,10 +187,10 @@ class TaskHead(NamedTuple):
 
 def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
-    poolings, head = _read_modules(files.folder)
+    pipeline = _read_modules(files.folder)
     family = FAMILIES.get(files.model_type)
     hidden = family.settings(files.config)["hidden_size"] if family else _hidden_size(files.config)
-    return TaskHead(poolings, head, _dimension(int(hidden), poolings, head))
+    return TaskHead(pipeline, _dimension(int(hidden), pipeline))
 
 
 def _hidden_size(config: dict[str, Any]) -> int:
@@ -218,41 +220,33 @@ def _reranker(files: ConfigFiles, is_built: bool) -> TaskHead:
     # The tokenizers of other architectures give segments unless they say otherwise.
     model_type = files.model_type if family else "bert"
     return TaskHead(
-        poolings=("cls",),
-        head=layers,
+        pipeline=Pipeline((), Pooling(("cls",)), layers),
         dimension=len(classifier.labels),
         segments=has_segments and gives_segments(model_type, files.tokenizer),
         classifier=classifier,
     )
 
 
-def _read_modules(folder: str) -> tuple[tuple[str, ...], tuple[HeadStep, ...]]:
-    poolings: tuple[str, ...] = ("mean",)
-    head: list[HeadStep] = []
-    for number, (kind, path) in enumerate(modules_of(folder)):
+def _read_modules(folder: str) -> Pipeline:
+    """Return what comes after the transformer; a bare one is pooled by the mean."""
+    modules = modules_of(folder)
+    if not modules:
+        return Pipeline((), Pooling(("mean",)), ())
+    for number, (kind, _) in enumerate(modules):
         if (number == 0) != (kind == "Transformer"):
             first = ("a Transformer before all others",)
             raise UnsupportedModel(folder, feature="module", got=kind, supported=first)
-        config = read_json(folder, f"{path}/config.json") if kind in {"Pooling", "Dense"} else {}
-        if kind == "Pooling":
-            poolings = read_poolings(folder, config)
-        elif kind == "Dense":
-            head.append(read_dense(folder, path, config))
-        elif kind == "Normalize":
-            head.append("normalize")
-        elif kind != "Transformer" and kind not in _MODULES_WITHOUT_EFFECT:
-            known = ("Transformer", "Pooling", "Dense", "Normalize")
-            raise UnsupportedModel(folder, feature="module", got=kind, supported=known)
-    return poolings, tuple(head)
+    return read_pipeline(folder, modules[1:], lambda name: read_json(folder, name))
 
 
 _LARGEST_DIMENSION = 1_000_000
 
 
-def _dimension(hidden: int, poolings: tuple[str, ...], head: tuple[HeadStep, ...]) -> int:
+def _dimension(hidden: int, pipeline: Pipeline) -> int:
     """Return the length of a vector. Raises ValueError for a length that no model has."""
-    layers = [step for step in head if isinstance(step, DenseLayer)]
-    dimension = layers[-1].out_features if layers else hidden * len(poolings)
+    dimension = last_width(pipeline.token_steps, hidden)
+    if pipeline.pooling is not None:
+        dimension = last_width(pipeline.head, dimension * len(pipeline.pooling.modes))
     if not 1 <= dimension <= _LARGEST_DIMENSION:
         raise ValueError(f"vectors of length {dimension}")
     return dimension
@@ -280,8 +274,7 @@ class Description:
         shipped_graph: the repository's ONNX file, used if no graph can be built or it was chosen.
         tokenizer: the file of the tokenizer, relative to `folder`.
         part: the sub-folder of the encoder, empty for the model folder itself.
-        poolings: modes of `hotstart.models.modules.POOLINGS`, concatenated in this order.
-        head: the steps after pooling, in order.
+        pipeline: what comes after the transformer.
         dimension: length of a vector; for a reranker, the number of labels.
         max_seq_length: maximum tokens of a text, special tokens included.
         lowercase: whether texts are lower-cased before any other normalisation.
@@ -302,8 +295,7 @@ class Description:
     shipped_graph: str | None
     tokenizer: str
     part: str
-    poolings: tuple[str, ...]
-    head: tuple[HeadStep, ...]
+    pipeline: Pipeline
     dimension: int
     max_seq_length: int
     pad_token_id: int
@@ -323,6 +315,12 @@ class Description:
     def kind(self) -> str:
         """The kind of the model, a key of TASK_HEADS."""
         return "reranker" if self.classifier else "embedding"
+
+    @property
+    def reads_task(self) -> bool:
+        """Whether a vector depends on what is the prompt of a text."""
+        pooling = self.pipeline.pooling
+        return pooling is not None and not pooling.include_prompt
 
 
 def files_read(model: Description) -> list[str]:
@@ -507,8 +505,7 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
         shipped_graph=None if weights else shipped,
         tokenizer=tokenizer,
         part=part,
-        poolings=task.poolings,
-        head=task.head,
+        pipeline=task.pipeline,
         dimension=task.dimension,
         max_seq_length=_max_seq_length(files),
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
@@ -619,9 +616,9 @@ def module_weights(folder: str, path: str) -> str:
 def _module_files(folder: str) -> list[str]:
     files = []
     for kind, path in modules_of(folder):
-        if kind in {"Pooling", "Dense"}:
+        if kind == "Pooling" or kind in WEIGHTED:
             files.append(f"{path}/config.json")
-        if kind == "Dense":
+        if kind in WEIGHTED:
             files.append(module_weights(folder, path))
     return files
 

@@ -67,6 +67,7 @@ class Metadata(NamedTuple):
         comparable_with: fingerprint of the float32 artifact if the measured vectors are close
             enough to be compared with float32 vectors; else None.
         classifier: the outputs of a reranker; None for an embedding model.
+        reads_task: see `hotstart.types.ModelInfo`.
     """
 
     source: str
@@ -92,6 +93,7 @@ class Metadata(NamedTuple):
     measured: Measurements | None = None
     comparable_with: str | None = None
     classifier: Classifier | None = None
+    reads_task: bool = False
     format: int = FORMAT
 
     @property

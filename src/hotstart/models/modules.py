@@ -1,10 +1,14 @@
-"""Modules of sentence-transformers after the transformer, as data."""
+"""Modules of sentence-transformers after the transformer, as data.
+
+Modules pass values on by name: a transformer gives `token_embeddings`, Pooling makes
+`sentence_embedding` of them. Only the modules that the wanted value depends on are kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
 from hotstart.models.architectures import ClassifierLayer
@@ -15,8 +19,15 @@ POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lastt
 Several modes are concatenated in this order.
 """
 
-DENSE_ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU")
+DENSE_ACTIVATIONS = (
+    *("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU"),
+    *("ELU", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "Mish", "ReLU6"),
+    *("SELU", "Softplus", "Softsign", "Tanhshrink"),
+)
 """Names of activations in torch.nn."""
+
+TOKENS = "token_embeddings"
+VECTOR = "sentence_embedding"
 
 _LEGACY_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -32,7 +43,7 @@ _COMMON_SETTINGS = dict.fromkeys(
 )
 _SETTINGS = {
     "embedding": _COMMON_SETTINGS
-    | {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"},
+    | {"transformer_task": "feature-extraction", "module_output_name": TOKENS},
     "reranker": _COMMON_SETTINGS
     | {"transformer_task": "sequence-classification", "module_output_name": "scores"},
 }
@@ -41,13 +52,18 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A dense layer, `activation(x @ weight.T + bias)`, stored in `path`/model.safetensors."""
+    """A dense layer, `activation(x @ weight.T + bias)`, stored in `path`/model.safetensors.
+
+    Attributes:
+        residual: whether the input is added to the output, by a matrix if their lengths differ.
+    """
 
     path: str
     in_features: int
     out_features: int
     bias: bool
     activation: str
+    residual: bool = False
 
     @property
     def name(self) -> str:
@@ -55,7 +71,55 @@ class DenseLayer:
         return "linear"
 
 
-HeadStep = DenseLayer | ClassifierLayer | Literal["normalize"]
+@dataclass(frozen=True)
+class NormLayer:
+    """A layer normalisation over vectors of length `dimension`, stored like a DenseLayer."""
+
+    path: str
+    dimension: int
+
+
+HeadStep = DenseLayer | NormLayer | ClassifierLayer | Literal["normalize"]
+
+
+class Pooling(NamedTuple):
+    """How token embeddings become one vector.
+
+    Attributes:
+        modes: modes of POOLINGS, concatenated in this order.
+        include_prompt: whether the tokens of the prompt are pooled too.
+    """
+
+    modes: tuple[str, ...]
+    include_prompt: bool = True
+
+
+class Pipeline(NamedTuple):
+    """What comes after the transformer.
+
+    Attributes:
+        token_steps: the steps before pooling, for each token.
+        pooling: None where the token embeddings are the result.
+        head: the steps after pooling.
+    """
+
+    token_steps: tuple[HeadStep, ...]
+    pooling: Pooling | None
+    head: tuple[HeadStep, ...]
+
+
+def last_width(steps: Sequence[HeadStep], width: int) -> int:
+    """Return the length of vectors of length `width` after `steps`."""
+    layers = [step.out_features for step in steps if isinstance(step, DenseLayer)]
+    return layers[-1] if layers else width
+
+
+class _Module(NamedTuple):
+    """A step, and the names of the values that it reads and writes."""
+
+    step: HeadStep | Pooling
+    reads: str
+    writes: str
 
 
 def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
@@ -67,12 +131,64 @@ def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embeddi
             )
 
 
-def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the pooling modes of a Pooling module.
+def read_pipeline(
+    folder: str,
+    modules: Sequence[tuple[str, str]],
+    read: Callable[[str], Mapping[str, Any]],
+    *,
+    result: str = VECTOR,
+    dense_reads: str = VECTOR,
+) -> Pipeline:
+    """Return what comes after the transformer, up to the value `result`.
+
+    Args:
+        folder: the model folder, for error messages.
+        modules: the class and the sub-folder of each module after the transformer.
+        read: returns the JSON of a file of the model, empty without one.
+        result: the value that the model returns, TOKENS or VECTOR.
+        dense_reads: the value that a Dense module reads if its configuration names none.
 
     Raises:
-        UnsupportedModel: a mode is unknown, or prompts are excluded from pooling.
+        UnsupportedModel: a module or one of its settings is unknown, or no module gives `result`.
     """
+    found = []
+    for kind, path in modules:
+        if kind in WITHOUT_EFFECT:
+            continue
+        if kind not in MODULES:
+            known = ("Transformer", *MODULES)
+            raise UnsupportedModel(folder, feature="module", got=kind, supported=known)
+        given = {key: v for key, v in read(f"{path}/config.json").items() if v is not None}
+        usual = {"module_input_name": dense_reads} if kind == "Dense" else {}
+        found.append(MODULES[kind](folder, path, usual | given))
+    chain, start = _chain(found, result)
+    places = [n for n, step in enumerate(chain) if isinstance(step, Pooling)]
+    if start != TOKENS or (result == VECTOR and len(places) != 1):
+        names = [kind for kind, _ in modules]
+        needed = (f"modules that make a {result} of {TOKENS}",)
+        raise UnsupportedModel(folder, feature="modules", got=names, supported=needed)
+    steps = [None if isinstance(step, Pooling) else step for step in chain]
+    place = places[0] if places else len(chain)
+    return Pipeline(
+        token_steps=tuple(step for step in steps[:place] if step is not None),
+        pooling=next((step for step in chain if isinstance(step, Pooling)), None),
+        head=tuple(step for step in steps[place:] if step is not None),
+    )
+
+
+def _chain(modules: Sequence[_Module], result: str) -> tuple[list[HeadStep | Pooling], str]:
+    """Return the steps that `result` depends on, in order, and the value that the first reads."""
+    chain: list[HeadStep | Pooling] = []
+    wanted = result
+    for module in reversed(modules):
+        if module.writes == wanted:
+            chain.insert(0, module.step)
+            wanted = module.reads
+    return chain, wanted
+
+
+def read_pooling(folder: str, path: str, config: Mapping[str, Any]) -> _Module:
+    """Return a Pooling module. Raises UnsupportedModel for an unknown mode."""
     setting = config.get("pooling_mode")
     if setting is None:
         setting = [mode for key, mode in _LEGACY_KEYS.items() if config.get(key)] or "mean"
@@ -80,33 +196,51 @@ def read_poolings(folder: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     for mode in modes:
         if mode not in POOLINGS:
             raise UnsupportedModel(folder, feature="pooling", got=mode, supported=POOLINGS)
-    if config.get("include_prompt") is False:
-        raise UnsupportedModel(
-            folder, feature="include_prompt", got=False, supported=("pooling over the whole text",)
-        )
-    return modes
+    include_prompt = bool(config.get("include_prompt", True))
+    return _Module(Pooling(modes, include_prompt), TOKENS, VECTOR)
 
 
-def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> DenseLayer:
-    """Return the layer of a Dense module.
-
-    Raises:
-        UnsupportedModel: the activation is unknown, or the module has a residual or another input.
-    """
-    activation = str(config.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
-    if activation not in DENSE_ACTIVATIONS:
-        raise UnsupportedModel(
-            folder, feature="activation", got=activation, supported=DENSE_ACTIVATIONS
-        )
-    names = {config.get(key) for key in ("module_input_name", "module_output_name")}
-    if config.get("use_residual") or not names <= {None, "sentence_embedding"}:
-        raise UnsupportedModel(
-            folder, feature="Dense module", got=dict(config), supported=("a plain Dense layer",)
-        )
-    return DenseLayer(
+def read_dense(folder: str, path: str, config: Mapping[str, Any]) -> _Module:
+    """Return a Dense module. Raises UnsupportedModel for an unknown activation."""
+    function = str(config.get("activation_function", "torch.nn.Tanh"))
+    activation = function.rpartition(".")[2]
+    if not function.startswith("torch.") or activation not in DENSE_ACTIVATIONS:
+        supported = tuple(f"torch.nn.{name}" for name in DENSE_ACTIVATIONS)
+        raise UnsupportedModel(folder, feature="activation", got=function, supported=supported)
+    layer = DenseLayer(
         path=path,
         in_features=int(config["in_features"]),
         out_features=int(config["out_features"]),
         bias=bool(config.get("bias", True)),
         activation=activation,
+        residual=bool(config.get("use_residual")),
     )
+    return _named(layer, config)
+
+
+def _normalize(folder: str, path: str, config: Mapping[str, Any]) -> _Module:
+    return _named("normalize", config)
+
+
+def _layer_norm(folder: str, path: str, config: Mapping[str, Any]) -> _Module:
+    return _Module(NormLayer(path, int(config["dimension"])), VECTOR, VECTOR)
+
+
+def _named(step: HeadStep, config: Mapping[str, Any]) -> _Module:
+    """Return the module of `step` with the names that its configuration gives."""
+    reads = str(config.get("module_input_name", VECTOR))
+    return _Module(step, reads, str(config.get("module_output_name", reads)))
+
+
+WEIGHTED = ("Dense", "LayerNorm")
+"""The modules with weights."""
+
+MODULES: dict[str, Callable[[str, str, Mapping[str, Any]], _Module]] = {
+    "Pooling": read_pooling,
+    "Dense": read_dense,
+    "Normalize": _normalize,
+    "LayerNorm": _layer_norm,
+}
+"""Functions that read a module after the transformer, by its class."""
+
+WITHOUT_EFFECT = ("Dropout",)  # the identity at inference

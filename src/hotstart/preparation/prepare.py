@@ -193,6 +193,7 @@ def _metadata(
         files=records,
         original_files=_originals(model, hashes),
         classifier=model.classifier,
+        reads_task=model.reads_task,
         made_by={name: _version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

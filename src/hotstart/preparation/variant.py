@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.engines.graph import open_tokenizer
 from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.models.description import Description
+from hotstart.models.modules import HeadStep
 from hotstart.models.tokenizer import write_tokenizer
 from hotstart.preparation.graph import write_graphs
 from hotstart.preparation.graph.builder import GraphBuilder
@@ -39,11 +40,12 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         hashes: SHA-256 of the original weights and of the tokenizer, by file name.
         precision: a value of SCHEMES.
     """
-    identity = {
+    pipeline = model.pipeline
+    identity: dict[str, Any] = {
         "weights": dict(hashes),
         "precision": precision,
-        "poolings": model.poolings,
-        "head": [asdict(s) if is_dataclass(s) else s for s in model.head],
+        "poolings": pipeline.pooling.modes if pipeline.pooling else None,
+        "head": [_identity(step) for step in pipeline.head],
         "dimension": model.dimension,
         "max_seq_length": model.max_seq_length,
         "lowercase": model.lowercase,
@@ -55,10 +57,21 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
     }
+    if pipeline.token_steps:
+        identity["token_steps"] = [_identity(step) for step in pipeline.token_steps]
+    if pipeline.pooling and not pipeline.pooling.include_prompt:
+        identity["include_prompt"] = False
     if model.classifier is not None:
         identity |= {"segments": model.segments, "classifier": model.classifier}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _identity(step: HeadStep) -> Any:
+    """Return what decides the vectors of `step`; older fingerprints know of no `residual`."""
+    if isinstance(step, str):
+        return step
+    return {name: value for name, value in asdict(step).items() if value or name != "residual"}
 
 
 SCHEMES = {"float32": "float32", "bfloat16": "bfloat16", "int8": SCHEME}

@@ -12,7 +12,7 @@ from hotstart.checkpoint import is_checkpoint, read_checkpoint
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import open_regular
 from hotstart.models.description import Description, check_inner, module_weights
-from hotstart.models.modules import DenseLayer
+from hotstart.models.modules import DenseLayer, NormLayer
 from hotstart.preparation.graph.builder import external_files
 from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
 
@@ -64,8 +64,9 @@ def _collect(
 
 
 def _dense_files(model: Description) -> dict[str, str]:
-    """Return the weights file of each Dense layer, by the layer's path."""
-    layers = [step for step in model.head if isinstance(step, DenseLayer)]
+    """Return the weights file of each layer after the transformer, by the layer's path."""
+    steps = [*model.pipeline.token_steps, *model.pipeline.head]
+    layers = [step for step in steps if isinstance(step, (DenseLayer, NormLayer))]
     return {layer.path: module_weights(model.folder, layer.path) for layer in layers}
 
 

@@ -9,9 +9,10 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
 from hotstart.models.architectures import FAMILIES, ClassifierLayer
 from hotstart.models.description import Description
+from hotstart.models.modules import Pipeline, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
-from hotstart.preparation.graph.head import apply_head, pool
+from hotstart.preparation.graph.head import apply_steps, pool
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
 from hotstart.types import GraphFiles
@@ -61,19 +62,45 @@ def _write_built(
     if model.segments:
         names.append("token_type_ids")
     tokens = encoder.tokens(*names)
-    vectors = pool(graph, tokens, "attention_mask", model.poolings)
-    width = encoder.hidden * len(model.poolings)
-    vectors = apply_head(graph, weights, vectors, model.head, tensors, width)
-    inputs = dict.fromkeys(names, ("INT32", 2))
+    mask = _pooled_mask(model.pipeline)
+    vectors = _add_pipeline(
+        graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
+    )
+    inputs = dict.fromkeys([*names, mask], ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return GraphFiles(
         encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
     )
 
 
+def _pooled_mask(pipeline: Pipeline) -> str:
+    """Return the input that is 1 for each token that is pooled."""
+    includes_prompt = pipeline.pooling is None or pipeline.pooling.include_prompt
+    return "attention_mask" if includes_prompt else "pooling_mask"
+
+
+def _add_pipeline(
+    graph: GraphBuilder,
+    weights: Weights,
+    tokens: str,
+    mask: str,
+    pipeline: Pipeline,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    width: int | None,
+) -> str:
+    """Add what comes after the transformer to `tokens` (batch, tokens, width)."""
+    steps = pipeline.token_steps
+    tokens = apply_steps(graph, weights, tokens, steps, tensors, width, of_tokens=True)
+    assert pipeline.pooling is not None
+    vectors = pool(graph, tokens, mask, pipeline.pooling)
+    width = width and last_width(steps, width) * len(pipeline.pooling.modes)
+    return apply_steps(graph, weights, vectors, pipeline.head, tensors, width)
+
+
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelDamaged if the classifier's outputs and the labels of config.json differ."""
-    layer = model.head[-1] if model.head else None
+    head = model.pipeline.head
+    layer = head[-1] if head else None
     if not isinstance(layer, ClassifierLayer):
         return
     weight = tensors.get(f"{layer.name}.weight")
@@ -97,21 +124,23 @@ def _write_head(
             model.folder, feature="ONNX outputs", got=got, supported=known, kind=model.kind
         )
     has_tokens = output in _TOKEN_OUTPUTS
-    steps = model.head
+    steps = model.pipeline.head
     if not has_tokens:  # the graph pools; a Dense layer is in it, and so may be the normalization
-        steps = ("normalize",) if model.head and model.head[-1] == "normalize" else ()
+        steps = ("normalize",) if steps and steps[-1] == "normalize" else ()
     files = GraphFiles(encoder=shipped, output=output, optimized=False, head=None)
     if not has_tokens and not steps and element == "FLOAT":
         _check_width(model, outputs[output])
         return files
     graph = GraphBuilder(folder)
     vectors = "tokens" if element == "FLOAT" else graph.cast("tokens", "FLOAT")
+    weights = LinkedWeights(graph)
+    mask = _pooled_mask(model.pipeline)
     if has_tokens:
-        vectors = pool(graph, vectors, "attention_mask", model.poolings)
+        vectors = _add_pipeline(graph, weights, vectors, mask, model.pipeline, tensors, width=None)
     else:
         _check_width(model, outputs[output])
-    vectors = apply_head(graph, LinkedWeights(graph), vectors, steps, tensors, width=None)
-    head_inputs = {"tokens": (element, 3 if has_tokens else 2), "attention_mask": ("INT32", 2)}
+        vectors = apply_steps(graph, weights, vectors, steps, tensors, width=None)
+    head_inputs = {"tokens": (element, 3 if has_tokens else 2), mask: ("INT32", 2)}
     content = graph.build(head_inputs, vectors, model.dimension)
     write_whole(os.path.join(folder, "head.onnx"), content)
     return files._replace(head="head.onnx")

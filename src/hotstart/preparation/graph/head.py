@@ -1,4 +1,4 @@
-"""Pooling and the head after it as graph nodes."""
+"""Pooling and the steps around it as graph nodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hotstart.errors import ModelDamaged
 from hotstart.models.architectures import ClassifierLayer
-from hotstart.models.modules import DenseLayer, HeadStep
+from hotstart.models.modules import DenseLayer, HeadStep, NormLayer, Pooling
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
@@ -18,39 +18,86 @@ _DENSE_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
     "Sigmoid": lambda graph, x: graph.node("Sigmoid", x),
     "GELU": lambda graph, x: graph.fused("Gelu", x),
     "SiLU": lambda graph, x: graph.fused("QuickGelu", x, alpha=1.0),
+    "ELU": lambda graph, x: graph.node("Elu", x),
+    "Hardsigmoid": lambda graph, x: graph.node("HardSigmoid", x, alpha=1 / 6),
+    "Hardswish": lambda graph, x: graph.node("HardSwish", x),
+    "Hardtanh": lambda graph, x: _clipped(graph, x, -1.0, 1.0),
+    "LeakyReLU": lambda graph, x: graph.node("LeakyRelu", x, alpha=0.01),
+    "LogSigmoid": lambda graph, x: graph.node("Log", graph.node("Sigmoid", x)),
+    "Mish": lambda graph, x: graph.node("Mul", x, graph.node("Tanh", graph.node("Softplus", x))),
+    "ReLU6": lambda graph, x: _clipped(graph, x, 0.0, 6.0),
+    "SELU": lambda graph, x: graph.node("Selu", x),
+    "Softplus": lambda graph, x: graph.node("Softplus", x),
+    "Softsign": lambda graph, x: graph.node("Softsign", x),
+    "Tanhshrink": lambda graph, x: graph.node("Sub", x, graph.node("Tanh", x)),
 }
+_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm
+_LEAST_COUNT = 1e-9  # of pooled tokens, as in sentence-transformers
 
 
-def pool(graph: GraphBuilder, tokens: str, attention_mask: str, modes: Sequence[str]) -> str:
+def _clipped(graph: GraphBuilder, value: str, low: float, high: float) -> str:
+    bounds = [graph.constant(bound, "FLOAT") for bound in (low, high)]
+    return graph.node("Clip", value, *bounds)
+
+
+def pool(graph: GraphBuilder, tokens: str, mask: str, pooling: Pooling) -> str:
     """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes).
 
-    Pooling follows sentence-transformers. Texts are padded on the right and are not empty.
+    Pooling follows sentence-transformers. Texts are padded on the right and are not empty. `mask`
+    is 1 for each token that is pooled; without the prompt it begins with zeros.
     """
-    pooled = [_POOLINGS[mode](graph, tokens, attention_mask) for mode in modes]
+    functions = _POOLINGS if pooling.include_prompt else _POOLINGS | _POOLINGS_AFTER_PROMPT
+    pooled = [functions[mode](graph, tokens, mask) for mode in pooling.modes]
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
 
 
-def apply_head(
+def apply_steps(
     graph: GraphBuilder,
     weights: Weights,
-    vectors: str,
-    head: Sequence[HeadStep],
+    values: str,
+    steps: Sequence[HeadStep],
     tensors: Mapping[str, Mapping[str, Tensor]],
     width: int | None,
+    *,
+    of_tokens: bool = False,
 ) -> str:
-    """Add the steps after pooling to `vectors`, which have the length `width`, unless unknown.
+    """Add `steps` to `values` of the length `width`, unless unknown.
 
-    `tensors` contains the tensors of each Dense layer by its path, and the tensors of a classifier
-    under "". Dense layers are float32 in any precision, because they are small and their errors go
-    directly into the vector.
+    `tensors` contains the tensors of each layer by its path, and the tensors of a classifier under
+    "". Layers are float32 in any precision, because they are small and their errors go directly
+    into the vector.
+
+    Args:
+        graph: the graph.
+        weights: adds the weights of layers.
+        values: the vectors (batch, width), or (batch, tokens, width) `of_tokens`.
+        steps: the steps, in order.
+        tensors: the tensors of the layers.
+        width: the length of the values.
+        of_tokens: whether the steps are applied to each token.
     """
-    for step in head:
+    for step in steps:
         if isinstance(step, str):
-            vectors = graph.node("LpNormalization", vectors, p=2, axis=-1)
+            values = graph.node("LpNormalization", values, p=2, axis=-1)
+        elif isinstance(step, NormLayer):
+            values = _layer_norm(graph, weights, values, step, tensors[step.path], width)
         else:
             width = _check_dense(step, tensors[step.path], width)
-            vectors = _dense(graph, weights, vectors, step, tensors[step.path])
-    return vectors
+            shape = _with_width(graph, values, width) if of_tokens else ""
+            rows = values
+            if of_tokens:
+                columns = tensors[step.path][f"{step.name}.weight"].shape[1]
+                rows = graph.node("Reshape", values, graph.constant([-1, columns], "INT64"))
+            values = _dense(graph, weights, rows, step, tensors[step.path])
+            if of_tokens:
+                values = graph.node("Reshape", values, shape)
+    return values
+
+
+def _with_width(graph: GraphBuilder, values: str, width: int) -> str:
+    """Add the shape of `values` (batch, tokens, ...) with the last axis `width`."""
+    shape = graph.node("Shape", values, start=0, end=2)
+    return graph.node("Concat", shape, graph.constant([width], "INT64"), axis=0)
 
 
 def _check_dense(
@@ -75,59 +122,92 @@ def _check_dense(
 def _dense(
     graph: GraphBuilder,
     weights: Weights,
-    vectors: str,
+    rows: str,
     layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
     names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
     parts = [weights.whole(tensors[name]) for name in names]
-    return _DENSE_ACTIVATIONS[layer.activation](
-        graph, graph.node("Gemm", vectors, *parts, transB=1)
-    )
+    output = _DENSE_ACTIVATIONS[layer.activation](graph, graph.node("Gemm", rows, *parts, transB=1))
+    if isinstance(layer, DenseLayer) and layer.residual:
+        return graph.node("Add", output, _residual(graph, weights, rows, layer, tensors))
+    return output
 
 
-def _cls(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+def _residual(
+    graph: GraphBuilder,
+    weights: Weights,
+    rows: str,
+    layer: DenseLayer,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    """Return `rows` in the length of the layer's output."""
+    if layer.in_features == layer.out_features:
+        return rows
+    matrix = tensors.get("residual.weight")
+    if matrix is None or tuple(matrix.shape) != (layer.out_features, layer.in_features):
+        raise ModelDamaged(layer.path, reason="no residual.weight that fits its features")
+    return graph.node("Gemm", rows, weights.whole(matrix), transB=1)
+
+
+def _layer_norm(
+    graph: GraphBuilder,
+    weights: Weights,
+    values: str,
+    layer: NormLayer,
+    tensors: Mapping[str, Tensor],
+    width: int | None,
+) -> str:
+    found = [tensors.get(name) for name in ("norm.weight", "norm.bias")]
+    parts = [weights.whole(t) for t in found if t and tuple(t.shape) == (layer.dimension,)]
+    if len(parts) != 2 or width not in {None, layer.dimension}:
+        reason = f"no norm of {layer.dimension} for vectors of length {width}"
+        raise ModelDamaged(layer.path, reason=reason)
+    return graph.node("LayerNormalization", values, *parts, axis=-1, epsilon=_NORM_EPSILON)
+
+
+def _cls(graph: GraphBuilder, tokens: str, mask: str) -> str:
     return graph.node("Gather", tokens, graph.constant(0, "INT64"), axis=1)
 
 
-def _max(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
-    present = graph.cast(_as_column(graph, attention_mask), "BOOL")
+def _max(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    present = graph.cast(_as_column(graph, mask), "BOOL")
     masked = graph.node("Where", present, tokens, graph.constant(float("-inf"), "FLOAT"))
     return graph.node("ReduceMax", masked, axes=[1], keepdims=0)
 
 
-def _mean(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
-    return graph.node("Div", *_sum_and_count(graph, tokens, attention_mask))
+def _mean(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    return graph.node("Div", *_sum_and_count(graph, tokens, mask))
 
 
-def _mean_sqrt_len(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
-    total, count = _sum_and_count(graph, tokens, attention_mask)
+def _mean_sqrt_len(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, mask)
     return graph.node("Div", total, graph.node("Sqrt", count))
 
 
-def _weighted_mean(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
+def _weighted_mean(graph: GraphBuilder, tokens: str, mask: str) -> str:
     """Add the mean of the tokens, each weighted with its position from 1 on."""
-    counted = graph.node("CumSum", attention_mask, graph.constant(1, "INT32"))
-    weights = graph.node("Mul", counted, attention_mask)
+    counted = graph.node("CumSum", mask, graph.constant(1, "INT32"))
+    weights = graph.node("Mul", counted, mask)
     return graph.node("Div", *_sum_and_count(graph, tokens, weights))
 
 
-def _last_token(graph: GraphBuilder, tokens: str, attention_mask: str) -> str:
-    length = graph.node("ReduceSum", attention_mask, graph.constant([1], "INT64"), keepdims=1)
+def _last_token(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    length = graph.node("ReduceSum", mask, graph.constant([1], "INT64"), keepdims=1)
     last = graph.node("Sub", length, graph.constant(1, "INT32"))
     return graph.node("GatherND", tokens, graph.cast(last, "INT64"), batch_dims=1)
 
 
-def _sum_and_count(graph: GraphBuilder, tokens: str, attention_mask: str) -> tuple[str, str]:
+def _sum_and_count(graph: GraphBuilder, tokens: str, mask: str) -> tuple[str, str]:
     """Add the sum and count of tokens weighted by the mask: mask (1, tokens) @ (tokens, hidden)."""
     axis = graph.constant([1], "INT64")
-    mask = graph.cast(attention_mask, "FLOAT")
-    total = graph.node("MatMul", graph.node("Unsqueeze", mask, axis), tokens)
-    return graph.node("Squeeze", total, axis), graph.node("ReduceSum", mask, axis, keepdims=1)
+    floats = graph.cast(mask, "FLOAT")
+    total = graph.node("MatMul", graph.node("Unsqueeze", floats, axis), tokens)
+    return graph.node("Squeeze", total, axis), graph.node("ReduceSum", floats, axis, keepdims=1)
 
 
-def _as_column(graph: GraphBuilder, attention_mask: str) -> str:
-    return graph.node("Unsqueeze", attention_mask, graph.constant([2], "INT64"))
+def _as_column(graph: GraphBuilder, mask: str) -> str:
+    return graph.node("Unsqueeze", mask, graph.constant([2], "INT64"))
 
 
 _POOLINGS: dict[str, Callable[[GraphBuilder, str, str], str]] = {
@@ -138,3 +218,51 @@ _POOLINGS: dict[str, Callable[[GraphBuilder, str, str], str]] = {
     "weightedmean": _weighted_mean,
     "lasttoken": _last_token,
 }
+
+
+def _first_after_prompt(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    first = graph.node("ArgMax", graph.cast(mask, "FLOAT"), axis=1, keepdims=1)
+    return graph.node("GatherND", tokens, first, batch_dims=1)
+
+
+def _last_after_prompt(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    last = graph.node("ReduceMax", _positions(graph, mask), axes=[1], keepdims=1)
+    place = graph.cast(graph.node("Sub", last, graph.constant(1.0, "FLOAT")), "INT64")
+    row = graph.node("GatherND", tokens, place, batch_dims=1)
+    return graph.node("Mul", row, graph.node("Min", last, graph.constant(1.0, "FLOAT")))
+
+
+def _mean_after_prompt(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, mask)
+    return graph.node("Div", total, _at_least_some(graph, count))
+
+
+def _mean_sqrt_len_after_prompt(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, mask)
+    return graph.node("Div", total, graph.node("Sqrt", _at_least_some(graph, count)))
+
+
+def _weighted_mean_after_prompt(graph: GraphBuilder, tokens: str, mask: str) -> str:
+    total, count = _sum_and_count(graph, tokens, _positions(graph, mask))
+    return graph.node("Div", total, _at_least_some(graph, count))
+
+
+def _positions(graph: GraphBuilder, mask: str) -> str:
+    """Add the position of each pooled token from 1 on, the prompt counted; 0 for the others."""
+    ones = graph.node("Or", graph.cast(mask, "BOOL"), graph.node("Not", graph.cast(mask, "BOOL")))
+    counted = graph.node("CumSum", graph.cast(ones, "FLOAT"), graph.constant(1, "INT32"))
+    return graph.node("Mul", counted, graph.cast(mask, "FLOAT"))
+
+
+def _at_least_some(graph: GraphBuilder, count: str) -> str:
+    return graph.node("Max", count, graph.constant(_LEAST_COUNT, "FLOAT"))
+
+
+_POOLINGS_AFTER_PROMPT: dict[str, Callable[[GraphBuilder, str, str], str]] = {
+    "cls": _first_after_prompt,
+    "mean": _mean_after_prompt,
+    "mean_sqrt_len_tokens": _mean_sqrt_len_after_prompt,
+    "weightedmean": _weighted_mean_after_prompt,
+    "lasttoken": _last_after_prompt,
+}
+"""Pooling of the tokens after a prompt; a text may have none, if its prompt fills the limit."""
