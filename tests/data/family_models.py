@@ -73,7 +73,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("jina-v3-mean", "jina_embeddings_v3", tokenizer="bert", **LONG),
     Family("llama-last", "llama", tokenizer="bert", pooling="lasttoken", config=LLAMA3, **LONG),
     Family("mistral-last", "mistral", tokenizer="bert", pooling="lasttoken", **LONG),
-    Family("qwen2-last", "qwen2", tokenizer="roberta", pooling="lasttoken", **LONG),
+    Family("qwen2-last", "qwen2", pooling="lasttoken", **LONG),
     Family("qwen3-last", "qwen3", tokenizer="bert", pooling="lasttoken", **LONG),
     Family("qwen3-bidirectional", "qwen3", tokenizer="bert", config={"is_causal": False}, **LONG),
     Family("eurobert-mean", "eurobert", tokenizer="bert", **LONG),

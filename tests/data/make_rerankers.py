@@ -29,7 +29,7 @@ from sentence_transformers import CrossEncoder
 from tiny_models import config_of, scatter
 from tiny_tokenizers import TOKENIZERS
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 FOLDER = Path(__file__).parent / "rerankers"
 STEPS = (0, 1, 8, 13, 20)  # from a text to the one it is paired with
@@ -42,12 +42,16 @@ class Reranker:
 
     name: str
     kind: str
+    tokenizer: str = ""
     max_length: int = 32
     labels: tuple[str, ...] = ("LABEL_0",)
     config: dict[str, Any] = field(default_factory=dict)
     modern: bool = False
     activation: nn.Module | None = None
+    is_language_model: bool = False
 
+
+MEAN: dict[str, Any] = {"classifier_pooling": "mean"}
 
 RERANKERS = (
     Reranker("bert", "bert", max_length=512),
@@ -68,12 +72,30 @@ RERANKERS = (
     Reranker("camembert", "camembert"),
     Reranker("distilbert", "distilbert", labels=("LABEL_0", "LABEL_1")),
     Reranker("mpnet", "mpnet", max_length=40),
+    Reranker("modernbert", "modernbert", tokenizer="bert", max_length=64),
+    Reranker("modernbert-mean", "modernbert", tokenizer="bert", config=MEAN | {"norm_bias": True}),
+    Reranker("gte", "gte", tokenizer="bert", max_length=64, config={"type_vocab_size": 2}),
+    Reranker("deberta", "deberta-v2", tokenizer="bert", max_length=64),
+    Reranker("eurobert-late", "eurobert", tokenizer="bert", max_length=64),
+    Reranker("eurobert-mean", "eurobert", tokenizer="bert", config=MEAN),
+    Reranker("qwen3-score", "qwen3", tokenizer="bert", max_length=64),
+    Reranker("qwen2-score", "qwen2", max_length=64),
+    Reranker("gemma3-score", "gemma3_text", tokenizer="bert", max_length=64),
+    Reranker("qwen3-yes-no", "qwen3", tokenizer="yes-no", max_length=64, is_language_model=True),
+    Reranker(
+        "qwen3-logit-score",
+        "qwen3",
+        tokenizer="yes-no",
+        config={"tie_word_embeddings": True},
+        is_language_model=True,
+        modern=True,
+    ),
 )
 
 
 def write_model(reranker: Reranker, folder: Path) -> None:
     """The folder as transformers saves it."""
-    tokenizer = TOKENIZERS[reranker.kind]()
+    tokenizer = TOKENIZERS[reranker.tokenizer or reranker.kind]()
     tokenizer.model_max_length = reranker.max_length
     names = dict(enumerate(reranker.labels))
     changes: dict[str, Any] = {
@@ -81,7 +103,10 @@ def write_model(reranker: Reranker, folder: Path) -> None:
         "label2id": {label: number for number, label in names.items()},
     }
     config = config_of(reranker.kind, tokenizer, changes | reranker.config)
-    model = AutoModelForSequenceClassification.from_config(config)
+    if reranker.is_language_model:
+        model = AutoModelForCausalLM.from_config(config)
+    else:
+        model = AutoModelForSequenceClassification.from_config(config)
     scatter(model, f"reranker {reranker.name}")
     with torch.no_grad():  # scores then differ by more than rounding, and stay off the ends
         for key, parameter in model.named_parameters():

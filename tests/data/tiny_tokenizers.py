@@ -16,13 +16,14 @@ from typing import Any
 
 from family_texts import FAMILY_TEXTS
 from golden_texts import SHORT
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertTokenizer,
     CamembertTokenizer,
     DistilBertTokenizer,
     MPNetTokenizer,
     PreTrainedTokenizerBase,
+    Qwen2Tokenizer,
     RobertaTokenizer,
     XLMRobertaTokenizer,
 )
@@ -89,6 +90,13 @@ def bert_cased() -> PreTrainedTokenizerBase:
     return bert(lowercase=False)
 
 
+def yes_no() -> PreTrainedTokenizerBase:
+    """BERT with the tokens by which a language model scores a pair."""
+    vocab = wordpiece(BERT_SPECIALS, lowercase=True)
+    vocab |= {token: len(vocab) + n for n, token in enumerate(("yes", "no"))}
+    return BertTokenizer(vocab=vocab, do_lower_case=True)
+
+
 def distilbert() -> PreTrainedTokenizerBase:
     """DistilBERT: as BERT, without token types."""
     vocab = wordpiece(BERT_SPECIALS, lowercase=True)
@@ -101,21 +109,36 @@ def mpnet() -> PreTrainedTokenizerBase:
     return MPNetTokenizer(vocab=vocab | {"<mask>": len(vocab)}, do_lower_case=True)
 
 
-def roberta() -> PreTrainedTokenizerBase:
-    """RoBERTa: byte-level BPE, ``<s> ... </s>``."""
+def byte_level(specials: Sequence[str]) -> tuple[dict[str, int], list[Any]]:
+    """A vocabulary of byte-level BPE and its merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=290,
-        special_tokens=list(ROBERTA_SPECIALS),
+        special_tokens=list(specials),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    vocab = model["vocab"] | {"<mask>": len(model["vocab"])}
-    merges: list[Any] = [tuple(pair) for pair in model["merges"]]
-    return RobertaTokenizer(vocab=vocab, merges=merges)
+    return model["vocab"], [tuple(pair) for pair in model["merges"]]
+
+
+def roberta() -> PreTrainedTokenizerBase:
+    """RoBERTa: byte-level BPE, ``<s> ... </s>``."""
+    vocab, merges = byte_level(ROBERTA_SPECIALS)
+    return RobertaTokenizer(vocab=vocab | {"<mask>": len(vocab)}, merges=merges)
+
+
+def qwen2() -> PreTrainedTokenizerBase:
+    """Qwen2: byte-level BPE of composed characters, ``... <|endoftext|>`` as Qwen3-Embedding."""
+    vocab, merges = byte_level(["<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges)
+    last = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A:0 {last}:0", pair=f"$A:0 $B:1 {last}:1", special_tokens=[(last, vocab[last])]
+    )
+    return tokenizer
 
 
 def xlm_roberta() -> PreTrainedTokenizerBase:
@@ -131,9 +154,11 @@ def camembert() -> PreTrainedTokenizerBase:
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "bert": bert,
     "bert-cased": bert_cased,
+    "yes-no": yes_no,
     "distilbert": distilbert,
     "mpnet": mpnet,
     "roberta": roberta,
+    "qwen2": qwen2,
     "xlm-roberta": xlm_roberta,
     "camembert": camembert,
 }

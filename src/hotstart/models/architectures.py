@@ -19,20 +19,42 @@ from hotstart.types import Classifier
 
 @dataclass(frozen=True)
 class ClassifierLayer:
-    """A dense layer of a classifier head, stored with the encoder's tensors."""
+    """A dense layer of a classifier head, stored with the encoder's tensors.
+
+    Attributes:
+        bias: whether the layer has a bias; None if the weights tell.
+    """
 
     name: str
     activation: str
+    bias: bool | None = True
 
     @property
     def path(self) -> str:
         """Folder of the tensors: empty, the encoder's folder."""
         return ""
 
-    @property
-    def bias(self) -> bool:
-        """Whether the layer has a bias: always True."""
-        return True
+
+@dataclass(frozen=True)
+class ClassifierNorm:
+    """A layer normalisation of a classifier head, stored with the encoder's tensors."""
+
+    name: str
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """The logit of one token of a language model, less that of another one unless None.
+
+    Attributes:
+        matrices: names of the language model's output matrix; the first that is there counts. A
+            model may use its embeddings for it.
+    """
+
+    true_token_id: int
+    false_token_id: int | None
+    matrices: tuple[str, ...]
 
 
 class Part(NamedTuple):
@@ -68,7 +90,9 @@ class Family:
             tokens only), `rotary` (Su et al. 2021), `relative` (Raffel et al. 2020), `alibi` (Press
             et al. 2021) or `disentangled` (He et al. 2020).
         segments: the model has a token type embedding; single texts use row 0.
-        classifier: the layers after the first token in a classifier.
+        classifier: the layers after pooling in a classifier.
+        classifier_pooling: the pooling of a classifier by `classifier_pooling` of config.json; the
+            first is the default. `late` pools what the last layer gets of each token.
         ungated: the layer in the place of `gate` and `intermediate` where the activation is not
             gated, unless None.
         relative_bias: the tensor of a relative position bias, else None.
@@ -106,7 +130,8 @@ class Family:
         "absolute", "after padding", "rotary", "relative", "alibi", "disentangled"
     ] = "absolute"
     segments: bool = True
-    classifier: tuple[ClassifierLayer, ...] = ()
+    classifier: tuple[ClassifierLayer | ClassifierNorm, ...] = ()
+    classifier_pooling: dict[str | None, str] = field(default_factory=lambda: {None: "cls"})
     relative_bias: str | None = None
     unscaled_attention: bool = False
     keys: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
@@ -323,7 +348,7 @@ _NOMIC = Family(
     },
 )
 _GTE = Family(
-    prefixes=("", "new.", "model."),
+    prefixes=("", "gte.", "new.", "model."),
     query=Part("attention.qkv_proj", 0, 3),
     key=Part("attention.qkv_proj", 1, 3),
     value=Part("attention.qkv_proj", 2, 3),
@@ -334,7 +359,10 @@ _GTE = Family(
     output="mlp.down_proj",
     output_norm="mlp_ln",
     positions="rotary",
-    segments=False,
+    classifier=(
+        ClassifierLayer("gte.pooler.dense", "Tanh"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
     keys=_ROTARY_KEYS,
     defaults=_ROTARY
     | {
@@ -356,7 +384,12 @@ _GTE = Family(
     },
 )
 _NEW = replace(
-    _GTE, defaults=_GTE.defaults | {"pad_token_id": 0, "rope_theta": 10_000.0, "type_vocab_size": 0}
+    _GTE,
+    classifier=(
+        ClassifierLayer("new.pooler.dense", "Tanh"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
+    defaults=_GTE.defaults | {"pad_token_id": 0, "rope_theta": 10_000.0, "type_vocab_size": 0},
 )
 _JINA_V3 = Family(
     prefixes=("", "model.", "roberta."),
@@ -405,6 +438,12 @@ _MODERNBERT = Family(
     first_norm=False,
     positions="rotary",
     segments=False,
+    classifier=(
+        ClassifierLayer("head.dense", "GELU", bias=None),
+        ClassifierNorm("head.norm"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
+    classifier_pooling={"cls": "cls", "mean": "mean"},
     keys=_ROTARY_KEYS
     | {
         "hidden_act": "hidden_activation",
@@ -433,8 +472,13 @@ _MODERNBERT = Family(
         "local_rope_theta": 10_000.0,
         "sliding_window": 128,
         "full_attention_every": 3,
+        "classifier_activation": "gelu",
     },
-    supported={"rope_type": ("default",), "partial_rotary_factor": (1.0,)},
+    supported={
+        "rope_type": ("default",),
+        "partial_rotary_factor": (1.0,),
+        "classifier_activation": ("gelu",),
+    },
 )
 _LLAMA = Family(
     prefixes=("", "model."),
@@ -455,6 +499,8 @@ _LLAMA = Family(
     norm_first=True,
     positions="rotary",
     segments=False,
+    classifier=(ClassifierLayer("score", "Identity", bias=False),),
+    classifier_pooling={None: "lasttoken"},
     keys=_ROTARY_KEYS | {"layer_norm_eps": "rms_norm_eps"},
     defaults=_ROTARY
     | {
@@ -509,6 +555,11 @@ _QWEN3 = replace(
 )
 _EUROBERT = replace(
     _LLAMA,
+    classifier=(
+        ClassifierLayer("dense", "GELU"),
+        ClassifierLayer("classifier", "Identity"),
+    ),
+    classifier_pooling={"late": "late", "bos": "cls", "mean": "mean"},
     defaults=_LLAMA.defaults
     | {
         "hidden_size": 768,
@@ -630,7 +681,6 @@ _DEBERTA = Family(
     key="attention.self.key_proj",
     value="attention.self.value_proj",
     positions="disentangled",
-    segments=False,
     classifier=(
         ClassifierLayer("pooler.dense", "GELU"),
         ClassifierLayer("classifier", "Identity"),
@@ -709,8 +759,10 @@ _DEFAULT_LABELS = 2  # transformers omits this number of labels from config.json
 _MOST_LABELS = 100_000
 
 
-def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[ClassifierLayer, ...]:
-    """Return the classifier layers after the encoder.
+def classifier_layers(
+    folder: str, config: Mapping[str, Any]
+) -> tuple[str, tuple[ClassifierLayer | ClassifierNorm, ...]]:
+    """Return the pooling of a classifier and its layers.
 
     Raises:
         UnsupportedModel: `config` does not describe a supported classifier.
@@ -724,7 +776,61 @@ def classifier_layers(folder: str, config: Mapping[str, Any]) -> tuple[Classifie
         raise UnsupportedModel(
             folder, feature="architecture", got=architectures, supported=supported, kind=RERANKER
         )
-    return family.classifier
+    poolings = family.classifier_pooling
+    named = config.get("classifier_pooling") if None not in poolings else None
+    pooling = poolings.get(named or next(iter(poolings)))
+    if pooling is None:
+        known = tuple(map(str, poolings))
+        raise UnsupportedModel(
+            folder, feature="classifier_pooling", got=named, supported=known, kind=RERANKER
+        )
+    epsilon = float(family.settings(config)["layer_norm_eps"])
+    layers = [
+        replace(step, epsilon=epsilon) if isinstance(step, ClassifierNorm) else step
+        for step in family.classifier
+    ]
+    return pooling, tuple(layers)
+
+
+CAUSAL_LM = "ForCausalLM"
+"""How the class of a language model ends, in `architectures` of config.json."""
+
+
+def is_causal_lm(config: Mapping[str, Any]) -> bool:
+    """Return whether a model is saved as a language model, as CrossEncoder looks at it."""
+    architectures = config.get("architectures") or [""]
+    return str(architectures[0]).endswith(CAUSAL_LM)
+
+
+def token_score(
+    folder: str, config: Mapping[str, Any], true_token_id: int, false_token_id: int | None
+) -> TokenScore:
+    """Return the score of a language model.
+
+    Raises:
+        UnsupportedModel: the architecture is not built, or limits its logits.
+        ValueError: an id is no token.
+    """
+    family = FAMILIES.get(family_of(config))
+    if family is None or family.words != _LLAMA.words:
+        known = tuple(n for n, each in FAMILIES.items() if each.words == _LLAMA.words)
+        got = config.get("architectures")
+        raise UnsupportedModel(
+            folder, feature="architecture", got=got, supported=known, kind=RERANKER
+        )
+    if config.get("final_logit_softcapping"):
+        raise UnsupportedModel(
+            folder,
+            feature="final_logit_softcapping",
+            got=config["final_logit_softcapping"],
+            supported=("None",),
+            kind=RERANKER,
+        )
+    for token in (true_token_id, false_token_id):
+        if token is not None and (type(token) is not int or token < 0):
+            raise ValueError(f"the id of a token is {str(token)[:100]!r}")
+    embeddings = tuple(prefix + family.words for prefix in family.prefixes)
+    return TokenScore(true_token_id, false_token_id, ("lm_head.weight", *embeddings))
 
 
 def read_classifier(
@@ -746,7 +852,7 @@ def read_classifier(
         raise UnsupportedModel(
             folder, feature="prompt", got=prompt, supported=supported, kind=RERANKER
         )
-    labels = _labels(config)
+    labels = ("LABEL_0",) if is_causal_lm(config) else _labels(config)
     path = (
         sentence.get("activation_fn")
         or (config.get("sentence_transformers") or {}).get("activation_fn")

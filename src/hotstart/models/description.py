@@ -24,9 +24,12 @@ from hotstart.files import read_bounded
 from hotstart.models.architectures import (
     FAMILIES,
     RERANKER,
+    TokenScore,
     classifier_layers,
     family_of,
+    is_causal_lm,
     read_classifier,
+    token_score,
 )
 from hotstart.models.modules import (
     MODULES,
@@ -44,6 +47,7 @@ from hotstart.models.tokenizer import (
     overriding_normalizer,
     special_tokens_of,
     truncation_side,
+    vocabulary_of,
 )
 from hotstart.types import TOKENIZER, Classifier
 
@@ -119,7 +123,8 @@ def check_inner(path: str, name: str) -> None:
         raise ModelDamaged(path, reason=f"it names {name!r}, which is outside of its folder")
 
 
-_CLASSES_READ = {"Transformer", *MODULES, *WITHOUT_EFFECT}
+_LOGIT_SCORE = "LogitScore"
+_CLASSES_READ = {"Transformer", _LOGIT_SCORE, *MODULES, *WITHOUT_EFFECT}
 
 
 def _class_name(path: str) -> str:
@@ -204,27 +209,48 @@ def _reranker(files: ConfigFiles, is_built: bool) -> TaskHead:
 
     A shipped graph has its classifier inside.
     """
-    refuse_settings(files.folder, files.transformer, RERANKER)
+    refuse_settings(files.folder, files.transformer, RERANKER, generates=is_causal_lm(files.config))
     for kind, _ in modules_of(files.folder):
-        if kind != "Transformer":
-            known = ("Transformer",)
+        known = ("Transformer", _LOGIT_SCORE)[: 1 + is_causal_lm(files.config)]
+        if kind not in known:
             raise UnsupportedModel(
                 files.folder, feature="module", got=kind, supported=known, kind=RERANKER
             )
-    layers = classifier_layers(files.folder, files.config) if is_built else ()
+    pipeline = _classifier_pipeline(files) if is_built else Pipeline((), Pooling(("cls",)), ())
     classifier = read_classifier(files.folder, files.config, files.sentence)
     family = FAMILIES.get(files.model_type)
     has_segments = family is None or (
-        family.segments and int(files.config.get("type_vocab_size") or 2) > 1
+        family.segments and family.settings(files.config)["type_vocab_size"] > 1
     )
     # The tokenizers of other architectures give segments unless they say otherwise.
     model_type = files.model_type if family else "bert"
     return TaskHead(
-        pipeline=Pipeline((), Pooling(("cls",)), layers),
+        pipeline=pipeline,
         dimension=len(classifier.labels),
         segments=has_segments and gives_segments(model_type, files.tokenizer),
         classifier=classifier,
     )
+
+
+def _classifier_pipeline(files: ConfigFiles) -> Pipeline:
+    """Return pooling and layers of a classifier, or the score of a language model."""
+    if is_causal_lm(files.config):
+        return Pipeline((), Pooling(("lasttoken",)), (_logit_score(files),))
+    pooling, layers = classifier_layers(files.folder, files.config)
+    if pooling == "late":  # the mean of scores is the score of the mean: the last layer is linear
+        return Pipeline(layers[:-1], Pooling(("mean",)), layers[-1:])
+    return Pipeline((), Pooling((pooling,)), layers)
+
+
+def _logit_score(files: ConfigFiles) -> TokenScore:
+    """Return the score of a language model: of its LogitScore module, or of `yes` and `no`."""
+    for kind, path in modules_of(files.folder):
+        if kind == _LOGIT_SCORE:
+            config = read_json(files.folder, f"{path}/config.json")
+            ids = config["true_token_id"], config.get("false_token_id")
+            return token_score(files.folder, files.config, ids[0], ids[1])
+    vocabulary = vocabulary_of(files.folder)
+    return token_score(files.folder, files.config, vocabulary["yes"], vocabulary["no"])
 
 
 def _read_modules(folder: str) -> Pipeline:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
-from hotstart.models.architectures import ClassifierLayer
+from hotstart.models.architectures import ClassifierLayer, ClassifierNorm, TokenScore
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """The pooling modes, named and ordered as in sentence-transformers.
@@ -79,7 +79,9 @@ class NormLayer:
     dimension: int
 
 
-HeadStep = DenseLayer | NormLayer | ClassifierLayer | Literal["normalize"]
+HeadStep = (
+    DenseLayer | NormLayer | ClassifierLayer | ClassifierNorm | TokenScore | Literal["normalize"]
+)
 
 
 class Pooling(NamedTuple):
@@ -122,9 +124,21 @@ class _Module(NamedTuple):
     writes: str
 
 
-def refuse_settings(folder: str, config: Mapping[str, Any], kind: str = "embedding") -> None:
-    """Raise UnsupportedModel for an unsupported setting in sentence_bert_config.json."""
-    for key, supported in _SETTINGS[kind].items():
+def refuse_settings(
+    folder: str, config: Mapping[str, Any], kind: str = "embedding", *, generates: bool = False
+) -> None:
+    """Raise UnsupportedModel for an unsupported setting in sentence_bert_config.json.
+
+    Args:
+        folder: the model folder, for error messages.
+        config: content of sentence_bert_config.json.
+        kind: the kind of the model.
+        generates: whether a reranker is a language model.
+    """
+    settings = dict(_SETTINGS[kind])
+    if generates:
+        settings |= {"transformer_task": "text-generation", "module_output_name": "causal_logits"}
+    for key, supported in settings.items():
         if config.get(key) not in (None, {}, supported):
             raise UnsupportedModel(
                 folder, feature=key, got=config[key], supported=(str(supported),), kind=kind

@@ -74,6 +74,20 @@ def special_tokens_of(*configs: Mapping[str, Any]) -> list[Any]:
     return [token.get("content") if isinstance(token, Mapping) else token for token in named]
 
 
+def vocabulary_of(folder: str) -> dict[str, int]:
+    """Return the id of each token in the tokenizer of `folder`.
+
+    Raises:
+        ValueError: the tokenizer has no such table.
+    """
+    path = os.path.join(folder, TOKENIZER)
+    content = json.loads(read_bounded(path, _LARGEST))
+    vocabulary = content["model"]["vocab"]
+    if not isinstance(vocabulary, dict):
+        raise ValueError(f"{path} has a vocabulary of {type(vocabulary).__name__}")
+    return vocabulary | {token["content"]: token["id"] for token in content["added_tokens"]}
+
+
 def truncation_side(folder: str, config: Mapping[str, Any]) -> str:
     """Return `right` or `left`, the end at which tokenizer_config.json cuts longer texts.
 

@@ -9,10 +9,10 @@ from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
 from hotstart.models.architectures import FAMILIES, ClassifierLayer
 from hotstart.models.description import Description
-from hotstart.models.modules import Pipeline, last_width
+from hotstart.models.modules import Pipeline, Pooling, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
-from hotstart.preparation.graph.head import apply_steps, pool
+from hotstart.preparation.graph.head import apply_steps, pool, up_to_last
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
 from hotstart.types import GraphFiles
@@ -63,10 +63,17 @@ def _write_built(
         names.append("token_type_ids")
     tokens = encoder.tokens(*names)
     mask = _pooled_mask(model.pipeline)
+    inputs = dict.fromkeys([*names, mask], ("INT32", 2))
+    head = model.pipeline.head
+    if (
+        head
+        and model.pipeline.pooling == Pooling(("lasttoken",))
+        and isinstance(head[0], ClassifierLayer)
+    ):
+        mask = up_to_last(graph, "input_ids", model.pad_token_id)
     vectors = _add_pipeline(
         graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
     )
-    inputs = dict.fromkeys([*names, mask], ("INT32", 2))
     write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
     return GraphFiles(
         encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block

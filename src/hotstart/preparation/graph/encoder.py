@@ -86,8 +86,8 @@ class Encoder:
         if family.scaled_embeddings:
             words = graph.node("Mul", words, graph.constant(self.hidden**0.5, "FLOAT"))
         segment = ""
-        if self._layers.has(_SEGMENTS) or family.segments:
-            kinds = int(self._settings["type_vocab_size"])
+        kinds = int(self._settings["type_vocab_size"])
+        if self._layers.has(_SEGMENTS) or (family.segments and kinds > 0):
             table = self._layers.whole(_SEGMENTS, kinds, self.hidden)
             if token_type_ids:
                 words = graph.node("Add", words, graph.node("Gather", table, token_type_ids))

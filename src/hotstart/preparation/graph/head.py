@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from hotstart.errors import ModelDamaged
-from hotstart.models.architectures import ClassifierLayer
+from hotstart.models.architectures import ClassifierLayer, ClassifierNorm, TokenScore
 from hotstart.models.modules import DenseLayer, HeadStep, NormLayer, Pooling
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.weights import Weights
@@ -51,6 +51,23 @@ def pool(graph: GraphBuilder, tokens: str, mask: str, pooling: Pooling) -> str:
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
 
 
+def up_to_last(graph: GraphBuilder, input_ids: str, pad_token_id: int) -> str:
+    """Add a mask that is 1 up to the last token of a text that is not the padding token.
+
+    The classifiers of language models in transformers look for that token, even where a text ends
+    with a literal padding token.
+    """
+    pad = graph.constant(pad_token_id, "INT32")
+    real = graph.cast(graph.node("Not", graph.node("Equal", input_ids, pad)), "INT32")
+    count = graph.node(
+        "Squeeze", graph.node("Shape", input_ids, start=1), graph.constant([0], "INT64")
+    )
+    zero, one = (graph.constant(number, "INT64") for number in (0, 1))
+    order = graph.cast(graph.node("Range", zero, count, one), "INT32")
+    last = graph.node("ReduceMax", graph.node("Mul", real, order), axes=[1], keepdims=1)
+    return graph.cast(graph.node("LessOrEqual", order, last), "INT32")
+
+
 def apply_steps(
     graph: GraphBuilder,
     weights: Weights,
@@ -81,6 +98,10 @@ def apply_steps(
             values = graph.node("LpNormalization", values, p=2, axis=-1)
         elif isinstance(step, NormLayer):
             values = _layer_norm(graph, weights, values, step, tensors[step.path], width)
+        elif isinstance(step, ClassifierNorm):
+            values = _classifier_norm(graph, weights, values, step, tensors[""], width)
+        elif isinstance(step, TokenScore):
+            values = _token_score(graph, weights, values, step, tensors[""], width)
         else:
             width = _check_dense(step, tensors[step.path], width)
             shape = _with_width(graph, values, width) if of_tokens else ""
@@ -105,7 +126,8 @@ def _check_dense(
 ) -> int:
     """Return the length of the layer's vectors; raise ModelDamaged if its weights do not fit."""
     where = layer.path or layer.name
-    for name in [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]:
+    has_bias = _has_bias(layer, tensors)
+    for name in [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + has_bias]:
         if name not in tensors:
             raise ModelDamaged(where, reason=f"no tensor {name}")
     shape = tuple(tensors[f"{layer.name}.weight"].shape)
@@ -114,7 +136,7 @@ def _check_dense(
         raise ModelDamaged(where, reason=f"{reason}, weights of shape {shape}")
     if len(shape) != 2 or width not in {None, shape[1]}:
         raise ModelDamaged(where, reason=f"weights of shape {shape} for vectors of length {width}")
-    if layer.bias and tuple(tensors[f"{layer.name}.bias"].shape) != shape[:1]:
+    if has_bias and tuple(tensors[f"{layer.name}.bias"].shape) != shape[:1]:
         raise ModelDamaged(where, reason=f"a bias that does not fit weights of shape {shape}")
     return shape[0]
 
@@ -126,12 +148,16 @@ def _dense(
     layer: DenseLayer | ClassifierLayer,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + layer.bias]
+    names = [f"{layer.name}.weight", f"{layer.name}.bias"][: 1 + _has_bias(layer, tensors)]
     parts = [weights.whole(tensors[name]) for name in names]
     output = _DENSE_ACTIVATIONS[layer.activation](graph, graph.node("Gemm", rows, *parts, transB=1))
     if isinstance(layer, DenseLayer) and layer.residual:
         return graph.node("Add", output, _residual(graph, weights, rows, layer, tensors))
     return output
+
+
+def _has_bias(layer: DenseLayer | ClassifierLayer, tensors: Mapping[str, Tensor]) -> bool:
+    return f"{layer.name}.bias" in tensors if layer.bias is None else layer.bias
 
 
 def _residual(
@@ -164,6 +190,55 @@ def _layer_norm(
         reason = f"no norm of {layer.dimension} for vectors of length {width}"
         raise ModelDamaged(layer.path, reason=reason)
     return graph.node("LayerNormalization", values, *parts, axis=-1, epsilon=_NORM_EPSILON)
+
+
+def _classifier_norm(
+    graph: GraphBuilder,
+    weights: Weights,
+    values: str,
+    layer: ClassifierNorm,
+    tensors: Mapping[str, Tensor],
+    width: int | None,
+) -> str:
+    found = [tensors.get(f"{layer.name}.{part}") for part in ("weight", "bias")]
+    if found[0] is None or any(t and tuple(t.shape) != (width,) for t in found):
+        raise ModelDamaged(layer.name, reason=f"no norm for vectors of length {width}")
+    parts = [weights.whole(tensor) for tensor in found if tensor]
+    return graph.node("LayerNormalization", values, *parts, axis=-1, epsilon=layer.epsilon)
+
+
+def _token_score(
+    graph: GraphBuilder,
+    weights: Weights,
+    values: str,
+    step: TokenScore,
+    tensors: Mapping[str, Tensor],
+    width: int | None,
+) -> str:
+    """Add the score (batch, 1) of a language model's last token.
+
+    Of the output matrix, only the rows of the two tokens are read.
+    """
+    matrix = next((tensors[name] for name in step.matrices if name in tensors), None)
+    rows = max(step.true_token_id, step.false_token_id or 0) + 1
+    if matrix is None or len(matrix.shape) != 2 or matrix.shape[0] < rows:
+        shape = matrix and matrix.shape
+        reason = f"an output matrix of shape {shape}, its score needs {rows} rows"
+        raise ModelDamaged(step.matrices[0], reason=reason)
+    if matrix.shape[1] != width:
+        reason = f"an output matrix of shape {matrix.shape} for vectors of length {width}"
+        raise ModelDamaged(step.matrices[0], reason=reason)
+    length = matrix.length // matrix.shape[0]
+
+    def logit(token: int) -> str:
+        shape = 1, matrix.shape[1]
+        row = Tensor(matrix.path, matrix.dtype, shape, matrix.offset + token * length, length)
+        return graph.node("Gemm", values, weights.whole(row), transB=1)
+
+    score = logit(step.true_token_id)
+    if step.false_token_id is None:
+        return score
+    return graph.node("Sub", score, logit(step.false_token_id))
 
 
 def _cls(graph: GraphBuilder, tokens: str, mask: str) -> str:
