@@ -93,6 +93,19 @@ def test_pull_downloads_needed_files_weights_last_and_only_once(
     assert len(hub.requests) == requests
 
 
+@pytest.mark.parametrize(
+    "family", ["bert-sharded", "bert-dense-tanh", "nomic-mean", "xlm-roberta-cls-normalize"]
+)
+def test_a_pulled_model_gives_the_vectors_of_its_folder(
+    hub: LocalHub, pull: Pull, embed: Pull, family: str
+) -> None:
+    folder = FAMILIES / family / "model"
+    hub.commits["a" * 40] = content_of(folder) | SURPLUS
+    pulled = pull()
+    assert pulled.returncode == 0, pulled.stderr
+    assert embed().stdout == embed(str(folder)).stdout != ""
+
+
 def test_a_mirror_that_lists_no_lfs_serves_too(hub: LocalHub, pull: Pull, embed: Pull) -> None:
     hub.lists_lfs = False
     assert pull().returncode == 0

@@ -70,6 +70,7 @@ _SLOW_TOKENIZER = (
     "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 """Files of a tokenizer that was saved without tokenizer.json."""
@@ -78,7 +79,7 @@ _WEIGHTS = (
     (SINGLE_WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"),
     (CHECKPOINT, CHECKPOINT_INDEX, "pytorch_model-*-of-*.bin"),
 )
-_STATIC = {"model2vec", "StaticEmbedding"}
+_STATIC = {"model2vec", "StaticEmbedding", "SparseStaticEmbedding"}
 """Families and modules whose weights are run, also beside an ONNX file."""
 
 
@@ -212,18 +213,23 @@ class _Repository:
         self._here = 0
 
     def modules(self) -> list[tuple[str, str]]:
-        """Return class and folder of each module, those inside a Router too."""
+        """Return class and folder of each module, of those inside a Router in its place."""
         self.fetch_listed("modules.json")
         found = []
         for kind, path in modules_of(self.folder):
             folder = "" if path == "." else path
-            found.append((kind, folder))
-            if kind in _ROUTERS:
-                config = _joined(folder, _ROUTERS[kind])
-                self.fetch_listed(config)
-                types = read_json(self.folder, config).get("types") or {}
-                found += [(str(types[each]), _joined(folder, each)) for each in types]
+            types = self._routed(kind, folder)
+            found += [(types[each], _joined(folder, each)) for each in types] or [(kind, folder)]
         return found or [("Transformer", "")]
+
+    def _routed(self, kind: str, folder: str) -> dict[str, str]:
+        """Return the class of each module of a Router, by the folder inside its own."""
+        if kind not in _ROUTERS:
+            return {}
+        config = _joined(folder, _ROUTERS[kind])
+        self.fetch_listed(config)
+        types = read_json(self.folder, config).get("types") or {}
+        return {each: str(types[each]).rpartition(".")[2] for each in types}
 
     def expect(self, names: Iterable[str]) -> None:
         """Count the files `names` to the whole."""
