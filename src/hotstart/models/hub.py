@@ -32,7 +32,7 @@ from hotstart.errors import (
 )
 from hotstart.files import exclusive, write_whole
 from hotstart.integrity import sha256
-from hotstart.models.architectures import FAMILIES
+from hotstart.models.architectures import FAMILIES, family_of
 from hotstart.models.catalogue import known_model, near
 from hotstart.models.description import (
     CHECKPOINT,
@@ -166,7 +166,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
     first, home = modules[0]
     config = _joined(home, "config.json")
     remote.fetch_listed(config)
-    family = str(read_json(remote.folder, config).get("model_type"))
+    family = family_of(read_json(remote.folder, config))
     chosen = files_to_fetch(
         [*remote.sizes],
         first if first in _STATIC else family,
@@ -317,7 +317,7 @@ _ROUTERS = {"Router": "router_config.json", "Asym": "config.json"}
 
 def files_to_fetch(
     files: Sequence[str],
-    model_type: str,
+    family: str,
     *,
     folders: Sequence[str] = ("",),
     engine: str = "onnx",
@@ -326,23 +326,20 @@ def files_to_fetch(
 ) -> list[str]:
     """Return the repository `files` that a load needs, the encoder's weights last.
 
-    Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
+    Of a `family` whose graph can be built, the weights are safetensors, or else a PyTorch
     checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
 
     Args:
         files: the files of the repository.
-        model_type: the family, from config.json.
+        family: the name of the model's family, see `architectures.family_of`.
         folders: the folders of the modules, the transformer's first.
         engine: the engine that runs the model; torch needs weights.
         code: whether the torch engine may run code of the repository.
         file: the ONNX file to run; None for the one of `find_graph`.
     """
     graph = file or find_graph(files)
-    weights: list[str] = []
-    if file:
-        pass  # it stands for the weights
-    elif graph is None or engine == "torch" or model_type in {*FAMILIES, *_STATIC}:
-        weights = _weights(files, folders[0])
+    has_use = graph is None or engine == "torch" or family in {*FAMILIES, *_STATIC}
+    weights = _weights(files, folders[0]) if has_use and not file else []
     shipped = [graph] if graph and not weights else []
     chosen = [
         name for name in files if _is_small(name, ("", *folders)) or (code and name.endswith(".py"))
