@@ -136,6 +136,13 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert "Did you mean bge-m3?" in capsys.readouterr().err
 
 
+def test_a_known_reranker_needs_no_kind(
+    capsys: pytest.CaptureFixture[str], fresh: Settings
+) -> None:
+    assert main(["models", "show", "bge-reranker-base"]) == 1
+    assert "models pull bge-reranker-base --kind reranker" in capsys.readouterr().err
+
+
 def test_the_page_of_the_catalogue_is_up_to_date() -> None:
     """Run `python tests/support/catalogue_page.py` to write it anew."""
     page = PAGE.read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -100,7 +101,7 @@ def test_a_pulled_model_gives_the_vectors_of_its_folder(
     hub: LocalHub, pull: Pull, embed: Pull, family: str
 ) -> None:
     folder = FAMILIES / family / "model"
-    hub.commits["a" * 40] = content_of(folder) | SURPLUS
+    hub.files = content_of(folder) | SURPLUS
     pulled = pull()
     assert pulled.returncode == 0, pulled.stderr
     assert embed().stdout == embed(str(folder)).stdout != ""
@@ -217,6 +218,43 @@ def test_a_refusal_of_the_hub_is_one_line(
     assert expected in pulled.stderr
 
 
+def test_two_pulls_at_once_download_the_weights_once(
+    hub: LocalHub, pull: Pull, embed: Pull
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        done = [*threads.map(lambda _: pull(), range(3))]
+    assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
+    lfs = [path for method, path, _ in hub.requests if method == "GET" and "/lfs/" in path]
+    assert len(lfs) == 1
+    assert embed().returncode == 0
+
+
+def test_a_repository_without_a_tokenizer_is_not_told_to_be_pulled_again(
+    hub: LocalHub, pull: Pull
+) -> None:
+    del hub.files["tokenizer.json"]
+    pulled = pull()
+    assert pulled.returncode == 1
+    assert "missing tokenizer.json. Its repository does not have them" in pulled.stderr
+
+
+def test_a_torch_model_is_fetched_with_its_code(
+    hub: LocalHub, machine: dict[str, str], python: Python
+) -> None:
+    hub.files |= {"modeling.py": b"pass", "vocab.txt": b""}
+    code = """
+from hotstart.config import read_settings
+from hotstart.models.hub import fetch
+from hotstart.models.spec import ModelSpec
+print(fetch(ModelSpec("owner/name", engine="torch", trust_remote_code=%s), read_settings()))
+"""
+    folder = Path(python("-c", code % False, env=machine).stdout.strip())
+    assert (folder / "vocab.txt").exists()
+    assert not (folder / "modeling.py").exists()
+    python("-c", code % True, env=machine)
+    assert (folder / "modeling.py").exists()
+
+
 def test_a_token_is_sent_to_the_hub_alone(
     hub: LocalHub, machine: dict[str, str], python: Python
 ) -> None:
@@ -248,7 +286,7 @@ def onnx_only(tmp_path: Path) -> Path:
 def test_external_data_are_fetched_by_the_locations_in_the_graph(
     hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
 ) -> None:
-    hub.commits["a" * 40] = content_of(onnx_only)
+    hub.files = content_of(onnx_only)
     hub.cuts["_value"] = 5
     assert pull().returncode == 1
     assert not (snapshots / ("a" * 40) / "onnx").exists()  # the graph comes after its data
@@ -265,7 +303,7 @@ def test_a_cache_that_another_program_filled_is_completed(
     hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
 ) -> None:
     """sentence-transformers leaves onnx/ out; others fetch the ONNX file alone."""
-    hub.commits["a" * 40] = content_of(onnx_only)
+    hub.files = content_of(onnx_only)
     assert pull().returncode == 0
     expected = embed().stdout
     folder = snapshots / ("a" * 40)

@@ -113,6 +113,7 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
         MissingExtra: huggingface_hub is not installed.
         DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
         ModelNotFound: the source is a folder, which cannot be downloaded.
+        ModelIncomplete: the repository lacks files that hotstart needs.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
@@ -125,12 +126,19 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
     hub = require("huggingface_hub", extra="hub")
     with _no_bars():
         try:
-            _fetch(hub, spec, settings, on_progress or _ignore)
+            folder = _fetch(hub, spec, settings, on_progress or _ignore)
         except HotstartError:
             raise
         except Exception as error:  # the HTTP library and its errors differ between versions
             raise _failure(spec, error) from error
-    return locate(spec, settings).folder
+    if spec.engine == "torch":
+        return folder  # takes forms of models that the other engines do not
+    try:
+        return locate(spec, settings).folder
+    except ModelIncomplete as error:
+        raise ModelIncomplete(
+            spec.source, folder=folder, missing=error.missing, on_hub=True, is_pulled=True
+        ) from None
 
 
 def _ignore(here: int, whole: int) -> None:
@@ -151,7 +159,7 @@ def _no_bars() -> Iterator[None]:
             utils.enable_progress_bars()
 
 
-def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProgress) -> None:
+def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProgress) -> str:
     repository = repository_of(spec.source, spec.kind)
     known = known_model(spec.source)
     revision = spec.revision or (known and known.revision) or "main"
@@ -180,6 +188,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
         remote.fetch(name)
     if revision != info.sha:
         _write(ref, info.sha)  # the copy of an older commit served until here
+    return remote.folder
 
 
 def _write(path: str, text: str) -> None:
