@@ -19,6 +19,7 @@ from hotstart.models.hub import fetch, files_to_fetch, locations
 from hotstart.models.spec import ModelSpec
 from support.golden import FAMILIES
 from support.local_hub import LocalHub, content_of
+from support.old_folders import in_sub_folder, with_vocabulary
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 SURPLUS = {"pytorch_model.bin": b"never", "README.md": b"never", "onnx/model.onnx": b"never"}
@@ -105,6 +106,41 @@ def test_a_pulled_model_gives_the_vectors_of_its_folder(
     pulled = pull()
     assert pulled.returncode == 0, pulled.stderr
     assert embed().stdout == embed(str(folder)).stdout != ""
+
+
+def test_an_old_folder_and_a_root_onnx_file_are_pulled_whole(
+    hub: LocalHub, pull: Pull, embed: Pull, tmp_path: Path, snapshots: Path
+) -> None:
+    old = Path(shutil.copytree(MODEL, tmp_path / "old"))
+    expected = embed(str(MODEL)).stdout
+    hub.files = content_of(in_sub_folder(with_vocabulary(old))) | SURPLUS
+    pulled = pull()
+    assert pulled.returncode == 0, pulled.stderr
+    assert (snapshots / ("a" * 40) / "0_Transformer" / "vocab.txt").is_file()
+    assert embed().stdout == expected
+    root = content_of(FAMILIES / "onnx-only" / "model")
+    root["model_optimized.onnx"] = root.pop("onnx/model.onnx")
+    commit = hub.move_main(root | {"model_q4.onnx": b"never"})
+    pulled = pull("owner/name", "--update")
+    assert pulled.returncode == 0, pulled.stderr
+    assert not (snapshots / commit / "model_q4.onnx").exists()
+    assert embed().returncode == 0
+
+
+def test_a_named_onnx_file_is_pulled_in_place_of_weights(
+    hub: LocalHub, pull: Pull, snapshots: Path
+) -> None:
+    root = content_of(FAMILIES / "onnx-only" / "model")
+    hub.files = root | {"onnx/model_fp16.onnx": root["onnx/model.onnx"], "model.safetensors": b""}
+    pulled = pull("owner/name", "--file", "onnx/model_fp16.onnx")
+    assert pulled.returncode == 0, pulled.stderr
+    names = {file.name for file in (snapshots / ("a" * 40)).rglob("*.*")}
+    assert "model_fp16.onnx" in names
+    assert not {"model.onnx", "model.safetensors"} & names
+    assert "is already in" in pull("owner/name", "--file", "onnx/model_fp16.onnx").stdout
+    absent = pull("owner/name", "--file", "onnx/model_q4.onnx")
+    assert absent.returncode == 2
+    assert "(it has onnx/model.onnx, onnx/model_fp16.onnx), got 'onnx/model_q4" in absent.stderr
 
 
 def test_a_mirror_that_lists_no_lfs_serves_too(hub: LocalHub, pull: Pull, embed: Pull) -> None:

@@ -26,6 +26,7 @@ from hotstart.config import Settings
 from hotstart.errors import (
     DownloadFailed,
     HotstartError,
+    InvalidInput,
     ModelIncomplete,
     ModelNotFound,
     UnsupportedModel,
@@ -45,7 +46,7 @@ from hotstart.models.description import (
     read_json,
 )
 from hotstart.models.locate import ModelLocation, locate
-from hotstart.models.onnx_files import find_graph
+from hotstart.models.onnx_files import find_graph, is_graph
 from hotstart.models.spec import ModelSpec, hub_folder, repository_of
 from hotstart.types import TOKENIZER
 
@@ -114,6 +115,7 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
         DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
         ModelNotFound: the source is a folder, which cannot be downloaded.
         ModelIncomplete: the repository lacks files that hotstart needs.
+        InvalidInput: the repository has no such ONNX file.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
@@ -165,6 +167,11 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
     revision = spec.revision or (known and known.revision) or "main"
     info = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
     remote = _Repository(hub, repository, settings, info, on_progress)
+    if spec.file and spec.file not in remote.sizes:
+        found = ", ".join(filter(is_graph, remote.sizes)) or "none"
+        raise InvalidInput(
+            "file", got=spec.file, expected=f"an ONNX file of {repository} (it has {found})"
+        )
     ref = os.path.join(remote.home, "refs", revision)
     if revision != info.sha and not os.path.exists(ref):
         _write(ref, info.sha)  # tells which files a partial download lacks
