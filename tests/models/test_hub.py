@@ -15,6 +15,7 @@ import pytest
 
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
+from hotstart.models.catalogue import known_model
 from hotstart.models.hub import fetch, files_to_fetch, locations
 from hotstart.models.spec import ModelSpec
 from support.golden import FAMILIES
@@ -254,6 +255,27 @@ def test_a_refusal_of_the_hub_is_one_line(
     assert expected in pulled.stderr
 
 
+def test_a_known_model_is_pulled_at_its_pinned_commit(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    known = known_model("bge-small")
+    assert known
+    assert known.revision
+    hub.repository = known.repository
+    hub.commits[known.revision] = hub.files
+    hub.move_main(content_of(FAMILIES / "bert-cls" / "model"))
+    assert pull("bge-small").returncode == 0
+    home = snapshots.parent.parent / "models--BAAI--bge-small-en-v1.5"
+    assert [folder.name for folder in (home / "snapshots").iterdir()] == [known.revision]
+    pinned = embed("bge-small").stdout
+    assert pinned == embed(known.repository).stdout == embed(str(MODEL)).stdout
+    newer = pull("bge-small", "--revision", "main")
+    assert newer.returncode == 0, newer.stderr
+    assert embed("bge-small").stdout == pinned
+    shutil.rmtree(home / "snapshots" / known.revision)  # as if another program had filled the cache
+    assert embed("bge-small").stdout not in (pinned, "")
+
+
 def test_two_pulls_at_once_download_the_weights_once(
     hub: LocalHub, pull: Pull, embed: Pull
 ) -> None:
@@ -383,6 +405,22 @@ def test_a_load_uses_the_network_only_with_allow_download(
     assert "ModelNotFound" in refused.stderr
     assert hub.requests == []
     assert python("-c", code % ", allow_download=True", env=machine).stdout == "(32,)\n"
+
+
+def test_a_load_that_downloads_reports_how_far_it_is(
+    machine: dict[str, str], python: Python
+) -> None:
+    code = """
+from hotstart.config import read_settings
+from hotstart.models.spec import ModelSpec
+from hotstart.preparation.prepare import prepare
+seen = []
+spec = ModelSpec("owner/name", allow_download=True)
+prepare(spec, read_settings(), lambda stage, share: seen.append((stage, share)))
+shares = [share for _, share in seen]
+print(shares == sorted(shares), max(share for stage, share in seen if stage == "downloading"))
+"""
+    assert python("-c", code, env=machine).stdout == "True 0.1\n"
 
 
 def test_an_unreachable_hub_and_offline_mode_raise_download_failed(

@@ -224,7 +224,8 @@ class _Repository:
         self.folder = os.path.join(self.home, "snapshots", info.sha)
         self.sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings}
         self._sha256 = {e.rfilename: e.lfs["sha256"] for e in info.siblings if e.lfs}
-        self._expected: list[str] = []
+        self._expected: set[str] = set()
+        self._is_planned = False
         self._fetched: list[str] = []
         self._here = 0
 
@@ -248,8 +249,9 @@ class _Repository:
         return {each: str(types[each]).rpartition(".")[2] for each in types}
 
     def expect(self, names: Iterable[str]) -> None:
-        """Count the files `names` to the whole."""
-        self._expected += [name for name in names if name not in self._expected]
+        """Count the files `names` to the whole; the progress is reported from now on."""
+        self._expected |= {*names}
+        self._is_planned = True
         self._report(0)
 
     def fetch_listed(self, name: str) -> None:
@@ -261,7 +263,7 @@ class _Repository:
         """Download the file `name`; of an ONNX file, link it after its external data."""
         if name in self._fetched:
             return
-        self.expect([name])
+        self._expected.add(name)
         self._fetched.append(name)
         path = self._fetch_blob(name) if name in self._sha256 else self._link(name)
         self._here += self.sizes[name]
@@ -280,8 +282,9 @@ class _Repository:
         )
 
     def _report(self, extra: int) -> None:
-        whole = sum(self.sizes[name] for name in self._expected)
-        self._on_progress(self._here + extra, whole)
+        if self._is_planned:
+            whole = sum(self.sizes[name] for name in self._expected)
+            self._on_progress(self._here + extra, whole)
 
     def _fetch_blob(self, name: str) -> str:
         """Return the blob of a file in Git LFS, downloaded if it is not there."""
