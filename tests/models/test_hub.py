@@ -276,6 +276,48 @@ def test_a_known_model_is_pulled_at_its_pinned_commit(
     assert embed("bge-small").stdout not in (pinned, "")
 
 
+@pytest.mark.parametrize("folder", ["", "0_Router/"])
+def test_the_modules_of_a_router_are_fetched(
+    hub: LocalHub, pull: Pull, snapshots: Path, folder: str
+) -> None:
+    package = "sentence_transformers.sparse_encoder.models"
+    types = {
+        "query_0_SparseStaticEmbedding": f"{package}.SparseStaticEmbedding",
+        "document_0_MLMTransformer": f"{package}.MLMTransformer",
+    }
+    modules = [{"type": "sentence_transformers.models.Router", "path": folder.rstrip("/")}]
+    weights = {f"{folder}{part}/model.safetensors": part.encode() for part in types}
+    hub.files = weights | {
+        "modules.json": json.dumps(modules).encode(),
+        f"{folder}router_config.json": json.dumps({"types": types, "structure": {}}).encode(),
+        f"{folder}document_0_MLMTransformer/config.json": b"{}",
+        f"{folder}document_0_MLMTransformer/tokenizer.json": b"{}",
+        "model.safetensors": b"never",
+        "other/model.safetensors": b"never",
+    }
+    pull()  # it is refused afterwards, by name
+    here = snapshots / ("a" * 40)
+    fetched = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert fetched == {*hub.files} - {"model.safetensors", "other/model.safetensors"}
+
+
+def test_a_static_model_is_fetched_with_its_weights_alone(
+    hub: LocalHub, pull: Pull, snapshots: Path
+) -> None:
+    part = "0_StaticEmbedding"
+    modules = [{"type": f"sentence_transformers.models.{part[2:]}", "path": part}]
+    hub.files = {
+        "modules.json": json.dumps(modules).encode(),
+        f"{part}/model.safetensors": b"weights",
+        f"{part}/tokenizer.json": b"{}",
+        "onnx/model.onnx": b"never",
+    }
+    pull()
+    here = snapshots / ("a" * 40)
+    fetched = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert fetched == {*hub.files} - {"onnx/model.onnx"}
+
+
 def test_two_pulls_at_once_download_the_weights_once(
     hub: LocalHub, pull: Pull, embed: Pull
 ) -> None:

@@ -233,7 +233,8 @@ class _Repository:
         """Return class and folder of each module, of those inside a Router in its place."""
         self.fetch_listed("modules.json")
         found = []
-        for kind, path in modules_of(self.folder):
+        for name, path in modules_of(self.folder):
+            kind = name.rpartition(".")[2]  # of any package: it only decides what to fetch
             folder = "" if path == "." else path
             types = self._routed(kind, folder)
             found += [(types[each], _joined(folder, each)) for each in types] or [(kind, folder)]
