@@ -346,5 +346,5 @@ def test_a_fresh_process_needs_no_torch(
         "print(v.shape, [m for m in ('torch', 'onnx', 'huggingface_hub', 'filelock', 'rich') "
         "if m in sys.modules])"
     )
-    python("-c", "from hotstart import Embedder; Embedder().wait()")  # prepared by now
+    python("-c", "from hotstart import Embedder; Embedder().wait_ready()")  # prepared by now
     assert python("-c", code).stdout == "(384,) []\n"

@@ -213,7 +213,13 @@ class FunctionMissing(ModelNotFound):
 
 
 class ModelIncomplete(ModelError):
-    """The model in `folder` lacks the files `missing`; `arguments`: see `ModelNotFound`."""
+    """The model in `folder` lacks the files `missing`.
+
+    Args:
+        on_hub: whether the hub may have them.
+        arguments: see `ModelNotFound`.
+        is_pulled: whether all that its repository has was downloaded.
+    """
 
     def __init__(
         self,
@@ -223,12 +229,17 @@ class ModelIncomplete(ModelError):
         missing: Sequence[str],
         on_hub: bool,
         arguments: str | None = None,
+        is_pulled: bool = False,
     ) -> None:
+        self.missing = tuple(missing)
+        remedy = "Copy the missing files into that folder"
+        if is_pulled:
+            remedy = "Its repository does not have them: use engine='torch', or another model"
+        elif on_hub:
+            pull = f"hotstart models pull {arguments or source}"
+            remedy = f"Run: {pull} (or pass allow_download=True)"
         super().__init__(
-            f"Model {source!r} in {folder} is incomplete: missing {', '.join(missing)}",
-            f"Run: hotstart models pull {arguments or source} (or pass allow_download=True)"
-            if on_hub
-            else "Copy the missing files into that folder",
+            f"Model {source!r} in {folder} is incomplete: missing {', '.join(missing)}", remedy
         )
 
 

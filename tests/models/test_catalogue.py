@@ -16,6 +16,7 @@ from hotstart.models.architectures import FAMILIES
 from hotstart.models.catalogue import KnownModel, known_model, known_models, near, search
 from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec, artifact_folder, repository_of, snapshots
+from support.catalogue_page import PAGE, table
 
 MODELS = list(known_models())
 KINDS = {"embedding", "reranker", "static", "sparse", "multi-vector"}
@@ -135,6 +136,28 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert "Did you mean bge-m3?" in capsys.readouterr().err
 
 
-def test_architectures_of_the_builder_are_named_like_its_families() -> None:
-    unlisted = {"camembert", "mt5", "llama", "jina_embeddings_v3", "jina_bert"}
-    assert {known.architecture for known in MODELS} >= {*FAMILIES} - unlisted
+def test_a_known_reranker_needs_no_kind(
+    capsys: pytest.CaptureFixture[str], fresh: Settings
+) -> None:
+    assert main(["models", "show", "bge-reranker-base"]) == 1
+    assert "models pull bge-reranker-base --kind reranker" in capsys.readouterr().err
+
+
+def test_the_page_of_the_catalogue_is_up_to_date() -> None:
+    """Run `python tests/support/catalogue_page.py` to write it anew."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert table() in page
+
+
+def test_every_name_that_the_page_recommends_is_known() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    advice = text[text.index("| for | a first try |") : text.index("## The table")]
+    names = re.findall(r"`([^`]+)`", advice)
+    assert len(names) >= 20
+    assert [name for name in names if known_model(name) is None] == []
+
+
+def test_most_models_have_an_architecture_of_the_builder() -> None:
+    """Those of transformers' own copies (mT5, Llama) are of no model of the catalogue."""
+    built = [known for known in MODELS if known.architecture in FAMILIES]
+    assert len(built) >= 105

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -14,10 +15,12 @@ import pytest
 
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
+from hotstart.models.catalogue import known_model
 from hotstart.models.hub import fetch, files_to_fetch, locations
 from hotstart.models.spec import ModelSpec
 from support.golden import FAMILIES
 from support.local_hub import LocalHub, content_of
+from support.old_folders import in_sub_folder, with_vocabulary
 
 MODEL = FAMILIES / "bert-mean-normalize" / "model"
 SURPLUS = {"pytorch_model.bin": b"never", "README.md": b"never", "onnx/model.onnx": b"never"}
@@ -91,6 +94,54 @@ def test_pull_downloads_needed_files_weights_last_and_only_once(
     assert len(embedded.stdout.split()) == 32
     assert "is already in" in pull().stdout
     assert len(hub.requests) == requests
+
+
+@pytest.mark.parametrize(
+    "family", ["bert-sharded", "bert-dense-tanh", "nomic-mean", "xlm-roberta-cls-normalize"]
+)
+def test_a_pulled_model_gives_the_vectors_of_its_folder(
+    hub: LocalHub, pull: Pull, embed: Pull, family: str
+) -> None:
+    folder = FAMILIES / family / "model"
+    hub.files = content_of(folder) | SURPLUS
+    pulled = pull()
+    assert pulled.returncode == 0, pulled.stderr
+    assert embed().stdout == embed(str(folder)).stdout != ""
+
+
+def test_an_old_folder_and_a_root_onnx_file_are_pulled_whole(
+    hub: LocalHub, pull: Pull, embed: Pull, tmp_path: Path, snapshots: Path
+) -> None:
+    old = Path(shutil.copytree(MODEL, tmp_path / "old"))
+    expected = embed(str(MODEL)).stdout
+    hub.files = content_of(in_sub_folder(with_vocabulary(old))) | SURPLUS
+    pulled = pull()
+    assert pulled.returncode == 0, pulled.stderr
+    assert (snapshots / ("a" * 40) / "0_Transformer" / "vocab.txt").is_file()
+    assert embed().stdout == expected
+    root = content_of(FAMILIES / "onnx-only" / "model")
+    root["model_optimized.onnx"] = root.pop("onnx/model.onnx")
+    commit = hub.move_main(root | {"model_q4.onnx": b"never"})
+    pulled = pull("owner/name", "--update")
+    assert pulled.returncode == 0, pulled.stderr
+    assert not (snapshots / commit / "model_q4.onnx").exists()
+    assert embed().returncode == 0
+
+
+def test_a_named_onnx_file_is_pulled_in_place_of_weights(
+    hub: LocalHub, pull: Pull, snapshots: Path
+) -> None:
+    root = content_of(FAMILIES / "onnx-only" / "model")
+    hub.files = root | {"onnx/model_fp16.onnx": root["onnx/model.onnx"], "model.safetensors": b""}
+    pulled = pull("owner/name", "--file", "onnx/model_fp16.onnx")
+    assert pulled.returncode == 0, pulled.stderr
+    names = {file.name for file in (snapshots / ("a" * 40)).rglob("*.*")}
+    assert "model_fp16.onnx" in names
+    assert not {"model.onnx", "model.safetensors"} & names
+    assert "is already in" in pull("owner/name", "--file", "onnx/model_fp16.onnx").stdout
+    absent = pull("owner/name", "--file", "onnx/model_q4.onnx")
+    assert absent.returncode == 2
+    assert "(it has onnx/model.onnx, onnx/model_fp16.onnx), got 'onnx/model_q4" in absent.stderr
 
 
 def test_a_mirror_that_lists_no_lfs_serves_too(hub: LocalHub, pull: Pull, embed: Pull) -> None:
@@ -204,6 +255,106 @@ def test_a_refusal_of_the_hub_is_one_line(
     assert expected in pulled.stderr
 
 
+def test_a_known_model_is_pulled_at_its_pinned_commit(
+    hub: LocalHub, pull: Pull, embed: Pull, snapshots: Path
+) -> None:
+    known = known_model("bge-small")
+    assert known
+    assert known.revision
+    hub.repository = known.repository
+    hub.commits[known.revision] = hub.files
+    hub.move_main(content_of(FAMILIES / "bert-cls" / "model"))
+    assert pull("bge-small").returncode == 0
+    home = snapshots.parent.parent / "models--BAAI--bge-small-en-v1.5"
+    assert [folder.name for folder in (home / "snapshots").iterdir()] == [known.revision]
+    pinned = embed("bge-small").stdout
+    assert pinned == embed(known.repository).stdout == embed(str(MODEL)).stdout
+    newer = pull("bge-small", "--revision", "main")
+    assert newer.returncode == 0, newer.stderr
+    assert embed("bge-small").stdout == pinned
+    shutil.rmtree(home / "snapshots" / known.revision)  # as if another program had filled the cache
+    assert embed("bge-small").stdout not in (pinned, "")
+
+
+@pytest.mark.parametrize("folder", ["", "0_Router/"])
+def test_the_modules_of_a_router_are_fetched(
+    hub: LocalHub, pull: Pull, snapshots: Path, folder: str
+) -> None:
+    package = "sentence_transformers.sparse_encoder.models"
+    types = {
+        "query_0_SparseStaticEmbedding": f"{package}.SparseStaticEmbedding",
+        "document_0_MLMTransformer": f"{package}.MLMTransformer",
+    }
+    modules = [{"type": "sentence_transformers.models.Router", "path": folder.rstrip("/")}]
+    weights = {f"{folder}{part}/model.safetensors": part.encode() for part in types}
+    hub.files = weights | {
+        "modules.json": json.dumps(modules).encode(),
+        f"{folder}router_config.json": json.dumps({"types": types, "structure": {}}).encode(),
+        f"{folder}document_0_MLMTransformer/config.json": b"{}",
+        f"{folder}document_0_MLMTransformer/tokenizer.json": b"{}",
+        "model.safetensors": b"never",
+        "other/model.safetensors": b"never",
+    }
+    pull()  # it is refused afterwards, by name
+    here = snapshots / ("a" * 40)
+    fetched = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert fetched == {*hub.files} - {"model.safetensors", "other/model.safetensors"}
+
+
+def test_a_static_model_is_fetched_with_its_weights_alone(
+    hub: LocalHub, pull: Pull, snapshots: Path
+) -> None:
+    part = "0_StaticEmbedding"
+    modules = [{"type": f"sentence_transformers.models.{part[2:]}", "path": part}]
+    hub.files = {
+        "modules.json": json.dumps(modules).encode(),
+        f"{part}/model.safetensors": b"weights",
+        f"{part}/tokenizer.json": b"{}",
+        "onnx/model.onnx": b"never",
+    }
+    pull()
+    here = snapshots / ("a" * 40)
+    fetched = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert fetched == {*hub.files} - {"onnx/model.onnx"}
+
+
+def test_two_pulls_at_once_download_the_weights_once(
+    hub: LocalHub, pull: Pull, embed: Pull
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        done = [*threads.map(lambda _: pull(), range(3))]
+    assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
+    lfs = [path for method, path, _ in hub.requests if method == "GET" and "/lfs/" in path]
+    assert len(lfs) == 1
+    assert embed().returncode == 0
+
+
+def test_a_repository_without_a_tokenizer_is_not_told_to_be_pulled_again(
+    hub: LocalHub, pull: Pull
+) -> None:
+    del hub.files["tokenizer.json"]
+    pulled = pull()
+    assert pulled.returncode == 1
+    assert "missing tokenizer.json. Its repository does not have them" in pulled.stderr
+
+
+def test_a_torch_model_is_fetched_with_its_code(
+    hub: LocalHub, machine: dict[str, str], python: Python
+) -> None:
+    hub.files |= {"modeling.py": b"pass", "vocab.txt": b""}
+    code = """
+from hotstart.config import read_settings
+from hotstart.models.hub import fetch
+from hotstart.models.spec import ModelSpec
+print(fetch(ModelSpec("owner/name", engine="torch", trust_remote_code=%s), read_settings()))
+"""
+    folder = Path(python("-c", code % False, env=machine).stdout.strip())
+    assert (folder / "vocab.txt").exists()
+    assert not (folder / "modeling.py").exists()
+    python("-c", code % True, env=machine)
+    assert (folder / "modeling.py").exists()
+
+
 def test_a_token_is_sent_to_the_hub_alone(
     hub: LocalHub, machine: dict[str, str], python: Python
 ) -> None:
@@ -235,7 +386,7 @@ def onnx_only(tmp_path: Path) -> Path:
 def test_external_data_are_fetched_by_the_locations_in_the_graph(
     hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
 ) -> None:
-    hub.commits["a" * 40] = content_of(onnx_only)
+    hub.files = content_of(onnx_only)
     hub.cuts["_value"] = 5
     assert pull().returncode == 1
     assert not (snapshots / ("a" * 40) / "onnx").exists()  # the graph comes after its data
@@ -252,7 +403,7 @@ def test_a_cache_that_another_program_filled_is_completed(
     hub: LocalHub, pull: Pull, embed: Pull, onnx_only: Path, snapshots: Path
 ) -> None:
     """sentence-transformers leaves onnx/ out; others fetch the ONNX file alone."""
-    hub.commits["a" * 40] = content_of(onnx_only)
+    hub.files = content_of(onnx_only)
     assert pull().returncode == 0
     expected = embed().stdout
     folder = snapshots / ("a" * 40)
@@ -296,6 +447,22 @@ def test_a_load_uses_the_network_only_with_allow_download(
     assert "ModelNotFound" in refused.stderr
     assert hub.requests == []
     assert python("-c", code % ", allow_download=True", env=machine).stdout == "(32,)\n"
+
+
+def test_a_load_that_downloads_reports_how_far_it_is(
+    machine: dict[str, str], python: Python
+) -> None:
+    code = """
+from hotstart.config import read_settings
+from hotstart.models.spec import ModelSpec
+from hotstart.preparation.prepare import prepare
+seen = []
+spec = ModelSpec("owner/name", allow_download=True)
+prepare(spec, read_settings(), lambda stage, share: seen.append((stage, share)))
+shares = [share for _, share in seen]
+print(shares == sorted(shares), max(share for stage, share in seen if stage == "downloading"))
+"""
+    assert python("-c", code, env=machine).stdout == "True 0.1\n"
 
 
 def test_an_unreachable_hub_and_offline_mode_raise_download_failed(

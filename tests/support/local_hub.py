@@ -62,6 +62,10 @@ class LocalHub(ThreadingHTTPServer):
         """The files of the branch main."""
         return self.commits[self.branches["main"]]
 
+    @files.setter
+    def files(self, files: dict[str, bytes]) -> None:
+        self.commits[self.branches["main"]] = files
+
     def move_main(self, files: dict[str, bytes]) -> str:
         """Commit `files` to the branch main and return the commit."""
         commit = hashlib.sha1(repr(sorted(files)).encode()).hexdigest()

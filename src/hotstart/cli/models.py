@@ -17,7 +17,7 @@ from hotstart.errors import (
     ModelError,
 )
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
-from hotstart.models.catalogue import KnownModel, known_models, near, search
+from hotstart.models.catalogue import KnownModel, known_model, known_models, near, search
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder
@@ -211,7 +211,8 @@ def run_rm(arguments: argparse.Namespace) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
-    kind = arguments.kind or "embedding"
+    known = known_model(arguments.model)
+    kind = arguments.kind or ("reranker" if known and known.kind == "reranker" else "embedding")
     if kind not in KINDS:
         raise InvalidInput("--kind", got=kind, expected=f"one of {', '.join(KINDS)}")
     return ModelSpec(

@@ -213,7 +213,7 @@ def _add_models(commands: Any) -> None:
                 metavar="NAME",
                 help="the ONNX file of the repository to run, such as onnx/model_fp16.onnx",
             )
-            default = "both" if name == "rm" else "embedding"
+            default = "both" if name == "rm" else "that of a known model, else embedding"
             action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
         if name == "pull":
             action.add_argument(

@@ -26,13 +26,14 @@ from hotstart.config import Settings
 from hotstart.errors import (
     DownloadFailed,
     HotstartError,
+    InvalidInput,
     ModelIncomplete,
     ModelNotFound,
     UnsupportedModel,
 )
 from hotstart.files import exclusive, write_whole
 from hotstart.integrity import sha256
-from hotstart.models.architectures import FAMILIES
+from hotstart.models.architectures import FAMILIES, family_of
 from hotstart.models.catalogue import known_model, near
 from hotstart.models.description import (
     CHECKPOINT,
@@ -45,7 +46,7 @@ from hotstart.models.description import (
     read_json,
 )
 from hotstart.models.locate import ModelLocation, locate
-from hotstart.models.onnx_files import find_graph
+from hotstart.models.onnx_files import find_graph, is_graph
 from hotstart.models.spec import ModelSpec, hub_folder, repository_of
 from hotstart.types import TOKENIZER
 
@@ -70,6 +71,7 @@ _SLOW_TOKENIZER = (
     "merges.txt",
     "sentencepiece.bpe.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 """Files of a tokenizer that was saved without tokenizer.json."""
@@ -78,7 +80,7 @@ _WEIGHTS = (
     (SINGLE_WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"),
     (CHECKPOINT, CHECKPOINT_INDEX, "pytorch_model-*-of-*.bin"),
 )
-_STATIC = {"model2vec", "StaticEmbedding"}
+_STATIC = {"model2vec", "StaticEmbedding", "SparseStaticEmbedding"}
 """Families and modules whose weights are run, also beside an ONNX file."""
 
 
@@ -112,6 +114,8 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
         MissingExtra: huggingface_hub is not installed.
         DownloadFailed: the hub or the network failed, or HF_HUB_OFFLINE is set.
         ModelNotFound: the source is a folder, which cannot be downloaded.
+        ModelIncomplete: the repository lacks files that hotstart needs.
+        InvalidInput: the repository has no such ONNX file.
     """
     if spec.names_folder:
         raise ModelNotFound(spec.source, looked=[spec.folder], on_hub=False)
@@ -124,12 +128,19 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
     hub = require("huggingface_hub", extra="hub")
     with _no_bars():
         try:
-            _fetch(hub, spec, settings, on_progress or _ignore)
+            folder = _fetch(hub, spec, settings, on_progress or _ignore)
         except HotstartError:
             raise
         except Exception as error:  # the HTTP library and its errors differ between versions
             raise _failure(spec, error) from error
-    return locate(spec, settings).folder
+    if spec.engine == "torch":
+        return folder  # takes forms of models that the other engines do not
+    try:
+        return locate(spec, settings).folder
+    except ModelIncomplete as error:
+        raise ModelIncomplete(
+            spec.source, folder=folder, missing=error.missing, on_hub=True, is_pulled=True
+        ) from None
 
 
 def _ignore(here: int, whole: int) -> None:
@@ -150,12 +161,17 @@ def _no_bars() -> Iterator[None]:
             utils.enable_progress_bars()
 
 
-def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProgress) -> None:
+def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProgress) -> str:
     repository = repository_of(spec.source, spec.kind)
     known = known_model(spec.source)
     revision = spec.revision or (known and known.revision) or "main"
     info = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
     remote = _Repository(hub, repository, settings, info, on_progress)
+    if spec.file and spec.file not in remote.sizes:
+        found = ", ".join(filter(is_graph, remote.sizes)) or "none"
+        raise InvalidInput(
+            "file", got=spec.file, expected=f"an ONNX file of {repository} (it has {found})"
+        )
     ref = os.path.join(remote.home, "refs", revision)
     if revision != info.sha and not os.path.exists(ref):
         _write(ref, info.sha)  # tells which files a partial download lacks
@@ -165,7 +181,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
     first, home = modules[0]
     config = _joined(home, "config.json")
     remote.fetch_listed(config)
-    family = str(read_json(remote.folder, config).get("model_type"))
+    family = family_of(read_json(remote.folder, config))
     chosen = files_to_fetch(
         [*remote.sizes],
         first if first in _STATIC else family,
@@ -179,6 +195,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
         remote.fetch(name)
     if revision != info.sha:
         _write(ref, info.sha)  # the copy of an older commit served until here
+    return remote.folder
 
 
 def _write(path: str, text: str) -> None:
@@ -207,27 +224,35 @@ class _Repository:
         self.folder = os.path.join(self.home, "snapshots", info.sha)
         self.sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings}
         self._sha256 = {e.rfilename: e.lfs["sha256"] for e in info.siblings if e.lfs}
-        self._expected: list[str] = []
+        self._expected: set[str] = set()
+        self._is_planned = False
         self._fetched: list[str] = []
         self._here = 0
 
     def modules(self) -> list[tuple[str, str]]:
-        """Return class and folder of each module, those inside a Router too."""
+        """Return class and folder of each module, of those inside a Router in its place."""
         self.fetch_listed("modules.json")
         found = []
-        for kind, path in modules_of(self.folder):
+        for name, path in modules_of(self.folder):
+            kind = name.rpartition(".")[2]  # of any package: it only decides what to fetch
             folder = "" if path == "." else path
-            found.append((kind, folder))
-            if kind in _ROUTERS:
-                config = _joined(folder, _ROUTERS[kind])
-                self.fetch_listed(config)
-                types = read_json(self.folder, config).get("types") or {}
-                found += [(str(types[each]), _joined(folder, each)) for each in types]
+            types = self._routed(kind, folder)
+            found += [(types[each], _joined(folder, each)) for each in types] or [(kind, folder)]
         return found or [("Transformer", "")]
 
+    def _routed(self, kind: str, folder: str) -> dict[str, str]:
+        """Return the class of each module of a Router, by the folder inside its own."""
+        if kind not in _ROUTERS:
+            return {}
+        config = _joined(folder, _ROUTERS[kind])
+        self.fetch_listed(config)
+        types = read_json(self.folder, config).get("types") or {}
+        return {each: str(types[each]).rpartition(".")[2] for each in types}
+
     def expect(self, names: Iterable[str]) -> None:
-        """Count the files `names` to the whole."""
-        self._expected += [name for name in names if name not in self._expected]
+        """Count the files `names` to the whole; the progress is reported from now on."""
+        self._expected |= {*names}
+        self._is_planned = True
         self._report(0)
 
     def fetch_listed(self, name: str) -> None:
@@ -239,7 +264,7 @@ class _Repository:
         """Download the file `name`; of an ONNX file, link it after its external data."""
         if name in self._fetched:
             return
-        self.expect([name])
+        self._expected.add(name)
         self._fetched.append(name)
         path = self._fetch_blob(name) if name in self._sha256 else self._link(name)
         self._here += self.sizes[name]
@@ -258,8 +283,9 @@ class _Repository:
         )
 
     def _report(self, extra: int) -> None:
-        whole = sum(self.sizes[name] for name in self._expected)
-        self._on_progress(self._here + extra, whole)
+        if self._is_planned:
+            whole = sum(self.sizes[name] for name in self._expected)
+            self._on_progress(self._here + extra, whole)
 
     def _fetch_blob(self, name: str) -> str:
         """Return the blob of a file in Git LFS, downloaded if it is not there."""
@@ -311,7 +337,7 @@ _ROUTERS = {"Router": "router_config.json", "Asym": "config.json"}
 
 def files_to_fetch(
     files: Sequence[str],
-    model_type: str,
+    family: str,
     *,
     folders: Sequence[str] = ("",),
     engine: str = "onnx",
@@ -320,23 +346,20 @@ def files_to_fetch(
 ) -> list[str]:
     """Return the repository `files` that a load needs, the encoder's weights last.
 
-    Of a `model_type` whose graph can be built, the weights are safetensors, or else a PyTorch
+    Of a `family` whose graph can be built, the weights are safetensors, or else a PyTorch
     checkpoint, each one file or shards. Otherwise, and without both, they are the ONNX file.
 
     Args:
         files: the files of the repository.
-        model_type: the family, from config.json.
+        family: the name of the model's family, see `architectures.family_of`.
         folders: the folders of the modules, the transformer's first.
         engine: the engine that runs the model; torch needs weights.
         code: whether the torch engine may run code of the repository.
         file: the ONNX file to run; None for the one of `find_graph`.
     """
     graph = file or find_graph(files)
-    weights: list[str] = []
-    if file:
-        pass  # it stands for the weights
-    elif graph is None or engine == "torch" or model_type in {*FAMILIES, *_STATIC}:
-        weights = _weights(files, folders[0])
+    has_use = graph is None or engine == "torch" or family in {*FAMILIES, *_STATIC}
+    weights = _weights(files, folders[0]) if has_use and not file else []
     shipped = [graph] if graph and not weights else []
     chosen = [
         name for name in files if _is_small(name, ("", *folders)) or (code and name.endswith(".py"))

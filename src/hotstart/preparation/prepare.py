@@ -126,7 +126,8 @@ def _locate(spec: ModelSpec, settings: Settings, report: Progress) -> ModelLocat
     location = complete_location(spec, settings)
     if location is None:
         report("downloading", 0.0)
-        fetch(spec, settings)
+        share = 0.1  # of the preparation; the weights come next
+        fetch(spec, settings, lambda here, all_: report("downloading", share * here / (all_ or 1)))
         location = locate(spec, settings)
     return location
 
