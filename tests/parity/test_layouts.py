@@ -18,7 +18,7 @@ from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, cosines, family_texts
-from support.old_folders import in_sub_folder, with_vocabulary
+from support.old_folders import as_checkpoint, in_sub_folder, with_vocabulary
 
 pytestmark = [
     pytest.mark.parity,
@@ -54,16 +54,6 @@ def without(*names: str) -> Change:
             (folder / name).unlink(missing_ok=True)
 
     return apply
-
-
-def as_checkpoint(folder: Path) -> None:
-    """Save every model.safetensors as pytorch_model.bin."""
-    import torch
-    from safetensors.torch import load_file
-
-    for path in folder.rglob("model.safetensors"):
-        torch.save(load_file(path), path.with_name("pytorch_model.bin"))
-        path.unlink()
 
 
 ADDED = ["<new>", "[other]"]
