@@ -369,7 +369,7 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
         file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
     """
     if is_static(folder):
-        return []
+        return _missing_static(folder)
     part = _encoder_part(folder)
     config = read_json(folder, _within(part, "config.json"))
     graph = file or _graph(folder, part)
@@ -381,6 +381,14 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
     needed = [config_file, _tokenizer_file(folder, part, graph), *_module_files(folder)]
     needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
     return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
+
+
+def _missing_static(folder: str) -> list[str]:
+    """Return the files that a static embedding model lacks."""
+    parts = [path for kind, path in modules_of(folder) if kind == "StaticEmbedding"]
+    part = os.path.normpath(parts[0] or ".") if parts else "."
+    names = [_within("" if part == "." else part, name) for name in (SINGLE_WEIGHTS, TOKENIZER)]
+    return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
 
 
 def _graph(folder: str, part: str) -> str | None:

@@ -77,9 +77,9 @@ def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
 def _missing(folder: str, spec: ModelSpec) -> list[str]:
     """Return the files that the engine of `spec` needs and that are absent from `folder`.
 
-    The engines torch and static say themselves what they lack of a model that is there.
+    The engine torch says itself what it lacks of a model that has weights.
     """
-    if spec.engine not in _WHOLE_FOLDERS:
+    if spec.engine != "torch":
         return missing_files(folder, spec.file)
     named = any(os.path.isfile(os.path.join(folder, name)) for name in _NAMING)
     missing = [] if named else [_NAMING[0]]
@@ -87,7 +87,6 @@ def _missing(folder: str, spec: ModelSpec) -> list[str]:
     return missing if has_weights else [*missing, SINGLE_WEIGHTS]
 
 
-_WHOLE_FOLDERS = {"torch", "static"}
 _NAMING = ("config.json", "modules.json")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
