@@ -120,7 +120,7 @@ def check_inner(path: str, name: str) -> None:
         raise ModelDamaged(path, reason=f"it names {name!r}, which is outside of its folder")
 
 
-_CLASSES_READ = {"Transformer", *MODULES, *WITHOUT_EFFECT}
+_CLASSES_READ = {"Transformer", "StaticEmbedding", "Router", "Asym", *MODULES, *WITHOUT_EFFECT}
 
 
 def _class_name(path: str) -> str:
