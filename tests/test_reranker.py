@@ -125,8 +125,9 @@ def test_a_bad_pair_is_refused_before_anything_is_loaded() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"engine": "torch"}, "an engine for a model of kind reranker: onnx, openvino"),
-        ({"engine": "static"}, "an engine for a model of kind reranker: onnx, openvino"),
+        ({"engine": "static"}, "an engine for a model of kind reranker: onnx, openvino, torch"),
+        ({"max_length": 0}, "max_length must be a positive integer or None"),
+        ({"device": "cuda"}, "other devices need engine torch"),
         ({"engine": "nothing"}, "one of onnx"),
         ({"precision": "int8"}, "float32, for a model of kind reranker"),
         ({"strategy": "soon"}, "strategy"),

@@ -8,7 +8,6 @@ texts ──check──▶ cache: known vectors ──▶ pool: loaded model ─
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -157,10 +156,12 @@ class Embedder(LoadableModel):
         return dimension
 
     @property
-    def max_seq_length(self) -> int:
-        """Tokens kept of a text, special tokens included, without loading the model."""
-        limit = self._model.unprepared_info().max_seq_length
-        return sys.maxsize if limit is None else limit
+    def max_seq_length(self) -> int | None:
+        """Tokens kept of a text, special tokens included, without loading the model.
+
+        None for a model without a limit, such as a static one.
+        """
+        return self._model.unprepared_info().max_seq_length
 
     @property
     def fingerprint(self) -> str:

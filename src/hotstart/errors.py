@@ -261,21 +261,14 @@ class UnsupportedModel(ModelError):
         got: object,
         supported: Sequence[str],
         kind: str = "embedding",
+        remedy: str | None = None,
     ) -> None:
-        also, remedy = {
-            "embedding": (
-                ", and repositories that ship onnx/model.onnx",
-                "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
-            ),
-            "reranker": (
-                "",
-                "Run it with sentence-transformers' CrossEncoder, or use another model",
-            ),
-        }[kind]
+        shipped = {"embedding": "onnx/model.onnx", "reranker": "onnx/model.onnx with logits"}[kind]
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
-            f"{', '.join(supported)}{also}",
-            remedy,
+            f"{', '.join(supported)}, and repositories that ship {shipped}",
+            remedy
+            or "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
         )
 
 

@@ -34,8 +34,11 @@ class Reranker(LoadableModel):
         revision: commit, tag or branch of a hub repository.
         strategy: when and in which stages the model is loaded, see `Embedder`; `quantized` loads
             float32 at first use, because rerankers have no 8-bit weights.
-        engine: `onnx` (the default) or `openvino`.
+        engine: `onnx` (the default), `openvino` or `torch`.
         precision: of the weights, `float32`.
+        device: for the engine `torch`, see `Embedder`.
+        trust_remote_code: for the engine `torch`, see `Embedder`.
+        max_length: tokens kept of a pair, special tokens included; None for the model's own limit.
         file: the ONNX file of the model to run, see `Embedder`.
         allow_download: let a load download a model that is not on this machine.
         load_timeout: seconds after which a load fails.
@@ -55,6 +58,9 @@ class Reranker(LoadableModel):
         strategy: str | LoadingStrategy | None = None,
         engine: str | None = None,
         precision: str | None = None,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        max_length: int | None = None,
         file: str | None = None,
         allow_download: bool = False,
         load_timeout: float | None = None,
@@ -69,6 +75,9 @@ class Reranker(LoadableModel):
             strategy=strategy,
             engine=engine,
             precision=precision,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            max_length=max_length,
             allow_download=allow_download,
             file=file,
         )
@@ -80,6 +89,9 @@ class Reranker(LoadableModel):
             "strategy": strategy,
             "engine": engine,
             "precision": precision,
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "max_length": max_length,
             "file": file,
             "allow_download": allow_download,
             "load_timeout": load_timeout,
@@ -106,11 +118,9 @@ class Reranker(LoadableModel):
         return classifier.labels
 
     @property
-    def max_seq_length(self) -> int:
-        """Tokens kept of a pair, special tokens included, without loading the model."""
-        limit = self._model.unprepared_info().max_seq_length
-        assert limit is not None, "the folder of a reranker has one"
-        return limit
+    def max_seq_length(self) -> int | None:
+        """Tokens kept of a pair, special tokens included, without loading the model; None: all."""
+        return self._model.unprepared_info().max_seq_length
 
     def predict(
         self,

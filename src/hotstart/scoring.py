@@ -53,11 +53,19 @@ def _tanh(logits: Logits) -> Logits:
     return np.tanh(logits)
 
 
+def _relu(logits: Logits) -> Logits:
+    import numpy as np
+
+    positive: Logits = np.maximum(logits, np.float32(0))
+    return positive
+
+
 ACTIVATIONS: dict[str, Callable[[Logits], Logits]] = {
     "identity": lambda logits: logits,
     "sigmoid": _sigmoid,
     "softmax": _softmax,
     "tanh": _tanh,
+    "relu": _relu,
 }
 """What makes scores of logits, float32 (n, labels) both; the names are those of torch.nn."""
 
@@ -94,8 +102,9 @@ class ScoreRequest:
         self._activation = activation
 
     def model_inputs(self, info: ModelInfo) -> list[tuple[str, str]]:
-        """Return the pairs: a reranker has no prompts."""
-        return self.inputs
+        """Return the pairs; the model's default prompt comes before the first text of each."""
+        prompt = info.prompts.get(info.default_prompt_name or "", "")
+        return [(prompt + left, right) for left, right in self.inputs] if prompt else self.inputs
 
     def result(self, output: EmbedOutput) -> Any:
         """Return what the call returns for the logits of `output`, float32 (n, labels)."""

@@ -1,11 +1,12 @@
-"""Make ``tests/data/static``: tiny model2vec models of every kind, with model2vec's own vectors.
+"""Make ``tests/data/static``: tiny static models of every kind, with their library's own vectors.
 
-Run from the repository root, in an environment that has model2vec (0.10.0 was used)::
+Run from the repository root, in an environment that has model2vec (0.10.0 was used) and
+sentence-transformers (6.2.0)::
 
-    .venv/bin/python tests/data/make_static.py
+    .venv-bench/bin/python tests/data/make_static.py
 
 Each ``static/<name>/model`` is a folder as model2vec or sentence-transformers saves it, its table
-seeded by the name; ``static/<name>/vectors.npy`` is what ``StaticModel.encode`` makes of
+seeded by the name; ``static/<name>/vectors.npy`` is what ``encode`` of that library makes of
 ``static/texts.json``. Running it again gives the same bytes.
 """
 
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from model2vec import StaticModel
 from model2vec.persistence import save_pretrained
-from safetensors.numpy import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 FOLDER = Path(__file__).parent / "static"
@@ -134,15 +137,41 @@ def save_quantized(name: str, tokenizer: Tokenizer, config: dict[str, Any]) -> N
     )
 
 
-def save_as_sentence_transformers(name: str, tokenizer: Tokenizer) -> None:
-    """Write a model as sentence-transformers saves a StaticEmbedding."""
-    inner = FOLDER / name / "model" / "0_StaticEmbedding"
-    inner.mkdir(parents=True)
-    rows = table(name, tokenizer.get_vocab_size(), "float32")
-    save_file({"embedding.weight": rows}, inner / "model.safetensors")
-    tokenizer.save(str(inner / "tokenizer.json"))
-    described = {"model_type": "SentenceTransformer", "prompts": {}}
-    (inner.parent / "config_sentence_transformers.json").write_text(json.dumps(described))
+def save_as_sentence_transformers(
+    name: str, tokenizer: Tokenizer, *, normalize: bool, nested: bool, dtype: str = "float32"
+) -> None:
+    """Write a model as sentence-transformers does, or as its version 3 did if ``nested``."""
+    folder = FOLDER / name / "model"
+    rows = torch.from_numpy(table(name, tokenizer.get_vocab_size(), dtype))
+    modules: list[Any] = [StaticEmbedding(tokenizer, embedding_weights=rows)]
+    if normalize:
+        modules.append(Normalize())
+    prompts = {"query": "the quick ", "document": ""}
+    model = SentenceTransformer(modules=modules, prompts=prompts, device="cpu", truncate_dim=12)
+    model.save(str(folder), create_model_card=False)
+    for path in folder.rglob("config_sentence_transformers.json"):
+        content = json.loads(path.read_text())
+        content["__version__"] = dict.fromkeys(content["__version__"], "0")
+        path.write_text(json.dumps(content))
+    if nested:
+        inner = folder / "0_StaticEmbedding"
+        inner.mkdir()
+        for file in ("model.safetensors", "tokenizer.json"):
+            (folder / file).rename(inner / file)
+        described = json.loads((folder / "modules.json").read_text())
+        described[0] |= {
+            "path": "0_StaticEmbedding",
+            "type": "sentence_transformers.models.StaticEmbedding",
+        }
+        (folder / "modules.json").write_text(json.dumps(described))
+
+
+def vectors_of(folder: Path) -> Any:
+    """Return the vectors of ``folder`` by the library that saved it."""
+    if folder.parent.name.startswith("st-"):
+        model = SentenceTransformer(str(folder), device="cpu", truncate_dim=DIMENSION)
+        return np.stack([model.encode(text) for text in texts()])
+    return StaticModel.from_pretrained(folder, force_download=False).encode(texts())
 
 
 def main() -> None:
@@ -157,11 +186,17 @@ def main() -> None:
     save("wordlevel-int8", wordlevel(), {"normalize": True}, "int8")
     save("unigram", unigram(), {})
     save_quantized("unigram-quantized", unigram(), {"normalize": True, "max_length": 9})
-    save_as_sentence_transformers("sentence-transformers", wordpiece())
+    save_as_sentence_transformers("st-wordpiece", wordpiece(), normalize=True, nested=False)
+    save_as_sentence_transformers("st-nested", wordpiece(), normalize=False, nested=True)
+    save_as_sentence_transformers("st-unigram", unigram(), normalize=True, nested=True)
+    save_as_sentence_transformers("st-truncated", wordlevel(), normalize=False, nested=False)
+    save_as_sentence_transformers(
+        "st-half", wordlevel(), normalize=False, nested=False, dtype="float16"
+    )
     for home in sorted(path for path in FOLDER.iterdir() if path.is_dir()):
-        model = StaticModel.from_pretrained(home / "model", force_download=False)
-        np.save(home / "vectors.npy", model.encode(texts()).astype(np.float32))
-        print(home.name, model.encode(texts()).shape, model.unk_token_id, model.median_token_length)
+        vectors = vectors_of(home / "model")
+        np.save(home / "vectors.npy", vectors.astype(np.float32))
+        print(home.name, vectors.shape)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import gc
+import json
+import shutil
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hotstart import Embedder, Reranker
+from hotstart.config import Settings
 from hotstart.engines.torch import TorchEngine
-from support.golden import FAMILIES, cosines, family_texts
+from hotstart.errors import ModelIncomplete, UnsupportedModel
+from hotstart.pool.pool import Pool
+from support.golden import DATA, FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
+from support.old_folders import as_checkpoint, in_sub_folder, with_vocabulary
 
 pytestmark = [
     pytest.mark.parity,
@@ -20,6 +28,8 @@ pytestmark = [
 ]
 
 TEXTS = family_texts()
+PAIRS = reranker_pairs()
+RERANKER_NAMES = sorted(folder.name for folder in RERANKERS.iterdir() if folder.is_dir())
 NAMES = sorted(
     folder.name
     for folder in FAMILIES.iterdir()
@@ -89,3 +99,99 @@ def test_close_frees_the_model() -> None:
     assert model() is None
     with pytest.raises(AssertionError, match="close"):
         engine.embed(["text"])
+
+
+Change = Callable[[Path], Any]
+LAYOUTS: dict[str, tuple[str, Change]] = {
+    "checkpoint": ("bert-mean-normalize", as_checkpoint),
+    "vocabulary": ("bert-mean-normalize", with_vocabulary),
+    "sub-folder": ("bert-dense-tanh", in_sub_folder),
+    "bare": ("bert-mean-normalize", lambda folder: (folder / "modules.json").unlink()),
+    "prompts": ("bert-prompts", lambda folder: None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_embedder_loads_what_sentence_transformers_loads(
+    fresh: Settings, tmp_path: Path, layout: str
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    family, apply = LAYOUTS[layout]
+    folder = Path(shutil.copytree(FAMILIES / family / "model", tmp_path / "model"))
+    apply(folder)
+    model = SentenceTransformer(str(folder), device="cpu")
+    embedder = Embedder(folder, engine="torch", device="cpu", pool=Pool())
+    expected = np.stack([model.encode(text) for text in TEXTS])
+    np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=1e-5)
+    assert embedder.max_seq_length == model.max_seq_length
+
+
+def test_a_model_without_a_limit_has_none(fresh: Settings) -> None:
+    folder = DATA / "static" / "st-nested" / "model"
+    embedder = Embedder(folder, engine="torch", device="cpu", pool=Pool())
+    golden = np.load(DATA / "static" / "st-nested" / "vectors.npy")
+    np.testing.assert_allclose(
+        embedder.encode(["a model that is ready"])[0], golden[2][:12], atol=1e-6
+    )
+    assert embedder.max_seq_length is None
+
+
+@pytest.mark.parametrize("name", RERANKER_NAMES)
+def test_a_reranker_is_a_cross_encoder(fresh: Settings, name: str) -> None:
+    from sentence_transformers import CrossEncoder
+
+    folder = str(RERANKERS / name / "model")
+    model = CrossEncoder(folder, device="cpu")
+    reranker = Reranker(folder, engine="torch", device="cpu", pool=Pool())
+    np.testing.assert_allclose(reranker.predict(PAIRS), model.predict(PAIRS), atol=1e-6)
+    assert len(reranker.labels) == model.num_labels
+    assert reranker.max_seq_length == model.max_seq_length
+    logits = np.load(RERANKERS / name / "logits.npy")
+    found = reranker.predict(PAIRS, activation="identity")
+    np.testing.assert_allclose(found, logits.reshape(found.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "deberta-v2"])
+def test_a_reranker_of_another_architecture_runs(
+    fresh: Settings, tmp_path: Path, kind: str
+) -> None:
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(RERANKERS / "bert" / "model"))
+    tokenizer.save_pretrained(tmp_path)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        kind, **sizes, intermediate_size=64, vocab_size=len(tokenizer), num_labels=1, pad_token_id=0
+    )
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModel, match="engine='torch'"):
+        Reranker(tmp_path, pool=Pool()).predict(PAIRS)
+    expected = CrossEncoder(str(tmp_path), device="cpu").predict(PAIRS)
+    reranker = Reranker(tmp_path, engine="torch", device="cpu", pool=Pool())
+    np.testing.assert_allclose(reranker.predict(PAIRS), expected, atol=1e-6)
+
+
+def test_code_of_a_folder_runs_if_the_program_trusts_it(fresh: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / "bert-mean-normalize" / "model", folder)
+    code = "from transformers import BertModel\nclass Own(BertModel):\n    pass\n"
+    (folder / "own.py").write_text(code)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "own.Own"}
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["Own"]}))
+    embedder = Embedder(folder, engine="torch", device="cpu", trust_remote_code=True, pool=Pool())
+    golden = np.load(FAMILIES / "bert-mean-normalize" / "vectors.npy")
+    assert cosines(embedder.encode(TEXTS), golden).min() > 0.999999
+
+
+def test_what_the_cache_lacks_is_named(fresh: Settings) -> None:
+    home = Path(fresh.hub_cache) / "models--owner--name" / "snapshots" / ("1" * 40)
+    shutil.copytree(FAMILIES / "bert-mean-normalize" / "model", home)
+    (home.parents[1] / "refs").mkdir()
+    (home.parents[1] / "refs" / "main").write_text("1" * 40)
+    assert Embedder("owner/name", engine="torch", device="cpu", pool=Pool()).encode("a").shape
+    (home / "model.safetensors").unlink()
+    with pytest.raises(ModelIncomplete, match=r"missing model\.safetensors"):
+        Embedder("owner/name", engine="torch", device="cpu", pool=Pool()).encode("a")

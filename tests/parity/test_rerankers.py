@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ def by_transformers(folder: str, pairs: list[tuple[str, str]], limit: int) -> ND
 def test_logits_are_those_of_transformers(name: str, pairs: list[tuple[str, str]]) -> None:
     folder = str(RERANKERS / name / "model")
     reranker = Reranker(folder)
+    assert reranker.max_seq_length is not None
     expected = by_transformers(folder, pairs, reranker.max_seq_length)
     found = reranker.predict(pairs, activation="identity")
     agree(found if found.ndim == 2 else found[:, None], expected)
@@ -174,3 +177,51 @@ def test_a_published_encoder_under_a_random_classifier(tmp_path: Path) -> None:
     found = reranker.predict(pairs, activation="identity")
     assert found.std() > 0.5
     agree(found, model.predict(pairs, activation_fn=torch.nn.Identity()))
+
+
+def changed(folder: Path, name: str, **values: Any) -> None:
+    """Change a JSON file; a value None removes its key."""
+    content = json.loads((folder / name).read_text()) | values
+    kept = {key: value for key, value in content.items() if value is not None}
+    (folder / name).write_text(json.dumps(kept))
+
+
+SETTINGS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "prompt": (
+        "config_sentence_transformers.json",
+        {"prompts": {"query": "find this: "}, "default_prompt_name": "query"},
+        {},
+    ),
+    "architectures": ("config.json", {"architectures": None}, {}),
+    "activation": (
+        "config_sentence_transformers.json",
+        {"activation_fn": "torch.nn.modules.activation.ReLU"},
+        {},
+    ),
+    "max_length": ("config.json", {}, {"max_length": 20}),
+    "max_length over sentence_bert_config": (
+        "sentence_bert_config.json",
+        {"max_seq_length": 40},
+        {"max_length": 20},
+    ),
+    "max_length under sentence_bert_config": (
+        "sentence_bert_config.json",
+        {"max_seq_length": 20},
+        {"max_length": 40},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_settings_are_those_of_a_cross_encoder(tmp_path: Path, name: str, engine: str) -> None:
+    from sentence_transformers import CrossEncoder
+
+    file, values, options = SETTINGS[name]
+    folder = Path(shutil.copytree(RERANKERS / "bert-modern" / "model", tmp_path / "model"))
+    changed(folder, file, **values)
+    model = CrossEncoder(str(folder), device="cpu", **options)
+    reranker = Reranker(folder, engine=engine, **options)
+    print(model.max_seq_length, reranker.max_seq_length)
+    agree(reranker.predict(PAIRS), model.predict(PAIRS))
+    assert reranker.max_seq_length == model.max_seq_length

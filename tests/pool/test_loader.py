@@ -240,8 +240,8 @@ def test_a_fake_model_fails_and_loads_as_it_is_told() -> None:
 
 
 def test_a_static_model_has_a_space_of_its_own() -> None:
-    configured = sorted((DATA / "static").rglob("config.json"))
-    embedder = Embedder(configured[0].parent, engine="static", pool=Pool())
+    folder = DATA / "static" / "unigram" / "model"
+    embedder = Embedder(folder, engine="static", pool=Pool())
     vector = embedder.encode("hello world")
     assert vector.shape == (embedder.dimension,)
     assert embedder.engine == "static"

@@ -75,3 +75,13 @@ def in_sub_folder(folder: Path) -> Path:
     modules[0] |= {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}
     (folder / "modules.json").write_text(json.dumps(modules))
     return folder
+
+
+def as_checkpoint(folder: Path) -> None:
+    """Save every model.safetensors as pytorch_model.bin."""
+    import torch
+    from safetensors.torch import load_file
+
+    for path in folder.rglob("model.safetensors"):
+        torch.save(load_file(path), path.with_name("pytorch_model.bin"))
+        path.unlink()

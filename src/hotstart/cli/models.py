@@ -134,7 +134,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         facts = _summary(artifact) | {"prepared": artifact.folder}
     else:
         located = locate(spec, settings)
-        model = describe(located.folder, spec.source, spec.kind, spec.file)
+        model = describe(located.folder, spec.source, spec.kind, spec.file, spec.max_length)
         facts = {
             "source": spec.source,
             "origin": located.origin,

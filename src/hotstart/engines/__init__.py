@@ -87,14 +87,14 @@ class EngineEntry(NamedTuple):
     precisions: tuple[str, ...] = ("float32",)
 
 
-_GRAPHS = ("embedding", "reranker")
+_BOTH = ("embedding", "reranker")
 
 ENGINES = {
     "onnx": EngineEntry(
         "hotstart.engines.onnx:OnnxEngine",
         None,
         "artifact",
-        kinds=_GRAPHS,
+        kinds=_BOTH,
         precisions=("float32", "int8"),
     ),
     "openvino": EngineEntry(
@@ -102,14 +102,15 @@ ENGINES = {
         "openvino",
         "artifact",
         cached=True,
-        kinds=_GRAPHS,
+        kinds=_BOTH,
         precisions=("float32", "bfloat16", "int8"),
     ),
     "torch": EngineEntry(
         "hotstart.engines.torch:TorchEngine",
         "torch",
         "folder",
-        options=("device", "trust_remote_code"),
+        options=("device", "trust_remote_code", "kind", "max_length"),
+        kinds=_BOTH,
     ),
     "static": EngineEntry("hotstart.engines.static:StaticEngine", "static", "folder"),
     "remote": EngineEntry(

@@ -1,7 +1,8 @@
-"""The engine of static embeddings (model2vec): the mean of token vectors.
+"""The engine of static embeddings (model2vec, StaticEmbedding): the mean of token vectors.
 
-This engine reads the folder itself and returns the vectors of `model2vec.StaticModel`. Importing
-model2vec takes 160 ms (60 ms for NumPy) and copies the table, which this engine maps.
+This engine reads the folder itself and returns the vectors of the library that saved it:
+`model2vec.StaticModel`, or the module StaticEmbedding of sentence-transformers. Importing model2vec
+takes 160 ms (60 ms for NumPy) and copies the table, which this engine maps.
 """
 
 from __future__ import annotations
@@ -25,61 +26,68 @@ if TYPE_CHECKING:
     from hotstart.telemetry import Metric
 
 DEFAULT_MAX_LENGTH = 512
-_LARGEST_CONFIG = 16_000_000  # bytes
+_LARGEST_JSON = 64_000_000  # bytes; see `hotstart.models.tokenizer`
+_TENSORS = "model.safetensors"
+_TABLES = ("embeddings", "embedding.weight")
+"""Names of the table of token vectors, by model2vec and by sentence-transformers."""
+
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
 
 
 class _Layout(NamedTuple):
-    """The file layout of a folder, by model2vec or by sentence-transformers."""
+    """The files of a folder, and how its library reads them.
 
-    config: str
-    part: str
-    table: str
+    Attributes:
+        tensors: the table of token vectors.
+        tokenizer: tokenizer.json.
+        normalize: whether vectors are scaled to length 1.
+        max_length: tokens kept of a text; None for no limit.
+        keeps_unknown: whether the token for unknown words counts.
+        smallest_norm: what a length is at least when it divides.
+    """
 
-    def files(self, folder: str) -> tuple[str, str, str]:
-        """Return the paths of configuration, tensors and tokenizer."""
-        inner = os.path.join(folder, self.part)
-        return (
-            os.path.join(folder, self.config),
-            os.path.join(inner, "model.safetensors"),
-            os.path.join(inner, TOKENIZER),
-        )
-
-
-_LAYOUTS = (
-    _Layout("config.json", "", "embeddings"),
-    _Layout("config_sentence_transformers.json", "", "embedding.weight"),
-    _Layout("config_sentence_transformers.json", "0_StaticEmbedding", "embedding.weight"),
-)
+    tensors: str
+    tokenizer: str
+    normalize: bool
+    max_length: int | None
+    keeps_unknown: bool
+    smallest_norm: float
 
 
 class StaticEngine:
-    """Runs a static embedding model (model2vec).
+    """Runs a static embedding model.
 
-    Unknown tokens are ignored; a text without known tokens has the zero vector. `batch_size` is
-    ignored, because every text is averaged separately.
+    A text without tokens has the zero vector. For model2vec unknown tokens are ignored and texts
+    are cut; sentence-transformers does neither. `batch_size` is ignored, because every text is
+    averaged separately.
+
+    Attributes:
+        max_seq_length: tokens kept of a text; None for no limit.
     """
 
     name = "static"
 
     def __init__(self, folder: str) -> None:
         layout = _layout_of(folder)
-        config_path, tensors_path, tokenizer_path = layout.files(folder)
-        config = _read_config(config_path)
-        tensors = _map_tensors(tensors_path)
-        if layout.table not in tensors:
-            raise ModelDamaged(tensors_path, reason=f"no tensor {layout.table}")
-        self._table: NDArray[Any] | None = tensors[layout.table]
-        self._tensors_path = tensors_path
+        tensors = _map_tensors(layout.tensors)
+        table = next((name for name in _TABLES if name in tensors), None)
+        if table is None:
+            raise ModelDamaged(layout.tensors, reason=f"no tensor {' or '.join(_TABLES)}")
+        self._table: NDArray[Any] | None = tensors[table]
+        self._tensors_path = layout.tensors
         self._mapping = tensors.get("mapping")
         self._weights = tensors.get("weights")
-        self._normalize = bool(config.get("normalize", False))
-        self._words = _Words(tokenizer_path, config.get("max_length", DEFAULT_MAX_LENGTH))
+        self._layout = layout
+        self._words = _Words(layout)
+        self.max_seq_length = layout.max_length
+        if self._table.ndim != 2:
+            reason = f"a table of shape {self._table.shape}"
+            raise ModelDamaged(layout.tensors, reason=reason)
         self.dimension = int(self._table.shape[1])
         rows = len(self._table if self._mapping is None else self._mapping)
-        if rows != self._words.size:
-            reason = f"{rows} rows for the {self._words.size} tokens of {tokenizer_path}"
-            raise ModelDamaged(tensors_path, reason=reason)
+        if rows < self._words.size or (rows > self._words.size and not layout.keeps_unknown):
+            reason = f"{rows} rows for the {self._words.size} tokens of {layout.tokenizer}"
+            raise ModelDamaged(layout.tensors, reason=reason)
 
     def embed(
         self,
@@ -101,10 +109,11 @@ class StaticEngine:
                 means[row] = self._rows(table, np.array(tokens)).mean(axis=0)
         if not np.isfinite(means).all():
             raise ModelDamaged(self._tensors_path, reason="its vectors are not finite")
-        if not self._normalize:
+        if not self._layout.normalize:
             return EngineOutput(Matrix.of(means), token_counts)
         vectors = means.astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + np.float32(1e-32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.maximum(lengths, np.float32(self._layout.smallest_norm))
         rounded_vectors = vectors.astype(rounded, copy=False)
         return EngineOutput(Matrix.of(rounded_vectors), token_counts)
 
@@ -126,17 +135,19 @@ class StaticEngine:
 
 
 class _Words:
-    """Converts texts to token ids, without special and unknown tokens, as model2vec does."""
+    """Converts texts to token ids, without special tokens, as the library of the layout does."""
 
-    def __init__(self, path: str, max_length: int | None) -> None:
-        self._tokenizer = open_tokenizer(path)
+    def __init__(self, layout: _Layout) -> None:
+        self._tokenizer = open_tokenizer(layout.tokenizer)
         self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        if max_length is not None:
-            self._tokenizer.enable_truncation(max_length)
-        self._max_length = max_length
+        max_length = layout.max_length
+        if not layout.keeps_unknown:
+            self._tokenizer.no_truncation()
+            if max_length is not None:
+                self._tokenizer.enable_truncation(max_length)
+        self._max_length = None if layout.keeps_unknown else max_length
         self._longest: int | None = None
-        self._unknown = _unknown_id(self._tokenizer)
+        self._unknown = None if layout.keeps_unknown else _unknown_id(self._tokenizer)
         self.size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -169,19 +180,91 @@ def _unknown_id(tokenizer: Any) -> int | None:
 
 
 def _layout_of(folder: str) -> _Layout:
-    for layout in _LAYOUTS:
-        if all(map(os.path.isfile, layout.files(folder))):
-            return layout
-    missing = [path for path in _LAYOUTS[0].files(folder) if not os.path.isfile(path)]
-    names = [os.path.basename(path) for path in missing]
-    raise ModelIncomplete(folder, folder=folder, missing=names, on_hub=False)
+    """Return the layout of `folder`: that of model2vec if it has config.json and `embeddings`."""
+    config = os.path.join(folder, "config.json")
+    tensors = os.path.join(folder, _TENSORS)
+    if os.path.isfile(config) and _is_table_of_model2vec(tensors):
+        return _of_model2vec(folder, _read_json(config, dict))
+    path = os.path.join(folder, "modules.json")
+    modules = _read_json(path, list) if os.path.isfile(path) else []
+    if not modules:
+        names = [name for name in (config, tensors) if not os.path.isfile(name)]
+        missing = [os.path.basename(name) for name in names] or ["modules.json"]
+        raise ModelIncomplete(folder, folder=folder, missing=missing, on_hub=False)
+    return _of_sentence_transformers(folder, path, modules)
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _is_table_of_model2vec(path: str) -> bool:
+    return os.path.isfile(path) and "embeddings" in read_header(path)
+
+
+def _of_model2vec(folder: str, config: dict[str, Any]) -> _Layout:
+    layout = _Layout(
+        tensors=os.path.join(folder, _TENSORS),
+        tokenizer=os.path.join(folder, TOKENIZER),
+        normalize=bool(config.get("normalize", False)),
+        max_length=config.get("max_length", DEFAULT_MAX_LENGTH),
+        keeps_unknown=False,
+        smallest_norm=1e-32,
+    )
+    return _complete(folder, layout)
+
+
+def _of_sentence_transformers(folder: str, path: str, modules: list[Any]) -> _Layout:
+    """Return the layout that modules.json, the file `path`, describes."""
     try:
-        return dict(json.loads(read_bounded(path, _LARGEST_CONFIG)))
+        names = [str(entry["type"]).rpartition(".")[2] for entry in modules]
+        parts = [str(entry["path"]) for entry in modules]
+    except (TypeError, LookupError) as error:
+        raise ModelDamaged(path, reason=f"not a list of modules ({error!r})") from error
+    supported = ("StaticEmbedding", "Normalize")
+    for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+        if name != supported[min(number, 1)]:
+            raise UnsupportedModel(folder, feature="module", got=name, supported=supported)
+        if os.path.isabs(part) or ".." in part.split("/"):
+            reason = f"it names {part!r}, which is outside of its folder"
+            raise ModelDamaged(path, reason=reason)
+    for part in parts[1:]:
+        _refuse_settings(folder, os.path.join(folder, part, "config.json"))
+    home = os.path.normpath(os.path.join(folder, parts[0]))
+    layout = _Layout(
+        tensors=os.path.join(home, _TENSORS),
+        tokenizer=os.path.join(home, TOKENIZER),
+        normalize=len(parts) > 1,
+        max_length=None,
+        keeps_unknown=True,
+        smallest_norm=1e-12,
+    )
+    layout = _complete(folder, layout)
+    truncation = _read_json(layout.tokenizer, dict).get("truncation")
+    return layout._replace(max_length=truncation["max_length"] if truncation else None)
+
+
+def _refuse_settings(folder: str, path: str) -> None:
+    """Raise UnsupportedModel for a Normalize module of other values than the sentence embedding."""
+    config = _read_json(path, dict) if os.path.isfile(path) else {}
+    for key in ("module_input_name", "module_output_name"):
+        if config.get(key) not in (None, "sentence_embedding"):
+            supported = ("sentence_embedding",)
+            raise UnsupportedModel(folder, feature=key, got=config[key], supported=supported)
+
+
+def _complete(folder: str, layout: _Layout) -> _Layout:
+    missing = [path for path in (layout.tensors, layout.tokenizer) if not os.path.isfile(path)]
+    if missing:
+        names = [os.path.relpath(path, folder) for path in missing]
+        raise ModelIncomplete(folder, folder=folder, missing=names, on_hub=False)
+    return layout
+
+
+def _read_json(path: str, kind: type[Any]) -> Any:
+    try:
+        content = json.loads(read_bounded(path, _LARGEST_JSON))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelDamaged(path, reason=f"unreadable ({error})") from error
+    if not isinstance(content, kind):
+        raise ModelDamaged(path, reason=f"a JSON {type(content).__name__}, not a {kind.__name__}")
+    return content
 
 
 def _map_tensors(path: str) -> dict[str, NDArray[Any]]:

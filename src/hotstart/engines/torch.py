@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hotstart._lazy import require
-from hotstart.errors import ModelDamaged
+from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import constructing
-from hotstart.types import EngineOutput, Matrix
+from hotstart.scoring import ACTIVATIONS
+from hotstart.types import Classifier, EngineOutput, Matrix, TextOrPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,37 +34,62 @@ class TorchEngine:
         device: a torch device (`cpu`, `cuda`, `cuda:1`, `mps`); None for the best available.
         trust_remote_code: whether to run Python code of the folder. Only a program that trusts the
             folder may set it, never a request or a file.
+        kind: `embedding` for a SentenceTransformer, `reranker` for a CrossEncoder.
+        max_length: tokens kept of a text; None for the model's own limit.
+
+    Attributes:
+        max_seq_length: tokens kept of a text, special tokens included; None for no limit.
+        classifier: the outputs of a reranker; None for an embedding model.
+        prompts: texts to put before an input, by prompt name.
+        default_prompt_name: the prompt that the model puts before an input by default.
     """
 
     name = "torch"
 
     def __init__(
-        self, folder: str, device: str | None = None, trust_remote_code: bool = False
+        self,
+        folder: str,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        kind: str = "embedding",
+        max_length: int | None = None,
     ) -> None:
+        ranks = kind == "reranker"
         with constructing:
             self._torch = require("torch", extra="torch")
-            model = require("sentence_transformers", extra="torch").SentenceTransformer(
+            library = require("sentence_transformers", extra="torch")
+            model = (library.CrossEncoder if ranks else library.SentenceTransformer)(
                 folder,
                 device=device,
                 local_files_only=True,
                 trust_remote_code=trust_remote_code,
                 model_kwargs={"dtype": self._torch.float32},
             )
-        model.truncate_dim = None  # the caller truncates vectors and adds prompts
+        if max_length is not None:
+            model.max_seq_length = max_length
         self._folder = folder
         self._model: Any = model
         self._lock = threading.Lock()
         self.device = str(model.device)
+        self.max_seq_length = _limit_of(model)
+        self.prompts = {name: text for name, text in model.prompts.items() if text}
+        self.default_prompt_name: str | None = model.default_prompt_name
+        self.classifier = _classifier_of(model, folder) if ranks else None
+        if not ranks:
+            model.truncate_dim = None  # the caller truncates vectors and adds prompts
         self.dimension = self._find_dimension()
 
     def embed(
         self,
-        texts: Sequence[str],
+        texts: Sequence[TextOrPair],
         batch_size: int | None = None,
         timeout: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> EngineOutput:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
+
+        Of a reranker these are the logits.
+        """
         assert self._model is not None, "embed after close"
         if not texts:
             return EngineOutput(Matrix(b"", self.dimension), [])
@@ -72,10 +98,13 @@ class TorchEngine:
             raise ModelDamaged(self._folder, reason="its vectors are not finite")
         return EngineOutput(Matrix.of(vectors), self.count(texts))
 
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """Return the token count of each text, special tokens included."""
-        mask = self._model.tokenize(list(texts))["attention_mask"] if texts else []
-        return [int(row.sum()) for row in mask]
+    def count(self, texts: Sequence[TextOrPair]) -> list[int] | None:
+        """Return the token count of each text, special tokens included; None if unknown."""
+        if not texts:
+            return []
+        with self._lock:
+            mask = self._model.preprocess(list(texts)).get("attention_mask")
+        return None if mask is None else [int(row.sum()) for row in mask]
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return no metrics."""
@@ -89,19 +118,55 @@ class TorchEngine:
             self._torch.cuda.empty_cache()
 
     def _find_dimension(self) -> int:
+        if self.classifier is not None:
+            return len(self.classifier.labels)
         dimension = self._model.get_embedding_dimension()
         return int(self._encode([""], 1).shape[1] if dimension is None else dimension)
 
-    def _encode(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
+    def _encode(self, texts: list[Any], batch_size: int) -> NDArray[np.float32]:
+        options: dict[str, Any] = {
+            "prompt": "",  # disable the default prompt: the texts already contain their prompt
+            "batch_size": batch_size,
+            "show_progress_bar": False,
+            "convert_to_numpy": True,
+        }
         with self._lock:
-            vectors = self._model.encode(
-                texts,
-                prompt="",  # disable the default prompt: the texts already contain their prompt
-                batch_size=batch_size,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-            )
-        return np.asarray(vectors, np.float32)
+            if self.classifier is None:
+                return np.asarray(self._model.encode(texts, **options), np.float32)
+            logits = self._model.predict(texts, activation_fn=self._torch.nn.Identity(), **options)
+        return np.asarray(logits, np.float32).reshape(len(texts), -1)
+
+
+_LONGEST = 1_000_000  # tokens; transformers writes 10**30 for no limit
+
+
+def _limit_of(model: Any) -> int | None:
+    """Return the tokens that `model` keeps; None for no limit."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and 0 < limit <= _LONGEST else None
+
+
+def _classifier_of(model: Any, folder: str) -> Classifier:
+    """Return the labels and the activation of a CrossEncoder.
+
+    Raises:
+        UnsupportedModel: the activation is unknown.
+    """
+    count = int(model.num_labels)
+    names = dict(getattr(model.config, "id2label", None) or {})
+    labels = tuple(str(names.get(number, f"LABEL_{number}")) for number in range(count))
+    activation = type(model.activation_fn).__name__
+    if activation.lower() not in ACTIVATIONS:
+        supported = tuple(ACTIVATIONS)
+        raise UnsupportedModel(
+            folder,
+            feature="activation",
+            got=activation,
+            supported=supported,
+            kind="reranker",
+            remedy="Run it with sentence-transformers' CrossEncoder",
+        )
+    return Classifier(labels, activation.lower())
 
 
 def as_tensor(vectors: Any, device: str | None = None) -> Any:

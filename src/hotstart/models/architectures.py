@@ -770,7 +770,8 @@ def classifier_layers(
     architectures = [str(name) for name in config.get("architectures") or ()]
     family = FAMILIES.get(family_of(config))
     has_head = family is not None and family.classifier
-    if family is None or not has_head or not any(n.endswith(_ARCHITECTURE) for n in architectures):
+    is_classifier = not architectures or any(n.endswith(_ARCHITECTURE) for n in architectures)
+    if family is None or not has_head or not is_classifier:
         names = [name for name, each in FAMILIES.items() if each.classifier]
         supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in names)
         raise UnsupportedModel(
@@ -844,14 +845,8 @@ def read_classifier(
         sentence: content of config_sentence_transformers.json.
 
     Raises:
-        UnsupportedModel: the activation is unknown, or the model has a default prompt.
+        UnsupportedModel: the activation is unknown.
     """
-    prompt = sentence.get("default_prompt_name")
-    if prompt and (sentence.get("prompts") or {}).get(prompt):
-        supported = ("rerankers without a default prompt",)
-        raise UnsupportedModel(
-            folder, feature="prompt", got=prompt, supported=supported, kind=RERANKER
-        )
     labels = ("LABEL_0",) if is_causal_lm(config) else _labels(config)
     path = (
         sentence.get("activation_fn")

@@ -226,7 +226,9 @@ def info_on_disk(spec: ModelSpec, settings: Settings) -> ModelInfo:
     from hotstart.models.description import describe  # deferred: only this path reads a folder
     from hotstart.models.locate import locate
 
-    model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
+    model = describe(
+        locate(spec, settings).folder, spec.source, spec.kind, spec.file, spec.max_length
+    )
     return _unprepared_info(
         model.dimension, model.truncate_dim, model.max_seq_length, model.classifier
     )
@@ -277,7 +279,8 @@ def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
         read_json,
     )  # deferred: artifacts do not need it
 
-    sentence = read_json(folder, "config_sentence_transformers.json")
+    is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
+    sentence = {} if is_bare else read_json(folder, "config_sentence_transformers.json")
     return ModelInfo(
         dimension=dimension,
         truncate_dim=sentence.get("truncate_dim"),

@@ -42,6 +42,7 @@ from hotstart.models.modules import (
     refuse_settings,
 )
 from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
+from hotstart.models.spec import is_static
 from hotstart.models.tokenizer import (
     gives_segments,
     overriding_normalizer,
@@ -124,7 +125,11 @@ def check_inner(path: str, name: str) -> None:
 
 
 _LOGIT_SCORE = "LogitScore"
-_CLASSES_READ = {"Transformer", _LOGIT_SCORE, *MODULES, *WITHOUT_EFFECT}
+_CLASSES_READ = {
+    *("Transformer", "StaticEmbedding", "Router", "Asym", _LOGIT_SCORE),
+    *MODULES,
+    *WITHOUT_EFFECT,
+}
 
 
 def _class_name(path: str) -> str:
@@ -393,6 +398,8 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
         folder: the model folder.
         file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
     """
+    if is_static(folder):
+        return _missing_static(folder)
     part = _encoder_part(folder)
     config = read_json(folder, _within(part, "config.json"))
     graph = file or _graph(folder, part)
@@ -404,6 +411,14 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
     needed = [config_file, _tokenizer_file(folder, part, graph), *_module_files(folder)]
     needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
     return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
+
+
+def _missing_static(folder: str) -> list[str]:
+    """Return the files that a static embedding model lacks."""
+    parts = [path for kind, path in modules_of(folder) if kind == "StaticEmbedding"]
+    part = os.path.normpath(parts[0] or ".") if parts else "."
+    names = [_within("" if part == "." else part, name) for name in (SINGLE_WEIGHTS, TOKENIZER)]
+    return [name for name in names if not os.path.isfile(os.path.join(folder, name))]
 
 
 def _graph(folder: str, part: str) -> str | None:
@@ -458,7 +473,11 @@ def _encoder_part(folder: str) -> str:
 
 
 def describe(
-    folder: str, source: str, kind: str = "embedding", file: str | None = None
+    folder: str,
+    source: str,
+    kind: str = "embedding",
+    file: str | None = None,
+    max_length: int | None = None,
 ) -> Description:
     """Return the description of the model in `folder`.
 
@@ -469,6 +488,7 @@ def describe(
         source: the user's name for the model, for error messages.
         kind: the kind of the model.
         file: the ONNX file to run, relative to `folder`; None for the weights or the best file.
+        max_length: tokens kept of a text; None for the model's own limit.
 
     Raises:
         ModelIncomplete: files are missing.
@@ -476,12 +496,12 @@ def describe(
         UnsupportedModel: the architecture is unknown, and the folder has no ONNX file.
     """
     try:
-        return _describe(folder, source, kind, file)
+        return _describe(folder, source, kind, file, max_length)
     except UnsupportedModel as error:
         graph = None if file else instead_of_weights(folder, error)
         if graph is None:
             raise
-        return describe(folder, source, kind, graph)
+        return describe(folder, source, kind, graph, max_length)
     except HotstartError:
         raise
     except _RAW_ERRORS as error:
@@ -504,10 +524,21 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 _RAW_ERRORS = (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def _describe(folder: str, source: str, kind: str, file: str | None) -> Description:
+def _describe(
+    folder: str, source: str, kind: str, file: str | None, max_length: int | None
+) -> Description:
     missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
+    if is_static(folder) and not file:
+        remedy = "Run it with engine='static'"
+        raise UnsupportedModel(
+            folder,
+            feature="module",
+            got="StaticEmbedding",
+            supported=("Transformer",),
+            remedy=remedy,
+        )
     part = _encoder_part(folder)
     shipped = file or _graph(folder, part)
     tokenizer = _tokenizer_file(folder, part, shipped)
@@ -515,7 +546,7 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
     can_build = files.model_type in FAMILIES and not file
     weights = _weight_files(folder, part) if can_build else ()
     if not weights and shipped is None:
-        _refuse_architecture(folder, files.model_type, kind)
+        _refuse_architecture(files, kind)
     settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
     if settings.get("is_decoder"):
         raise UnsupportedModel(
@@ -533,7 +564,7 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
         part=part,
         pipeline=task.pipeline,
         dimension=task.dimension,
-        max_seq_length=_max_seq_length(files),
+        max_seq_length=_max_seq_length(files, max_length),
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
@@ -551,16 +582,26 @@ def _describe(folder: str, source: str, kind: str, file: str | None) -> Descript
     )
 
 
-def _refuse_architecture(folder: str, model_type: str, kind: str) -> None:
+def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
     """Raise UnsupportedModel for a model without a graph that could be built or run."""
+    folder = files.folder
     graphs = graphs_in(folder)
     if graphs:
         supported = tuple(f"file={name!r}" for name in graphs)
         raise UnsupportedModel(
             folder, feature="several ONNX files and file", got=None, supported=supported, kind=kind
         )
+    remedy = None
+    if files.config.get("auto_map"):
+        options = "engine='torch', trust_remote_code=True"
+        remedy = f"If you trust its code, run it with {options} (pip install 'hotstart[torch]')"
     raise UnsupportedModel(
-        folder, feature="architecture", got=model_type, supported=tuple(FAMILIES), kind=kind
+        folder,
+        feature="architecture",
+        got=files.model_type,
+        supported=tuple(FAMILIES),
+        kind=kind,
+        remedy=remedy,
     )
 
 
@@ -649,12 +690,16 @@ def _module_files(folder: str) -> list[str]:
     return files
 
 
-def _max_seq_length(files: ConfigFiles) -> int:
-    """Return sentence-transformers' limit, capped by the rows of the position embedding."""
+def _max_seq_length(files: ConfigFiles, chosen: int | None) -> int:
+    """Return the limit `chosen`, or sentence-transformers'.
+
+    It is capped by the rows of the position embedding.
+    """
     family = FAMILIES.get(files.model_type)
-    limit = files.transformer.get("max_seq_length") or files.tokenizer.get("model_max_length")
+    limit = chosen or files.transformer.get("max_seq_length")
+    limit = limit or files.tokenizer.get("model_max_length")
     if family is None:
-        own = int(files.transformer.get("max_seq_length") or 0)
+        own = int(chosen or files.transformer.get("max_seq_length") or 0)
         if 0 < own <= _MOST_POSITIONS:
             return own
         longest = int(files.tokenizer.get("model_max_length") or 0)

@@ -47,7 +47,7 @@ from hotstart.models.description import (
 )
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.onnx_files import find_graph, is_graph
-from hotstart.models.spec import ModelSpec, hub_folder, repository_of
+from hotstart.models.spec import ModelSpec, hub_folder, is_static, repository_of
 from hotstart.types import TOKENIZER
 
 BytesProgress = Callable[[int, int], None]
@@ -95,6 +95,8 @@ def complete_location(spec: ModelSpec, settings: Settings) -> ModelLocation | No
     """
     try:
         location = locate(spec, settings)
+        if spec.engine == "torch" or is_static(location.folder):
+            return location
         graph = describe(location.folder, spec.source, spec.kind, spec.file).shipped_graph
     except (ModelNotFound, ModelIncomplete, UnsupportedModel):
         if spec.names_folder:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hotstart.config import Settings
 from hotstart.errors import ModelIncomplete, ModelNotFound
 from hotstart.models.catalogue import known_model, near
-from hotstart.models.description import missing_files
+from hotstart.models.description import SINGLE_WEIGHTS, missing_files
 from hotstart.models.spec import ModelSpec, hub_folder, repository_of, snapshots
 
 
@@ -66,7 +66,7 @@ def _near(spec: ModelSpec) -> list[str]:
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     if spec.names_folder:
         if os.path.isdir(spec.folder):
-            missing = missing_files(spec.folder, spec.file)
+            missing = _missing(spec.folder, spec)
             yield ModelLocation(spec.folder, "folder", None, tuple(missing))
         return
     yield from _in_hub_cache(spec, settings)
@@ -74,10 +74,27 @@ def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     yield from _in_package(spec)
 
 
+def _missing(folder: str, spec: ModelSpec) -> list[str]:
+    """Return the files that the engine of `spec` needs and that are absent from `folder`.
+
+    The engine torch says itself what it lacks of a model that has weights.
+    """
+    if spec.engine != "torch":
+        return missing_files(folder, spec.file)
+    named = any(os.path.isfile(os.path.join(folder, name)) for name in _NAMING)
+    missing = [] if named else [_NAMING[0]]
+    has_weights = any(name.endswith(_WEIGHTS) for _, _, names in os.walk(folder) for name in names)
+    return missing if has_weights else [*missing, SINGLE_WEIGHTS]
+
+
+_NAMING = ("config.json", "modules.json")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+
+
 def _in_hub_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:
     for snapshot in snapshots(spec, settings):
         if os.path.isdir(snapshot.folder):
-            missing = missing_files(snapshot.folder, spec.file)
+            missing = _missing(snapshot.folder, spec)
             if _modules_unknown(snapshot.repository_folder, snapshot.commit):
                 missing = ["modules.json", *missing]
             yield ModelLocation(snapshot.folder, "hub cache", snapshot.commit, tuple(missing))
@@ -88,7 +105,7 @@ def _in_flat_cache(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocatio
     name = repository_of(spec.source, spec.kind).replace("/", "_")
     folder = os.path.join(settings.sentence_transformers_cache, name)
     if spec.revision is None and os.path.isdir(folder):
-        missing = missing_files(folder, spec.file)
+        missing = _missing(folder, spec)
         yield ModelLocation(folder, "sentence-transformers cache", None, tuple(missing))
 
 
@@ -117,7 +134,7 @@ def _in_package(spec: ModelSpec) -> Iterator[ModelLocation]:
     for root in module_spec.submodule_search_locations or []:
         folder = os.path.join(root, inner)
         origin = f"package {package}"
-        missing = missing_files(folder, spec.file)
+        missing = _missing(folder, spec)
         yield ModelLocation(folder, origin, known.revision, tuple(missing))
 
 

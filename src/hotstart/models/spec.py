@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Any, NamedTuple
 
 from hotstart.config import Settings
-from hotstart.errors import InvalidInput
+from hotstart.errors import InvalidInput, check_count
 from hotstart.models.catalogue import known_model, near
 
 KINDS = {"embedding": ("float32", "bfloat16", "int8"), "reranker": ("float32",)}
@@ -39,13 +40,14 @@ class ModelSpec:
         device: device of the torch engine; None for the best available.
         trust_remote_code: whether the torch engine may run code of the repository.
         kind: a key of KINDS.
+        max_length: tokens kept of a text, special tokens included; None for the model's own limit.
         file: the ONNX file of the repository to run, such as onnx/model_fp16.onnx; None to build a
             graph over the weights where that is possible, or else for the best one.
     """
 
     __slots__ = (
         *("source", "revision", "allow_download", "strategy", "engine", "precision", "device"),
-        *("trust_remote_code", "kind", "file"),
+        *("trust_remote_code", "kind", "file", "max_length"),
     )
 
     def __init__(
@@ -61,6 +63,7 @@ class ModelSpec:
         trust_remote_code: bool = False,
         kind: str = "embedding",
         file: str | None = None,
+        max_length: int | None = None,
     ) -> None:
         self.source = source
         self.revision = revision
@@ -72,6 +75,7 @@ class ModelSpec:
         self.trust_remote_code = trust_remote_code
         self.kind = kind
         self.file = file
+        self.max_length = max_length
         self._check()
 
     def _check(self) -> None:
@@ -79,6 +83,7 @@ class ModelSpec:
             raise InvalidInput("source", got=self.source, expected="a folder or a model name")
         if len(self.source) > _LONGEST_SOURCE:
             raise InvalidInput("source", got=self.source, expected="a folder or a model name")
+        check_count("max_length", self.max_length, optional=True)
         # The revision and the engine become parts of a path.
         if self.revision is not None and not _is_revision(self.revision):
             raise InvalidInput("revision", got=self.revision, expected="a commit, tag or branch")
@@ -170,11 +175,17 @@ def repository_of(source: str, kind: str = "embedding") -> str:
     if known is not None:
         return known.repository
     name = source if "/" in source else f"{DEFAULT_OWNERS[kind]}/{source}"
-    if ".." in name or not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+    if not is_repository(name):
         meant = " or ".join(near(source)) or "owner/name"
         expected = f"{meant}, or a folder written as a path: ./name"
         raise InvalidInput("source", got=source, expected=expected)
     return name
+
+
+def is_repository(name: str) -> bool:
+    """Return whether `name` has the form owner/name."""
+    form = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+    return ".." not in name and re.fullmatch(form, name) is not None
 
 
 def hub_folder(repository: str, settings: Settings) -> str:
@@ -232,6 +243,8 @@ def artifact_folder(spec: ModelSpec, settings: Settings) -> str:
         variant = f"{spec.kind}-{variant}"
     if spec.file:
         variant += "@" + spec.file.replace("/", "--")
+    if spec.max_length:
+        variant += f"@{spec.max_length}"
     return os.path.join(models_cache(settings), name, variant)
 
 
@@ -272,3 +285,31 @@ def _folder_name(path: str) -> str:
 
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
     return re.sub(r"[^\w.-]", "_", os.path.basename(path)) + "--" + digest
+
+
+def holds_static(spec: ModelSpec, settings: Settings) -> bool:
+    """Return whether the files of `spec` on this machine are a static embedding model."""
+    if spec.names_folder:
+        folders = [spec.folder]
+    else:
+        folders = [snapshot.folder for snapshot in snapshots(spec, settings)]
+    return any(is_static(folder) for folder in folders)
+
+
+def is_static(folder: str) -> bool:
+    """Return whether `folder` has a static embedding model, by a look at small files."""
+    for name, mark in _STATIC_MARKS:
+        with contextlib.suppress(OSError):  # the file may be absent
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as file:
+                    if re.search(mark, file.read(_MARKED)):
+                        return True
+    return False
+
+
+_MARKED = 65_536  # bytes
+_STATIC_MARKS = (
+    ("modules.json", rb"sentence_transformers\.[\w.]*StaticEmbedding\b"),
+    ("config.json", rb'"model_type"\s*:\s*"model2vec"'),
+)

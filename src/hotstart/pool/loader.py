@@ -24,12 +24,22 @@ from hotstart.errors import (
     InsufficientMemory,
     InvalidInput,
     ModelDamaged,
+    ModelError,
+    UnsupportedModel,
     check_seconds,
     described,
 )
 from hotstart.models.artifacts import Artifact, artifact_info, info_on_disk, look
+from hotstart.models.catalogue import known_model
 from hotstart.models.metadata import Metadata
-from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, compiled_folder
+from hotstart.models.spec import (
+    KINDS,
+    ModelSpec,
+    artifact_folder,
+    compiled_folder,
+    holds_static,
+    is_repository,
+)
 from hotstart.ort import start_loading_library
 from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
@@ -230,7 +240,13 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     report("metadata", 0.0)
     if spec.engine == "onnx":
         start_loading_library()  # beside the imports and the tokenizer
-    artifact = _artifact(spec, settings, report)
+    try:
+        artifact = _artifact(spec, settings, report)
+    except UnsupportedModel:
+        if spec.engine != "onnx" or not holds_static(spec, settings):
+            raise
+        # It was downloaded just now: `spec_of` could not know.
+        return _from_folder(spec.replace(engine="static"), stage, report)
     _check_memory(spec, artifact.metadata)
     try:
         return _open(artifact, spec, stage, report)
@@ -254,11 +270,26 @@ def _from_folder(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel
     from hotstart.models.locate import locate
 
     report("metadata", 0.0)
-    folder = locate(spec, read_settings()).folder
+    settings = read_settings()
+    try:
+        folder = locate(spec, settings).folder
+    except ModelError:
+        if not spec.allow_download:
+            raise
+        from hotstart.models.hub import fetch  # deferred: only downloads need it
+
+        report("downloading", 0.0)
+        folder = fetch(spec, settings)
     report(stage, 0.5)
     options = {name: getattr(spec, name) for name in entry_of(spec.engine).options}
     engine = engine_class(spec.engine)(folder, **options)
-    return LoadedModel(engine, folder_info(folder, engine.dimension, spec.engine), None)
+    info = folder_info(folder, engine.dimension, spec.engine)
+    said = {name: getattr(engine, name) for name in _SAID if hasattr(engine, name)}
+    return LoadedModel(engine, info._replace(**said), None)
+
+
+_SAID = ("max_seq_length", "classifier", "prompts", "default_prompt_name")
+"""What an engine of a folder may say of its model."""
 
 
 def _from_address(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedModel:
@@ -410,8 +441,11 @@ def spec_of(
     trust_remote_code: bool = False,
     allow_download: bool = False,
     file: str | None = None,
+    max_length: int | None = None,
 ) -> tuple[ModelSpec, StrategyChoice]:
-    """Return the spec of `model`, a name or a folder, and its strategy. Reads no file.
+    """Return the spec of `model`, a name or a folder, and its strategy.
+
+    Reads no file but the small ones that tell a static model, which has an engine of its own.
 
     Raises:
         InvalidInput: an argument cannot be used.
@@ -437,9 +471,23 @@ def spec_of(
         trust_remote_code=trust_remote_code,
         kind=kind,
         file=file,
+        max_length=max_length,
     )
     check_source(spec)
+    if engine is None and name == "onnx" and _runs_static(spec):
+        spec = spec.replace(engine="static")
     return spec, choice
+
+
+def _runs_static(spec: ModelSpec) -> bool:
+    """Return whether `spec` means a static model of the catalogue or of this machine."""
+    if spec.kind != "embedding" or spec.file or spec.precision != "float32":
+        return False
+    known = None if spec.names_folder else known_model(spec.source)
+    if known is not None:
+        return known.kind == "static"
+    is_named = spec.names_folder or is_repository(spec.source)
+    return is_named and holds_static(spec, read_settings())
 
 
 def _check_engine_runs(

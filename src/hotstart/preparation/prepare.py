@@ -73,7 +73,7 @@ def build(
     report = on_progress or _ignore_progress
     report("locating", 0.0)
     location = _locate(spec, settings, report)
-    model = describe(location.folder, spec.source, spec.kind, spec.file)
+    model = describe(location.folder, spec.source, spec.kind, spec.file, spec.max_length)
     folder = artifact_folder(spec, settings)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove_leftovers(folder)
@@ -84,7 +84,7 @@ def build(
         graph = instead_of_weights(location.folder, error) if model.weights else None
         if graph is None or spec.precision != "float32":
             raise
-        model = describe(location.folder, spec.source, spec.kind, graph)
+        model = describe(location.folder, spec.source, spec.kind, graph, spec.max_length)
         metadata = _build(folder, spec, location, model, report)
     report("prepared", 1.0)
     return Artifact(folder, metadata)
@@ -363,7 +363,9 @@ def _writing(spec: ModelSpec, settings: Settings) -> Iterator[None]:
 
 def _bytes_of(spec: ModelSpec, settings: Settings) -> int:
     """Return the bytes that the artifact of `spec` takes at most; 8 bits are made from float32."""
-    model = describe(locate(spec, settings).folder, spec.source, spec.kind, spec.file)
+    model = describe(
+        locate(spec, settings).folder, spec.source, spec.kind, spec.file, spec.max_length
+    )
     names = [*weight_files(model), *tokenizer_files(model)]
     once = sum(os.path.getsize(os.path.join(model.folder, name)) for name in names)
     return once if spec.precision == "float32" else round(1.4 * once)

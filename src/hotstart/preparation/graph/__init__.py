@@ -105,13 +105,22 @@ def _add_pipeline(
 
 
 def _check_labels(model: Description, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelDamaged if the classifier's outputs and the labels of config.json differ."""
+    """Raise an error unless the classifier is there and has the outputs of config.json."""
     head = model.pipeline.head
     layer = head[-1] if head else None
     if not isinstance(layer, ClassifierLayer):
         return
     weight = tensors.get(f"{layer.name}.weight")
-    if weight is not None and weight.shape[0] != model.dimension:
+    if weight is None:
+        raise UnsupportedModel(
+            model.folder,
+            feature="no tensor",
+            got=f"{layer.name}.weight",
+            supported=("models with their classifier",),
+            kind=model.kind,
+            remedy="Load it with Embedder, or use a model that has a classifier",
+        )
+    if weight.shape[0] != model.dimension:
         reason = f"{weight.shape[0]} outputs in its weights, {model.dimension} in config.json"
         raise ModelDamaged(model.folder, reason=reason)
 

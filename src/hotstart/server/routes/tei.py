@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -88,7 +89,7 @@ class TextEmbeddingsInference(Group):
                 "model_type": {"embedding": {"pooling": "model"}},
                 "engine": embedder.engine,
                 "status": info.status,
-                "max_input_length": embedder.max_seq_length,
+                "max_input_length": embedder.max_seq_length or sys.maxsize,
                 "max_client_batch_size": config.max_texts,
                 "max_concurrent_requests": BACKLOG,
                 "max_batch_tokens": TOKEN_BUDGET,
