@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hotstart.embedder import Embedder, get_embedding_provider, preload_embeddings
     from hotstart.errors import HotstartError
     from hotstart.errors import NotReady as ModelNotReady
+    from hotstart.ragged import SparseEmbedding, maxsim
     from hotstart.registry.registry import ModelRegistry
     from hotstart.reranker import Reranker
     from hotstart.search import SearchIndex
@@ -31,9 +32,11 @@ __all__ = [
     "Reranker",
     "ResourceProfile",
     "SearchIndex",
+    "SparseEmbedding",
     "__version__",
     "get_embedding_provider",
     "lifespan",
+    "maxsim",
     "preload_embeddings",
     "router",
 ]
@@ -50,8 +53,10 @@ __getattr__ = lazy_names(
         "Reranker": "hotstart.reranker",
         "ResourceProfile": "hotstart.system",
         "SearchIndex": "hotstart.search",
+        "SparseEmbedding": "hotstart.ragged",
         "get_embedding_provider": "hotstart.embedder",
         "lifespan": "hotstart.server",
+        "maxsim": "hotstart.ragged",
         "preload_embeddings": "hotstart.embedder",
         "router": "hotstart.server",
     },

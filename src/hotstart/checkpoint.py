@@ -41,7 +41,7 @@ _DTYPES = {
 
 def is_checkpoint(name: str) -> bool:
     """Return whether the file `name` is a PyTorch checkpoint by its name."""
-    return name.endswith(".bin")
+    return name.endswith((".bin", ".pt"))
 
 
 class _Storage(NamedTuple):

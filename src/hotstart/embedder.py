@@ -10,20 +10,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hotstart.concurrency import Deadline
 from hotstart.encoding import EncodeRequest, check_texts, cosine_similarity
+from hotstart.engines import engine_for
 from hotstart.errors import HotstartError, InvalidInput, InvalidText, check_count
 from hotstart.pool.handle import LoadableModel, ModelHandle
 from hotstart.pool.loader import Limits, spec_of
 from hotstart.pool.pool import Pool, default_pool
 from hotstart.progress import bar
+from hotstart.ragged import multi_vectors, sparse_embeddings
 from hotstart.types import EmbeddingResult, EmbedOutput, LoadingStrategy, Precision, Progress
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import TypedDict, Unpack
 
     from hotstart.cache.embedding_cache import EmbeddingCache
     from hotstart.cached_encoder import CachedEncoder, CacheInfo
@@ -34,6 +37,14 @@ if TYPE_CHECKING:
         """The keyword options of `encode` with `timeout`."""
 
         timeout: float | None
+
+    class RowOptions(TypedDict, total=False):
+        """The keyword options of `encode_sparse` and `encode_multi_vector`."""
+
+        prompt_name: str | None
+        prompt: str | None
+        batch_size: int | None
+        show_progress_bar: bool
 
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -55,6 +66,8 @@ class Embedder(LoadableModel):
         revision: commit, tag or branch of a hub repository.
         strategy: when and in which stages the model is loaded: a `LoadingStrategy` or its name;
             None for HOTSTART_STRATEGY, hotstart.toml, else `lazy`; `auto` chooses by the machine.
+        kind: what the strategy loads and the state is of: `embedding`, `sparse` or `multi_vector`.
+            A model of one kind alone needs it where the load is to begin before the first call.
         engine: `onnx` (the default), `openvino`, `torch`, `static`; `openai:...`, `tei:...` and
             `hotstart:...` run on the engine `remote`, `fake:...` on `fake`.
         precision: of weights and matrix products: `float32`, `int8`, or `bfloat16` (engine
@@ -81,6 +94,7 @@ class Embedder(LoadableModel):
         *,
         revision: str | None = None,
         strategy: str | LoadingStrategy | None = None,
+        kind: str = "embedding",
         engine: str | None = None,
         precision: str | None = None,
         device: str | None = None,
@@ -97,6 +111,7 @@ class Embedder(LoadableModel):
     ) -> None:
         self._spec, choice = spec_of(
             model,
+            kind=kind,
             revision=revision,
             strategy=strategy,
             engine=engine,
@@ -109,12 +124,14 @@ class Embedder(LoadableModel):
         check_count("truncate_dim", truncate_dim, optional=True)
         if not isinstance(fallback, (str, Embedder, type(None))):
             raise InvalidInput("fallback", got=fallback, expected="an Embedder or a model name")
-        limits = Limits.checked(load_timeout, keep_alive)
-        instance = (pool or default_pool()).instance(self._spec, limits)
+        self._limits = Limits.checked(load_timeout, keep_alive)
+        self._pool = pool or default_pool()
+        instance = self._pool.instance(self._spec, self._limits)
         arguments = {
             "model": self._spec.source,
             "revision": revision,
             "strategy": strategy,
+            "kind": kind,
             "engine": engine,
             "precision": precision,
             "device": device,
@@ -370,6 +387,100 @@ class Embedder(LoadableModel):
             reason = f"it has more tokens than the model reads, {self.max_seq_length}"
             raise InvalidText(position, reason=reason, remedy="Shorten it, or let it be cut")
 
+    # Sparse and multi-vector ----------------------------------------------------------------
+
+    def encode_sparse(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        task: str | None = None,
+        max_active_dims: int | None = None,
+        timeout: float | None = None,
+        **options: Unpack[RowOptions],
+    ) -> Any:
+        """Return the sparse embeddings of `inputs`: the weights over the vocabulary.
+
+        For SPLADE models and bge-m3. The model of this kind is loaded beside the dense one, if
+        both are used, over the same weights. Sparse embeddings are not cached.
+
+        Args:
+            inputs: one text, or a sequence of texts.
+            task: `query` or `document`, as `encode_query` and `encode_document` of
+                sentence-transformers' SparseEncoder; None for its `encode`.
+            max_active_dims: keep only so many of the largest values of each text.
+            timeout: seconds to wait for the model; None for no limit.
+            options: `prompt_name`, `prompt`, `batch_size` and `show_progress_bar` of `encode`.
+
+        Returns:
+            A `SparseEmbedding` with `indices` and `values` for one text, a list of them for more.
+
+        Raises:
+            UnsupportedModel: the model has no sparse embeddings.
+            HotstartError: see `encode`.
+        """
+        request = EncodeRequest(inputs, task=task, **options)
+        output = self._run_rows("sparse", request, timeout)
+        found = sparse_embeddings(output, max_active_dims)
+        return found[0] if isinstance(inputs, str) else found
+
+    async def aencode_sparse(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        task: str | None = None,
+        max_active_dims: int | None = None,
+        timeout: float | None = None,
+        **options: Unpack[RowOptions],
+    ) -> Any:
+        """Await the sparse embeddings of `inputs`; see `encode_sparse`."""
+        request = EncodeRequest(inputs, task=task, **options)
+        output = await self._arun_rows("sparse", request, timeout)
+        found = sparse_embeddings(output, max_active_dims)
+        return found[0] if isinstance(inputs, str) else found
+
+    def encode_multi_vector(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        task: str | None = None,
+        timeout: float | None = None,
+        **options: Unpack[RowOptions],
+    ) -> Any:
+        """Return a vector for each token of `inputs`, for late interaction (ColBERT, bge-m3).
+
+        Args:
+            inputs: one text, or a sequence of texts.
+            task: `query` or `document`, as `encode_query` and `encode_document` of
+                sentence-transformers' MultiVectorEncoder; None for its `encode`. ColBERT models
+                mark queries and documents, fill queries up, and leave out punctuation of documents.
+            timeout: seconds to wait for the model; None for no limit.
+            options: see `encode_sparse`.
+
+        Returns:
+            float32 (tokens, dimension) for one text, a list of such arrays for more; see
+            `hotstart.maxsim`.
+
+        Raises:
+            UnsupportedModel: the model has no multi-vector embeddings.
+            HotstartError: see `encode`.
+        """
+        request = EncodeRequest(inputs, task=task, **options)
+        found = multi_vectors(self._run_rows("multi_vector", request, timeout))
+        return found[0] if isinstance(inputs, str) else found
+
+    async def aencode_multi_vector(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        task: str | None = None,
+        timeout: float | None = None,
+        **options: Unpack[RowOptions],
+    ) -> Any:
+        """Await a vector for each token of `inputs`; see `encode_multi_vector`."""
+        request = EncodeRequest(inputs, task=task, **options)
+        found = multi_vectors(await self._arun_rows("multi_vector", request, timeout))
+        return found[0] if isinstance(inputs, str) else found
+
     # By role, as lists, as a stream ---------------------------------------------------------
 
     async def aencode_query(
@@ -497,7 +608,36 @@ class Embedder(LoadableModel):
             options = {**options, "truncate_dim": self._truncate_dim}
         return EncodeRequest(inputs, **options)
 
+    def _of_kind(self, kind: str) -> ModelHandle:
+        """Return the model of `kind`. Raises InvalidInput if its engine does not run that kind."""
+        if kind == self._spec.kind:
+            return self._model
+        spec = self._spec.replace(kind=kind, engine=engine_for(self.model, self._spec.engine, kind))
+        return ModelHandle(spec, self._pool.instance(spec, self._limits))
+
+    def _run_rows(self, kind: str, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        model = self._of_kind(kind)
+        if not request.show_progress_bar:
+            return model.embed(request, timeout)
+        with bar("Embedding", len(request.inputs), shown=True) as advance:
+            return model.embed(request, timeout, advance)
+
+    async def _arun_rows(
+        self, kind: str, request: EncodeRequest, timeout: float | None
+    ) -> EmbedOutput:
+        if request.runs_alone:
+            run = partial(self._run_rows, kind)
+            return await self._of_kind(kind).in_thread(run, request, timeout)
+        return await self._of_kind(kind).together(request, timeout)
+
+    def _check_kind(self) -> None:
+        """Raise InvalidInput unless this model gives dense vectors."""
+        if self._spec.kind != "embedding":
+            expected = f"embedding, for dense vectors; encode_{self._spec.kind} gives others"
+            raise InvalidInput("kind", got=self._spec.kind, expected=expected)
+
     def _run(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        self._check_kind()
         if self._cached and request.inputs:
             return self._cached.embed(request, timeout)
         if not request.show_progress_bar:
@@ -506,6 +646,7 @@ class Embedder(LoadableModel):
             return self._model.embed(request, timeout, advance)
 
     async def _arun(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:
+        self._check_kind()
         if self._cached and request.inputs:
             return await self._cached.aembed(request, timeout)
         if request.runs_alone or self._model.waits:

@@ -263,11 +263,21 @@ class UnsupportedModel(ModelError):
         kind: str = "embedding",
         remedy: str | None = None,
     ) -> None:
-        shipped = {"embedding": "onnx/model.onnx", "reranker": "onnx/model.onnx with logits"}[kind]
+        shipped = {
+            "embedding": ", and repositories that ship onnx/model.onnx",
+            "reranker": ", and repositories that ship onnx/model.onnx with logits",
+        }.get(kind, "")
+        usual = {
+            "sparse": "Run it with sentence-transformers' SparseEncoder, or use another model",
+            "multi_vector": (
+                "Run it with sentence-transformers' MultiVectorEncoder, or use another model"
+            ),
+        }
         super().__init__(
             f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
-            f"{', '.join(supported)}, and repositories that ship {shipped}",
+            f"{', '.join(supported)}{shipped}",
             remedy
+            or usual.get(kind)
             or "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
         )
 

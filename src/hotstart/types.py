@@ -70,6 +70,67 @@ class TaskText(str):
         return made
 
 
+class QueryExpansion(NamedTuple):
+    """How a query is filled up to `length` tokens (Khattab and Zaharia 2020).
+
+    Attributes:
+        length: the tokens of a query with fewer.
+        token: what it is filled with.
+        is_fixed: whether longer queries are cut at `length`.
+        is_attended: whether other tokens attend to what was filled in.
+    """
+
+    length: int
+    token: str
+    is_fixed: bool
+    is_attended: bool
+
+
+class TokenSettings(NamedTuple):
+    """The tokens of a text that are read, and those that have a vector or a weight.
+
+    Attributes:
+        length: maximal tokens of a text without a task, special tokens included; None for the
+            limit of the tokenizer.
+        query_length: maximal tokens of a query.
+        document_length: maximal tokens of a document.
+        expansion: how queries are filled up; None where they are not.
+        skiplist: tokens without a vector or weight.
+        skiplist_tasks: the tasks of texts that the skiplist is for.
+        skipped: leading tokens without a vector.
+    """
+
+    length: int | None = None
+    query_length: int | None = None
+    document_length: int | None = None
+    expansion: QueryExpansion | None = None
+    skiplist: tuple[str, ...] = ()
+    skiplist_tasks: tuple[str, ...] = ("document",)
+    skipped: int = 0
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> TokenSettings:
+        """Return the settings of `content`, written as `json.dumps` writes them."""
+        expansion = content["expansion"]
+        return cls(
+            **content
+            | {
+                "expansion": expansion and QueryExpansion(**expansion),
+                "skiplist": tuple(content["skiplist"]),
+                "skiplist_tasks": tuple(content["skiplist_tasks"]),
+            }
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return self._asdict() | {"expansion": self.expansion and self.expansion._asdict()}
+
+
+Returns = Literal["vectors", "sparse", "token_weights", "token_vectors"]
+"""What a graph returns for each text: a vector, a weight for each token of the vocabulary, or a
+weight or a vector for each of its tokens."""
+
+
 TextOrPair = str | tuple[str, str]
 """One input of a model: a text, or a pair of texts for a reranker."""
 
@@ -101,6 +162,7 @@ class ModelInfo(NamedTuple):
         comparable_with: fingerprint of the float32 space that search may compare these vectors
             with; None if there is none. No cache stores vectors under that name.
         reads_task: whether the vector depends on what is the prompt of a text, or on its task.
+        max_active_dims: the largest values that a sparse embedding keeps; None for all.
     """
 
     dimension: int | None
@@ -112,6 +174,7 @@ class ModelInfo(NamedTuple):
     max_seq_length: int | None = None
     comparable_with: str | None = None
     reads_task: bool = False
+    max_active_dims: int | None = None
 
 
 _ITEM = 4  # bytes of a float32
@@ -219,11 +282,25 @@ class EngineOutput(NamedTuple):
             know them.
         fingerprint: the identity of the vector space as a remote server states it; None if the
             space is that of the loaded model.
+        lengths: the rows of each text, for a model that gives several: one for each token
+            (multi-vector), or an index and its value (sparse).
     """
 
     vectors: Matrix
     token_counts: Sequence[int] | None
     fingerprint: str | None = None
+    lengths: Sequence[int] | None = None
+
+    def part(self, texts: slice, info: ModelInfo) -> EmbedOutput:
+        """Return the output of some texts, computed by the model of `info`."""
+        counts = self.token_counts
+        tokens = None if counts is None else sum(counts[texts])
+        if self.lengths is None:
+            return EmbedOutput(self.vectors.slice(texts.start, texts.stop), info, tokens)
+        begin = sum(self.lengths[: texts.start])
+        lengths = self.lengths[texts]
+        rows = self.vectors.slice(begin, begin + sum(lengths))
+        return EmbedOutput(rows, info, tokens, lengths)
 
 
 class EmbedOutput(NamedTuple):
@@ -233,11 +310,18 @@ class EmbedOutput(NamedTuple):
         vectors: float32 (n, dimension), in the order of the texts.
         info: the model that computed them.
         tokens: tokens of all texts; None if the engine does not know them.
+        lengths: the rows of each text; None for one.
     """
 
     vectors: Matrix
     info: ModelInfo
     tokens: int | None = None
+    lengths: Sequence[int] | None = None
+
+    @property
+    def texts(self) -> int:
+        """The number of texts."""
+        return len(self.vectors) if self.lengths is None else len(self.lengths)
 
     @classmethod
     def of(cls, output: EngineOutput, info: ModelInfo) -> EmbedOutput:
@@ -245,7 +329,8 @@ class EmbedOutput(NamedTuple):
         counts = output.token_counts
         if output.fingerprint is not None and output.fingerprint != info.fingerprint:
             info = info._replace(fingerprint=output.fingerprint)
-        return cls(output.vectors, info, None if counts is None else sum(counts))
+        tokens = None if counts is None else sum(counts)
+        return cls(output.vectors, info, tokens, output.lengths)
 
     @classmethod
     def joined(cls, parts: Sequence[EmbedOutput]) -> EmbedOutput:
@@ -257,6 +342,9 @@ class EmbedOutput(NamedTuple):
             vectors=Matrix.joined([part.vectors for part in parts]),
             info=parts[0].info,
             tokens=sum(counts) if len(counts) == len(parts) else None,
+            lengths=None
+            if parts[0].lengths is None
+            else [length for part in parts for length in part.lengths or ()],
         )
 
 
@@ -312,6 +400,7 @@ class GraphFiles(NamedTuple):
         optimized: whether the file is optimised, so that loading need not optimise it.
         head: a second file, from token embeddings and mask to vectors; None if not needed.
         block: number of 8-bit weights that share a scale; None for float32.
+        returns: what the graph returns for each text.
     """
 
     encoder: str
@@ -319,6 +408,7 @@ class GraphFiles(NamedTuple):
     optimized: bool
     head: str | None
     block: int | None = None
+    returns: Returns = "vectors"
 
 
 class PreparedModel(NamedTuple):
@@ -329,6 +419,7 @@ class PreparedModel(NamedTuple):
         dimension: length of a vector.
         pad_token_id: the token that pads the shorter texts of a batch.
         precision: a precision of `hotstart.models.spec.KINDS`.
+        tokens: the tokens that are read and returned; None for all.
     """
 
     folder: str
@@ -336,3 +427,4 @@ class PreparedModel(NamedTuple):
     dimension: int
     pad_token_id: int
     precision: str = "float32"
+    tokens: TokenSettings | None = None

@@ -19,7 +19,7 @@ from hotstart._version import __version__
 from hotstart.cli import main
 from hotstart.config import Settings
 from hotstart.search.store import Store
-from support.golden import FAMILIES, RERANKERS, cosines
+from support.golden import FAMILIES, MULTI_VECTOR, RERANKERS, SPARSE, cosines
 from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
@@ -38,6 +38,26 @@ def test_embed_json_keeps_the_text_beside_its_vector(capsys: pytest.CaptureFixtu
     entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [entry["text"] for entry in entries] == ["żółw", "b"]
     assert [len(entry["embedding"]) for entry in entries] == [4, 4]
+
+
+def test_embed_prints_sparse_embeddings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(SPARSE / "bert" / "model")
+    assert main(["embed", "--model", folder, "--kind", "sparse", "one", "two"]) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [dict(zip(entry["indices"], entry["values"], strict=True)) for entry in entries]
+    expected = Embedder(folder).encode_sparse(["one", "two"])
+    assert [entry["text"] for entry in entries] == ["one", "two"]
+    assert found == [each.as_dict() for each in expected]
+    assert main(["embed", "--model", folder, "--kind", "sparse", "--normalize", "one"]) != 0
+
+
+def test_embed_prints_a_vector_for_each_token(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(MULTI_VECTOR / "colbert" / "model")
+    run = ["embed", "--model", folder, "--kind", "multi_vector", "--prompt-name", "query", "one"]
+    assert main(run) == 0
+    (entry,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = Embedder(folder).encode_multi_vector("one", task="query")
+    np.testing.assert_allclose(entry["embedding"], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ DATA = ROOT / "tests" / "data"
 FAMILIES = DATA / "families"
 RERANKERS = DATA / "rerankers"
 MODULES = DATA / "modules"
+SPARSE = DATA / "sparse"
+MULTI_VECTOR = DATA / "multi_vector"
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:

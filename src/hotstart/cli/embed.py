@@ -8,6 +8,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hotstart.cli.terminal import check_output, write_output
@@ -25,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.npy:
         check_output("--npy", arguments.npy)  # before the work
     # The model loads while the texts are read.
-    embedder = Embedder(arguments.model, strategy="progressive")
+    embedder = Embedder(arguments.model, strategy="progressive", kind=arguments.kind)
+    if arguments.kind != "embedding":
+        return _print_rows(embedder, texts, arguments)
     options = {
         "prompt_name": arguments.prompt_name,
         "normalize_embeddings": arguments.normalize,
@@ -40,6 +43,30 @@ def run(arguments: argparse.Namespace) -> int:
     for vector in embedder.encode_stream(_keep(texts, kept), convert_to_numpy=False, **options):
         text = kept.popleft()
         sys.stdout.write(_as_json(text, vector) if arguments.json else _as_numbers(vector))
+    return 0
+
+
+_OF_ONE_VECTOR = ("npy", "normalize", "truncate_dim")
+_WINDOW = 64  # texts that are embedded together
+
+
+def _print_rows(embedder: Embedder, texts: Iterator[str], arguments: argparse.Namespace) -> int:
+    """Print the sparse or multi-vector embedding of each text as a line of JSON."""
+    for name in _OF_ONE_VECTOR:
+        if getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            expected = f"absent with --kind {arguments.kind}, which prints JSON"
+            raise InvalidInput(option, got=getattr(arguments, name), expected=expected)
+    is_sparse = arguments.kind == "sparse"
+    encode = embedder.encode_sparse if is_sparse else embedder.encode_multi_vector
+    name = arguments.prompt_name
+    task = name if name in {"query", "document"} else None
+    while window := list(islice(texts, _WINDOW)):
+        found = encode(window, task=task, prompt_name=None if task else name)
+        for text, each in zip(window, found, strict=True):
+            rows = each.as_object() if is_sparse else {"embedding": each}
+            lists = {key: values.tolist() for key, values in rows.items()}
+            sys.stdout.write(json.dumps({"text": text, **lists}, ensure_ascii=False) + "\n")
     return 0
 
 

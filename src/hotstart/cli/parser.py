@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from hotstart._version import __version__
 
 _MODEL = "all-MiniLM-L6-v2"
+_KINDS = "embedding, reranker, sparse or multi_vector"
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (--?[\w-]+)")
 _INVALID_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'? \(choose from (.*)\)")
 
@@ -110,6 +111,12 @@ def _add_embed(commands: Any) -> None:
     form.add_argument("--npy", metavar="FILE", help="write float32 (n, dimension) to a .npy file")
     embed.add_argument(
         "--prompt-name", metavar="NAME", help="put this prompt of the model before each text"
+    )
+    embed.add_argument(
+        "--kind",
+        choices=("embedding", "sparse", "multi_vector"),
+        default="embedding",
+        help="sparse and multi_vector print JSON",
     )
     embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N dimensions")
@@ -214,7 +221,7 @@ def _add_models(commands: Any) -> None:
                 help="the ONNX file of the repository to run, such as onnx/model_fp16.onnx",
             )
             default = "both" if name == "rm" else "that of a known model, else embedding"
-            action.add_argument("--kind", help=f"embedding or reranker (default: {default})")
+            action.add_argument("--kind", help=f"{_KINDS} (default: {default})")
         if name == "pull":
             action.add_argument(
                 "--update", action="store_true", help="ask the hub, even if the model is here"

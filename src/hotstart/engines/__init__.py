@@ -88,13 +88,14 @@ class EngineEntry(NamedTuple):
 
 
 _BOTH = ("embedding", "reranker")
+_GRAPHS = ("embedding", "reranker", "sparse", "multi_vector")
 
 ENGINES = {
     "onnx": EngineEntry(
         "hotstart.engines.onnx:OnnxEngine",
         None,
         "artifact",
-        kinds=_BOTH,
+        kinds=_GRAPHS,
         precisions=("float32", "int8"),
     ),
     "openvino": EngineEntry(
@@ -102,7 +103,7 @@ ENGINES = {
         "openvino",
         "artifact",
         cached=True,
-        kinds=_BOTH,
+        kinds=_GRAPHS,
         precisions=("float32", "bfloat16", "int8"),
     ),
     "torch": EngineEntry(

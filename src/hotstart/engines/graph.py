@@ -19,8 +19,10 @@ from hotstart.types import (
     EngineOutput,
     Matrix,
     PreparedModel,
+    Returns,
     TaskText,
     TextOrPair,
+    TokenSettings,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +65,15 @@ class Tokens(NamedTuple):
     Attributes:
         segments: for a pair, the text (0 or 1) of each token; None for a single text.
         prompt: the number of tokens before the text itself, for a model that reads the prompt.
+        unattended: the number of tokens at the end that no token attends to.
+        kept: the positions of the tokens that have a vector or a weight; None for all.
     """
 
     ids: list[int]
     segments: list[int] | None
     prompt: int = 0
+    unattended: int = 0
+    kept: Sequence[int] | None = None
 
 
 class Batch(NamedTuple):
@@ -94,10 +100,17 @@ class Tokenizer:
     It is thread-safe, so all engines of an artifact share one tokenizer.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, settings: TokenSettings | None = None) -> None:
+        """Open the file at `path`. Texts of a task have the tokens that `settings` say."""
         self._path = path
         self._tokenizer = open_tokenizer(path)
         self._prompts: dict[str, int] = {}
+        self._settings = settings
+        if settings is not None:
+            found = [self._tokenizer.token_to_id(token) for token in settings.skiplist]
+            self._skiplist = {number for number in found if number is not None}
+            mask = self._tokenizer.encode("a").special_tokens_mask
+            self._after = next((n for n, special in enumerate(mask[::-1]) if not special), 0)
 
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair.
@@ -118,10 +131,38 @@ class Tokenizer:
             raise ModelDamaged(self._path, reason=f"it fails ({described(error)})") from error
         if pairs:
             return [Tokens(each.ids, each.type_ids) for each in encodings]
-        return [
+        tokens = [
             Tokens(each.ids, None, self._prompt_length(text))
             for text, each in zip(texts, encodings, strict=True)
         ]
+        settings = self._settings
+        if settings is None:
+            return tokens
+        tasks = [text.task if isinstance(text, TaskText) else "" for text in texts]
+        return [
+            self._of_task(each, task, settings) for each, task in zip(tokens, tasks, strict=True)
+        ]
+
+    def _of_task(self, tokens: Tokens, task: str, settings: TokenSettings) -> Tokens:
+        """Return `tokens` cut and filled up for `task`, with the positions that are kept."""
+        expansion = settings.expansion if task == "query" else None
+        limits = {"query": settings.query_length, "document": settings.document_length}
+        limit = limits.get(task, settings.length)
+        if expansion is not None and limit is not None:
+            limit = expansion.length if expansion.is_fixed else max(limit, expansion.length)
+        ids = tokens.ids
+        if limit is not None and len(ids) > limit:
+            end = len(ids) - self._after
+            ids = ids[: max(0, limit - self._after)] + ids[end:]
+        filled = max(0, expansion.length - len(ids)) if expansion is not None else 0
+        if expansion is not None and filled:
+            ids = ids + [self._tokenizer.token_to_id(expansion.token)] * filled
+        skipped = self._skiplist if (task or "document") in settings.skiplist_tasks else ()
+        kept = None
+        if skipped or settings.skipped:
+            kept = [n for n in range(settings.skipped, len(ids)) if ids[n] not in skipped]
+        unattended = 0 if expansion is None or expansion.is_attended else filled
+        return Tokens(ids, None, tokens.prompt, unattended, kept)
 
     def _prompt_length(self, text: TextOrPair) -> int:
         """Return the number of tokens of the prompt, as sentence-transformers counts them.
@@ -171,7 +212,8 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
         length = len(tokens.ids)
         padding = width - length
         padded += tokens.ids + [pad_token_id] * padding
-        mask += [1] * length + [0] * padding
+        attended = length - tokens.unattended
+        mask += [1] * attended + [0] * (width - attended)
         segments += (tokens.segments or [0] * length) + [0] * padding
         before = min(tokens.prompt, length)
         pooled += [0] * before + [1] * (length - before) + [0] * padding
@@ -198,13 +240,16 @@ class GraphEngine:
         self.dimension = prepared.dimension
         self._folder = prepared.folder
         self._pad_token_id = prepared.pad_token_id
+        self._returns = prepared.graphs.returns
         import_tokenizers()
         # Load both concurrently: loading a tokenizer holds the GIL, loading a session does not.
         opener = _Opener(open_run)
         opener.start()
         try:
             path = os.path.join(prepared.folder, TOKENIZER)
-            self.tokenizer: Tokenizer = beside.tokenizer if beside else Tokenizer(path)
+            self.tokenizer: Tokenizer = (
+                beside.tokenizer if beside else Tokenizer(path, prepared.tokens)
+            )
         finally:
             self._run: Run | None = opener.result()
 
@@ -223,29 +268,50 @@ class GraphEngine:
             CancelledError: `is_cancelled` returned true.
         """
         assert self._run is not None, "embed after close"
-        size = 4 * self.dimension  # bytes of a vector
-        vectors = bytearray(len(texts) * size)
         tokens = self.tokenizer.tokens(texts) if texts else []
         token_counts = [len(each.ids) for each in tokens]
-        groups = list(batches(token_counts, batch_size))
+        groups = list(batches(token_counts, self._batch_size(batch_size)))
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
         run = self._run(_until_cancelled(padded, is_cancelled))
+        items: list[bytes | bytearray] = [b""] * len(texts)
         try:
             for group, rows in zip(groups, run, strict=True):
-                if len(rows) != len(group) * size:
-                    raise ValueError(f"{len(rows)} bytes for {len(group)} vectors of {size}")
-                for place, position in enumerate(group):
-                    row = rows[place * size : (place + 1) * size]
-                    vectors[position * size : (position + 1) * size] = row
+                batch = [tokens[position] for position in group]
+                for position, item in zip(group, self._items(batch, rows), strict=True):
+                    items[position] = item
         except Exception as error:
             if not is_of_the_graph(error):
                 raise
             reason = f"its graph cannot be run ({described(error)})"
             raise ModelDamaged(self._folder, reason=reason) from error
-        matrix = Matrix(vectors, self.dimension)
+        width = _SPARSE_ROW if self._returns in _SPARSE else self.dimension
+        matrix = Matrix(bytearray().join(items), width)
         if not matrix.is_finite():
             raise ModelDamaged(self._folder, reason="its vectors are not finite")
-        return EngineOutput(matrix, token_counts)
+        if self._returns == "vectors":
+            return EngineOutput(matrix, token_counts)
+        lengths = [len(item) // (_ITEM * width) for item in items]
+        return EngineOutput(matrix, token_counts, lengths=lengths)
+
+    def _batch_size(self, batch_size: int | None) -> int | None:
+        """Return the maximal texts of a batch; vocabularies of weights take much memory."""
+        if self._returns != "sparse":
+            return batch_size
+        most = max(1, _MOST_WEIGHTS // self.dimension)
+        return min(batch_size or most, most)
+
+    def _items(self, batch: Sequence[Tokens], rows: bytes | bytearray) -> list[bytes | bytearray]:
+        """Return the bytes of each text of `batch`; `rows` is what the graph returns for it."""
+        width = _ITEM * (1 if self._returns == "token_weights" else self.dimension)
+        of_tokens = self._returns in {"token_weights", "token_vectors"}
+        size = width * (max(len(tokens.ids) for tokens in batch) if of_tokens else 1)
+        if len(rows) != len(batch) * size:
+            raise ValueError(f"{len(rows)} bytes for {len(batch)} texts of {size}")
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return [
+            _ITEMS[self._returns](tokens, part, width)
+            for tokens, part in zip(batch, parts, strict=True)
+        ]
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return the token count of each text, special tokens included."""
@@ -258,6 +324,51 @@ class GraphEngine:
     def close(self) -> None:
         """Release the graph, its weights and its working memory."""
         self._run = None
+
+
+_ITEM = 4  # bytes of a float32
+_SPARSE_ROW = 2  # numbers: an index and its value; every index is exact in a float32
+_SPARSE = ("sparse", "token_weights")
+_MOST_WEIGHTS = 1 << 22  # 16 MB
+
+
+def _whole(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes | bytearray:
+    return part
+
+
+def _active(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes:
+    """Return the positive weights of a vocabulary, each after its index."""
+    import numpy as np
+
+    weights = np.frombuffer(part, np.float32)
+    (indices,) = weights.nonzero()
+    return np.stack([indices.astype(np.float32), weights[indices]], axis=-1).tobytes()
+
+
+def _heaviest(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes:
+    """Return the largest weight of each token that a text has, after its id, by id."""
+    weights = array("f", bytes(part))
+    found: dict[int, float] = {}
+    for position in range(len(tokens.ids)) if tokens.kept is None else tokens.kept:
+        number = tokens.ids[position]
+        found[number] = max(found.get(number, 0.0), weights[position])
+    return array("f", [n for item in sorted(found.items()) if item[1] > 0 for n in item]).tobytes()
+
+
+def _kept(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes | bytearray:
+    """Return the vectors of the tokens that are kept."""
+    if tokens.kept is None:
+        return part[: len(tokens.ids) * width]
+    return b"".join(part[place * width : (place + 1) * width] for place in tokens.kept)
+
+
+_ITEMS: dict[Returns, Callable[[Tokens, bytes | bytearray, int], bytes | bytearray]] = {
+    "vectors": _whole,
+    "sparse": _active,
+    "token_weights": _heaviest,
+    "token_vectors": _kept,
+}
+"""Functions from what a graph returns for a text to the bytes of its rows."""
 
 
 def is_of_the_graph(error: Exception) -> bool:

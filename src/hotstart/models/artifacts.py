@@ -261,6 +261,7 @@ def artifact_info(artifact: Artifact) -> ModelInfo:
         max_seq_length=metadata.max_seq_length,
         comparable_with=metadata.comparable_with,
         reads_task=metadata.reads_task,
+        max_active_dims=metadata.max_active_dims,
     )
 
 

@@ -31,14 +31,29 @@ from hotstart.models.architectures import (
     read_classifier,
     token_score,
 )
+from hotstart.models.late_interaction import (
+    COLBERT,
+    COLBERT_SETTINGS,
+    PYLATE,
+    PYLATE_DENSE,
+    TokenLimits,
+    from_colbert,
+    markers_of,
+    read_token_settings,
+    with_markers,
+)
 from hotstart.models.modules import (
+    MASKED_HEADS,
     MODULES,
+    TOKENS,
     WEIGHTED,
     WITHOUT_EFFECT,
+    DenseLayer,
     Pipeline,
     Pooling,
     last_width,
     read_pipeline,
+    read_splade,
     refuse_settings,
 )
 from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
@@ -50,7 +65,7 @@ from hotstart.models.tokenizer import (
     truncation_side,
     vocabulary_of,
 )
-from hotstart.types import TOKENIZER, Classifier
+from hotstart.types import TOKENIZER, Classifier, TokenSettings
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +142,7 @@ def check_inner(path: str, name: str) -> None:
 _LOGIT_SCORE = "LogitScore"
 _CLASSES_READ = {
     *("Transformer", "StaticEmbedding", "Router", "Asym", _LOGIT_SCORE),
+    *("MLMTransformer", "SpladePooling", "MultiVectorMask"),
     *MODULES,
     *WITHOUT_EFFECT,
 }
@@ -193,6 +209,7 @@ class TaskHead(NamedTuple):
     dimension: int
     segments: bool = False
     classifier: Classifier | None = None
+    tokens: TokenSettings | None = None
 
 
 def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
@@ -270,6 +287,115 @@ def _read_modules(folder: str) -> Pipeline:
     return read_pipeline(folder, modules[1:], lambda name: read_json(folder, name))
 
 
+SPARSE_LINEAR = "sparse_linear.pt"
+COLBERT_LINEAR = "colbert_linear.pt"
+
+
+_HEADS = {"sparse": SPARSE_LINEAR, "multi_vector": COLBERT_LINEAR}
+"""Files of bge-m3, by the kind of the head that they hold."""
+
+
+def _sparse(files: ConfigFiles, is_built: bool) -> TaskHead:
+    """Return the head of a SparseEncoder, or the sparse one of bge-m3."""
+    folder = files.folder
+    hidden = int(FAMILIES[files.model_type].settings(files.config)["hidden_size"])
+    vocabulary = int(files.config["vocab_size"])
+    if os.path.isfile(os.path.join(folder, SPARSE_LINEAR)):
+        layer = DenseLayer(SPARSE_LINEAR, hidden, 1, bias=True, activation="ReLU")
+        unused = TokenSettings(skiplist=_unused(files), skiplist_tasks=("query", "document"))
+        pipeline = Pipeline((layer,), None, (), "token_weights")
+        return TaskHead(pipeline, vocabulary, tokens=unused)
+    refuse_settings(folder, files.transformer, "sparse")
+    modules = modules_of(folder)
+    kinds = [kind for kind, _ in modules]
+    is_bare = not modules and _is_masked_model(files.config)
+    task = files.transformer.get("transformer_task", "fill-mask")
+    is_splade = kinds in (["Transformer", "SpladePooling"], ["MLMTransformer", "SpladePooling"])
+    if files.model_type not in MASKED_HEADS or not (is_bare or is_splade) or task != "fill-mask":
+        known = (f"SpladePooling over a {' or '.join(MASKED_HEADS)}", SPARSE_LINEAR)
+        got = kinds or files.config.get("architectures")
+        raise UnsupportedModel(folder, feature="modules", got=got, supported=known, kind="sparse")
+    config = {} if is_bare else read_json(folder, f"{modules[1][1]}/config.json")
+    return TaskHead(read_splade(folder, config), vocabulary)
+
+
+_MASK = "MultiVectorMask"
+
+
+def _multi_vector(files: ConfigFiles, is_built: bool) -> TaskHead:
+    """Return the head of a late-interaction model, or that of bge-m3."""
+    folder = files.folder
+    hidden = int(FAMILIES[files.model_type].settings(files.config)["hidden_size"])
+    if os.path.isfile(os.path.join(folder, COLBERT_LINEAR)):
+        layer = DenseLayer(COLBERT_LINEAR, hidden, hidden, bias=True, activation="Identity")
+        pipeline = Pipeline((layer, "normalize"), None, (), "token_vectors")
+        return TaskHead(pipeline, hidden, tokens=TokenSettings(skipped=1))
+    refuse_settings(folder, files.transformer, "multi_vector")
+    modules = [
+        ("Dense" if kind == PYLATE_DENSE else kind, path) for kind, path in modules_of(folder)
+    ]
+    masks = [path for kind, path in modules if kind == _MASK]
+    is_pylate = files.sentence.get("model_type") == PYLATE
+    if _is_colbert(files.config):
+        layer = DenseLayer("", hidden, _colbert_dimension(files), bias=False, activation="Identity")
+        pipeline = Pipeline((layer, "normalize"), None, (), "token_vectors")
+    elif modules and modules[0][0] == "Transformer" and (masks or is_pylate):
+        rest = [module for module in modules[1:] if module[0] != _MASK]
+        pipeline = read_pipeline(
+            folder,
+            rest,
+            lambda name: read_json(folder, name),
+            result=TOKENS,
+            dense_reads=TOKENS,
+            kind="multi_vector",
+        )
+        if not masks:  # PyLate normalises in its code
+            pipeline = pipeline._replace(token_steps=(*pipeline.token_steps, "normalize"))
+    else:
+        got = [kind for kind, _ in modules] or files.config.get("architectures")
+        known = (f"Transformer, Dense, {_MASK}, Normalize", COLBERT, COLBERT_LINEAR)
+        raise UnsupportedModel(
+            folder, feature="modules", got=got, supported=known, kind="multi_vector"
+        )
+    fill = _special_token(files, "mask_token") or _special_token(files, "eos_token")
+    tokens = read_token_settings(
+        folder,
+        files.transformer,
+        files.sentence,
+        read_json(folder, f"{masks[0]}/config.json") if masks else None,
+        fill,
+        TokenLimits(_max_seq_length(files, None), _positions(files)),
+    )
+    return TaskHead(pipeline, last_width(pipeline.token_steps, hidden), tokens=tokens)
+
+
+def _is_colbert(config: Mapping[str, Any]) -> bool:
+    return COLBERT in (config.get("architectures") or ())
+
+
+def _colbert_dimension(files: ConfigFiles) -> int:
+    return int(read_json(files.folder, COLBERT_SETTINGS).get("dim") or 128)
+
+
+def _is_masked_model(config: Mapping[str, Any]) -> bool:
+    return any(str(name).endswith("ForMaskedLM") for name in config.get("architectures") or ())
+
+
+_UNUSED = {"cls_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+"""The tokens that bge-m3 gives no weight, with their defaults of XLM-RoBERTa."""
+
+
+def _unused(files: ConfigFiles) -> tuple[str, ...]:
+    return tuple(_special_token(files, name) or usual for name, usual in _UNUSED.items())
+
+
+def _special_token(files: ConfigFiles, name: str) -> str | None:
+    """Return the special token `name` of the tokenizer; None without one."""
+    token = files.tokenizer.get(name) or read_json(files.folder, SPECIAL_TOKENS).get(name)
+    content = token.get("content") if isinstance(token, Mapping) else token
+    return None if content is None else str(content)
+
+
 _LARGEST_DIMENSION = 1_000_000
 
 
@@ -286,6 +412,8 @@ def _dimension(hidden: int, pipeline: Pipeline) -> int:
 TASK_HEADS: dict[str, Callable[[ConfigFiles, bool], TaskHead]] = {
     "embedding": _embedding,
     "reranker": _reranker,
+    "sparse": _sparse,
+    "multi_vector": _multi_vector,
 }
 """Functions that read the head, by model kind; they are told whether the graph is built."""
 
@@ -318,6 +446,9 @@ class Description:
         settings: settings of the architecture by BERT's key; empty if `shipped_graph` is used.
         truncation_side: `right` or `left`, the end at which longer texts are cut.
         add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
+        tokens: see `hotstart.types.PreparedModel`.
+        markers: texts that the tokenizer must keep whole, if its vocabulary has them.
+        max_active_dims: see `hotstart.types.ModelInfo`.
     """
 
     folder: str
@@ -341,17 +472,23 @@ class Description:
     truncation_side: str = "right"
     add_prefix_space: bool | None = None
     special_tokens: Collection[Any] = ()
+    tokens: TokenSettings | None = None
+    markers: tuple[str, ...] = ()
+    max_active_dims: int | None = None
 
     @property
     def kind(self) -> str:
         """The kind of the model, a key of TASK_HEADS."""
-        return "reranker" if self.classifier else "embedding"
+        if self.classifier:
+            return "reranker"
+        returns = self.pipeline.returns
+        return {"vectors": "embedding", "token_vectors": "multi_vector"}.get(returns, "sparse")
 
     @property
     def reads_task(self) -> bool:
-        """Whether a vector depends on what is the prompt of a text."""
+        """Whether a vector depends on what is the prompt of a text, or on its task."""
         pooling = self.pipeline.pooling
-        return pooling is not None and not pooling.include_prompt
+        return self.tokens is not None or (pooling is not None and not pooling.include_prompt)
 
 
 def files_read(model: Description) -> list[str]:
@@ -382,6 +519,7 @@ def files_read(model: Description) -> list[str]:
         _beside(model.tokenizer, "tokenizer_config.json"),
         _beside(model.tokenizer, SPECIAL_TOKENS),
         *tokenizer_files(model),
+        *(SPARSE_LINEAR, COLBERT_LINEAR, COLBERT_SETTINGS),
         *model.weights,
         *modules,
     ]
@@ -543,6 +681,8 @@ def _describe(
     shipped = file or _graph(folder, part)
     tokenizer = _tokenizer_file(folder, part, shipped)
     files = read_config_files(folder, part, tokenizer)
+    if kind == "multi_vector":
+        files = _marked(files)
     can_build = files.model_type in FAMILIES and not file
     weights = _weight_files(folder, part) if can_build else ()
     if not weights and shipped is None:
@@ -554,6 +694,10 @@ def _describe(
         )
     _check_prompts(files.sentence)
     _check_class(files, kind)
+    if kind in {"sparse", "multi_vector"} and not weights:
+        raise UnsupportedModel(
+            folder, feature="only", got=shipped, supported=(SINGLE_WEIGHTS,), kind=kind
+        )
     task = TASK_HEADS[kind](files, bool(weights))
     return Description(
         folder=folder,
@@ -564,7 +708,7 @@ def _describe(
         part=part,
         pipeline=task.pipeline,
         dimension=task.dimension,
-        max_seq_length=_max_seq_length(files, max_length),
+        max_seq_length=_longest(files, task.tokens, max_length),
         pad_token_id=int(settings.get("pad_token_id", files.config.get("pad_token_id")) or 0),
         lowercase=bool(files.transformer.get("do_lower_case")),
         normalizer=overriding_normalizer(files.model_type, files.tokenizer),
@@ -579,6 +723,9 @@ def _describe(
         settings=settings,
         truncation_side=truncation_side(folder, files.tokenizer),
         add_prefix_space=files.tokenizer.get("add_prefix_space"),
+        tokens=task.tokens,
+        markers=tuple(markers_of(files.sentence).values()) if kind == "multi_vector" else (),
+        max_active_dims=_max_active_dims(files),
     )
 
 
@@ -605,6 +752,31 @@ def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
     )
 
 
+def _max_active_dims(files: ConfigFiles) -> int | None:
+    """Return the number of values that a sparse embedding keeps; None for all."""
+    kept = files.sentence.get("max_active_dims")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise ValueError(f"max_active_dims is {str(kept)[:100]!r}")
+    return kept
+
+
+def _marked(files: ConfigFiles) -> ConfigFiles:
+    """Return the files of a late-interaction model with its markers in its prompts."""
+    sentence = files.sentence
+    if _is_colbert(files.config) and not modules_of(files.folder):
+        sentence = from_colbert(read_json(files.folder, COLBERT_SETTINGS))
+    return files._replace(sentence=with_markers(sentence))
+
+
+def _longest(files: ConfigFiles, tokens: TokenSettings | None, chosen: int | None) -> int:
+    """Return the most tokens of a text of any task."""
+    usual = _max_seq_length(files, chosen)
+    if tokens is None:
+        return usual
+    expanded = tokens.expansion.length if tokens.expansion else 0
+    return max(usual, tokens.query_length or 0, tokens.document_length or 0, expanded)
+
+
 def _truncate_dim(files: ConfigFiles, dimension: int) -> int | None:
     """Return the number of dimensions to keep; None for all, as for more than there are."""
     kept = files.sentence.get("truncate_dim")
@@ -613,8 +785,13 @@ def _truncate_dim(files: ConfigFiles, dimension: int) -> int | None:
     return None if kept is None or kept >= dimension else kept
 
 
-_CLASSES = {"embedding": "SentenceTransformer", "reranker": "CrossEncoder"}
-"""The class of sentence-transformers that saved a model, by kind."""
+_CLASSES = {
+    "embedding": ("SentenceTransformer",),
+    "reranker": ("CrossEncoder",),
+    "sparse": ("SparseEncoder",),
+    "multi_vector": ("MultiVectorEncoder", PYLATE),
+}
+"""The classes of sentence-transformers and PyLate that saved a model, by kind."""
 
 
 def _check_class(files: ConfigFiles, kind: str) -> None:
@@ -622,9 +799,11 @@ def _check_class(files: ConfigFiles, kind: str) -> None:
 
     sentence-transformers would convert it: pool the mean, and leave its own modules out.
     """
-    saved_by = files.sentence.get("model_type", _CLASSES[kind])
-    if saved_by != _CLASSES[kind]:
-        supported = (_CLASSES[kind],)
+    supported = _CLASSES[kind]
+    if os.path.isfile(os.path.join(files.folder, _HEADS.get(kind, ""))):
+        supported = (*_CLASSES["embedding"], *supported)
+    saved_by = files.sentence.get("model_type", supported[0])
+    if saved_by not in supported:
         raise UnsupportedModel(
             files.folder, feature="model_type", got=saved_by, supported=supported, kind=kind
         )
@@ -673,19 +852,30 @@ def _shards(folder: str, index: str) -> tuple[str, ...]:
 
 
 def module_weights(folder: str, path: str) -> str:
-    """Return the weights file of the module in the sub-folder `path`, relative to `folder`."""
+    """Return the weights file of the module in the sub-folder `path`, relative to `folder`.
+
+    A path to a file is returned unchanged.
+    """
+    if path in (SPARSE_LINEAR, COLBERT_LINEAR):
+        return path
     name = f"{path}/{SINGLE_WEIGHTS}"
     checkpoint = f"{path}/{CHECKPOINT}"
     is_there = os.path.isfile(os.path.join(folder, name))
     return checkpoint if not is_there and os.path.isfile(os.path.join(folder, checkpoint)) else name
 
 
+def _is_of_pylate(folder: str) -> bool:
+    sentence = read_json(folder, "config_sentence_transformers.json")
+    return bool(sentence.get("model_type") == PYLATE)
+
+
 def _module_files(folder: str) -> list[str]:
     files = []
     for kind, path in modules_of(folder):
-        if kind == "Pooling" or kind in WEIGHTED:
+        is_weighted = kind in WEIGHTED or (kind == PYLATE_DENSE and _is_of_pylate(folder))
+        if kind == "Pooling" or is_weighted:
             files.append(f"{path}/config.json")
-        if kind in WEIGHTED:
+        if is_weighted:
             files.append(module_weights(folder, path))
     return files
 
@@ -707,11 +897,18 @@ def _max_seq_length(files: ConfigFiles, chosen: int | None) -> int:
         if not 0 < longest <= _MOST_POSITIONS:
             return positions or _USUAL_POSITIONS
         return min(longest, positions or longest)
+    positions = _positions(files)
+    return min(int(limit or positions), positions)
+
+
+def _positions(files: ConfigFiles) -> int:
+    """Return the tokens that the position embedding of a built graph has rows for."""
+    family = FAMILIES[files.model_type]
     settings = family.settings(files.config)
     positions = int(settings["max_position_embeddings"] or 512)
     if family.positions == "after padding":
         positions -= int(settings["pad_token_id"]) + 1
-    return min(int(limit or positions), positions)
+    return positions
 
 
 _USUAL_POSITIONS = 512

@@ -10,7 +10,7 @@ from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
 from hotstart.integrity import FileRecord
 from hotstart.models.spec import FORMAT
-from hotstart.types import Classifier, GraphFiles, PreparedModel
+from hotstart.types import Classifier, GraphFiles, PreparedModel, TokenSettings
 
 FILE_NAME = "metadata.json"
 
@@ -68,6 +68,8 @@ class Metadata(NamedTuple):
             enough to be compared with float32 vectors; else None.
         classifier: the outputs of a reranker; None for an embedding model.
         reads_task: see `hotstart.types.ModelInfo`.
+        max_active_dims: see `hotstart.types.ModelInfo`.
+        tokens: see `hotstart.types.PreparedModel`.
     """
 
     source: str
@@ -94,6 +96,8 @@ class Metadata(NamedTuple):
     comparable_with: str | None = None
     classifier: Classifier | None = None
     reads_task: bool = False
+    max_active_dims: int | None = None
+    tokens: TokenSettings | None = None
     format: int = FORMAT
 
     @property
@@ -109,6 +113,7 @@ class Metadata(NamedTuple):
             dimension=self.dimension,
             pad_token_id=self.pad_token_id,
             precision=self.precision,
+            tokens=self.tokens,
         )
 
 
@@ -122,6 +127,7 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
         },
         "measured": metadata.measured and metadata.measured._asdict(),
         "classifier": metadata.classifier and metadata.classifier._asdict(),
+        "tokens": metadata.tokens and metadata.tokens.as_json(),
     }
     raw = json.dumps(content, indent=1, ensure_ascii=False)
     write_whole(os.path.join(folder, FILE_NAME), raw.encode())
@@ -150,6 +156,7 @@ def read_metadata(folder: str) -> Metadata | None:
 
 def _from_json(content: dict[str, Any]) -> Metadata:
     classifier = content.get("classifier")
+    tokens = content.get("tokens")
     return Metadata(
         **content
         | {
@@ -158,6 +165,7 @@ def _from_json(content: dict[str, Any]) -> Metadata:
             "measured": content["measured"] and Measurements(**content["measured"]),
             "classifier": classifier
             and Classifier(tuple(classifier["labels"]), classifier["activation"]),
+            "tokens": tokens and TokenSettings.from_json(tokens),
             "original_files": {
                 name: entry and SourceRecord(**entry)
                 for name, entry in content["original_files"].items()

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
 from hotstart.models.architectures import ClassifierLayer, ClassifierNorm, TokenScore
+from hotstart.types import Returns
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """The pooling modes, named and ordered as in sentence-transformers.
@@ -44,6 +45,12 @@ _COMMON_SETTINGS = dict.fromkeys(
 _SETTINGS = {
     "embedding": _COMMON_SETTINGS
     | {"transformer_task": "feature-extraction", "module_output_name": TOKENS},
+    "sparse": _COMMON_SETTINGS | {"module_output_name": TOKENS},
+    "multi_vector": {
+        "processing_kwargs": None,
+        "transformer_task": "feature-extraction",
+        "module_output_name": TOKENS,
+    },
     "reranker": _COMMON_SETTINGS
     | {"transformer_task": "sequence-classification", "module_output_name": "scores"},
 }
@@ -96,6 +103,19 @@ class Pooling(NamedTuple):
     include_prompt: bool = True
 
 
+@dataclass(frozen=True)
+class Splade:
+    """How the logits of a masked language model become weights of the vocabulary.
+
+    Attributes:
+        strategy: `max` or `sum` over the tokens.
+        activation: `relu` or `log1p_relu`, before another log1p.
+    """
+
+    strategy: str
+    activation: str
+
+
 class Pipeline(NamedTuple):
     """What comes after the transformer.
 
@@ -103,11 +123,16 @@ class Pipeline(NamedTuple):
         token_steps: the steps before pooling, for each token.
         pooling: None where the token embeddings are the result.
         head: the steps after pooling.
+        returns: what the model returns for each text.
+        splade: what comes after the head of a masked language model, for a sparse model that has
+            one; there are no other steps then.
     """
 
     token_steps: tuple[HeadStep, ...]
     pooling: Pooling | None
     head: tuple[HeadStep, ...]
+    returns: Returns = "vectors"
+    splade: Splade | None = None
 
 
 def last_width(steps: Sequence[HeadStep], width: int) -> int:
@@ -152,6 +177,7 @@ def read_pipeline(
     *,
     result: str = VECTOR,
     dense_reads: str = VECTOR,
+    kind: str = "embedding",
 ) -> Pipeline:
     """Return what comes after the transformer, up to the value `result`.
 
@@ -161,32 +187,34 @@ def read_pipeline(
         read: returns the JSON of a file of the model, empty without one.
         result: the value that the model returns, TOKENS or VECTOR.
         dense_reads: the value that a Dense module reads if its configuration names none.
+        kind: the kind of the model, for error messages.
 
     Raises:
         UnsupportedModel: a module or one of its settings is unknown, or no module gives `result`.
     """
     found = []
-    for kind, path in modules:
-        if kind in WITHOUT_EFFECT:
+    for name, path in modules:
+        if name in WITHOUT_EFFECT:
             continue
-        if kind not in MODULES:
+        if name not in MODULES:
             known = ("Transformer", *MODULES)
-            raise UnsupportedModel(folder, feature="module", got=kind, supported=known)
+            raise UnsupportedModel(folder, feature="module", got=name, supported=known, kind=kind)
         given = {key: v for key, v in read(f"{path}/config.json").items() if v is not None}
-        usual = {"module_input_name": dense_reads} if kind == "Dense" else {}
-        found.append(MODULES[kind](folder, path, usual | given))
+        usual = {"module_input_name": dense_reads} if name == "Dense" else {}
+        found.append(MODULES[name](folder, path, usual | given))
     chain, start = _chain(found, result)
     places = [n for n, step in enumerate(chain) if isinstance(step, Pooling)]
     if start != TOKENS or (result == VECTOR and len(places) != 1):
-        names = [kind for kind, _ in modules]
+        names = [name for name, _ in modules]
         needed = (f"modules that make a {result} of {TOKENS}",)
-        raise UnsupportedModel(folder, feature="modules", got=names, supported=needed)
+        raise UnsupportedModel(folder, feature="modules", got=names, supported=needed, kind=kind)
     steps = [None if isinstance(step, Pooling) else step for step in chain]
     place = places[0] if places else len(chain)
     return Pipeline(
         token_steps=tuple(step for step in steps[:place] if step is not None),
         pooling=next((step for step in chain if isinstance(step, Pooling)), None),
         head=tuple(step for step in steps[place:] if step is not None),
+        returns="vectors" if result == VECTOR else "token_vectors",
     )
 
 
@@ -199,6 +227,75 @@ def _chain(modules: Sequence[_Module], result: str) -> tuple[list[HeadStep | Poo
             chain.insert(0, module.step)
             wanted = module.reads
     return chain, wanted
+
+
+SPLADE_STRATEGIES = ("max", "sum")
+SPLADE_ACTIVATIONS = ("relu", "log1p_relu")
+
+
+def read_splade(folder: str, config: Mapping[str, Any]) -> Pipeline:
+    """Return what comes after the transformer of a model with a SpladePooling module.
+
+    Raises:
+        UnsupportedModel: a setting is unknown.
+    """
+    strategy = config.get("pooling_strategy", "max")
+    activation = config.get("activation_function", "relu")
+    for feature, got, supported in (
+        ("pooling_strategy", strategy, SPLADE_STRATEGIES),
+        ("activation_function", activation, SPLADE_ACTIVATIONS),
+    ):
+        if got not in supported:
+            raise UnsupportedModel(
+                folder, feature=feature, got=got, supported=supported, kind="sparse"
+            )
+    return Pipeline((), None, (), "sparse", Splade(strategy, activation))
+
+
+@dataclass(frozen=True)
+class MaskedHead:
+    """Names of tensors between an encoder and the logits of its masked language model."""
+
+    dense: str
+    norm: str
+    decoder: str
+    biases: tuple[str, ...]
+    activation: str | None = "gelu"  # None for that of the encoder
+
+
+_BERT_HEAD = MaskedHead(
+    dense="cls.predictions.transform.dense",
+    norm="cls.predictions.transform.LayerNorm",
+    decoder="cls.predictions.decoder",
+    biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    activation=None,
+)
+_ROBERTA_HEAD = MaskedHead(
+    dense="lm_head.dense",
+    norm="lm_head.layer_norm",
+    decoder="lm_head.decoder",
+    biases=("lm_head.bias", "lm_head.decoder.bias"),
+)
+_DISTILBERT_HEAD = MaskedHead(
+    dense="vocab_transform",
+    norm="vocab_layer_norm",
+    decoder="vocab_projector",
+    biases=("vocab_projector.bias",),
+    activation=None,
+)
+_MODERNBERT_HEAD = MaskedHead(
+    dense="head.dense", norm="head.norm", decoder="decoder", biases=("decoder.bias",)
+)
+MASKED_HEADS = {
+    "bert": _BERT_HEAD,
+    "roberta": _ROBERTA_HEAD,
+    "xlm-roberta": _ROBERTA_HEAD,
+    "camembert": _ROBERTA_HEAD,
+    "mpnet": _ROBERTA_HEAD,
+    "distilbert": _DISTILBERT_HEAD,
+    "modernbert": _MODERNBERT_HEAD,
+}
+"""Heads of masked language models by `model_type` of config.json."""
 
 
 def read_pooling(folder: str, path: str, config: Mapping[str, Any]) -> _Module:

@@ -11,11 +11,16 @@ from hotstart.config import Settings
 from hotstart.errors import InvalidInput, check_count
 from hotstart.models.catalogue import known_model, near
 
-KINDS = {"embedding": ("float32", "bfloat16", "int8"), "reranker": ("float32",)}
+KINDS = {
+    "embedding": ("float32", "bfloat16", "int8"),
+    "reranker": ("float32",),
+    "sparse": ("float32",),
+    "multi_vector": ("float32",),
+}
 """The kinds of models, each with its supported precisions.
 
 `bfloat16` is the precision of matrix products; the weights are those of `float32`. The accuracy of
-rerankers in 8 bits and in bfloat16 is not measured yet.
+the other kinds in 8 bits and in bfloat16 is not measured yet.
 """
 
 
@@ -159,7 +164,12 @@ def _is_file(file: object) -> bool:
     return isinstance(file, str) and re.fullmatch(form, file) is not None
 
 
-DEFAULT_OWNERS = {"embedding": "sentence-transformers", "reranker": "cross-encoder"}
+DEFAULT_OWNERS = {
+    "embedding": "sentence-transformers",
+    "reranker": "cross-encoder",
+    "sparse": "sentence-transformers",
+    "multi_vector": "sentence-transformers",
+}
 """Default owners of names without an owner, by model kind, as in sentence-transformers."""
 
 _SHARED = {"openvino": "onnx"}  # both engines read the same graph and weights

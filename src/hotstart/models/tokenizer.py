@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any
 
 from hotstart.errors import HotstartError, ModelDamaged, UnsupportedModel, described
@@ -112,6 +113,7 @@ def write_tokenizer(
     max_seq_length: int,
     truncation_side: str = "right",
     add_prefix_space: bool | None = None,
+    markers: Mapping[str, int] = MappingProxyType({}),
 ) -> int:
     """Write the tokenizer of the file `path` into `folder`, with all settings.
 
@@ -129,6 +131,7 @@ def write_tokenizer(
         max_seq_length: the token limit for truncation.
         truncation_side: `right` or `left`, the end at which longer texts are cut.
         add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
+        markers: tokens of the vocabulary, with their ids, that a text may name as a whole.
 
     Raises:
         ModelDamaged: tokenizer.json cannot be read, or contradicts itself or `special_tokens`.
@@ -146,6 +149,7 @@ def write_tokenizer(
         content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
         if add_prefix_space is not None:
             _set_prefix_space(os.path.dirname(path), content, add_prefix_space)
+        _add_markers(content, markers)
         content["padding"] = None
         content["truncation"] = {
             "direction": truncation_side.capitalize(),
@@ -175,6 +179,19 @@ def _read(path: str, model_type: str) -> dict[str, Any]:
         return build_tokenizer(path, model_type)
     content: dict[str, Any] = json.loads(read_bounded(path, _LARGEST))
     return content
+
+
+def _add_markers(content: dict[str, Any], markers: Mapping[str, int]) -> None:
+    """Add `markers` as whole tokens, which normaliser and splitting into words would break."""
+    if not markers:
+        return
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added = [each for each in content.get("added_tokens") or () if each["content"] not in markers]
+    added += [
+        {"id": number, "content": token, "special": True, **plain}
+        for token, number in markers.items()
+    ]
+    content["added_tokens"] = sorted(added, key=lambda each: each["id"])
 
 
 def _joined(lowercase: bool, normalizer: Any) -> Any:

@@ -147,7 +147,7 @@ class PendingCall:
             self.attempt += 1
             return False
         self._parts[part.start] = output
-        if sum(len(each.vectors) for each in self._parts.values()) == len(self.tokens):
+        if sum(each.texts for each in self._parts.values()) == len(self.tokens):
             self._resolve(EmbedOutput.joined([each for _, each in sorted(self._parts.items())]))
         return True
 
@@ -312,17 +312,9 @@ class LaneQueue:
             output = model.engine.embed(
                 inputs, is_cancelled=lambda: all(part.call.future.done() for part in run)
             )
-        counts = output.token_counts
         for part in run:
             part.call.trace(began, entered, model.engine.name, len(inputs))
-        return [
-            EmbedOutput(
-                vectors=output.vectors.slice(rows.start, rows.stop),
-                info=model.info,
-                tokens=None if counts is None else sum(counts[rows]),
-            )
-            for rows in _rows(run)
-        ]
+        return [output.part(texts, model.info) for texts in _rows(run)]
 
     def _put_back(self, call: PendingCall) -> None:
         """Queue the whole call again."""

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hotstart.config import Settings, read_settings, remote_access
@@ -45,7 +46,15 @@ from hotstart.pool.promotion import Load
 from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
 from hotstart.system import available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
-from hotstart.types import EmbedOutput, LoadingStrategy, Matrix, ModelInfo, Progress, Stage
+from hotstart.types import (
+    EmbedOutput,
+    EngineOutput,
+    LoadingStrategy,
+    Matrix,
+    ModelInfo,
+    Progress,
+    Stage,
+)
 
 if TYPE_CHECKING:
     from hotstart.engines.graph import GraphEngine
@@ -190,10 +199,10 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
 
     ranks = spec.kind == "reranker"
     probes = [(text, text) for text in _PROBES] if ranks else list(_PROBES)
-    expected = serving.engine.embed(probes).vectors
+    expected = serving.engine.embed(probes)
     parts = promoted.engine.parts if isinstance(promoted.engine, DualEngine) else [promoted.engine]
     try:
-        apart = max(_difference(expected, part.embed(probes).vectors, ranks) for part in parts)
+        apart = max(_difference(expected, part.embed(probes), spec.kind) for part in parts)
         reason = f"its vectors differ by {apart:.2f} of their length from the serving engine's"
         agrees = apart <= _LARGEST_DIFFERENCE
     except ModelDamaged as error:
@@ -207,18 +216,37 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
         raise CheckFailed(spec.source, question=_PROBES, reason=reason)
 
 
-def _difference(expected: Matrix, got: Matrix, ranks: bool) -> float:
+def _difference(expected: EngineOutput, got: EngineOutput, kind: str) -> float:
     """Return the largest difference of two rows, as a share of the longer one.
 
-    The logits of a reranker are compared together, because one alone may be near 0.
+    The logits of a reranker are compared together, because one alone may be near 0, and so are the
+    weights of a sparse model.
     """
-    if ranks:
-        expected, got = (Matrix(logits.data, len(logits.data) // 4) for logits in (expected, got))
-    pairs = zip(expected.tolist(), got.tolist(), strict=True)
+    if kind == "sparse":
+        left, right = (_weights(output) for output in (expected, got))
+        names = sorted(left.keys() | right.keys())
+        pairs = iter([([left.get(n, 0.0) for n in names], [right.get(n, 0.0) for n in names])])
+    else:
+        matrices = [expected.vectors, got.vectors]
+        if kind == "reranker":
+            matrices = [Matrix(logits.data, len(logits.data) // 4) for logits in matrices]
+        if len(matrices[0]) != len(matrices[1]):
+            return 1.0
+        pairs = zip(matrices[0].tolist(), matrices[1].tolist(), strict=True)
     return max(
         math.dist(left, right) / max(math.hypot(*left), math.hypot(*right), 1e-12)
         for left, right in pairs
     )
+
+
+def _weights(output: EngineOutput) -> dict[tuple[int, float], float]:
+    """Return the weights of a sparse model by text and index."""
+    rows = iter(output.vectors.tolist())
+    return {
+        (text, index): weight
+        for text, length in enumerate(output.lengths or ())
+        for index, weight in islice(rows, length)
+    }
 
 
 def weights_bytes(spec: ModelSpec) -> int:

@@ -195,6 +195,8 @@ def _metadata(
         original_files=_originals(model, hashes),
         classifier=model.classifier,
         reads_task=model.reads_task,
+        max_active_dims=model.max_active_dims,
+        tokens=model.tokens,
         made_by={name: _version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +61,14 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         identity["token_steps"] = [_identity(step) for step in pipeline.token_steps]
     if pipeline.pooling and not pipeline.pooling.include_prompt:
         identity["include_prompt"] = False
+    if pipeline.returns != "vectors":
+        identity |= {
+            "returns": pipeline.returns,
+            "splade": pipeline.splade and asdict(pipeline.splade),
+        }
+    if model.tokens is not None:
+        identity["tokens"] = model.tokens
+        identity["markers"] = model.markers
     if model.classifier is not None:
         identity |= {"segments": model.segments, "classifier": model.classifier}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -134,7 +142,8 @@ def _write(
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
 ) -> WrittenFiles:
-    largest_token = write_tokenizer(
+    write = partial(
+        write_tokenizer,
         os.path.join(model.folder, model.tokenizer),
         folder,
         model_type=model.model_type,
@@ -145,18 +154,38 @@ def _write(
         truncation_side=model.truncation_side,
         add_prefix_space=model.add_prefix_space,
     )
-    _check_tokenizer(model, folder)
+    largest_token = write()
+    tokenizer = _opened_tokenizer(model, folder)
+    if model.markers:
+        write(markers=_broken_markers(tokenizer, model.markers))
     graphs = write_graphs(model, folder, tensors, weights, largest_token)
     return WrittenFiles(graphs, _parameters(tensors))
 
 
-def _check_tokenizer(model: Description, folder: str) -> None:
-    """Raise ModelDamaged if the tokenizer cannot be opened."""
+def _opened_tokenizer(model: Description, folder: str) -> Any:
+    """Return the tokenizer; raise ModelDamaged if it cannot be opened."""
     try:
-        open_tokenizer(os.path.join(folder, TOKENIZER))
+        return open_tokenizer(os.path.join(folder, TOKENIZER))
     except Exception as error:  # the library's errors have no class of their own
         path = os.path.join(model.folder, model.tokenizer)
         raise ModelDamaged(path, reason=f"not a tokenizer ({described(error)})") from error
+
+
+def _broken_markers(tokenizer: Any, markers: Collection[str]) -> dict[str, int]:
+    """Return the tokens of `markers` that the tokenizer knows but does not keep whole, with ids.
+
+    A marker is a token itself, its space included, or its first word is one; sentence-transformers
+    registers it.
+    """
+    broken = {}
+    for marker in markers:
+        for token in (marker, *marker.split(None, 1)[:1]):
+            number = tokenizer.token_to_id(token)
+            if number is not None:
+                if tokenizer.encode(token, add_special_tokens=False).tokens != [token]:
+                    broken[token] = number
+                break
+    return broken
 
 
 def _parameters(tensors: Mapping[str, Mapping[str, Tensor]]) -> int:

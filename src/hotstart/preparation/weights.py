@@ -59,7 +59,11 @@ def _collect(
     for name in model.weights:
         collected[""].update(tensors_of(name))
     for path, name in _dense_files(model).items():
-        collected[path] = tensors_of(name)
+        tensors = tensors_of(name)
+        is_one_layer = "weight" in tensors  # bge-m3: the state of the layer itself
+        collected[path] = (
+            {f"linear.{k}": t for k, t in tensors.items()} if is_one_layer else tensors
+        )
     return collected
 
 
@@ -67,7 +71,8 @@ def _dense_files(model: Description) -> dict[str, str]:
     """Return the weights file of each layer after the transformer, by the layer's path."""
     steps = [*model.pipeline.token_steps, *model.pipeline.head]
     layers = [step for step in steps if isinstance(step, (DenseLayer, NormLayer))]
-    return {layer.path: module_weights(model.folder, layer.path) for layer in layers}
+    paths = [layer.path for layer in layers if layer.path]  # else with the encoder's tensors
+    return {path: module_weights(model.folder, path) for path in paths}
 
 
 def _shipped_files(model: Description) -> list[str]:

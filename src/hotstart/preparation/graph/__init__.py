@@ -12,7 +12,7 @@ from hotstart.models.description import Description
 from hotstart.models.modules import Pipeline, Pooling, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
-from hotstart.preparation.graph.head import apply_steps, pool, up_to_last
+from hotstart.preparation.graph.head import add_splade, apply_steps, pool, up_to_last
 from hotstart.preparation.graph.weights import LinkedWeights, Weights
 from hotstart.safetensors import Tensor
 from hotstart.types import GraphFiles
@@ -22,6 +22,7 @@ _VECTOR_OUTPUTS = ("sentence_embedding",)
 _LOGITS = ("logits",)
 _ELEMENTS = ("FLOAT", "FLOAT16")
 _INPUT_ELEMENTS = ("INT64", "INT32")
+_OF_TOKENS = {"token_weights", "token_vectors"}
 
 
 def write_graphs(
@@ -71,12 +72,23 @@ def _write_built(
         and isinstance(head[0], ClassifierLayer)
     ):
         mask = up_to_last(graph, "input_ids", model.pad_token_id)
-    vectors = _add_pipeline(
-        graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
-    )
-    write_whole(os.path.join(folder, "model.onnx"), graph.build(inputs, vectors, model.dimension))
+    if model.pipeline.splade is not None:
+        result = add_splade(graph, weights, tokens, model, tensors[""])
+    else:
+        result = _add_pipeline(
+            graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
+        )
+    of_tokens = ["tokens"] if model.pipeline.returns in _OF_TOKENS else []
+    width = 1 if model.pipeline.returns == "token_weights" else model.dimension
+    content = graph.build(inputs, result, ["batch", *of_tokens, width])
+    write_whole(os.path.join(folder, "model.onnx"), content)
     return GraphFiles(
-        encoder="model.onnx", output=OUTPUT, optimized=True, head=None, block=weights.block
+        encoder="model.onnx",
+        output=OUTPUT,
+        optimized=True,
+        head=None,
+        block=weights.block,
+        returns=model.pipeline.returns,
     )
 
 
@@ -98,7 +110,8 @@ def _add_pipeline(
     """Add what comes after the transformer to `tokens` (batch, tokens, width)."""
     steps = pipeline.token_steps
     tokens = apply_steps(graph, weights, tokens, steps, tensors, width, of_tokens=True)
-    assert pipeline.pooling is not None
+    if pipeline.pooling is None:
+        return tokens
     vectors = pool(graph, tokens, mask, pipeline.pooling)
     width = width and last_width(steps, width) * len(pipeline.pooling.modes)
     return apply_steps(graph, weights, vectors, pipeline.head, tensors, width)
@@ -157,7 +170,7 @@ def _write_head(
         _check_width(model, outputs[output])
         vectors = apply_steps(graph, weights, vectors, steps, tensors, width=None)
     head_inputs = {"tokens": (element, 3 if has_tokens else 2), mask: ("INT32", 2)}
-    content = graph.build(head_inputs, vectors, model.dimension)
+    content = graph.build(head_inputs, vectors, ["batch", model.dimension])
     write_whole(os.path.join(folder, "head.onnx"), content)
     return files._replace(head="head.onnx")
 

@@ -106,6 +106,9 @@ class GraphBuilder:
         """Return the name of an external weight, F32 or U8."""
         location = os.path.relpath(tensor.path, self._folder)
         name = f"{location}:{tensor.offset}"
+        other = self._initializers.get(name)
+        if other is not None and tuple(other.dims) != tuple(tensor.shape):
+            name += f":{tensor.length}"  # some rows of a tensor that the graph has too
         if name not in self._initializers:
             proto = self._onnx.TensorProto()
             element = _ELEMENTS[tensor.dtype]
@@ -123,17 +126,19 @@ class GraphBuilder:
         """Add `value`, float32 (size,), as the additional model output `name`."""
         self._extra_outputs[name] = value, size
 
-    def build(self, inputs: Mapping[str, tuple[str, int]], output: str, dimension: int) -> bytes:
+    def build(
+        self, inputs: Mapping[str, tuple[str, int]], output: str, axes: Sequence[str | int]
+    ) -> bytes:
         """Return the serialised model.
 
         Args:
             inputs: element type and rank of each input; the leading axes are batch and tokens.
-            output: the name of the result, float32 (batch, dimension).
-            dimension: length of a vector.
+            output: the name of the result, float32.
+            axes: the axes of the result: `batch`, `tokens`, or a length.
         """
         helper = self._onnx.helper
         types = self._onnx.TensorProto
-        axes = ["batch", "tokens", None]
+        leading = ["batch", "tokens", None]
         results = {OUTPUT: output} | {
             name: value for name, (value, _) in self._extra_outputs.items()
         }
@@ -144,11 +149,11 @@ class GraphBuilder:
             ],
             "hotstart",
             [
-                helper.make_tensor_value_info(name, getattr(types, dtype), axes[:rank])
+                helper.make_tensor_value_info(name, getattr(types, dtype), leading[:rank])
                 for name, (dtype, rank) in inputs.items()
             ],
             [
-                helper.make_tensor_value_info(OUTPUT, types.FLOAT, ["batch", dimension]),
+                helper.make_tensor_value_info(OUTPUT, types.FLOAT, list(axes)),
                 *(
                     helper.make_tensor_value_info(name, types.FLOAT, [size])
                     for name, (_, size) in self._extra_outputs.items()

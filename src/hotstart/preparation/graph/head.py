@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hotstart.errors import ModelDamaged
-from hotstart.models.architectures import ClassifierLayer, ClassifierNorm, TokenScore
-from hotstart.models.modules import DenseLayer, HeadStep, NormLayer, Pooling
+from hotstart.errors import ModelDamaged, UnsupportedModel
+from hotstart.models.architectures import FAMILIES, ClassifierLayer, ClassifierNorm, TokenScore
+from hotstart.models.description import Description
+from hotstart.models.modules import (
+    MASKED_HEADS,
+    DenseLayer,
+    HeadStep,
+    MaskedHead,
+    NormLayer,
+    Pooling,
+    Splade,
+)
 from hotstart.preparation.graph.builder import GraphBuilder
+from hotstart.preparation.graph.layers import ACTIVATIONS, Layers
 from hotstart.preparation.graph.weights import Weights
 from hotstart.safetensors import Tensor
 
@@ -239,6 +249,109 @@ def _token_score(
     if step.false_token_id is None:
         return score
     return graph.node("Sub", score, logit(step.false_token_id))
+
+
+_VOCABULARY_ROWS = 4096
+"""Logits are computed for so many tokens of the vocabulary at a time, and pooled, because those of
+all would take 125 MB for a batch of 1024 tokens and BERT's vocabulary."""
+
+
+def add_splade(
+    graph: GraphBuilder,
+    weights: Weights,
+    tokens: str,
+    model: Description,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    """Add a weight (batch, vocabulary) for each token of the vocabulary (Formal et al. 2021)."""
+    names = MASKED_HEADS[model.model_type]
+    splade = model.pipeline.splade
+    assert splade is not None
+    layers = Layers(graph, weights, model, tensors)
+    decoder, bias = _decoder(model, names, layers, tensors)
+    hidden = decoder.shape[1]
+    rows = graph.node("Reshape", tokens, graph.constant([-1, hidden], "INT64"))
+    rows = _transformed(graph, weights, rows, model, names, layers, tensors)
+    mask = graph.cast(_as_column(graph, "attention_mask"), "FLOAT")
+    pooled = []
+    for first in range(0, decoder.shape[0], _VOCABULARY_ROWS):
+        parts = [rows_of(each, first, _VOCABULARY_ROWS) for each in (decoder, bias)]
+        logits = graph.node("Gemm", rows, *[weights.whole(part) for part in parts], transB=1)
+        positive = graph.node("Relu", logits)
+        shape = _with_width(graph, tokens, parts[0].shape[0])
+        masked = graph.node("Mul", graph.node("Reshape", positive, shape), mask)
+        pooled.append(_splade_pooling(graph, masked, splade))
+    return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
+
+
+def rows_of(tensor: Tensor, first: int, count: int) -> Tensor:
+    """Return rows `first` to before `first` + `count` of `tensor`, or those that there are."""
+    rows = min(count, tensor.shape[0] - first)
+    size = tensor.length // tensor.shape[0]
+    shape = (rows, *tensor.shape[1:])
+    return Tensor(tensor.path, tensor.dtype, shape, tensor.offset + first * size, rows * size)
+
+
+def _splade_pooling(graph: GraphBuilder, masked: str, splade: Splade) -> str:
+    """Add pooling of positive logits; the maximum comes first, because logarithms keep order."""
+    logarithms = 2 if splade.activation == "log1p_relu" else 1
+    if splade.strategy == "max":
+        masked = graph.node("ReduceMax", masked, axes=[1], keepdims=0)
+    for _ in range(logarithms):
+        masked = graph.node("Log", graph.node("Add", masked, graph.constant(1.0, "FLOAT")))
+    if splade.strategy == "sum":
+        masked = graph.node("ReduceSum", masked, graph.constant([1], "INT64"), keepdims=0)
+    return masked
+
+
+def _transformed(
+    graph: GraphBuilder,
+    weights: Weights,
+    rows: str,
+    model: Description,
+    names: MaskedHead,
+    layers: Layers,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    """Add the dense layer, activation and norm before the decoder."""
+    activation = names.activation or str(model.settings["hidden_act"])
+    if activation not in ACTIVATIONS:
+        raise UnsupportedModel(
+            model.folder, feature="activation", got=activation, supported=ACTIVATIONS
+        )
+    found = {}
+    for layer in (names.dense, names.norm):
+        parts = [tensors.get(f"{layer}.{part}") for part in ("weight", "bias")]
+        if parts[0] is None:
+            raise ModelDamaged(model.folder, reason=f"no tensor {layer}.weight")
+        found[layer] = [weights.whole(part) for part in parts if part is not None]
+    dense = graph.node("Gemm", rows, *found[names.dense], transB=1)
+    epsilon = float(model.settings["layer_norm_eps"])
+    return graph.node(
+        "LayerNormalization",
+        layers.activate(activation, dense),
+        *found[names.norm],
+        axis=-1,
+        epsilon=epsilon,
+    )
+
+
+def _decoder(
+    model: Description, names: MaskedHead, layers: Layers, tensors: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the decoder; without a weight of its own it has the embeddings."""
+    hidden = int(model.settings["hidden_size"])
+    decoder = tensors.get(f"{names.decoder}.weight")
+    if decoder is None:
+        decoder = layers.tensor(FAMILIES[model.model_type].words, model.dimension, hidden)
+    if tuple(decoder.shape) != (model.dimension, hidden):
+        reason = f"{names.decoder}.weight has the shape {decoder.shape}"
+        raise ModelDamaged(model.folder, reason=f"{reason}, vocab_size is {model.dimension}")
+    biases = [tensors[name] for name in names.biases if name in tensors]
+    if not biases or tuple(biases[0].shape) != (model.dimension,):
+        reason = f"no {names.biases[0]} for {model.dimension} tokens"
+        raise ModelDamaged(model.folder, reason=reason)
+    return decoder, biases[0]
 
 
 def _cls(graph: GraphBuilder, tokens: str, mask: str) -> str:
