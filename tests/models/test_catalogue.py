@@ -19,7 +19,7 @@ from hotstart.models.spec import ModelSpec, artifact_folder, repository_of, snap
 from support.catalogue_page import PAGE, table
 
 MODELS = list(known_models())
-KINDS = {"embedding", "reranker", "static", "sparse", "multi-vector"}
+KINDS = {"embedding", "reranker", "static", "sparse", "multi_vector"}
 
 
 def test_the_catalogue_has_models_of_every_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,69 @@ def test_query_expansion(
         ):
             assert found.shape == rows.shape
             np.testing.assert_allclose(found, rows, atol=2e-5)
+
+
+def with_wide_inputs(path: str, target: Path) -> None:
+    """Write the graph at `path` with the int64 inputs that fastembed gives."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(path, load_external_data=False)
+    for entry in model.graph.input:
+        narrow = f"{entry.name}_narrow"
+        for node in model.graph.node:
+            node.input[:] = [narrow if name == entry.name else name for name in node.input]
+        model.graph.node.insert(
+            0, helper.make_node("Cast", [entry.name], [narrow], to=TensorProto.INT32)
+        )
+        entry.type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, str(target))
+
+
+def test_fastembed_reads_queries_and_documents_alike(tmp_path: Path) -> None:
+    """ColBERT's marker tokens, filled-up queries and skipped punctuation, over one graph."""
+    import shutil
+
+    from fastembed.common.model_description import DenseModelDescription, ModelSource
+    from fastembed.late_interaction.colbert import Colbert
+    from tokenizers import Tokenizer
+
+    from hotstart.pool.loader import prepare_artifact
+
+    folder = MULTI_VECTOR / "colbert" / "model"
+    embedder = Embedder(folder, kind="multi_vector", pool=Pool())
+    artifact = prepare_artifact(embedder._spec)
+    with_wide_inputs(f"{artifact.folder}/model.onnx", tmp_path / "model.onnx")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    special = {"mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(special))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    class Peer(Colbert):  # type: ignore[misc]
+        QUERY_MARKER_TOKEN_ID = tokenizer.token_to_id("[unused0]")
+        DOCUMENT_MARKER_TOKEN_ID = tokenizer.token_to_id("[unused1]")
+
+        @classmethod
+        def _list_supported_models(cls) -> list[DenseModelDescription]:
+            return [
+                DenseModelDescription(
+                    model="a/peer",
+                    dim=8,
+                    description="",
+                    license="",
+                    size_in_GB=0.1,
+                    sources=ModelSource(hf="a/peer"),
+                    model_file="model.onnx",
+                )
+            ]
+
+    peer = Peer("a/peer", specific_model_path=str(tmp_path))
+    texts = ["hello world", "the cat sat on the mat.", "a man, a plan.", "one two three", "a"]
+    for task, found in (
+        ("query", list(peer.query_embed(texts))),
+        ("document", [next(iter(peer.embed([text]))) for text in texts]),
+    ):
+        for ours, theirs in zip(embedder.encode_multi_vector(texts, task=task), found, strict=True):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, atol=2e-5)

@@ -27,7 +27,7 @@ class KnownModel(NamedTuple):
     Attributes:
         name: the short name.
         repository: name of the repository on the hub.
-        kind: `embedding`, `reranker`, `static`, `sparse` or `multi-vector`.
+        kind: `embedding`, `reranker`, `static`, `sparse` or `multi_vector`.
         architecture: a key of `hotstart.models.architectures.FAMILIES`, if a graph can be built.
         prompts: the texts that the model card puts before a query and a document.
         revision: the commit that `pull` downloads; None for the branch `main`.

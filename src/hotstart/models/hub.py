@@ -63,6 +63,7 @@ _SMALL = (
     *_TOKENIZER,
     "sparse_linear.pt",
     "colbert_linear.pt",
+    "artifact.metadata",
 )
 _SLOW_TOKENIZER = (
     "added_tokens.json",
