@@ -18,8 +18,10 @@ from hotstart import Embedder, Reranker
 from hotstart.config import Settings
 from hotstart.engines.torch import TorchEngine
 from hotstart.errors import ModelIncomplete, UnsupportedModel
+from hotstart.models.description import reads_task
 from hotstart.pool.pool import Pool
-from support.golden import DATA, FAMILIES, RERANKERS, cosines, family_texts, reranker_pairs
+from hotstart.types import TaskText
+from support.golden import DATA, FAMILIES, MODULES, RERANKERS, cosines, family_texts, reranker_pairs
 from support.old_folders import as_checkpoint, in_sub_folder, with_vocabulary
 
 pytestmark = [
@@ -195,3 +197,32 @@ def test_what_the_cache_lacks_is_named(fresh: Settings) -> None:
     (home / "model.safetensors").unlink()
     with pytest.raises(ModelIncomplete, match=r"missing model\.safetensors"):
         Embedder("owner/name", engine="torch", device="cpu", pool=Pool()).encode("a")
+
+
+def test_the_prompt_and_the_task_of_a_text_are_read() -> None:
+    home = MODULES / "excluded-prompt"
+    embedder = Embedder(home / "model", engine="torch", device="cpu", pool=Pool())
+    texts = family_texts()
+    for found, name in (
+        (embedder.encode_query(texts), "query"),
+        (embedder.encode(texts), "plain"),
+    ):
+        assert cosines(found, np.load(home / f"vectors_{name}_mean.npy")).min() >= 0.99999
+
+
+def test_a_router_takes_the_encoder_of_the_task(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    sides = [
+        list(SentenceTransformer(str(FAMILIES / name / "model"), device="cpu").children())
+        for name in ("bert-cls", "distilbert-mean")
+    ]
+    router = Router.for_query_document(query_modules=sides[0], document_modules=sides[1])
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path), create_model_card=False)
+    assert reads_task(str(tmp_path))
+    engine = TorchEngine(str(tmp_path), "cpu")
+    texts = [TaskText(text, task=task) for text in TEXTS for task in ("query", "document")]
+    vectors = engine.embed(texts).vectors.array()
+    for found, name in ((vectors[::2], "bert-cls"), (vectors[1::2], "distilbert-mean")):
+        assert cosines(found, np.load(FAMILIES / name / "vectors.npy")).min() >= 0.99999

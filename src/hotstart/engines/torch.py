@@ -13,7 +13,7 @@ from hotstart._lazy import require
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import constructing
 from hotstart.scoring import ACTIVATIONS
-from hotstart.types import Classifier, EngineOutput, Matrix, TextOrPair
+from hotstart.types import Classifier, EngineOutput, Matrix, TaskText, TextOrPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,17 +124,32 @@ class TorchEngine:
         return int(self._encode([""], 1).shape[1] if dimension is None else dimension)
 
     def _encode(self, texts: list[Any], batch_size: int) -> NDArray[np.float32]:
+        """Return the vectors of `texts`; those of one prompt and task are encoded together."""
         options: dict[str, Any] = {
-            "prompt": "",  # disable the default prompt: the texts already contain their prompt
             "batch_size": batch_size,
             "show_progress_bar": False,
             "convert_to_numpy": True,
         }
-        with self._lock:
-            if self.classifier is None:
-                return np.asarray(self._model.encode(texts, **options), np.float32)
-            logits = self._model.predict(texts, activation_fn=self._torch.nn.Identity(), **options)
-        return np.asarray(logits, np.float32).reshape(len(texts), -1)
+        if self.classifier is not None:
+            plain = self._torch.nn.Identity()
+            with self._lock:
+                logits = self._model.predict(texts, prompt="", activation_fn=plain, **options)
+            return np.asarray(logits, np.float32).reshape(len(texts), -1)
+        groups: dict[tuple[str, str], list[int]] = {}
+        for position, text in enumerate(texts):
+            read = (text.prompt, text.task) if isinstance(text, TaskText) else ("", "")
+            groups.setdefault(read, []).append(position)
+        parts = []
+        for (prompt, task), positions in groups.items():
+            bare = [texts[position][len(prompt) :] for position in positions]
+            of_task = {"task": task} if task else {}
+            with self._lock:  # without a prompt, the texts contain theirs: no default prompt
+                found = self._model.encode(bare, prompt=prompt, **of_task, **options)
+            parts.append(np.asarray(found, np.float32))
+        vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
+        for positions, rows in zip(groups.values(), parts, strict=True):
+            vectors[positions] = rows
+        return vectors
 
 
 _LONGEST = 1_000_000  # tokens; transformers writes 10**30 for no limit

@@ -278,6 +278,7 @@ def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
     from hotstart.models.description import (
         prompts_of,
         read_json,
+        reads_task,
     )  # deferred: artifacts do not need it
 
     is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
@@ -288,6 +289,7 @@ def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
         prompts=prompts_of(sentence),
         default_prompt_name=sentence.get("default_prompt_name"),
         fingerprint=_fingerprint(folder, engine),
+        reads_task=engine == "torch" and reads_task(folder),
     )
 
 

@@ -809,6 +809,21 @@ def _check_class(files: ConfigFiles, kind: str) -> None:
         )
 
 
+_ROUTERS = ("Router", "Asym")
+
+
+def reads_task(folder: str) -> bool:
+    """Return whether sentence-transformers reads the prompt or the task of a text on its own."""
+    return any(
+        kind in _ROUTERS
+        or (
+            kind == "Pooling"
+            and read_json(folder, f"{path}/config.json").get("include_prompt") is False
+        )
+        for kind, path in modules_of(folder)
+    )
+
+
 def _check_prompts(sentence: dict[str, Any]) -> None:
     """Raise ValueError unless prompts are texts by name, and the default one is one of them."""
     prompts = sentence.get("prompts") or {}
