@@ -9,6 +9,7 @@ from pathlib import Path
 from hotstart.cli.models import count_shown
 from hotstart.models.architectures import FAMILIES
 from hotstart.models.catalogue import KnownModel, known_models
+from hotstart.models.modules import MASKED_HEADS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "catalogue.md"
@@ -18,7 +19,7 @@ KINDS = {
     "static": "Static models",
     "reranker": "Rerankers",
     "sparse": "Sparse models",
-    "multi-vector": "Multi-vector models",
+    "multi_vector": "Multi-vector models",
 }
 HEAD = (
     "| model | also named | runs as | dimension | tokens | parameters | languages | license |\n"
@@ -38,8 +39,11 @@ def runs_as(known: KnownModel, shipped: set[str]) -> str:
     family = FAMILIES.get(known.architecture)
     if known.kind == "static":
         return 'engine="static"'
-    if known.kind in {"sparse", "multi-vector"}:
-        return "not yet"
+    if known.kind in {"sparse", "multi_vector"}:
+        is_router = "-doc-" in known.repository  # opensearch's, with another encoder of questions
+        has_head = known.kind == "multi_vector" or known.architecture in MASKED_HEADS
+        is_run = family is not None and has_head and not is_router
+        return f'graph, `kind="{known.kind}"`' if is_run else "not yet"
     if family is not None and (known.kind == "embedding" or family.classifier):
         return "graph"
     if known.kind == "reranker":

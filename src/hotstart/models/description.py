@@ -662,6 +662,17 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 _RAW_ERRORS = (TypeError, LookupError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
+def _refuse_static(folder: str) -> None:
+    """Raise UnsupportedModel for a static model, which has an engine of its own."""
+    raise UnsupportedModel(
+        folder,
+        feature="module",
+        got="StaticEmbedding",
+        supported=("Transformer",),
+        remedy="Run it with engine='static'",
+    )
+
+
 def _describe(
     folder: str, source: str, kind: str, file: str | None, max_length: int | None
 ) -> Description:
@@ -669,14 +680,7 @@ def _describe(
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
     if is_static(folder) and not file:
-        remedy = "Run it with engine='static'"
-        raise UnsupportedModel(
-            folder,
-            feature="module",
-            got="StaticEmbedding",
-            supported=("Transformer",),
-            remedy=remedy,
-        )
+        _refuse_static(folder)
     part = _encoder_part(folder)
     shipped = file or _graph(folder, part)
     tokenizer = _tokenizer_file(folder, part, shipped)
@@ -694,10 +698,9 @@ def _describe(
         )
     _check_prompts(files.sentence)
     _check_class(files, kind)
-    if kind in {"sparse", "multi_vector"} and not weights:
-        raise UnsupportedModel(
-            folder, feature="only", got=shipped, supported=(SINGLE_WEIGHTS,), kind=kind
-        )
+    if kind in _HEADS and not weights:
+        only = (SINGLE_WEIGHTS,)
+        raise UnsupportedModel(folder, feature="only", got=shipped, supported=only, kind=kind)
     task = TASK_HEADS[kind](files, bool(weights))
     return Description(
         folder=folder,
