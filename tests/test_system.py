@@ -106,6 +106,16 @@ def test_what_is_recommended(
     assert profile.why
 
 
+def test_a_model_too_large_for_the_memory_is_quantized() -> None:
+    left = MemoryLeft(4_000_000_000, "its cgroup")
+    small = recommend(2, left, frozenset(), ("cpu",), 1_900_000_000)
+    large = recommend(2, left, frozenset(), ("cpu",), 2_400_000_000)
+    assert (small.strategy, large.strategy) == ("progressive", "quantized")
+    assert large.why == (
+        "its cgroup leaves 4000 MB, the weights take 2400 MB in float32, and a packed copy"
+    )
+
+
 def test_devices_are_known_by_the_traces_of_their_drivers(tmp_path: Path) -> None:
     assert devices(str(tmp_path)) == ("cpu",)
     (tmp_path / "nvidiactl").touch()

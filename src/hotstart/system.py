@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+COPIES = 2
+"""Copies of the weights in memory: the mapped file, and the one packed for matrix products."""
+
 _SMALL_MEMORY = 1_500_000_000  # free bytes below which 8-bit weights are recommended
 _YIELDING = 5  # niceness: a third of the CPU time beside a thread at 0
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
@@ -48,19 +51,30 @@ class ResourceProfile(NamedTuple):
     why: str
 
     @classmethod
-    def detect(cls) -> ResourceProfile:
-        """Return the profile of this machine. Imports nothing and takes about 1 ms."""
-        return recommend(available_cores(), memory_left(), cpu_flags(), devices())
+    def detect(cls, weights: int = 0) -> ResourceProfile:
+        """Return the profile of this machine. Imports nothing and takes about 1 ms.
+
+        Args:
+            weights: bytes of a model's weights in float32; 0 for a small model.
+        """
+        return recommend(available_cores(), memory_left(), cpu_flags(), devices(), weights)
 
 
 def recommend(
-    cores: int, left: MemoryLeft, flags: frozenset[str], found: tuple[str, ...]
+    cores: int,
+    left: MemoryLeft,
+    flags: frozenset[str],
+    found: tuple[str, ...],
+    weights: int = 0,
 ) -> ResourceProfile:
-    """Return the profile of a machine with these resources. Pure."""
+    """Return the profile of a machine with these resources, for a model of `weights`. Pure."""
     device = found[-1]
-    if left.bytes < _SMALL_MEMORY:
+    needed = max(_SMALL_MEMORY, COPIES * weights)
+    if left.bytes < needed:
         strategy = "quantized"
         why = f"{left.limit} leaves {left.bytes / 1e6:.0f} MB"
+        if needed > _SMALL_MEMORY:
+            why += f", the weights take {weights / 1e6:.0f} MB in float32, and a packed copy"
     elif cores == 1:
         strategy = "background"
         why = "one core: a promotion would take it from the calls"

@@ -25,10 +25,10 @@ from hotstart.errors import (
     ModelDamaged,
 )
 from hotstart.models.spec import ModelSpec
-from hotstart.pool.loader import prepare_artifact
+from hotstart.pool.loader import prepare_artifact, spec_of
 from hotstart.pool.pool import Pool
 from hotstart.safetensors import read_header
-from hotstart.system import MemoryLeft
+from hotstart.system import MemoryLeft, ResourceProfile, recommend
 from support.compiled import damage_compiled
 from support.engines import skip_without_openvino
 from support.golden import DATA, FAMILIES, RERANKERS, cosines
@@ -278,3 +278,21 @@ def test_progress_is_told_and_asked_for() -> None:
     assert embedder.progress.stage == "fast_start"
     assert embedder.load_time is not None
     assert (embedder.is_loaded, embedder.is_loading) == (True, False)
+
+
+def test_auto_knows_the_size_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def detect(weights: int = 0) -> ResourceProfile:
+        asked.append(weights)
+        return recommend(2, MemoryLeft(10**10, "the machine"), frozenset(), ("cpu",), weights)
+
+    monkeypatch.setattr(ResourceProfile, "detect", detect)
+    for name in ("bert-mean-normalize", "bert-fp16"):  # of one size in float32
+        spec_of(FAMILIES / name / "model", strategy="auto")
+    spec_of("bge-m3", strategy="auto")  # not on this machine: the catalogue says
+    spec_of("acme/unknown", strategy="auto")
+    spec_of("openai:some-model", strategy="auto")
+    assert asked[0] == asked[1] > 50_000
+    assert asked[2] > 2_000_000_000
+    assert asked[3:] == [0, 0]

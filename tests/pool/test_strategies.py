@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hotstart.errors import InvalidInput
-from hotstart.pool.strategies import STRATEGIES, choose, strategy_named
+from hotstart.pool.strategies import STRATEGIES, choose, requested_name, strategy_named
 from hotstart.types import LoadingStrategy
 
 
@@ -37,15 +37,15 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 def test_what_is_given_goes_before_what_is_configured(
     given: str | None, configured: str | None, name: str
 ) -> None:
-    assert choose(given, configured) == (name, name)
+    assert choose(requested_name(given, configured)) == (name, name)
 
 
 def test_auto_says_why() -> None:
-    choice = choose("auto", None)
+    choice = choose("auto")
     assert choice.name in STRATEGIES
     assert choice.description.startswith(f"{choice.name} (auto: ")
 
 
 def test_a_name_that_is_none_is_refused_wherever_it_comes_from() -> None:
     with pytest.raises(InvalidInput):
-        choose(None, "soon")
+        choose(requested_name(None, "soon"))

@@ -43,8 +43,14 @@ from hotstart.models.spec import (
 )
 from hotstart.ort import start_loading_library
 from hotstart.pool.promotion import Load
-from hotstart.pool.strategies import StrategyChoice, choose, strategy_named
-from hotstart.system import available_cores, memory_left, return_freed_memory
+from hotstart.pool.strategies import (
+    AUTO,
+    StrategyChoice,
+    choose,
+    requested_name,
+    strategy_named,
+)
+from hotstart.system import COPIES, available_cores, memory_left, return_freed_memory
 from hotstart.telemetry import span
 from hotstart.types import (
     EmbedOutput,
@@ -357,7 +363,7 @@ def _artifact(spec: ModelSpec, settings: Settings, report: Progress) -> Artifact
 
 def _check_memory(spec: ModelSpec, metadata: Metadata) -> None:
     """Raise InsufficientMemory if weights, their packed copy and the engine do not fit."""
-    needed = 2 * metadata.weights_bytes + _ENGINE_BYTES
+    needed = COPIES * metadata.weights_bytes + _ENGINE_BYTES
     left = memory_left()
     if left.bytes < needed:
         raise InsufficientMemory(spec.source, needed=needed, available=left.bytes, limit=left.limit)
@@ -483,7 +489,12 @@ def spec_of(
         raise InvalidInput("model", got=model, expected="a folder or a model name")
     if source is not model and not source.startswith((".", "/", "~")):
         source = os.path.join(os.curdir, source)  # pathlib drops a leading ./
-    choice = choose(strategy, read_settings().strategy)
+    settings = read_settings()
+    wanted = requested_name(strategy, settings.strategy)
+    weights = 0
+    if wanted == AUTO and entry_of(engine_for(source, engine, kind)).opened_from == "artifact":
+        weights = _float32_bytes(ModelSpec(source, revision, kind=kind), settings)
+    choice = choose(wanted, weights)
     name = engine_for(source, engine, kind)
     _check_engine_runs(name, kind, precision, device, file)
     usual = strategy_named(choice.name).precision
@@ -505,6 +516,25 @@ def spec_of(
     if engine is None and name == "onnx" and _runs_static(spec):
         spec = spec.replace(engine="static")
     return spec, choice
+
+
+def _float32_bytes(spec: ModelSpec, settings: Settings) -> int:
+    """Return the bytes of the weights in float32; 0 if they are unknown."""
+    from hotstart.models.locate import locate  # only the strategy `auto` needs these
+    from hotstart.safetensors import FLOATS, ITEM_BYTES, read_header
+
+    try:
+        folder = locate(spec, settings).folder
+        return sum(
+            tensor.length // ITEM_BYTES[tensor.dtype] * 4
+            for name in os.listdir(folder)
+            if name.endswith(".safetensors")
+            for tensor in read_header(os.path.join(folder, name)).values()
+            if tensor.dtype in FLOATS
+        )
+    except ModelError:  # the load tells the reason
+        known = None if spec.names_folder else known_model(spec.source)
+        return 4 * (known.parameters or 0) if known else 0
 
 
 def _runs_static(spec: ModelSpec) -> bool:

@@ -52,15 +52,21 @@ class StrategyChoice(NamedTuple):
     description: str
 
 
-def choose(requested: str | None, configured: str | None) -> StrategyChoice:
-    """Return the strategy to use: the given one, else the configured one, else `lazy`.
-
-    `auto` chooses by the machine and gives the reason.
-    """
+def requested_name(requested: str | None, configured: str | None) -> str:
+    """Return the name of a strategy: the given one, else the configured one, else `lazy`."""
     name = requested or configured or "lazy"
-    name = name.value if isinstance(name, LoadingStrategy) else name
+    return name.value if isinstance(name, LoadingStrategy) else name
+
+
+def choose(name: str, weights: int = 0) -> StrategyChoice:
+    """Return the strategy of `name`; `auto` chooses by the machine and gives the reason.
+
+    Args:
+        name: a key of STRATEGIES, or AUTO.
+        weights: bytes of the model's weights in float32, if known.
+    """
     if name == AUTO:
-        profile = ResourceProfile.detect()
+        profile = ResourceProfile.detect(weights)
         return StrategyChoice(profile.strategy, f"{profile.strategy} (auto: {profile.why})")
     strategy_named(name)
     return StrategyChoice(name, name)

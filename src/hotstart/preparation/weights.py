@@ -14,10 +14,11 @@ from hotstart.files import open_regular
 from hotstart.models.description import Description, check_inner, module_weights
 from hotstart.models.modules import DenseLayer, NormLayer
 from hotstart.preparation.graph.builder import external_files
-from hotstart.safetensors import FLOATS, Tensor, read_floats, read_header
+from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}
 _COPIED = 1 << 20  # bytes at a time
+_CONVERTED_NUMBERS = 1 << 20  # at a time: 4 MB, and as much again while they are converted
 _SAFETENSORS = ".safetensors"
 _UNUSED = {
     "I64",
@@ -152,7 +153,10 @@ def _convert(tensors: Mapping[str, Tensor], path: str) -> None:
     with open(path, "xb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
         for tensor in tensors.values():
-            file.write(read_floats(tensor).tobytes())
+            numbers = tensor.length // ITEM_BYTES[tensor.dtype]
+            for first in range(0, numbers, _CONVERTED_NUMBERS):
+                count = min(_CONVERTED_NUMBERS, numbers - first)
+                file.write(read_floats(tensor, first, count).tobytes())
 
 
 def _external_data(folder: str, graph: str) -> list[str]:
