@@ -15,6 +15,7 @@ from benchmarks import (
     caching,
     figures,
     first_light,
+    large,
     machine,
     prepare,
     readiness,
@@ -27,7 +28,7 @@ from benchmarks import (
 from benchmarks.curve import write_curves
 from benchmarks.figures import Figure, Table
 from benchmarks.first_light import Outcome
-from benchmarks.peers import Peer
+from benchmarks.peers import REFERENCE, Peer
 from benchmarks.picture import write_caching_picture, write_picture, write_readiness_picture
 from benchmarks.prepare import Workplace
 from benchmarks.verdict import Verdict
@@ -151,12 +152,22 @@ _ALIVE = SideBySide(
     program=alive.program,
     judge=alive.judge,
 )
+_LARGE = SideBySide(
+    "large",
+    large.run,
+    figures=large.FIGURES,
+    peers=large.PEERS,
+    beside=REFERENCE,
+    program=large.program,
+    judge=large.judge,
+)
 _SCENARIOS: dict[str, Callable[[Workplace, argparse.Namespace, dict[str, Any]], bool]] = {
     "first_light": _first_light,
     "readiness": _readiness,
     "caching": _CACHING,
     "registry": _REGISTRY,
     "alive": _ALIVE,
+    "large": _LARGE,
     "service": _service,
 }
 
