@@ -83,7 +83,7 @@ def test_a_single_bad_pair_is_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"activation": "relu"}, {"activation": ""}, {"batch_size": 0}, {"batch_size": -1}]
+    "options", [{"activation": "gelu"}, {"activation": ""}, {"batch_size": 0}, {"batch_size": -1}]
 )
 def test_options_that_cannot_be_used_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
@@ -98,7 +98,8 @@ def test_scores_are_finite_float32_of_one_shape(values: list[float]) -> None:
         assert scores.dtype == np.float32, name
         assert scores.shape == logits.shape, name
         assert np.isfinite(scores).all(), name
-    assert ((scores >= -1) & (scores <= 1)).all()
+        if name in {"sigmoid", "softmax", "tanh"}:
+            assert ((scores >= -1) & (scores <= 1)).all(), name
     np.testing.assert_allclose(ACTIVATIONS["softmax"](logits).sum(), 1, rtol=1e-5)
 
 
