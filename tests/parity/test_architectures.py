@@ -16,7 +16,7 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.pool.pool import Pool
-from support.golden import cosines
+from support.golden import DATA, cosines, family_texts
 
 pytestmark = [
     pytest.mark.parity,
@@ -86,19 +86,19 @@ MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    from family_texts import FAMILY_TEXTS
-
-    whole = " ".join(FAMILY_TEXTS)
+    whole = " ".join(family_texts())
     return [whole[:length] for length in (1, 40, 300, 900, 1500, len(whole))] + ["x"]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_vectors_are_those_of_sentence_transformers(
-    name: str, texts: list[str], tmp_path: Path
+    name: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-    from family_models import Family, assembled
     from sentence_transformers import SentenceTransformer
+
+    monkeypatch.syspath_prepend(str(DATA))
+    from family_models import Family, assembled
 
     kind, tokenizer, pooling, config = MODELS[name]
     family = Family(

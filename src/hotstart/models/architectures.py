@@ -221,25 +221,23 @@ _WINDOWS = {
     "full_attention_every": 0,
     "full_attention_offset": 0,
 }
-"""Which layers are local: see `local_layers`."""
+"""Which layers are local: see `is_local`."""
 
 
-def local_layers(settings: Mapping[str, Any]) -> list[bool]:
-    """Return for each layer whether its tokens see only those in the window.
+def is_local(settings: Mapping[str, Any], layer: int) -> bool:
+    """Return whether the tokens of a layer see only those in the window.
 
     `layer_types` says so, or else layers from `first_local_layer` on are local but every
     `full_attention_every`-th, counted from `full_attention_offset`.
     """
-    layers = range(int(settings["num_hidden_layers"]))
     if not settings.get("sliding_window") or settings.get("use_sliding_window") is False:
-        return [False for _ in layers]
-    if settings["layer_types"]:
-        kinds = settings["layer_types"]
-        return [kinds[n] == "sliding_attention" if n < len(kinds) else False for n in layers]
+        return False
+    kinds = settings["layer_types"]
+    if kinds:
+        return layer < len(kinds) and kinds[layer] == "sliding_attention"
     every = settings["full_attention_every"]
-    first = settings["first_local_layer"]
-    offset = settings["full_attention_offset"]
-    return [n >= first and (not every or (n + offset) % every != 0) for n in layers]
+    is_full = every and (layer + settings["full_attention_offset"]) % every == 0
+    return bool(layer >= settings["first_local_layer"] and not is_full)
 
 
 _ROBERTA_CLASSIFIER = (

@@ -160,3 +160,24 @@ def test_settings_that_do_not_fit_the_weights_are_damage(
     (folder / "config.json").write_text(json.dumps(HUB | change))
     with pytest.raises(ModelDamaged):
         Embedder(folder, pool=Pool()).encode("a text")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("qwen3-last", {"head_dim": 10**9}),
+        ("qwen3-last", {"num_hidden_layers": 10**9}),
+        ("t5-mean", {"relative_attention_max_distance": 10**9}),
+        ("deberta-cls", {"max_position_embeddings": 10**9, "model_max_length": 10**9}),
+    ],
+)
+def test_no_setting_makes_a_table_of_its_size(
+    name: str, change: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FAMILIES / name / "model", folder)
+    for file in ("config.json", "tokenizer_config.json"):
+        content = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps(content | change))
+    with pytest.raises(ModelDamaged):
+        Embedder(folder, pool=Pool()).encode("a text")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES, Part, local_layers
+from hotstart.models.architectures import FAMILIES, Part, is_local
 from hotstart.models.description import Description
 from hotstart.preparation.graph.attention import CHUNK, Attention, Bias
 from hotstart.preparation.graph.builder import GraphBuilder
@@ -26,6 +26,7 @@ from hotstart.safetensors import Tensor
 
 _POSITIONS = "embeddings.position_embeddings.weight"
 _SEGMENTS = "embeddings.token_type_embeddings.weight"
+_LARGEST_TABLE = 65_536  # numbers of a table that is made from a setting alone
 
 
 class Encoder:
@@ -67,12 +68,12 @@ class Encoder:
             self._disentangled = DisentangledPositions(
                 graph, self._layers, self._family, self._model, input_ids
             )
-        kinds = {
-            is_local: (self._attention(is_local), self._rotation(input_ids, is_local))
-            for is_local in set(local_layers(self._settings))
-        }
-        for number, is_local in enumerate(local_layers(self._settings)):
-            attention, rotation = kinds[is_local]
+        kinds: dict[bool, tuple[Attention, Rotation | None]] = {}
+        for number in range(int(self._settings["num_hidden_layers"])):
+            local = is_local(self._settings, number)
+            if local not in kinds:
+                kinds[local] = self._attention(local), self._rotation(input_ids, local)
+            attention, rotation = kinds[local]
             hidden = self._layer(number, hidden, attention_mask, attention, rotation)
         if self._family.final_norm is not None:
             hidden = self._layers.norm(self._family.final_norm, hidden, self.hidden)
@@ -210,16 +211,16 @@ class Encoder:
             inner = self._graph.node("Mul", inner, self._layers.activate(activation, gate))
         return self._layers.linear(prefix + family.output, inner, self.hidden, width)
 
-    def _attention(self, is_local: bool) -> Attention:
+    def _attention(self, local: bool) -> Attention:
         """Return the attention of the local layers, or of all others."""
         settings = self._settings
         before: int | None = None
         after: int | None = None
-        window = int(settings["sliding_window"]) if is_local else 0
+        window = int(settings["sliding_window"]) if local else 0
         if settings.get("is_causal") and not settings.get("use_bidirectional_attention"):
-            before = window - 1 if is_local else None
+            before = window - 1 if local else None
             after = 0
-        elif is_local:  # a causal model made bidirectional has its window on either side
+        elif local:  # a causal model made bidirectional has its window on either side
             before = after = window if settings.get("is_causal") is False else window // 2
         scalar = settings.get("query_pre_attn_scalar")
         scale = 1.0 if self._family.unscaled_attention else None
@@ -250,14 +251,14 @@ class Encoder:
             farthest=int(self._settings.get("relative_attention_max_distance", 128)),
         )
 
-    def _rotation(self, input_ids: str, is_local: bool) -> Rotation | None:
+    def _rotation(self, input_ids: str, local: bool) -> Rotation | None:
         """Return the rotation of the local layers, or of all others; None without one."""
         settings = self._settings
         if self._family.positions != "rotary":
             return None
         base = float(settings["rope_theta"])
         scaling = settings
-        if is_local and settings.get("local_rope_theta"):
+        if local and settings.get("local_rope_theta"):
             base = float(settings["local_rope_theta"])
             scaling = settings | {"rope_type": "default"}
         return rotation_tables(self._graph, input_ids, rotation_speeds(self._size, base, scaling))
@@ -292,6 +293,20 @@ class Encoder:
             (
                 f"{heads}",
                 self._size > 0 and self._key_heads > 0 and self._heads % self._key_heads == 0,
+            ),
+            *(
+                (f"{name} {value}", value <= _LARGEST_TABLE)
+                for name, value in (
+                    ("head_dim", self._size),
+                    (
+                        "relative_attention_max_distance",
+                        int(self._settings.get("relative_attention_max_distance", 0)),
+                    ),
+                    (
+                        "max_position_embeddings",
+                        model.max_seq_length if self._family.positions == "disentangled" else 0,
+                    ),
+                )
             ),
             (
                 f"rotary positions for heads of {self._size}",
