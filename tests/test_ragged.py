@@ -24,7 +24,7 @@ from support.golden import FAMILIES, MULTI_VECTOR, SPARSE, family_texts
 from support.waiting import wait_until
 
 ENGINES = ["onnx", "openvino"]
-SPLADE = ["bert", "modernbert", "distilbert-sum", "roberta-log1p", "mpnet-bare"]
+SPLADE = ["bert", "modernbert", "distilbert-sum", "roberta-log1p", "gte", "mpnet-bare"]
 NOTHING = 1e-6  # a weight that rounding may make of nothing
 
 
@@ -45,6 +45,26 @@ def test_sparse_embeddings_are_those_of_sentence_transformers(name: str, engine:
     found = dense(embedder.encode_sparse(family_texts()), expected.shape[1])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert ((found > NOTHING) == (expected > NOTHING)).mean() > 0.9999
+
+
+def test_the_names_of_the_hub_are_the_same_model(tmp_path: Path) -> None:
+    """As opensearch-neural-sparse-encoding-doc-v3-gte, a `new` model of the hub, saves it."""
+    folder = tmp_path / "model"
+    shutil.copytree(SPARSE / "gte" / "model", folder)
+    config = json.loads((folder / "config.json").read_text()) | {
+        "model_type": "new",
+        "rope_theta": 160000,
+        "position_embedding_type": "rope",
+        "layer_norm_type": "layer_norm",
+        "pack_qkv": True,
+        "type_vocab_size": 1,
+    }
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(json.dumps(config))
+    expected = np.load(SPARSE / "gte" / "weights.npy")
+    embedder = Embedder(folder, kind="sparse", pool=Pool())
+    found = dense(embedder.encode_sparse(family_texts()), expected.shape[1])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_one_text_gives_one_embedding_and_no_text_none() -> None:
@@ -173,10 +193,10 @@ def test_logits_are_computed_in_parts_of_the_vocabulary(
 
 def test_the_largest_values_of_each_text() -> None:
     info = ModelInfo(6, None, {}, None, "", max_active_dims=1)
-    rows = Matrix.of(np.array([[1, 0.5], [3, 2.0], [2, 1.0]], np.float32))
+    rows = Matrix.of(np.array([[1, 0.5], [3, -2.0], [2, 1.0]], np.float32))
     output = EmbedOutput(rows, info, lengths=[2, 1])
     first, second = sparse_embeddings(output)
-    assert (first.as_dict(), second.as_dict()) == ({3: 2.0}, {2: 1.0})
+    assert (first.as_dict(), second.as_dict()) == ({3: -2.0}, {2: 1.0})
 
 
 def test_maxsim_is_the_sum_of_the_best_matches() -> None:

@@ -259,6 +259,10 @@ class EncodeRequest:
 
     def check(self, info: ModelInfo) -> None:
         """Raise InvalidInput if the model of `info` cannot give the requested output."""
+        if info.tasks is not None and self.task not in info.tasks:
+            known = " or ".join(task or "None" for task in info.tasks)
+            expected = f"{known}: the Router of the model has no encoder for other texts"
+            raise InvalidInput("task", got=self.task or None, expected=expected)
         if info.dimension is not None:
             self._format(info).check(info.dimension, len(self.inputs))
 

@@ -48,7 +48,7 @@ def sparse_embeddings(
     for rows in _rows(output):
         found = SparseEmbedding(rows[:, 0].astype("int32"), rows[:, 1].copy())
         if most is not None and len(rows) > most:
-            largest = (-found.values).argsort(kind="stable")[:most]
+            largest = (-abs(found.values)).argsort(kind="stable")[:most]
             largest.sort()
             found = SparseEmbedding(found.indices[largest], found.values[largest])
         embeddings.append(found)

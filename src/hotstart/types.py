@@ -163,6 +163,8 @@ class ModelInfo(NamedTuple):
             with; None if there is none. No cache stores vectors under that name.
         reads_task: whether the vector depends on what is the prompt of a text, or on its task.
         max_active_dims: the largest values that a sparse embedding keeps; None for all.
+        tasks: the tasks that a model with a Router has encoders for, empty for texts without one;
+            None for a model that encodes all texts alike.
     """
 
     dimension: int | None
@@ -175,6 +177,7 @@ class ModelInfo(NamedTuple):
     comparable_with: str | None = None
     reads_task: bool = False
     max_active_dims: int | None = None
+    tasks: tuple[str, ...] | None = None
 
 
 _ITEM = 4  # bytes of a float32
@@ -411,6 +414,41 @@ class GraphFiles(NamedTuple):
     returns: Returns = "vectors"
 
 
+class PreparedRoute(NamedTuple):
+    """The part of an artifact that reads the texts of some tasks; see `PreparedModel`.
+
+    Attributes:
+        tasks: the tasks, empty for texts without one.
+        tokenizer: the file of the tokenizer.
+    """
+
+    tasks: tuple[str, ...]
+    graphs: GraphFiles
+    tokenizer: str
+    pad_token_id: int
+    tokens: TokenSettings | None = None
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> PreparedRoute:
+        """Return the route of `content`, written as `json.dumps` writes it."""
+        tokens = content["tokens"]
+        return cls(
+            **content
+            | {
+                "tasks": tuple(content["tasks"]),
+                "graphs": GraphFiles(**content["graphs"]),
+                "tokens": tokens and TokenSettings.from_json(tokens),
+            }
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the route as JSON values."""
+        return self._asdict() | {
+            "graphs": self.graphs._asdict(),
+            "tokens": self.tokens and self.tokens.as_json(),
+        }
+
+
 class PreparedModel(NamedTuple):
     """The part of an artifact that an engine reads.
 
@@ -420,6 +458,8 @@ class PreparedModel(NamedTuple):
         pad_token_id: the token that pads the shorter texts of a batch.
         precision: a precision of `hotstart.models.spec.KINDS`.
         tokens: the tokens that are read and returned; None for all.
+        tokenizer: the file of the tokenizer.
+        routes: what reads the texts of other tasks, of a model with a Router.
     """
 
     folder: str
@@ -428,3 +468,13 @@ class PreparedModel(NamedTuple):
     pad_token_id: int
     precision: str = "float32"
     tokens: TokenSettings | None = None
+    tokenizer: str = TOKENIZER
+    routes: tuple[PreparedRoute, ...] = ()
+
+    def parts(self) -> list[PreparedModel]:
+        """Return what reads the texts of each route, the model's own first."""
+        parts = [self._replace(routes=())]
+        for route in self.routes:
+            values = {name: value for name, value in route._asdict().items() if name != "tasks"}
+            parts.append(parts[0]._replace(**values))
+        return parts

@@ -8,14 +8,18 @@ Run from the repository root, in the environment that has torch and sentence-tra
 sentence-transformers' SparseEncoder makes of ``families/texts.json``, each text alone, as a dense
 matrix (texts, vocabulary). ``bge`` is laid out as BAAI/bge-m3; its weights follow FlagEmbedding's
 ``_process_token_weights``, its ``vectors.npz`` FlagEmbedding's ``_colbert_embedding``. Weights
-follow from the model's name, so that running it again gives the same numbers.
+follow from the model's name, so that running it again gives the same numbers. ``router`` is laid
+out as opensearch-neural-sparse-encoding-doc-v3-distill, with a table of weights for queries:
+``query.npy`` holds what its ``encode_query`` makes of the texts, ``document.npy`` the documents.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +29,9 @@ import numpy as np
 import torch
 from family_texts import FAMILY_TEXTS
 from sentence_transformers import SentenceTransformer, SparseEncoder
-from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.base.modules import Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from sentence_transformers.sparse_encoder.modules import SpladePooling
+from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
 from tiny_models import config_of, scatter, tiny_model
 from tiny_tokenizers import TOKENIZERS
 from torch import nn
@@ -115,6 +119,33 @@ def make_bge(name: str) -> None:
     np.savez(FOLDER / name / "vectors.npz", **vectors)
 
 
+def make_router(name: str) -> None:
+    """Write a model with a table for queries and a masked language model for documents."""
+    folder = FOLDER / name / "model"
+    with tempfile.TemporaryDirectory() as passing:
+        masked_model(name, "distilbert", passing)
+        encoder = Transformer(passing, transformer_task="fill-mask")
+        chance = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        table = 6 * torch.rand(len(encoder.tokenizer), generator=chance)
+        table[::7] = 0
+        table[3::11] *= -1
+        router = Router.for_query_document(
+            [SparseStaticEmbedding(encoder.tokenizer, weight=table, frozen=True)],
+            [encoder, SpladePooling("max", activation_function="log1p_relu")],
+        )
+        SparseEncoder(modules=[router], device="cpu").save(str(folder), create_model_card=False)
+    for path in (folder / "document_0_Transformer").iterdir():  # as in opensearch's repositories
+        path.rename(folder / path.name)
+    (folder / "document_0_Transformer").rmdir()
+    config = folder / "router_config.json"
+    config.write_text(config.read_text().replace('"document_0_Transformer"', '""'))
+    assert json.loads(config.read_text())["structure"]["document"][0] == ""
+    model = SparseEncoder(str(folder), device="cpu")
+    for task, encode in (("query", model.encode_query), ("document", model.encode_document)):
+        found = [encode([text], convert_to_sparse_tensor=False)[0] for text in FAMILY_TEXTS if text]
+        np.save(FOLDER / name / f"{task}.npy", np.stack([row.numpy() for row in found]))
+
+
 def main() -> None:
     """Write every folder anew."""
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -122,8 +153,10 @@ def main() -> None:
     make("distilbert-sum", "distilbert", "sum", "relu")
     make("roberta-log1p", "roberta", "max", "log1p_relu")
     make("modernbert", "modernbert", "max", "relu")
+    make("gte", "gte", "max", "log1p_relu")
     make_bare("mpnet-bare", "mpnet")
     make_bge("bge")
+    make_router("router")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def random_texts() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["bert", "modernbert", "distilbert-sum", "roberta-log1p", "mpnet-bare"]
+    "name", ["bert", "modernbert", "distilbert-sum", "roberta-log1p", "gte", "mpnet-bare"]
 )
 @pytest.mark.parametrize("most", [None, 7])
 def test_sparse(name: str, most: int | None) -> None:

@@ -40,9 +40,8 @@ def runs_as(known: KnownModel, shipped: set[str]) -> str:
     if known.kind == "static":
         return 'engine="static"'
     if known.kind in {"sparse", "multi_vector"}:
-        is_router = "-doc-" in known.repository  # opensearch's, with another encoder of questions
         has_head = known.kind == "multi_vector" or known.architecture in MASKED_HEADS
-        is_run = family is not None and has_head and not is_router
+        is_run = family is not None and has_head
         return f'graph, `kind="{known.kind}"`' if is_run else "not yet"
     if family is not None and (known.kind == "embedding" or family.classifier):
         return "graph"

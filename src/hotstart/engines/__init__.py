@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from hotstart.errors import InvalidInput
 
@@ -156,9 +156,18 @@ def engine_for(source: str, requested: str | None, kind: str = "embedding") -> s
 
 def engine_class(name: str) -> Callable[..., Engine]:
     """Import the engine `name` and return its class; the class imports its library when called."""
-    module, _, attribute = entry_of(name).home.partition(":")
+    return _imported(entry_of(name).home)
+
+
+def _imported(home: str) -> Callable[..., Engine]:
+    """Return the class `home`, written as `module:name`."""
+    module, _, attribute = home.partition(":")
     loaded: Callable[..., Engine] = getattr(importlib.import_module(module), attribute)
     return loaded
+
+
+_ROUTED = "hotstart.engines.graph:RoutedEngine"
+"""What holds the engines of a model with a Router."""
 
 
 def open_engine(
@@ -180,7 +189,19 @@ def open_engine(
         cache_folder: folder for compiled models; None for no cache.
         beside: an engine of the same artifact that shares its tokenizer with the new engine.
     """
-    options: dict[str, Any] = {"beside": beside}
+    options: dict[str, Any] = {}
     if entry_of(name).cached:
         options["cache_folder"] = cache_folder
-    return engine_class(name)(prepared, stage, threads, **options)
+    open_part = engine_class(name)
+    if not prepared.routes:
+        return open_part(prepared, stage, threads, beside=beside, **options)
+    engines: list[Any] = []
+    try:
+        for number, part in enumerate(prepared.parts()):
+            shared = None if beside is None else cast("Any", beside).engines[number]
+            engines.append(open_part(part, stage, threads, beside=shared, **options))
+    except BaseException:
+        for engine in engines:
+            engine.close()
+        raise
+    return _imported(_ROUTED)(engines, [(), *(route.tasks for route in prepared.routes)])

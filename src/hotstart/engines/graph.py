@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,6 @@ from hotstart.concurrency import active_work
 from hotstart.errors import ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
 from hotstart.types import (
-    TOKENIZER,
     WORDPIECE,
     EngineOutput,
     Matrix,
@@ -203,7 +202,7 @@ def batches(
 
 def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
     """Return `inputs` as one batch; padding has segment 0."""
-    width = max(len(tokens.ids) for tokens in inputs)
+    width = _width(inputs)
     padded: list[int] = []
     mask: list[int] = []
     segments: list[int] = []
@@ -218,6 +217,11 @@ def pad(inputs: Sequence[Tokens], pad_token_id: int) -> Batch:
         before = min(tokens.prompt, length)
         pooled += [0] * before + [1] * (length - before) + [0] * padding
     return Batch(padded, mask, segments, pooled, (len(inputs), width))
+
+
+def _width(inputs: Sequence[Tokens]) -> int:
+    """Return the tokens of the longest input; a text without special tokens may have none."""
+    return max(1, *(len(tokens.ids) for tokens in inputs))
 
 
 class GraphEngine:
@@ -246,7 +250,7 @@ class GraphEngine:
         opener = _Opener(open_run)
         opener.start()
         try:
-            path = os.path.join(prepared.folder, TOKENIZER)
+            path = os.path.join(prepared.folder, prepared.tokenizer)
             self.tokenizer: Tokenizer = (
                 beside.tokenizer if beside else Tokenizer(path, prepared.tokens)
             )
@@ -304,7 +308,7 @@ class GraphEngine:
         """Return the bytes of each text of `batch`; `rows` is what the graph returns for it."""
         width = _ITEM * (1 if self._returns == "token_weights" else self.dimension)
         of_tokens = self._returns in {"token_weights", "token_vectors"}
-        size = width * (max(len(tokens.ids) for tokens in batch) if of_tokens else 1)
+        size = width * (_width(batch) if of_tokens else 1)
         if len(rows) != len(batch) * size:
             raise ValueError(f"{len(rows)} bytes for {len(batch)} texts of {size}")
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -346,13 +350,13 @@ def _active(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes:
 
 
 def _heaviest(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes:
-    """Return the largest weight of each token that a text has, after its id, by id."""
+    """Return the largest weight of each token that a text has, after its id, by id; no zero."""
     weights = array("f", bytes(part))
     found: dict[int, float] = {}
     for position in range(len(tokens.ids)) if tokens.kept is None else tokens.kept:
         number = tokens.ids[position]
-        found[number] = max(found.get(number, 0.0), weights[position])
-    return array("f", [n for item in sorted(found.items()) if item[1] > 0 for n in item]).tobytes()
+        found[number] = max(found.get(number, weights[position]), weights[position])
+    return array("f", [n for item in sorted(found.items()) if item[1] for n in item]).tobytes()
 
 
 def _kept(tokens: Tokens, part: bytes | bytearray, width: int) -> bytes | bytearray:
@@ -439,6 +443,92 @@ def feed(inputs: Mapping[str, str], batch: Batch) -> dict[str, OrtValue]:
     }
 
 
+class RoutedEngine:
+    """The engines of a model with a Router, each for the texts of some tasks.
+
+    Args:
+        engines: the engines; the first also reads texts of tasks that none is for.
+        tasks: the tasks of each engine.
+
+    Attributes:
+        engines: the engines.
+    """
+
+    def __init__(self, engines: Sequence[GraphEngine], tasks: Sequence[Collection[str]]) -> None:
+        self.name = engines[0].name
+        self.dimension = engines[0].dimension
+        self.engines = tuple(engines)
+        self._numbers = {task: n for n, each in enumerate(tasks) for task in each}
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the first engine."""
+        return self.engines[0].tokenizer
+
+    @property
+    def runtime(self) -> str:
+        """What runs the graphs."""
+        return str(getattr(self.engines[0], "runtime", ""))
+
+    def embed(
+        self,
+        texts: Sequence[Any],
+        batch_size: int | None = None,
+        timeout: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ) -> EngineOutput:
+        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
+        parts = [
+            (positions, engine.embed(chosen, batch_size, timeout, is_cancelled))
+            for positions, engine, chosen in self._chosen(texts)
+        ]
+        if len(parts) == 1:
+            return parts[0][1]
+        items: list[bytes | bytearray | memoryview] = [b""] * len(texts)
+        counts = [0] * len(texts)
+        lengths = [1] * len(texts)
+        for positions, output in parts:
+            rows = 0
+            for number, position in enumerate(positions):
+                lengths[position] = output.lengths[number] if output.lengths is not None else 1
+                items[position] = output.vectors.slice(rows, rows + lengths[position]).data
+                counts[position] = (output.token_counts or counts)[number]
+                rows += lengths[position]
+        first = parts[0][1]
+        matrix = Matrix(bytearray().join(items), first.vectors.dimension)
+        return first._replace(
+            vectors=matrix, token_counts=counts, lengths=first.lengths and lengths
+        )
+
+    def count(self, texts: Sequence[Any]) -> list[int]:
+        """Return the token count of each text, special tokens included."""
+        counts = [0] * len(texts)
+        for positions, engine, chosen in self._chosen(texts):
+            for position, count in zip(positions, engine.count(chosen), strict=True):
+                counts[position] = count
+        return counts
+
+    def _chosen(
+        self, texts: Sequence[Any]
+    ) -> Iterator[tuple[list[int], GraphEngine, Sequence[Any]]]:
+        """Yield the positions of the texts of each engine, the engine and the texts."""
+        groups: dict[int, list[int]] = {}
+        for position, text in enumerate(texts):
+            number = self._numbers.get(getattr(text, "task", ""), 0)
+            groups.setdefault(number, []).append(position)
+        for number, positions in (groups or {0: []}).items():
+            yield positions, self.engines[number], [texts[position] for position in positions]
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield the metrics of each engine."""
+        return chain.from_iterable(engine.metrics() for engine in self.engines)
+
+    def close(self) -> None:
+        """Free the memory of each engine."""
+        for engine in self.engines:
+            engine.close()
+
+
 _BULK = 4096  # characters: about the size of a batch of questions
 
 
@@ -455,7 +545,7 @@ class DualEngine:
         parts: both engines.
     """
 
-    def __init__(self, question: GraphEngine, bulk: Engine) -> None:
+    def __init__(self, question: GraphEngine | RoutedEngine, bulk: Engine) -> None:
         self.name = bulk.name
         self.dimension = bulk.dimension
         self._question = question
@@ -466,6 +556,12 @@ class DualEngine:
     def tokenizer(self) -> Tokenizer:
         """The artifact's tokenizer; engines opened `beside` this engine share it."""
         return self._question.tokenizer
+
+    @property
+    def engines(self) -> tuple[GraphEngine, ...]:
+        """The engines of the routes of a model with a Router; otherwise none."""
+        question = self._question
+        return question.engines if isinstance(question, RoutedEngine) else ()
 
     @property
     def runtime(self) -> str:

@@ -262,6 +262,7 @@ def artifact_info(artifact: Artifact) -> ModelInfo:
         comparable_with=metadata.comparable_with,
         reads_task=metadata.reads_task,
         max_active_dims=metadata.max_active_dims,
+        tasks=metadata.tasks,
     )
 
 

@@ -1,7 +1,8 @@
 """Read a model folder of sentence-transformers or transformers.
 
 Files read: config.json, modules.json, sentence_*_config.json, config_sentence_transformers.json,
-tokenizer_config.json, and the config.json of each module. This module does not open weights.
+tokenizer_config.json, and the config.json of each module. This module opens no weights, but reads
+the shape of a table of tokens.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from hotstart.errors import (
@@ -57,6 +58,14 @@ from hotstart.models.modules import (
     refuse_settings,
 )
 from hotstart.models.onnx_files import SHIPPED_GRAPH, find_graph, graphs_in
+from hotstart.models.routes import (
+    ROUTER_CONFIGS,
+    ROUTERS,
+    TaskRoute,
+    inside,
+    read_routes,
+    router_config,
+)
 from hotstart.models.spec import is_static
 from hotstart.models.tokenizer import (
     gives_segments,
@@ -65,6 +74,7 @@ from hotstart.models.tokenizer import (
     truncation_side,
     vocabulary_of,
 )
+from hotstart.safetensors import read_header
 from hotstart.types import TOKENIZER, Classifier, TokenSettings
 
 logger = logging.getLogger(__name__)
@@ -78,6 +88,8 @@ class ConfigFiles(NamedTuple):
         sentence: config_sentence_transformers.json.
         tokenizer: tokenizer_config.json.
         transformer: sentence_bert_config.json, or its file under a legacy name.
+        modules: the class and the sub-folder of each module of a route; empty for a bare
+            transformer.
     """
 
     folder: str
@@ -85,6 +97,7 @@ class ConfigFiles(NamedTuple):
     sentence: dict[str, Any]
     tokenizer: dict[str, Any]
     transformer: dict[str, Any]
+    modules: Sequence[tuple[str, str]] = ()
 
     @property
     def model_type(self) -> str:
@@ -92,7 +105,9 @@ class ConfigFiles(NamedTuple):
         return family_of(self.config)
 
 
-def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
+def read_config_files(
+    folder: str, part: str, tokenizer: str, modules: Sequence[tuple[str, str]]
+) -> ConfigFiles:
     """Return the configuration files of `folder`.
 
     Without modules.json, the folder is a bare transformer: sentence-transformers reads no settings
@@ -102,6 +117,7 @@ def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
         folder: the model folder.
         part: the sub-folder of the encoder, empty for the model folder itself.
         tokenizer: the file of the tokenizer, relative to `folder`; its configuration is beside it.
+        modules: the class and the sub-folder of each module.
 
     Raises:
         ModelDamaged: a file is not JSON.
@@ -113,11 +129,12 @@ def read_config_files(folder: str, part: str, tokenizer: str) -> ConfigFiles:
         sentence={} if is_bare else read_json(folder, "config_sentence_transformers.json"),
         tokenizer=read_json(folder, _beside(tokenizer, "tokenizer_config.json")),
         transformer={} if is_bare else _transformer_config(os.path.join(folder, part)),
+        modules=modules,
     )
 
 
 def modules_of(folder: str) -> list[tuple[str, str]]:
-    """Return (class name, sub-folder) of each module; empty for a bare transformer.
+    """Return (class name, sub-folder) of each entry of modules.json; empty without that file.
 
     A class of another library, or one that is not read, keeps its full name, so that it is not
     taken for one of the same name in sentence-transformers.
@@ -133,6 +150,31 @@ def modules_of(folder: str) -> list[tuple[str, str]]:
     return modules
 
 
+def routes_of(folder: str) -> list[TaskRoute]:
+    """Return the routes of the model in `folder`; one of all tasks without a Router.
+
+    Raises:
+        ModelDamaged: the configuration of the Router is invalid.
+        UnsupportedModel: no text has a route.
+    """
+    try:
+        routes = read_routes(
+            folder, modules_of(folder), lambda name: read_json(folder, name), _class_name
+        )
+    except _RAW_ERRORS as error:
+        reason = f"its Router has an invalid configuration ({described(error)})"
+        raise ModelDamaged(folder, reason=reason) from error
+    for route in routes:
+        for _, inner in route.modules:
+            check_inner(folder, inner)
+    return routes
+
+
+def has_router(folder: str) -> bool:
+    """Return whether a text's task decides its encoder."""
+    return any(kind in ROUTERS for kind, _ in modules_of(folder))
+
+
 def check_inner(path: str, name: str) -> None:
     """Raise ModelDamaged unless `name`, which the file `path` gives, stays within its folder."""
     if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
@@ -141,7 +183,7 @@ def check_inner(path: str, name: str) -> None:
 
 _LOGIT_SCORE = "LogitScore"
 _CLASSES_READ = {
-    *("Transformer", "StaticEmbedding", "Router", "Asym", _LOGIT_SCORE),
+    *("Transformer", "StaticEmbedding", "SparseStaticEmbedding", *ROUTERS, _LOGIT_SCORE),
     *("MLMTransformer", "SpladePooling", "MultiVectorMask"),
     *MODULES,
     *WITHOUT_EFFECT,
@@ -214,7 +256,7 @@ class TaskHead(NamedTuple):
 
 def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
-    pipeline = _read_modules(files.folder)
+    pipeline = _read_modules(files.folder, files.modules)
     family = FAMILIES.get(files.model_type)
     hidden = family.settings(files.config)["hidden_size"] if family else _hidden_size(files.config)
     return TaskHead(pipeline, _dimension(int(hidden), pipeline))
@@ -232,7 +274,7 @@ def _reranker(files: ConfigFiles, is_built: bool) -> TaskHead:
     A shipped graph has its classifier inside.
     """
     refuse_settings(files.folder, files.transformer, RERANKER, generates=is_causal_lm(files.config))
-    for kind, _ in modules_of(files.folder):
+    for kind, _ in files.modules:
         known = ("Transformer", _LOGIT_SCORE)[: 1 + is_causal_lm(files.config)]
         if kind not in known:
             raise UnsupportedModel(
@@ -266,7 +308,7 @@ def _classifier_pipeline(files: ConfigFiles) -> Pipeline:
 
 def _logit_score(files: ConfigFiles) -> TokenScore:
     """Return the score of a language model: of its LogitScore module, or of `yes` and `no`."""
-    for kind, path in modules_of(files.folder):
+    for kind, path in files.modules:
         if kind == _LOGIT_SCORE:
             config = read_json(files.folder, f"{path}/config.json")
             ids = config["true_token_id"], config.get("false_token_id")
@@ -275,9 +317,8 @@ def _logit_score(files: ConfigFiles) -> TokenScore:
     return token_score(files.folder, files.config, vocabulary["yes"], vocabulary["no"])
 
 
-def _read_modules(folder: str) -> Pipeline:
+def _read_modules(folder: str, modules: Sequence[tuple[str, str]]) -> Pipeline:
     """Return what comes after the transformer; a bare one is pooled by the mean."""
-    modules = modules_of(folder)
     if not modules:
         return Pipeline((), Pooling(("mean",)), ())
     for number, (kind, _) in enumerate(modules):
@@ -306,7 +347,7 @@ def _sparse(files: ConfigFiles, is_built: bool) -> TaskHead:
         pipeline = Pipeline((layer,), None, (), "token_weights")
         return TaskHead(pipeline, vocabulary, tokens=unused)
     refuse_settings(folder, files.transformer, "sparse")
-    modules = modules_of(folder)
+    modules = files.modules
     kinds = [kind for kind, _ in modules]
     is_bare = not modules and _is_masked_model(files.config)
     task = files.transformer.get("transformer_task", "fill-mask")
@@ -331,9 +372,7 @@ def _multi_vector(files: ConfigFiles, is_built: bool) -> TaskHead:
         pipeline = Pipeline((layer, "normalize"), None, (), "token_vectors")
         return TaskHead(pipeline, hidden, tokens=TokenSettings(skipped=1))
     refuse_settings(folder, files.transformer, "multi_vector")
-    modules = [
-        ("Dense" if kind == PYLATE_DENSE else kind, path) for kind, path in modules_of(folder)
-    ]
+    modules = [("Dense" if kind == PYLATE_DENSE else kind, path) for kind, path in files.modules]
     masks = [path for kind, path in modules if kind == _MASK]
     is_pylate = files.sentence.get("model_type") == PYLATE
     if _is_colbert(files.config):
@@ -449,6 +488,13 @@ class Description:
         tokens: see `hotstart.types.PreparedModel`.
         markers: texts that the tokenizer must keep whole, if its vocabulary has them.
         max_active_dims: see `hotstart.types.ModelInfo`.
+        modules: the class and the sub-folder of each module.
+        tasks: the tasks of the texts that this encoder is for; None without a Router.
+        routes: the encoders for other tasks, of a model with a Router.
+        route: the name of the encoder among `routes`; empty for the model itself.
+        table: the tensor with a row for each token, of a model without a transformer.
+        adds_special: whether special tokens are put around a text.
+        is_cut: whether texts are cut at `max_seq_length`; otherwise tokenizer.json decides.
     """
 
     folder: str
@@ -475,6 +521,23 @@ class Description:
     tokens: TokenSettings | None = None
     markers: tuple[str, ...] = ()
     max_active_dims: int | None = None
+    modules: tuple[tuple[str, str], ...] = ()
+    tasks: tuple[str, ...] | None = None
+    routes: tuple[Description, ...] = ()
+    route: str = ""
+    table: str | None = None
+    adds_special: bool = True
+    is_cut: bool = True
+
+    @property
+    def parts(self) -> tuple[Description, ...]:
+        """The description of each encoder: the model's own, and those of `routes`."""
+        return (self, *self.routes)
+
+    @property
+    def all_tasks(self) -> tuple[str, ...] | None:
+        """The tasks that the model has encoders for; None without a Router."""
+        return self.tasks and tuple(task for part in self.parts for task in part.tasks or ())
 
     @property
     def kind(self) -> str:
@@ -488,7 +551,8 @@ class Description:
     def reads_task(self) -> bool:
         """Whether a vector depends on what is the prompt of a text, or on its task."""
         pooling = self.pipeline.pooling
-        return self.tokens is not None or (pooling is not None and not pooling.include_prompt)
+        excludes_prompt = pooling is not None and not pooling.include_prompt
+        return self.tasks is not None or self.tokens is not None or excludes_prompt
 
 
 def files_read(model: Description) -> list[str]:
@@ -496,9 +560,22 @@ def files_read(model: Description) -> list[str]:
 
     Files that do not exist are included: their appearance would change the artifact.
     """
+    names = ["modules.json", "config_sentence_transformers.json"]
+    names += [
+        inside(path, name)
+        for kind, path in modules_of(model.folder)
+        if kind in ROUTERS
+        for name in ROUTER_CONFIGS
+    ]
+    for part in model.parts:
+        names += _files_of_part(part)
+    return list(dict.fromkeys(names))
+
+
+def _files_of_part(model: Description) -> list[str]:
     modules = [
         f"{path}/{name}"
-        for _, path in modules_of(model.folder)
+        for _, path in model.modules
         if path
         for name in ("config.json", SINGLE_WEIGHTS, CHECKPOINT)
     ]
@@ -512,9 +589,7 @@ def files_read(model: Description) -> list[str]:
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
     ]
-    names = [
-        "modules.json",
-        "config_sentence_transformers.json",
+    return [
         *(_within(model.part, name) for name in of_encoder),
         _beside(model.tokenizer, "tokenizer_config.json"),
         _beside(model.tokenizer, SPECIAL_TOKENS),
@@ -523,7 +598,6 @@ def files_read(model: Description) -> list[str]:
         *model.weights,
         *modules,
     ]
-    return list(dict.fromkeys(names))
 
 
 def missing_files(folder: str, file: str | None = None) -> list[str]:
@@ -538,17 +612,30 @@ def missing_files(folder: str, file: str | None = None) -> list[str]:
     """
     if is_static(folder):
         return _missing_static(folder)
-    part = _encoder_part(folder)
-    config = read_json(folder, _within(part, "config.json"))
+    for kind, home in modules_of(folder):
+        if kind in ROUTERS and not router_config(home, lambda name: read_json(folder, name)):
+            return [inside(home, ROUTER_CONFIGS[0])]
+    missing = (_missing_of(folder, route.modules, file) for route in routes_of(folder))
+    return sorted({name for names in missing for name in names})
+
+
+def _missing_of(folder: str, modules: Sequence[tuple[str, str]], file: str | None) -> list[str]:
+    """Return the required files of a route that are absent from `folder`."""
+    part = _encoder_part(modules)
+    config_file = _within(part, "config.json")
+    config = read_json(folder, config_file)
     graph = file or _graph(folder, part)
     weights = _weight_files(folder, part)
-    is_known = str(config.get("model_type")) in FAMILIES
-    if config and graph is None and (not is_known or (not weights and graphs_in(folder))):
-        return []
-    config_file = _within(part, "config.json")
-    needed = [config_file, _tokenizer_file(folder, part, graph), *_module_files(folder)]
-    needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
-    return sorted(name for name in needed if not os.path.isfile(os.path.join(folder, name)))
+    if modules and modules[0][0] in _TABLES:
+        needed = [_within(part, SINGLE_WEIGHTS), _tokenizer_file(folder, part, None)]
+    else:
+        is_known = str(config.get("model_type")) in FAMILIES
+        if config and graph is None and (not is_known or (not weights and graphs_in(folder))):
+            return []
+        needed = [config_file, _tokenizer_file(folder, part, graph)]
+        needed += [file] if file else weights or [graph or _within(part, SINGLE_WEIGHTS)]
+    needed += _module_files(folder, modules)
+    return [name for name in needed if not os.path.isfile(os.path.join(folder, name))]
 
 
 def _missing_static(folder: str) -> list[str]:
@@ -580,11 +667,14 @@ def _tokenizer_file(folder: str, part: str, graph: str | None) -> str:
 
 def tokenizer_files(model: Description) -> list[str]:
     """Return the files that decide the tokenizer of `model`, relative to its folder."""
-    if os.path.basename(model.tokenizer) == TOKENIZER:
-        return [model.tokenizer]
     beside = (*VOCABULARY_SETTINGS, "tokenizer_config.json", SPECIAL_TOKENS)
-    names = [model.tokenizer, *(_beside(model.tokenizer, name) for name in beside)]
-    return [name for name in names if os.path.isfile(os.path.join(model.folder, name))]
+    names = []
+    for part in model.parts:
+        names.append(part.tokenizer)
+        if os.path.basename(part.tokenizer) != TOKENIZER:
+            names += [_beside(part.tokenizer, name) for name in beside]
+    found = [name for name in names if os.path.isfile(os.path.join(model.folder, name))]
+    return list(dict.fromkeys(found))
 
 
 def _within(part: str, name: str) -> str:
@@ -598,13 +688,13 @@ def _beside(name: str, other: str) -> str:
     return f"{folder}/{other}" if folder else other
 
 
-def _encoder_part(folder: str) -> str:
+def _encoder_part(modules: Sequence[tuple[str, str]]) -> str:
     """Return the sub-folder of the encoder; empty for the model folder itself.
 
     sentence-transformers wrote 0_Transformer until 2020.
     """
-    for kind, path in modules_of(folder):
-        if kind == "Transformer":
+    for kind, path in modules:
+        if kind in {"Transformer", "MLMTransformer", *_TABLES}:
             part = os.path.normpath(path or ".")
             return "" if part == "." else part
     return ""
@@ -652,7 +742,9 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 
     None too if the model has no weights: then the error is about the ONNX file.
     """
-    part = _encoder_part(folder)
+    if has_router(folder):
+        return None
+    part = _encoder_part(modules_of(folder))
     graph = _graph(folder, part) if _weight_files(folder, part) else None
     if graph is not None:
         logger.info("%s is run instead of the weights: %s", graph, error.facts)
@@ -681,10 +773,64 @@ def _describe(
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
     if is_static(folder) and not file:
         _refuse_static(folder)
-    part = _encoder_part(folder)
+    routes = routes_of(folder)
+    if not has_router(folder):
+        return _describe_route(folder, routes[0].modules, kind, file, max_length)
+    if kind not in _ROUTED or file:
+        raise UnsupportedModel(
+            folder,
+            feature="module",
+            got="Router",
+            supported=("a Router of kind " + " or ".join(_ROUTED),),
+            kind=kind,
+        )
+    main, *others = (
+        replace(_describe_route(folder, route.modules, kind, file, max_length), tasks=route.tasks)
+        for route in routes
+    )
+    for part in (main, *others):
+        _check_route(part, main)
+    named = tuple(replace(part, route=(part.tasks or ("",))[0] or "default") for part in others)
+    return replace(main, routes=named)
+
+
+_ROUTED = ("embedding", "sparse")
+"""The kinds of models that a Router is read of."""
+
+
+def _check_route(part: Description, main: Description) -> None:
+    """Raise UnsupportedModel for an encoder that has only an ONNX file, or other vectors."""
+    if part.shipped_graph is not None:
+        raise UnsupportedModel(
+            part.folder,
+            feature="only",
+            got=part.shipped_graph,
+            supported=(SINGLE_WEIGHTS,),
+            kind=part.kind,
+        )
+    if part.dimension != main.dimension:
+        raise UnsupportedModel(
+            part.folder,
+            feature="dimensions of a Router",
+            got=[main.dimension, part.dimension],
+            supported=("encoders of one dimension",),
+            kind=part.kind,
+        )
+
+
+def _describe_route(
+    folder: str,
+    modules: tuple[tuple[str, str], ...],
+    kind: str,
+    file: str | None,
+    max_length: int | None,
+) -> Description:
+    if modules and modules[0][0] in _TABLES and not file:
+        return _describe_table(folder, modules, kind, max_length)
+    part = _encoder_part(modules)
     shipped = file or _graph(folder, part)
     tokenizer = _tokenizer_file(folder, part, shipped)
-    files = read_config_files(folder, part, tokenizer)
+    files = read_config_files(folder, part, tokenizer, modules)
     if kind == "multi_vector":
         files = _marked(files)
     can_build = files.model_type in FAMILIES and not file
@@ -729,7 +875,85 @@ def _describe(
         tokens=task.tokens,
         markers=tuple(markers_of(files.sentence).values()) if kind == "multi_vector" else (),
         max_active_dims=_max_active_dims(files),
+        modules=modules,
     )
+
+
+_TABLES = {"StaticEmbedding": "embedding.weight", "SparseStaticEmbedding": "weight"}
+"""Modules without a transformer, by class, with the tensor that has a row for each token."""
+
+
+def _describe_table(
+    folder: str, modules: tuple[tuple[str, str], ...], kind: str, max_length: int | None
+) -> Description:
+    """Return the description of a module without a transformer, and of what comes after it."""
+    (name, _), *after = modules
+    part = _encoder_part(modules)
+    tokenizer = _tokenizer_file(folder, part, None)
+    files = read_config_files(folder, part, tokenizer, modules)
+    _check_prompts(files.sentence)
+    _check_class(files, kind)
+    shape = _shape_of_table(files, part, _TABLES[name])
+    is_sparse = name == "SparseStaticEmbedding"
+    if is_sparse != (kind == "sparse") or (is_sparse and after):
+        got = [each for each, _ in modules]
+        known = ("SparseStaticEmbedding",) if kind == "sparse" else ("StaticEmbedding",)
+        raise UnsupportedModel(folder, feature="modules", got=got, supported=known, kind=kind)
+    if is_sparse:
+        pipeline = Pipeline((), None, (), "token_weights")
+        dimension = shape[0]
+    else:  # the mean of the rows of its tokens; the module has no configuration
+        mean = Pooling(("mean",), may_be_empty=True)
+        rest = read_pipeline(folder, [("Pooling", ""), *after], _reader(folder))
+        pipeline = rest._replace(pooling=mean)
+        dimension = _dimension(shape[1], pipeline)
+    longest = max_length or int(files.tokenizer.get("model_max_length") or _MOST_POSITIONS)
+    return Description(
+        folder=folder,
+        model_type=name,
+        weights=(_within(part, SINGLE_WEIGHTS),),
+        shipped_graph=None,
+        tokenizer=tokenizer,
+        part=part,
+        pipeline=pipeline,
+        dimension=dimension,
+        max_seq_length=min(longest, _MOST_POSITIONS),
+        pad_token_id=0,
+        lowercase=False,
+        normalizer=overriding_normalizer("", files.tokenizer) if is_sparse else None,
+        truncation_side=truncation_side(folder, files.tokenizer) if is_sparse else "right",
+        truncate_dim=_truncate_dim(files, dimension),
+        prompts=prompts_of(files.sentence),
+        default_prompt_name=files.sentence.get("default_prompt_name"),
+        max_active_dims=_max_active_dims(files),
+        modules=modules,
+        table=_TABLES[name],
+        adds_special=False,
+        is_cut=is_sparse or max_length is not None,
+    )
+
+
+def _reader(folder: str) -> Callable[[str], Mapping[str, Any]]:
+    """Return a function that reads the configuration of a module; empty without a sub-folder."""
+    return lambda name: {} if name.startswith("/") else read_json(folder, name)
+
+
+def _shape_of_table(files: ConfigFiles, part: str, tensor: str) -> tuple[int, ...]:
+    """Return the shape of the table `tensor` in the weights of `part`."""
+    config = read_json(files.folder, _within(part, "config.json"))
+    if tensor == "weight" and config.get("path") is not None:
+        supported = (SINGLE_WEIGHTS,)
+        raise UnsupportedModel(
+            files.folder, feature="path", got=config["path"], supported=supported, kind="sparse"
+        )
+    tensors = read_header(os.path.join(files.folder, _within(part, SINGLE_WEIGHTS)))
+    if tensor not in tensors:
+        got = sorted(tensors)[:3]
+        raise UnsupportedModel(files.folder, feature="tensor names", got=got, supported=(tensor,))
+    shape = tensors[tensor].shape
+    if len(shape) != (1 if tensor == "weight" else 2):
+        raise ValueError(f"a table of shape {shape}")
+    return shape
 
 
 def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
@@ -812,13 +1036,10 @@ def _check_class(files: ConfigFiles, kind: str) -> None:
         )
 
 
-_ROUTERS = ("Router", "Asym")
-
-
 def reads_task(folder: str) -> bool:
     """Return whether sentence-transformers reads the prompt or the task of a text on its own."""
     return any(
-        kind in _ROUTERS
+        kind in ROUTERS
         or (
             kind == "Pooling"
             and read_json(folder, f"{path}/config.json").get("include_prompt") is False
@@ -887,9 +1108,9 @@ def _is_of_pylate(folder: str) -> bool:
     return bool(sentence.get("model_type") == PYLATE)
 
 
-def _module_files(folder: str) -> list[str]:
+def _module_files(folder: str, modules: Sequence[tuple[str, str]]) -> list[str]:
     files = []
-    for kind, path in modules_of(folder):
+    for kind, path in modules:
         is_weighted = kind in WEIGHTED or (kind == PYLATE_DENSE and _is_of_pylate(folder))
         if kind == "Pooling" or is_weighted:
             files.append(f"{path}/config.json")

@@ -47,6 +47,7 @@ from hotstart.models.description import (
 )
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.onnx_files import find_graph, is_graph
+from hotstart.models.routes import ROUTER_CONFIGS, ROUTERS, inside, router_config
 from hotstart.models.spec import ModelSpec, hub_folder, is_static, repository_of
 from hotstart.types import TOKENIZER
 
@@ -240,16 +241,17 @@ class _Repository:
             kind = name.rpartition(".")[2]  # of any package: it only decides what to fetch
             folder = "" if path == "." else path
             types = self._routed(kind, folder)
-            found += [(types[each], _joined(folder, each)) for each in types] or [(kind, folder)]
+            found += [(types[each], inside(folder, each)) for each in types] or [(kind, folder)]
         return found or [("Transformer", "")]
 
     def _routed(self, kind: str, folder: str) -> dict[str, str]:
         """Return the class of each module of a Router, by the folder inside its own."""
-        if kind not in _ROUTERS:
+        if kind not in ROUTERS:
             return {}
-        config = _joined(folder, _ROUTERS[kind])
-        self.fetch_listed(config)
-        types = read_json(self.folder, config).get("types") or {}
+        for name in ROUTER_CONFIGS:
+            self.fetch_listed(inside(folder, name))
+        config = router_config(folder, lambda name: read_json(self.folder, name))
+        types = config.get("types") or {}
         return {each: str(types[each]).rpartition(".")[2] for each in types}
 
     def expect(self, names: Iterable[str]) -> None:
@@ -332,10 +334,6 @@ class _Appended(io.BufferedWriter):
         count = super().write(content)
         self._report(self.tell())
         return count
-
-
-_ROUTERS = {"Router": "router_config.json", "Asym": "config.json"}
-"""Modules with modules in sub-folders, and the file that lists them."""
 
 
 def files_to_fetch(

@@ -10,7 +10,7 @@ from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
 from hotstart.integrity import FileRecord
 from hotstart.models.spec import FORMAT
-from hotstart.types import Classifier, GraphFiles, PreparedModel, TokenSettings
+from hotstart.types import Classifier, GraphFiles, PreparedModel, PreparedRoute, TokenSettings
 
 FILE_NAME = "metadata.json"
 
@@ -70,6 +70,8 @@ class Metadata(NamedTuple):
         reads_task: see `hotstart.types.ModelInfo`.
         max_active_dims: see `hotstart.types.ModelInfo`.
         tokens: see `hotstart.types.PreparedModel`.
+        tasks: see `hotstart.types.ModelInfo`.
+        routes: see `hotstart.types.PreparedModel`.
     """
 
     source: str
@@ -98,6 +100,8 @@ class Metadata(NamedTuple):
     reads_task: bool = False
     max_active_dims: int | None = None
     tokens: TokenSettings | None = None
+    tasks: tuple[str, ...] | None = None
+    routes: tuple[PreparedRoute, ...] = ()
     format: int = FORMAT
 
     @property
@@ -114,6 +118,7 @@ class Metadata(NamedTuple):
             pad_token_id=self.pad_token_id,
             precision=self.precision,
             tokens=self.tokens,
+            routes=self.routes,
         )
 
 
@@ -128,6 +133,7 @@ def write_metadata(folder: str, metadata: Metadata) -> None:
         "measured": metadata.measured and metadata.measured._asdict(),
         "classifier": metadata.classifier and metadata.classifier._asdict(),
         "tokens": metadata.tokens and metadata.tokens.as_json(),
+        "routes": [route.as_json() for route in metadata.routes],
     }
     raw = json.dumps(content, indent=1, ensure_ascii=False)
     write_whole(os.path.join(folder, FILE_NAME), raw.encode())
@@ -157,6 +163,7 @@ def read_metadata(folder: str) -> Metadata | None:
 def _from_json(content: dict[str, Any]) -> Metadata:
     classifier = content.get("classifier")
     tokens = content.get("tokens")
+    tasks = content.get("tasks")
     return Metadata(
         **content
         | {
@@ -166,6 +173,8 @@ def _from_json(content: dict[str, Any]) -> Metadata:
             "classifier": classifier
             and Classifier(tuple(classifier["labels"]), classifier["activation"]),
             "tokens": tokens and TokenSettings.from_json(tokens),
+            "tasks": tasks and tuple(tasks),
+            "routes": tuple(map(PreparedRoute.from_json, content.get("routes", ()))),
             "original_files": {
                 name: entry and SourceRecord(**entry)
                 for name, entry in content["original_files"].items()

@@ -7,7 +7,7 @@ Modules pass values on by name: a transformer gives `token_embeddings`, Pooling 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
@@ -97,10 +97,12 @@ class Pooling(NamedTuple):
     Attributes:
         modes: modes of POOLINGS, concatenated in this order.
         include_prompt: whether the tokens of the prompt are pooled too.
+        may_be_empty: whether a text may have no token; its mean is zero.
     """
 
     modes: tuple[str, ...]
     include_prompt: bool = True
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,12 @@ _DISTILBERT_HEAD = MaskedHead(
 _MODERNBERT_HEAD = MaskedHead(
     dense="head.dense", norm="head.norm", decoder="decoder", biases=("decoder.bias",)
 )
+_GTE_HEAD = MaskedHead(
+    dense="lm_head.dense",
+    norm="lm_head.norm",
+    decoder="lm_head.decoder",
+    biases=("lm_head.decoder.bias",),
+)
 MASKED_HEADS = {
     "bert": _BERT_HEAD,
     "roberta": _ROBERTA_HEAD,
@@ -294,6 +302,8 @@ MASKED_HEADS = {
     "mpnet": _ROBERTA_HEAD,
     "distilbert": _DISTILBERT_HEAD,
     "modernbert": _MODERNBERT_HEAD,
+    "gte": _GTE_HEAD,
+    "new": replace(_GTE_HEAD, activation=None),
 }
 """Heads of masked language models by `model_type` of config.json."""
 

@@ -320,6 +320,6 @@ def is_static(folder: str) -> bool:
 
 _MARKED = 65_536  # bytes
 _STATIC_MARKS = (
-    ("modules.json", rb"sentence_transformers\.[\w.]*StaticEmbedding\b"),
+    ("modules.json", rb"sentence_transformers\.([\w.]*\.)?StaticEmbedding\b"),
     ("config.json", rb'"model_type"\s*:\s*"model2vec"'),
 )

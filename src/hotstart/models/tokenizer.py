@@ -110,9 +110,10 @@ def write_tokenizer(
     normalizer: Mapping[str, Any] | None,
     special_tokens: Collection[Any] = (),
     lowercase: bool,
-    max_seq_length: int,
+    max_seq_length: int | None,
     truncation_side: str = "right",
     add_prefix_space: bool | None = None,
+    adds_special: bool = True,
     markers: Mapping[str, int] = MappingProxyType({}),
 ) -> int:
     """Write the tokenizer of the file `path` into `folder`, with all settings.
@@ -128,9 +129,10 @@ def write_tokenizer(
         normalizer: replaces the tokenizer's normaliser, unless None.
         special_tokens: the tokens to put around a text, as other files of the folder name them.
         lowercase: lower-case texts before any other normalisation.
-        max_seq_length: the token limit for truncation.
+        max_seq_length: the token limit for truncation; None for what tokenizer.json says.
         truncation_side: `right` or `left`, the end at which longer texts are cut.
         add_prefix_space: overrides the setting of a byte-level tokenizer, unless None.
+        adds_special: whether special tokens are put around a text.
         markers: tokens of the vocabulary, with their ids, that a text may name as a whole.
 
     Raises:
@@ -151,12 +153,17 @@ def write_tokenizer(
             _set_prefix_space(os.path.dirname(path), content, add_prefix_space)
         _add_markers(content, markers)
         content["padding"] = None
-        content["truncation"] = {
-            "direction": truncation_side.capitalize(),
-            "max_length": max_seq_length,
-            "strategy": "LongestFirst",
-            "stride": 0,
-        }
+        content["post_processor"] = content.get("post_processor") if adds_special else None
+        content["truncation"] = (
+            content.get("truncation")
+            if max_seq_length is None
+            else {
+                "direction": truncation_side.capitalize(),
+                "max_length": max_seq_length,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            }
+        )
         largest = _largest_id(content)
         lines = take_vocabulary(content)
         vocabulary = None if lines is None else "".join(f"{line}\n" for line in lines).encode()

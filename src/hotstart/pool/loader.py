@@ -60,10 +60,11 @@ from hotstart.types import (
     ModelInfo,
     Progress,
     Stage,
+    TaskText,
 )
 
 if TYPE_CHECKING:
-    from hotstart.engines.graph import GraphEngine
+    from hotstart.engines.graph import GraphEngine, RoutedEngine
 
 
 def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
@@ -203,8 +204,11 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
     """
     from hotstart.engines.graph import DualEngine
 
-    ranks = spec.kind == "reranker"
-    probes = [(text, text) for text in _PROBES] if ranks else list(_PROBES)
+    probes: list[Any] = list(_PROBES)
+    if spec.kind == "reranker":
+        probes = [(text, text) for text in _PROBES]
+    elif serving.info.tasks:
+        probes = [TaskText(text, task=task) for task in serving.info.tasks for text in _PROBES]
     expected = serving.engine.embed(probes)
     parts = promoted.engine.parts if isinstance(promoted.engine, DualEngine) else [promoted.engine]
     try:
@@ -381,7 +385,7 @@ def _open(
     if stage == "throughput":
         from hotstart.engines.graph import DualEngine  # rarely needed
 
-        question = cast("GraphEngine", opened(THROUGHPUT_ENGINE, "fast_start"))
+        question = cast("GraphEngine | RoutedEngine", opened(THROUGHPUT_ENGINE, "fast_start"))
         engine: Engine = DualEngine(question, opened(THROUGHPUT_ENGINE, stage))
     else:
         engine = opened(spec.engine, stage)

@@ -173,7 +173,9 @@ def _metadata(
     records: dict[str, FileRecord],
     hashes: Mapping[str, str],
 ) -> Metadata:
-    other_files = {*_TOKENIZER, written.graphs.head, written.graphs.encoder} - {model.shipped_graph}
+    graphs = [written.graphs, *(route.graphs for route in written.routes)]
+    files = {name for each in graphs for name in (each.head, each.encoder)}
+    other_files = files - {model.shipped_graph}
     return Metadata(
         source=spec.source,
         origin=location.origin,
@@ -184,7 +186,11 @@ def _metadata(
         dimension=model.dimension,
         max_seq_length=model.max_seq_length,
         parameters=written.parameters,
-        weights_bytes=sum(records[name].bytes for name in records.keys() - other_files),
+        weights_bytes=sum(
+            record.bytes
+            for name, record in records.items()
+            if name not in other_files and os.path.basename(name) not in _TOKENIZER
+        ),
         pad_token_id=model.pad_token_id,
         truncate_dim=model.truncate_dim,
         prompts=model.prompts,
@@ -197,6 +203,8 @@ def _metadata(
         reads_task=model.reads_task,
         max_active_dims=model.max_active_dims,
         tokens=model.tokens,
+        tasks=model.all_tasks,
+        routes=written.routes,
         made_by={name: _version(name) for name in _MAKERS},
         made_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

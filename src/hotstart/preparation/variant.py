@@ -26,7 +26,7 @@ from hotstart.preparation.graph.weights import (
 )
 from hotstart.preparation.weights import place_weights, read_weights
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor
-from hotstart.types import TOKENIZER, GraphFiles
+from hotstart.types import TOKENIZER, GraphFiles, PreparedRoute
 
 if TYPE_CHECKING:
     from hotstart.preparation.graph.weights import Ranges
@@ -40,12 +40,17 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         hashes: SHA-256 of the original weights and of the tokenizer, by file name.
         precision: a value of SCHEMES.
     """
+    identity = {"weights": dict(hashes), "precision": precision} | _identity(model)
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _identity(model: Description) -> dict[str, Any]:
+    """Return what decides the vectors of `model` besides its weights."""
     pipeline = model.pipeline
     identity: dict[str, Any] = {
-        "weights": dict(hashes),
-        "precision": precision,
         "poolings": pipeline.pooling.modes if pipeline.pooling else None,
-        "head": [_identity(step) for step in pipeline.head],
+        "head": [_identity_of_step(step) for step in pipeline.head],
         "dimension": model.dimension,
         "max_seq_length": model.max_seq_length,
         "lowercase": model.lowercase,
@@ -58,7 +63,7 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         "default_prompt_name": model.default_prompt_name,
     }
     if pipeline.token_steps:
-        identity["token_steps"] = [_identity(step) for step in pipeline.token_steps]
+        identity["token_steps"] = [_identity_of_step(step) for step in pipeline.token_steps]
     if pipeline.pooling and not pipeline.pooling.include_prompt:
         identity["include_prompt"] = False
     if pipeline.returns != "vectors":
@@ -71,11 +76,15 @@ def fingerprint(model: Description, hashes: Mapping[str, str], precision: str) -
         identity["markers"] = model.markers
     if model.classifier is not None:
         identity |= {"segments": model.segments, "classifier": model.classifier}
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    if model.table is not None:
+        identity |= {"table": model.table, "is_cut": model.is_cut}
+    if model.tasks is not None:
+        identity |= {"tasks": model.tasks, "files": [model.tokenizer, *model.weights]}
+        identity["routes"] = [_identity(route) for route in model.routes]
+    return identity
 
 
-def _identity(step: HeadStep) -> Any:
+def _identity_of_step(step: HeadStep) -> Any:
     """Return what decides the vectors of `step`; older fingerprints know of no `residual`."""
     if isinstance(step, str):
         return step
@@ -87,20 +96,24 @@ SCHEMES = {"float32": "float32", "bfloat16": "bfloat16", "int8": SCHEME}
 
 
 class WrittenFiles(NamedTuple):
-    """The graphs of one precision, and the number of weights."""
+    """The graphs of one precision, the number of weights, and what reads other tasks."""
 
     graphs: GraphFiles
     parameters: int
+    routes: tuple[PreparedRoute, ...] = ()
 
 
 def check_precision(model: Description, precision: str) -> None:
-    """Raise InvalidInput if a precision needs safetensors and the model has only an ONNX file."""
-    if precision == "int8" and model.shipped_graph is not None:
-        raise InvalidInput(
-            "precision",
-            got=precision,
-            expected=f"float32: {model.folder} has only an ONNX file, which cannot be quantized",
-        )
+    """Raise InvalidInput if the model cannot be quantized and the precision asks for it."""
+    if precision != "int8":
+        return
+    reason = None
+    if model.shipped_graph is not None:
+        reason = "has only an ONNX file, which cannot be quantized"
+    elif model.tasks is not None:
+        reason = "has a Router, whose encoders are not quantized"
+    if reason:
+        raise InvalidInput("precision", got=precision, expected=f"float32: {model.folder} {reason}")
 
 
 def write_variant(
@@ -121,7 +134,21 @@ def write_variant(
     if precision == "int8":
         make_weights = partial(QuantizedWeights, folder=folder, ranges=ranges or {})
         return _write(model, folder, read_weights(model), make_weights)
-    return _write(model, folder, place_weights(model, folder), LinkedWeights)
+    placed: dict[str, dict[str, Tensor]] = {}  # encoders may share their weights
+    written = _write(model, folder, place_weights(model, folder, placed), LinkedWeights)
+    routes = []
+    for part in model.routes:
+        of_part = _write(part, folder, place_weights(part, folder, placed), LinkedWeights)
+        routes.append(
+            PreparedRoute(
+                tasks=part.tasks or (),
+                graphs=of_part.graphs,
+                tokenizer=f"{part.route}/{TOKENIZER}",
+                pad_token_id=part.pad_token_id,
+                tokens=part.tokens,
+            )
+        )
+    return written._replace(parameters=_parameters(placed), routes=tuple(routes))
 
 
 def write_observed(model: Description, folder: str) -> WrittenFiles:
@@ -142,20 +169,23 @@ def _write(
     tensors: Mapping[str, Mapping[str, Tensor]],
     weights: Callable[[GraphBuilder], Weights],
 ) -> WrittenFiles:
+    home = os.path.join(folder, model.route)
+    os.makedirs(home, exist_ok=True)
     write = partial(
         write_tokenizer,
         os.path.join(model.folder, model.tokenizer),
-        folder,
+        home,
         model_type=model.model_type,
         normalizer=model.normalizer,
         special_tokens=model.special_tokens,
         lowercase=model.lowercase,
-        max_seq_length=model.max_seq_length,
+        max_seq_length=model.max_seq_length if model.is_cut else None,
         truncation_side=model.truncation_side,
         add_prefix_space=model.add_prefix_space,
+        adds_special=model.adds_special,
     )
     largest_token = write()
-    tokenizer = _opened_tokenizer(model, folder)
+    tokenizer = _opened_tokenizer(model, home)
     if model.markers:
         write(markers=_broken_markers(tokenizer, model.markers))
     graphs = write_graphs(model, folder, tensors, weights, largest_token)

@@ -30,14 +30,29 @@ _UNUSED = {
 }  # buffers such as position_ids, which graphs ignore
 
 
-def place_weights(model: Description, folder: str) -> dict[str, dict[str, Tensor]]:
+def place_weights(
+    model: Description, folder: str, placed: dict[str, dict[str, Tensor]] | None = None
+) -> dict[str, dict[str, Tensor]]:
     """Link or convert every weights file of `model` into `folder` and return its float32 tensors.
 
     The tensors of the encoder are under "", those of a Dense layer under its module's path.
+
+    Args:
+        model: one encoder of a model.
+        folder: the artifact folder.
+        placed: the tensors of each file that was placed for another encoder; those of `model` are
+            added.
     """
     for name in _shipped_files(model):
         place_file(model.folder, name, folder)
-    return _collect(model, lambda name: _place(model, name, folder))
+    known = {} if placed is None else placed
+
+    def tensors_of(name: str) -> dict[str, Tensor]:
+        if name not in known:
+            known[name] = _place(model, name, folder)
+        return known[name]
+
+    return _collect(model, tensors_of)
 
 
 def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
@@ -50,7 +65,12 @@ def read_weights(model: Description) -> dict[str, dict[str, Tensor]]:
 
 def weight_files(model: Description) -> list[str]:
     """Return the weight files of the model's folder, including a shipped graph."""
-    return [*model.weights, *_dense_files(model).values(), *_shipped_files(model)]
+    names = [
+        name
+        for part in model.parts
+        for name in (*part.weights, *_dense_files(part).values(), *_shipped_files(part))
+    ]
+    return list(dict.fromkeys(names))
 
 
 def _collect(

@@ -57,14 +57,20 @@ def _write_built(
     _check_labels(model, tensors[""])
     graph = GraphBuilder(folder)
     weights = make_weights(graph)
-    encoder = Encoder(graph, weights, model, tensors[""])
-    encoder.check(largest_token)
     names = ["input_ids", "attention_mask"]
     if model.segments:
         names.append("token_type_ids")
-    tokens = encoder.tokens(*names)
     mask = _pooled_mask(model.pipeline)
-    inputs = dict.fromkeys([*names, mask], ("INT32", 2))
+    if model.table is None:
+        encoder = Encoder(graph, weights, model, tensors[""])
+        encoder.check(largest_token)
+        tokens = encoder.tokens(*names)
+        hidden = encoder.hidden
+        names.append(mask)
+    else:
+        tokens, hidden = _add_table(graph, weights, model.table, tensors[""], largest_token)
+        names = ["input_ids", *([mask] if model.pipeline.pooling else [])]
+    inputs = dict.fromkeys(names, ("INT32", 2))
     head = model.pipeline.head
     if (
         head
@@ -75,21 +81,43 @@ def _write_built(
     if model.pipeline.splade is not None:
         result = add_splade(graph, weights, tokens, model, tensors[""])
     else:
-        result = _add_pipeline(
-            graph, weights, tokens, mask, model.pipeline, tensors, width=encoder.hidden
-        )
+        result = _add_pipeline(graph, weights, tokens, mask, model.pipeline, tensors, width=hidden)
     of_tokens = ["tokens"] if model.pipeline.returns in _OF_TOKENS else []
     width = 1 if model.pipeline.returns == "token_weights" else model.dimension
     content = graph.build(inputs, result, ["batch", *of_tokens, width])
-    write_whole(os.path.join(folder, "model.onnx"), content)
+    name = f"{model.route or 'model'}.onnx"
+    write_whole(os.path.join(folder, name), content)
     return GraphFiles(
-        encoder="model.onnx",
+        encoder=name,
         output=OUTPUT,
         optimized=True,
         head=None,
         block=weights.block,
         returns=model.pipeline.returns,
     )
+
+
+def _add_table(
+    graph: GraphBuilder,
+    weights: Weights,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    largest_token: int,
+) -> tuple[str, int]:
+    """Add the row of each token in the table `name`, and return the rows and their length.
+
+    A row of a table with one axis is a number.
+    """
+    table = tensors.get(name)
+    if table is None:
+        raise ModelDamaged(name, reason="no such tensor of floating-point numbers")
+    if table.shape[0] <= largest_token:
+        reason = f"{table.shape[0]} rows, its tokenizer gives the token {largest_token}"
+        raise ModelDamaged(table.path, reason=reason)
+    rows = graph.node("Gather", weights.whole(table), "input_ids")
+    if len(table.shape) == 1:
+        return graph.node("Unsqueeze", rows, graph.constant([-1], "INT64")), 1
+    return rows, table.shape[1]
 
 
 def _pooled_mask(pipeline: Pipeline) -> str:

@@ -53,10 +53,11 @@ def _clipped(graph: GraphBuilder, value: str, low: float, high: float) -> str:
 def pool(graph: GraphBuilder, tokens: str, mask: str, pooling: Pooling) -> str:
     """Add pooling of (batch, tokens, hidden) to (batch, hidden x modes).
 
-    Pooling follows sentence-transformers. Texts are padded on the right and are not empty. `mask`
-    is 1 for each token that is pooled; without the prompt it begins with zeros.
+    Pooling follows sentence-transformers. Texts are padded on the right. `mask` is 1 for each token
+    that is pooled; without the prompt it begins with zeros.
     """
-    functions = _POOLINGS if pooling.include_prompt else _POOLINGS | _POOLINGS_AFTER_PROMPT
+    has_tokens = pooling.include_prompt and not pooling.may_be_empty
+    functions = _POOLINGS if has_tokens else _POOLINGS | _POOLINGS_AFTER_PROMPT
     pooled = [functions[mode](graph, tokens, mask) for mode in pooling.modes]
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
 
