@@ -633,7 +633,8 @@ class Embedder(LoadableModel):
     def _check_kind(self) -> None:
         """Raise InvalidInput unless this model gives dense vectors."""
         if self._spec.kind != "embedding":
-            expected = f"embedding, for dense vectors; encode_{self._spec.kind} gives others"
+            other = "Reranker" if self._spec.kind == "reranker" else f"encode_{self._spec.kind}"
+            expected = f"embedding for dense vectors; {other} gives others"
             raise InvalidInput("kind", got=self._spec.kind, expected=expected)
 
     def _run(self, request: EncodeRequest, timeout: float | None) -> EmbedOutput:

@@ -88,5 +88,9 @@ def maxsim(queries: Sequence[Any], documents: Sequence[Any]) -> NDArray[np.float
         if each.ndim != 2 or not len(each):
             expected = "lists of arrays (tokens, dimension) with a token or more"
             raise InvalidInput("embeddings", got=each.shape, expected=expected)
+    widths = {each.shape[1] for each in (*left, *right)}
+    if len(widths) > 1:
+        expected = "arrays of one dimension in queries and documents"
+        raise InvalidInput("embeddings", got=sorted(widths), expected=expected)
     scores = [[(query @ each.T).max(axis=1).sum() for each in right] for query in left]
     return np.array(scores, dtype=np.float32).reshape(len(left), len(right))

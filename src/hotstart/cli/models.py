@@ -212,7 +212,7 @@ def run_rm(arguments: argparse.Namespace) -> int:
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     known = known_model(arguments.model)
-    kind = arguments.kind or ("reranker" if known and known.kind == "reranker" else "embedding")
+    kind = arguments.kind or (known.kind if known and known.kind in KINDS else "embedding")
     if kind not in KINDS:
         raise InvalidInput("--kind", got=kind, expected=f"one of {', '.join(KINDS)}")
     return ModelSpec(

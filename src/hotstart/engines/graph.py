@@ -266,6 +266,8 @@ class GraphEngine:
     ) -> EngineOutput:
         """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts.
 
+        A text without a token has a vector of zeros.
+
         Raises:
             ModelDamaged: the graph cannot be run, or a vector has numbers that are not finite, as
                 after damage to the weights.
@@ -274,10 +276,16 @@ class GraphEngine:
         assert self._run is not None, "embed after close"
         tokens = self.tokenizer.tokens(texts) if texts else []
         token_counts = [len(each.ids) for each in tokens]
-        groups = list(batches(token_counts, self._batch_size(batch_size)))
+        # A text without tokens, as byte-level tokenizers give for an empty one, is not run.
+        present = [position for position, count in enumerate(token_counts) if count]
+        lengths = [token_counts[position] for position in present]
+        groups = [
+            [present[n] for n in group] for group in batches(lengths, self._batch_size(batch_size))
+        ]
         padded = (pad([tokens[i] for i in group], self._pad_token_id) for group in groups)
         run = self._run(_until_cancelled(padded, is_cancelled))
-        items: list[bytes | bytearray] = [b""] * len(texts)
+        nothing = bytes(_ITEM * self.dimension) if self._returns == "vectors" else b""
+        items: list[bytes | bytearray] = [nothing] * len(texts)
         try:
             for group, rows in zip(groups, run, strict=True):
                 batch = [tokens[position] for position in group]

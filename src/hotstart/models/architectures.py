@@ -455,6 +455,7 @@ _MODERNBERT = Family(
             "rope_parameters.sliding_attention.rope_theta",
             "local_rope_theta",
         ),
+        "local_rope_type": "rope_parameters.sliding_attention.rope_type",
         "rope_type": ("rope_parameters.full_attention.rope_type", "rope_scaling.rope_type"),
         "sliding_window": "local_attention",
         "full_attention_every": "global_attn_every_n_layers",
@@ -468,6 +469,7 @@ _MODERNBERT = Family(
         "pad_token_id": 50283,
         "rope_theta": 160_000.0,
         "local_rope_theta": 10_000.0,
+        "local_rope_type": "default",
         "sliding_window": 128,
         "full_attention_every": 3,
         "classifier_activation": "gelu",
@@ -476,6 +478,7 @@ _MODERNBERT = Family(
         "rope_type": ("default",),
         "partial_rotary_factor": (1.0,),
         "classifier_activation": ("gelu",),
+        "local_rope_type": ("default",),
     },
 )
 _LLAMA = Family(
@@ -587,6 +590,7 @@ _GEMMA3 = replace(
             "rope_parameters.sliding_attention.rope_theta",
             "rope_local_base_freq",
         ),
+        "local_rope_type": "rope_parameters.sliding_attention.rope_type",
         "rope_type": ("rope_parameters.full_attention.rope_type", "rope_scaling.rope_type"),
         "rope_factor": ("rope_parameters.full_attention.factor", "rope_scaling.factor"),
         "full_attention_every": ("sliding_window_pattern", "_sliding_window_pattern"),
@@ -604,6 +608,7 @@ _GEMMA3 = replace(
         "max_position_embeddings": 131_072,
         "rope_theta": 1_000_000.0,
         "local_rope_theta": 10_000.0,
+        "local_rope_type": "default",
         "sliding_window": 4096,
         "full_attention_every": 6,
         "full_attention_offset": 1,
@@ -616,6 +621,7 @@ _GEMMA3 = replace(
         "rope_type": ("default", "linear"),
         "partial_rotary_factor": (1.0,),
         "attn_logit_softcapping": (0.0,),
+        "local_rope_type": ("default",),
         "is_causal": (True,),
     },
 )
@@ -825,8 +831,8 @@ def token_score(
             supported=("None",),
             kind=RERANKER,
         )
-    for token in (true_token_id, false_token_id):
-        if token is not None and (type(token) is not int or token < 0):
+    for token in (true_token_id, *([] if false_token_id is None else [false_token_id])):
+        if type(token) is not int or token < 0:
             raise ValueError(f"the id of a token is {str(token)[:100]!r}")
     embeddings = tuple(prefix + family.words for prefix in family.prefixes)
     return TokenScore(true_token_id, false_token_id, ("lm_head.weight", *embeddings))

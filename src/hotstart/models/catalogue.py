@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -138,12 +139,16 @@ _MANY = 5  # languages from which a model counts as multilingual
 def _matches(known: KnownModel, word: str) -> bool:
     word = word.lower()
     spoken = known.languages.split()
-    exact = [known.kind, known.architecture, known.license, *spoken]
+    exact = [each for each in (known.kind, known.architecture, known.license, *spoken) if each]
     if len(spoken) >= _MANY:
         exact.append("multilingual")
     if word in exact or _LANGUAGES.get(word) in spoken:
         return True
-    return len(word) > 2 and any(word in name.lower() for name in known.names)
+    if len(word) > 2 and word in known.name.lower():
+        return True
+    parts = {part for name in known.names for part in re.split(r"[-/._ ]", name.lower())}
+    is_kind = word.replace("-", "_") == known.kind
+    return bool(word) and (is_kind or any(part.startswith(word) for part in parts))
 
 
 def near(source: str) -> list[str]:

@@ -314,6 +314,14 @@ def _logit_score(files: ConfigFiles) -> TokenScore:
             ids = config["true_token_id"], config.get("false_token_id")
             return token_score(files.folder, files.config, ids[0], ids[1])
     vocabulary = vocabulary_of(files.folder)
+    if not {"yes", "no"} <= vocabulary.keys():
+        raise UnsupportedModel(
+            files.folder,
+            feature="a tokenizer without the tokens",
+            got=["yes", "no"],
+            supported=("a language model scored by them, or by its LogitScore module",),
+            kind=RERANKER,
+        )
     return token_score(files.folder, files.config, vocabulary["yes"], vocabulary["no"])
 
 
@@ -844,6 +852,7 @@ def _describe_route(
         )
     _check_prompts(files.sentence)
     _check_class(files, kind)
+    _refuse_chat_template(files, kind)
     if kind in _HEADS and not weights:
         only = (SINGLE_WEIGHTS,)
         raise UnsupportedModel(folder, feature="only", got=shipped, supported=only, kind=kind)
@@ -1048,6 +1057,25 @@ def reads_task(folder: str) -> bool:
     )
 
 
+def _refuse_chat_template(files: ConfigFiles, kind: str) -> None:
+    """Raise UnsupportedModel where sentence-transformers writes texts into a chat template.
+
+    It does so if its settings know messages, and without settings of its own.
+    """
+    path = os.path.join(files.folder, "chat_template.jinja")
+    if not files.tokenizer.get("chat_template") and not os.path.isfile(path):
+        return
+    is_bare = not files.transformer and (kind == RERANKER or not files.modules)
+    if is_bare or "message" in (files.transformer.get("modality_config") or {}):
+        raise UnsupportedModel(
+            files.folder,
+            feature="a tokenizer with",
+            got="chat_template",
+            supported=("models that read texts as they are",),
+            kind=kind,
+        )
+
+
 def _check_prompts(sentence: dict[str, Any]) -> None:
     """Raise ValueError unless prompts are texts by name, and the default one is one of them."""
     prompts = sentence.get("prompts") or {}
@@ -1137,6 +1165,9 @@ def _max_seq_length(files: ConfigFiles, chosen: int | None) -> int:
             return positions or _USUAL_POSITIONS
         return min(longest, positions or longest)
     positions = _positions(files)
+    given = chosen or files.transformer.get("max_seq_length")
+    if given and family.positions not in {"absolute", "after padding"}:
+        return min(int(given), _MOST_POSITIONS)  # no table ends there, so the model reads on
     return min(int(limit or positions), positions)
 
 

@@ -62,6 +62,7 @@ _SMALL = (
     "sentence_*_config.json",
     "config_sentence_transformers.json",
     *_TOKENIZER,
+    "chat_template.jinja",
     "sparse_linear.pt",
     "colbert_linear.pt",
     "artifact.metadata",

@@ -269,14 +269,14 @@ _BERT_HEAD = MaskedHead(
     dense="cls.predictions.transform.dense",
     norm="cls.predictions.transform.LayerNorm",
     decoder="cls.predictions.decoder",
-    biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    biases=("cls.predictions.decoder.bias", "cls.predictions.bias"),
     activation=None,
 )
 _ROBERTA_HEAD = MaskedHead(
     dense="lm_head.dense",
     norm="lm_head.layer_norm",
     decoder="lm_head.decoder",
-    biases=("lm_head.bias", "lm_head.decoder.bias"),
+    biases=("lm_head.decoder.bias", "lm_head.bias"),
 )
 _DISTILBERT_HEAD = MaskedHead(
     dense="vocab_transform",

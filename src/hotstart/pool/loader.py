@@ -281,7 +281,7 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     try:
         artifact = _artifact(spec, settings, report)
     except UnsupportedModel:
-        if spec.engine != "onnx" or not holds_static(spec, settings):
+        if not _runs_static(spec) or spec.engine != "onnx":
             raise
         # It was downloaded just now: `spec_of` could not know.
         return _from_folder(spec.replace(engine="static"), stage, report)
@@ -536,7 +536,7 @@ def _float32_bytes(spec: ModelSpec, settings: Settings) -> int:
             for tensor in read_header(os.path.join(folder, name)).values()
             if tensor.dtype in FLOATS
         )
-    except ModelError:  # the load tells the reason
+    except (ModelError, InvalidInput):  # the load tells the reason
         known = None if spec.names_folder else known_model(spec.source)
         return 4 * (known.parameters or 0) if known else 0
 

@@ -1,0 +1,135 @@
+"""What differs from sentence-transformers without a word is refused by name, or followed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hotstart import Embedder, Reranker
+from hotstart.config import Settings
+from hotstart.errors import InvalidInput, UnsupportedModel
+from hotstart.models.description import describe
+from hotstart.models.locate import locate
+from hotstart.models.spec import ModelSpec
+from hotstart.pool.pool import Pool
+from support.golden import FAMILIES, RERANKERS, family_texts
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }} {% endfor %}"
+
+
+def changed(source: Path, folder: Path, file: str, **changes: Any) -> str:
+    if not folder.exists():
+        shutil.copytree(source, folder)
+    path = folder / file
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(content | changes))
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["qwen3-yes-no", "qwen3-score", "bert"])
+def test_a_reranker_with_a_chat_template_is_refused(name: str, tmp_path: Path) -> None:
+    folder = changed(
+        RERANKERS / name / "model", tmp_path / "m", "tokenizer_config.json", chat_template=TEMPLATE
+    )
+    with pytest.raises(UnsupportedModel, match="chat_template"):
+        describe(folder, "m", "reranker")
+
+
+def test_a_bare_model_with_a_chat_template_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(FAMILIES / "bert-plain" / "model", tmp_path / "m")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    with pytest.raises(UnsupportedModel, match="chat_template"):
+        describe(str(folder), "m")
+
+
+def test_a_chat_template_is_read_by_models_that_know_messages_alone(tmp_path: Path) -> None:
+    source = FAMILIES / "bert-mean-normalize" / "model"
+    folder = changed(source, tmp_path / "m", "tokenizer_config.json", chat_template=TEMPLATE)
+    assert (
+        describe(folder, "m").dimension == 32
+    )  # as Qwen3-Embedding: the texts are read as they are
+    settings = {"text": {}, "message": {"format": "structured"}}
+    changed(source, tmp_path / "m", "sentence_bert_config.json", modality_config=settings)
+    with pytest.raises(UnsupportedModel, match="chat_template"):
+        describe(folder, "m")
+
+
+@pytest.mark.parametrize("name", ["modernbert-cls", "gemma3-dense"])
+def test_another_kind_of_local_rotation_is_refused(name: str, tmp_path: Path) -> None:
+    rotations = {
+        "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
+        "sliding_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0},
+    }
+    folder = changed(
+        FAMILIES / name / "model", tmp_path / "m", "config.json", rope_parameters=rotations
+    )
+    with pytest.raises(UnsupportedModel, match="local_rope_type 'linear'"):
+        Embedder(folder, pool=Pool()).encode("a text")
+
+
+def test_a_model_without_a_table_of_positions_reads_as_far_as_it_is_told(tmp_path: Path) -> None:
+    folder = changed(
+        FAMILIES / "llama-last" / "model",
+        tmp_path / "m",
+        "sentence_bert_config.json",
+        max_seq_length=100,
+    )
+    changed(Path(folder), tmp_path / "m", "config.json", max_position_embeddings=32)
+    assert describe(folder, "m").max_seq_length == 100
+    other = changed(
+        FAMILIES / "bert-mean-normalize" / "model",
+        tmp_path / "n",
+        "sentence_bert_config.json",
+        max_seq_length=100,
+    )
+    assert describe(other, "n").max_seq_length == 64  # so many rows there are
+
+
+def test_a_language_model_without_the_tokens_of_its_score_is_refused() -> None:
+    folder = str(RERANKERS / "qwen3-score" / "model")
+    with pytest.raises(UnsupportedModel, match="without the tokens"):
+        describe_as_language_model(folder)
+
+
+def describe_as_language_model(folder: str) -> None:
+    from hotstart.models import description
+
+    files = description.read_config_files(folder, "", "tokenizer.json", ())
+    description._logit_score(files)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_text_without_tokens_has_zeros_whatever_its_batch(engine: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(FAMILIES / "qwen2-last" / "model", tmp_path / "m")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    embedder = Embedder(folder, engine=engine, pool=Pool())
+    texts = [*family_texts()[:3], "", ""]
+    together = embedder.encode(texts)
+    assert not together[3:].any()
+    np.testing.assert_allclose(together[:3], embedder.encode(texts[:3]), atol=1e-5)
+    assert not embedder.encode("").any()
+    assert embedder.encode([""]).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("colbertv2", "multi_vector"), ("splade-v3", "sparse"), ("bge-reranker-v2-m3", "reranker")],
+)
+def test_a_known_model_of_another_kind_gives_no_dense_vectors(
+    name: str, kind: str, fresh: Settings
+) -> None:
+    with pytest.raises(InvalidInput, match=f"kind must be {kind} for {name}"):
+        locate(ModelSpec(name), fresh)
+
+
+def test_a_static_model_is_no_reranker() -> None:
+    static = next((FAMILIES.parent / "static").iterdir())
+    with pytest.raises(UnsupportedModel):
+        Reranker(static / "model" if (static / "model").is_dir() else static).predict(("a", "b"))
