@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from hotstart import Embedder
 from hotstart.config import Settings
@@ -19,6 +21,7 @@ from hotstart.models.description import routes_of
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, SPARSE, cosines, family_texts
+from support.waiting import wait_until
 
 ENGINES = ["onnx", "openvino"]
 PACKAGE = "sentence_transformers.models"
@@ -102,6 +105,67 @@ def test_one_artifact_holds_both_encoders(tmp_path: Path, fresh: Settings) -> No
     changed = Embedder(folder, pool=Pool())
     assert cosines(changed.encode_query(family_texts()), golden("distilbert-mean")).min() > 0.99999
     assert changed.fingerprint != artifact.metadata.fingerprint
+
+
+def test_awaited_calls_of_all_tasks_share_a_model_and_a_cache(tmp_path: Path) -> None:
+    embedder = Embedder(two_encoders(tmp_path), cache="memory:", pool=Pool())
+    texts = family_texts()
+
+    async def main() -> list[Any]:
+        questions = [embedder.aencode_query(text) for text in texts]
+        documents = [embedder.aencode_document(text) for text in texts]
+        return await asyncio.gather(*questions, *documents)
+
+    for _ in range(2):  # computed, and cached
+        vectors = np.stack(asyncio.run(main()))
+        for found, family in zip(
+            (vectors[: len(texts)], vectors[len(texts) :]),
+            ("bert-cls", "distilbert-mean"),
+            strict=True,
+        ):
+            assert cosines(found, golden(family)).min() > 0.99999
+
+
+def test_a_promotion_compares_all_encoders(tmp_path: Path) -> None:
+    embedder = Embedder(two_encoders(tmp_path), pool=Pool())
+    embedder.encode("a")
+    embedder.promote("throughput")
+    wait_until(lambda: embedder.status().refused or embedder.status().stage == "throughput")
+    assert not embedder.status().refused
+    for texts in (family_texts(), family_texts() * 20):  # a question, and bulk work
+        for encode, family in (
+            (embedder.encode_query, "bert-cls"),
+            (embedder.encode_document, "distilbert-mean"),
+        ):
+            expected = np.tile(golden(family), (len(texts) // len(family_texts()), 1))
+            assert cosines(encode(texts), expected).min() > 0.99999
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_static_encoder_is_the_mean_of_its_rows(tmp_path: Path, engine: str) -> None:
+    folder = two_encoders(tmp_path)
+    part = folder / "query_0_StaticEmbedding"
+    part.mkdir()
+    shutil.copy(folder / "query_0_Transformer" / "tokenizer.json", part)
+    tokenizer = Tokenizer.from_file(str(part / "tokenizer.json"))
+    tokenizer.no_truncation()
+    rows = np.random.default_rng(7).normal(size=(tokenizer.get_vocab_size(), 32)).astype("float32")
+    entry = {"dtype": "F32", "shape": rows.shape, "data_offsets": [0, rows.nbytes]}
+    header = json.dumps({"embedding.weight": entry}).encode()
+    (part / "model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + rows.tobytes()
+    )
+    config = json.loads((folder / "router_config.json").read_text())
+    structure = config["structure"] | {"query": [part.name]}
+    (folder / "9_Normalize").mkdir()
+    with_router(folder, structure, after=("Normalize",))
+    texts = family_texts()
+    found = Embedder(folder, engine=engine, pool=Pool()).encode_query(texts)
+    for text, vector in zip(texts, found, strict=True):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        mean = rows[ids].mean(axis=0) if ids else np.zeros(32)
+        length = max(float(np.linalg.norm(mean)), 1e-12)
+        np.testing.assert_allclose(vector, mean / length, atol=1e-5)
 
 
 def test_encoders_that_share_weights_link_them_once(tmp_path: Path, fresh: Settings) -> None:

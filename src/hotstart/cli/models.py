@@ -57,7 +57,7 @@ def file_size(count: int) -> str:
 
 def _is_here(known: KnownModel) -> bool:
     """Return whether the model is on this machine."""
-    kind = "reranker" if known.kind == "reranker" else "embedding"
+    kind = known.kind if known.kind in KINDS else "embedding"
     try:
         locate(ModelSpec(known.name, kind=kind), read_settings())
     except ModelError:

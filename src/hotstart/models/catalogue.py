@@ -144,11 +144,13 @@ def _matches(known: KnownModel, word: str) -> bool:
         exact.append("multilingual")
     if word in exact or _LANGUAGES.get(word) in spoken:
         return True
-    if len(word) > 2 and word in known.name.lower():
-        return True
-    parts = {part for name in known.names for part in re.split(r"[-/._ ]", name.lower())}
+    names = [name.lower() for name in known.names]
+    starts = {part for name in names for part in re.split(r"[-/._ ]", name)}
     is_kind = word.replace("-", "_") == known.kind
-    return bool(word) and (is_kind or any(part.startswith(word) for part in parts))
+    is_part = len(word) > 2 and word in names[0]
+    return bool(word) and (
+        is_kind or is_part or word in names or any(part.startswith(word) for part in starts)
+    )
 
 
 def near(source: str) -> list[str]:
