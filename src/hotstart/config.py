@@ -121,6 +121,38 @@ def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
     )
 
 
+def git_environment() -> dict[str, str]:
+    """Return the environment in which git lists the files of a folder that may be anybody's.
+
+    Without the variables that a hook of git sets, which name another repository, and without a way
+    to the network: a sparse checkout would fetch what it lacks.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    return env | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
+
+
+_OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+
+
+def git_config_files() -> list[str]:
+    """Return the configuration files of git that hold for every repository, the last decides."""
+    system = [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else ["/etc/gitconfig"]
+    chosen = os.environ.get("GIT_CONFIG_GLOBAL")
+    if chosen is not None:
+        return [*system, chosen]
+    return [*system, _git_file("config"), os.path.expanduser("~/.gitconfig")]
+
+
+def git_ignore_file() -> str:
+    """Return the file of patterns that git reads where its configuration names none."""
+    return _git_file("ignore")
+
+
+def _git_file(name: str) -> str:
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join("~", ".config")
+    return os.path.join(os.path.expanduser(home), "git", name)
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ`, by default the current `os.environ`."""
     env = os.environ if environ is None else environ

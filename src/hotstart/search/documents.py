@@ -1,4 +1,4 @@
-"""Find and read the files of a folder; .gitignore rules."""
+"""Find and read the files of a folder."""
 
 from __future__ import annotations
 
@@ -6,115 +6,43 @@ import hashlib
 import logging
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import stat
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from hotstart._lazy import require
-from hotstart.files import open_regular, read_bounded
+from hotstart.config import git_environment
+from hotstart.files import open_regular
+from hotstart.search.gitignore import (
+    GitRepository,
+    Rules,
+    is_ignored,
+    is_repository,
+    repository_around,
+    rules_within,
+)
 
 logger = logging.getLogger(__name__)
-
-Rules = tuple["GitignoreRules", ...]
-"""The rules that have a say in a folder, the outermost first."""
-
-
-@dataclass(frozen=True)
-class GitignoreRules:
-    """The patterns of the .gitignore in `folder`.
-
-    Files and folders differ for a negated pattern such as `!*/`, which applies to folders only.
-    """
-
-    folder: str
-    for_files: Any
-    for_folders: Any
-
-
-def rules_above(root: str) -> Rules:
-    """Return the rules of the repository around `root` for the files in `root`.
-
-    These are the rules of the folders above `root` up to the folder with `.git`. There are none
-    without such a folder, if `root` contains `.git`, or if they ignore `root` itself: a folder that
-    the user names is not skipped.
-    """
-    rules: Rules = ()
-    for folder in _folders_above(root):
-        rules = rules_within(folder, rules)
-    return () if is_ignored(root + os.sep, rules) else rules
-
-
-def rules_within(folder: str, outer: Rules) -> Rules:
-    """Return the rules for the files in `folder`: `outer` and its own .gitignore."""
-    path = os.path.join(folder, ".gitignore")
-    if os.path.isdir(path):
-        return outer
-    try:
-        content = read_bounded(path, LARGEST)
-    except FileNotFoundError:
-        return outer
-    except OSError as error:
-        logger.warning("%s is not honoured: %s", path, error.strerror)
-        return outer
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    return (*outer, _compile(folder, lines))
-
-
-def is_ignored(path: str, rules: Rules) -> bool:
-    """Return whether `rules` ignore the absolute `path`; a folder's path ends in a separator.
-
-    The innermost .gitignore with a matching line decides, by its last matching line.
-    """
-    for level in reversed(rules):
-        spec = level.for_folders if path.endswith(os.sep) else level.for_files
-        verdict = spec.check_file(path[len(level.folder) :].lstrip(os.sep)).include
-        if verdict is not None:
-            return bool(verdict)
-    return False
-
-
-def _folders_above(root: str) -> list[str]:
-    """Return the folders above `root` within its repository, outermost first."""
-    above: list[str] = []
-    folder = root
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return []
-        folder = parent
-        above.insert(0, folder)
-    return above
-
-
-def _compile(folder: str, lines: Sequence[str]) -> GitignoreRules:
-    """Return the patterns in `lines`; skip invalid ones, as git does.
-
-    RE2 matches in linear time: the patterns of a foreign folder may be made to take for ever.
-    """
-    pathspec = require("pathspec", extra="search")
-    lines = [line for line in lines if _is_pattern(pathspec, line)]
-    return GitignoreRules(
-        folder,
-        for_files=pathspec.GitIgnoreSpec.from_lines(lines, backend="re2"),
-        for_folders=pathspec.PathSpec.from_lines("gitignore", lines, backend="re2"),
-    )
-
-
-def _is_pattern(pathspec: Any, line: str) -> bool:
-    try:
-        pathspec.GitIgnoreSpec.from_lines([line], backend="re2")
-    except (ValueError, re.error, require("re2", extra="search").error):
-        return False
-    return True
-
 
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; what is larger is data or generated."""
 
 _PROBE = 8192  # leading bytes in which a NUL means binary, as in git
 
-Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
+Reason = Literal[
+    "another repository",
+    "binary",
+    "hidden",
+    "link",
+    "name is not Unicode",
+    "not a regular file",
+    "too large",
+    "unreadable",
+]
+
+Skipped = dict[str, Reason]
+"""What is passed over, by its relative path, that of a folder with a slash at its end."""
 
 
 class FoundFile(NamedTuple):
@@ -141,29 +69,185 @@ class SkippedFile(Exception):
         super().__init__(reason)
 
 
-def find_documents(root: str, skipped: Counter[str]) -> Iterator[FoundFile]:
-    """Yield the files below `root` in a fixed order; count skipped files in `skipped` by
-    reason.
+def find_documents(root: str, skipped: Skipped) -> Iterator[FoundFile]:
+    """Yield the files below `root` in a fixed order; note what is passed over in `skipped`.
 
-    Not counted are ignored paths, names that start with a dot, symbolic links, and special files.
+    In a repository these are the files that `git ls-files -co --exclude-standard` prints. Ignored
+    paths and special files are not noted.
     """
     root = os.path.abspath(root)
-    waiting: list[tuple[str, Rules]] = [(root, rules_above(root))]
-    while waiting:
-        folder, outer = waiting.pop()
-        rules = rules_within(folder, outer)
-        inner: list[str] = []
-        for entry in _entries(folder, skipped):
-            if entry.name.startswith(".") or entry.is_symlink():
-                continue
-            if entry.is_dir():
-                if not is_ignored(entry.path + os.sep, rules):
-                    inner.append(entry.path)
-            elif entry.is_file() and not is_ignored(entry.path, rules):
-                found = _judge(entry, root, skipped)
-                if found is not None:
-                    yield found
-        waiting.extend((path, rules) for path in reversed(inner))
+    for path in sorted(_list_folder(root, skipped), key=_files_before_folders):
+        hidden = _HIDDEN.match(path)
+        if hidden:
+            skipped[hidden[0]] = "hidden"
+        elif path.endswith("/"):
+            skipped[path] = "another repository"
+        else:
+            found = _judge(root, path, skipped)
+            if found is not None:
+                yield found
+
+
+_HIDDEN = re.compile(r"(?:[^/.][^/]*/)*\.[^/]*/?")
+
+
+def _files_before_folders(path: str) -> list[tuple[bool, str]]:
+    folders = path.split("/")
+    name = folders.pop()
+    return [*((True, folder) for folder in folders), (False, name)]
+
+
+def _judge(root: str, path: str, skipped: Skipped) -> FoundFile | None:
+    """Return the file `path` of `root`; None if its name, kind or size excludes it."""
+    try:
+        path.encode()
+        status = os.lstat(os.path.join(root, path))
+    except UnicodeEncodeError:
+        skipped[os.fsencode(path).decode(errors="backslashreplace")] = "name is not Unicode"
+    except (FileNotFoundError, NotADirectoryError):  # removed, and maybe still tracked
+        return None
+    except OSError:
+        skipped[path] = "unreadable"
+    else:
+        reason = _objection(status)
+        if reason is None:
+            return FoundFile(path, status.st_size, status.st_mtime_ns)
+        skipped[path] = reason
+    return None
+
+
+def _objection(status: os.stat_result) -> Reason | None:
+    """Return why what has this `status` is not read."""
+    if stat.S_ISLNK(status.st_mode):
+        return "link"
+    if stat.S_ISDIR(status.st_mode):  # a submodule
+        return "another repository"
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    return "too large" if status.st_size > LARGEST else None
+
+
+def _list_folder(root: str, skipped: Skipped) -> set[str]:
+    """Return the relative paths of the files below `root` that are not ignored.
+
+    With a slash at its end: a repository within a repository.
+    """
+    around = repository_around(root)
+    if around is None:
+        return _Walk(root, skipped).run()
+    # A folder that the user names is searched, although the repository around ignores it.
+    if around != root and _run_git(root, "check-ignore", "-q", "--no-index", "."):
+        return _Walk(root, skipped).run()
+    listing = _run_git(root, "ls-files", "-z", "-co", "--exclude-standard")
+    if listing is None:  # no git, or one that refuses, as where the folder is another user's
+        repository = GitRepository.at(around)
+        rules = repository.rules_above(root)
+        if rules is None:
+            return _Walk(root, skipped).run()
+        return _Walk(root, skipped, repository, rules).run()
+    for folder in _UNLISTED.findall(listing.stderr):
+        _note_unreadable(os.path.join(root, os.fsdecode(folder)), root, skipped)
+    return {os.fsdecode(path) for path in listing.stdout.split(b"\0") if path}
+
+
+_UNLISTED = re.compile(rb"could not open directory '(.*)/': ")
+_PATIENCE = 60  # seconds for git; patterns may be made to take for ever
+
+
+def _run_git(root: str, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    """Run git in `root`; return None if it fails.
+
+    The configuration of a foreign repository must run no program: `core.fsmonitor` would.
+    """
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env=git_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.info("git does not list the files of %s: %s", root, error)
+        return None
+    if done.returncode:
+        logger.info("git %s in %s: %s", arguments[0], root, done.stderr.decode(errors="replace"))
+        return None
+    return done
+
+
+class _Walk:
+    """A walk through the folders below `root`, by the rules of `repository` if it is given.
+
+    Without one, .gitignore files count all the same, and a repository on the way is listed as such.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        skipped: Skipped,
+        repository: GitRepository | None = None,
+        rules: Rules = (),
+    ) -> None:
+        self._root = root
+        self._skipped = skipped
+        self._repository = repository
+        self._fold_case = repository is not None and repository.fold_case
+        self._waiting: list[tuple[str, Rules]] = [(root, rules)]
+        self._found: set[str] = set()
+
+    def run(self) -> set[str]:
+        """Return the relative paths of the files, as `_list_folder`."""
+        while self._waiting:
+            folder, outer = self._waiting.pop()
+            rules = rules_within(folder, outer, fold_case=self._fold_case)
+            for entry in self._entries(folder):
+                self._take(entry, rules)
+        return self._found
+
+    def _take(self, entry: os.DirEntry[str], rules: Rules) -> None:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name in _OWN or is_ignored(entry.path, rules, is_folder=is_folder):
+            return
+        path = _relative(entry.path, self._root)
+        if not is_folder:
+            if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                self._found.add(path)
+        elif entry.name.startswith("."):
+            self._found.add(f"{path}/")
+        elif not is_repository(entry.path):
+            self._waiting.append((entry.path, rules))
+        elif self._repository:
+            self._found.add(f"{path}/")
+        else:
+            inner: Skipped = {}
+            self._found.update(f"{path}/{each}" for each in _list_folder(entry.path, inner))
+            self._skipped.update({f"{path}/{each}": reason for each, reason in inner.items()})
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except FileNotFoundError:  # removed after its parent was listed
+            return []
+        except OSError:
+            _note_unreadable(folder, self._root, self._skipped)
+            return []
+
+
+_OWN = {".git", ".hotstart"}
+
+
+def _note_unreadable(folder: str, root: str, skipped: Skipped) -> None:
+    logger.info("%s is passed over: it cannot be read", folder)
+    skipped[f"{_relative(folder, root)}/"] = "unreadable"
+
+
+def _relative(path: str, root: str) -> str:
+    return path[len(os.path.join(root, "")) :].replace(os.sep, "/")
 
 
 def read_document(path: str) -> FileContent:
@@ -191,34 +275,3 @@ def read_document(path: str) -> FileContent:
     except UnicodeDecodeError:
         raise SkippedFile("binary") from None
     return FileContent(text, hashlib.sha256(data).hexdigest())
-
-
-def _entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:  # removed after its parent was listed
-        return []
-    except OSError as error:
-        logger.info("%s is passed over: %s", folder, error.strerror)
-        skipped["unreadable"] += 1
-        return []
-
-
-def _judge(entry: os.DirEntry[str], root: str, skipped: Counter[str]) -> FoundFile | None:
-    """Return the file `entry`; None if its name or size excludes it."""
-    try:
-        entry.path.encode()
-        status = entry.stat(follow_symlinks=False)
-    except UnicodeEncodeError:
-        skipped["name is not Unicode"] += 1
-    except FileNotFoundError:  # removed after its folder was listed
-        return None
-    except OSError:
-        skipped["unreadable"] += 1
-    else:
-        if status.st_size <= LARGEST:
-            relative = entry.path[len(os.path.join(root, "")) :].replace(os.sep, "/")
-            return FoundFile(relative, status.st_size, status.st_mtime_ns)
-        skipped["too large"] += 1
-    return None

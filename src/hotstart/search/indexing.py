@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from hotstart.search.chunking import chunk
 from hotstart.search.documents import (
     FileContent,
     FoundFile,
+    Skipped,
     SkippedFile,
     find_documents,
     read_document,
@@ -48,7 +49,8 @@ class UpdateReport:
         changed: documents with changed content.
         removed: documents whose path is gone. A renamed document is added and removed.
         unchanged: documents with unchanged content.
-        skipped: skipped files, counted by reason.
+        skipped: what is passed over, counted by reason.
+        skipped_files: the reason by path; that of a folder ends in a slash.
         chunks: chunks of the index.
         embedded: computed vectors.
         seconds: duration of the update.
@@ -59,6 +61,7 @@ class UpdateReport:
     removed: int
     unchanged: int
     skipped: dict[str, int]
+    skipped_files: Mapping[str, str]
     chunks: int
     embedded: int
     seconds: float
@@ -90,7 +93,8 @@ def update_index(
         changed=scan.counts["changed"],
         removed=scan.counts["removed"],
         unchanged=scan.counts["unchanged"],
-        skipped=dict(scan.skipped),
+        skipped=dict(Counter(scan.skipped.values())),
+        skipped_files=dict(scan.skipped),
         chunks=store.count_chunks(),
         embedded=embedded,
         seconds=time.perf_counter() - began,
@@ -109,7 +113,7 @@ class _Scan:
         self._known = store.documents()
         self._gone: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
+        self.skipped: Skipped = {}
 
     def run(self) -> None:
         """Update the store."""
@@ -155,7 +159,7 @@ class _Scan:
         try:
             return read_document(os.path.join(self._root, file.path))
         except SkippedFile as verdict:
-            self.skipped[verdict.reason] += 1
+            self.skipped[file.path] = verdict.reason
         except FileNotFoundError:
             logger.info("%s went while it was being indexed", file.path)
         return None
