@@ -39,14 +39,19 @@ def run_index(arguments: argparse.Namespace) -> int:
         except (ModelError, ReadinessError):
             print("The words are indexed; no vectors were computed.")
             raise
+    if arguments.verbose:
+        for path, reason in sorted(report.skipped_files.items()):
+            print(f"skipped  {reason:20} {visible(path)}")
+    kept = f", {report.kept} kept" if report.kept else ""
     print(
         f"{report.added} added, {report.changed} changed, {report.removed} removed, "
-        f"{report.unchanged} unchanged: {plural(report.chunks, 'chunk')}, "
+        f"{report.unchanged} unchanged{kept}: {plural(report.chunks, 'chunk')}, "
         f"{report.embedded} embedded, {report.seconds:.1f} s"
     )
     if report.skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
-        print(f"skipped: {reasons}")
+        counts = sorted(report.skipped.items(), key=lambda counted: (-counted[1], counted[0]))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        print(f"skipped: {reasons}" + ("" if arguments.verbose else " (--verbose names them)"))
     return 0
 
 

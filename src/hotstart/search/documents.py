@@ -10,7 +10,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hotstart.config import git_environment
 from hotstart.files import open_regular
@@ -22,24 +22,20 @@ from hotstart.search.gitignore import (
     repository_around,
     rules_within,
 )
+from hotstart.search.text import (
+    PROBE,
+    Reason,
+    SkippedFile,
+    decode,
+    is_binary,
+    kind_by_name,
+    kind_by_text,
+)
 
 logger = logging.getLogger(__name__)
 
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; what is larger is data or generated."""
-
-_PROBE = 8192  # leading bytes in which a NUL means binary, as in git
-
-Reason = Literal[
-    "another repository",
-    "binary",
-    "hidden",
-    "link",
-    "name is not Unicode",
-    "not a regular file",
-    "too large",
-    "unreadable",
-]
 
 Skipped = dict[str, Reason]
 """What is passed over, by its relative path, that of a folder with a slash at its end."""
@@ -59,14 +55,6 @@ class FileContent:
 
     text: str
     sha256: str
-
-
-class SkippedFile(Exception):
-    """A file that is not indexed, with the reason."""
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 def find_documents(root: str, skipped: Skipped) -> Iterator[FoundFile]:
@@ -109,7 +97,7 @@ def _judge(root: str, path: str, skipped: Skipped) -> FoundFile | None:
     except OSError:
         skipped[path] = "unreadable"
     else:
-        reason = _objection(status)
+        reason = _objection(status) or kind_by_name(path, status.st_size)
         if reason is None:
             return FoundFile(path, status.st_size, status.st_mtime_ns)
         skipped[path] = reason
@@ -243,7 +231,7 @@ _OWN = {".git", ".hotstart"}
 
 def _note_unreadable(folder: str, root: str, skipped: Skipped) -> None:
     logger.info("%s is passed over: it cannot be read", folder)
-    skipped[f"{_relative(folder, root)}/"] = "unreadable"
+    skipped[f"{_relative(folder, root) or os.curdir}/"] = "unreadable"
 
 
 def _relative(path: str, root: str) -> str:
@@ -259,8 +247,8 @@ def read_document(path: str) -> FileContent:
     """
     try:
         with open_regular(path) as file:
-            data = file.read(_PROBE)
-            if b"\0" in data:
+            data = file.read(PROBE)
+            if is_binary(data):
                 raise SkippedFile("binary")
             data += file.read(LARGEST + 1 - len(data))
     except FileNotFoundError:
@@ -270,8 +258,8 @@ def read_document(path: str) -> FileContent:
         raise SkippedFile("unreadable") from error
     if len(data) > LARGEST:
         raise SkippedFile("too large")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SkippedFile("binary") from None
+    text = decode(data)
+    reason = kind_by_text(path, text)
+    if reason:
+        raise SkippedFile(reason)
     return FileContent(text, hashlib.sha256(data).hexdigest())

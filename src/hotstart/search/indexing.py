@@ -19,11 +19,11 @@ from hotstart.search.documents import (
     FileContent,
     FoundFile,
     Skipped,
-    SkippedFile,
     find_documents,
     read_document,
 )
 from hotstart.search.store import Store, StoredDocument
+from hotstart.search.text import SkippedFile
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -49,6 +49,7 @@ class UpdateReport:
         changed: documents with changed content.
         removed: documents whose path is gone. A renamed document is added and removed.
         unchanged: documents with unchanged content.
+        kept: documents that cannot be read at the moment; the index has them as they were.
         skipped: what is passed over, counted by reason.
         skipped_files: the reason by path; that of a folder ends in a slash.
         chunks: chunks of the index.
@@ -60,6 +61,7 @@ class UpdateReport:
     changed: int
     removed: int
     unchanged: int
+    kept: int
     skipped: dict[str, int]
     skipped_files: Mapping[str, str]
     chunks: int
@@ -93,6 +95,7 @@ def update_index(
         changed=scan.counts["changed"],
         removed=scan.counts["removed"],
         unchanged=scan.counts["unchanged"],
+        kept=scan.counts["kept"],
         skipped=dict(Counter(scan.skipped.values())),
         skipped_files=dict(scan.skipped),
         chunks=store.count_chunks(),
@@ -120,6 +123,7 @@ class _Scan:
         found = list(find_documents(self._root, self.skipped))
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
+        left -= self._unreadable(left)
         self._gone = {self._known[path].sha256: path for path in sorted(left)}
         for start in range(0, len(found), _DOCUMENTS_A_COMMIT):
             self._report("documents", start, len(found))
@@ -131,6 +135,14 @@ class _Scan:
                 self._remove(path)
         self._report("documents", len(found), len(found))
 
+    def _unreadable(self, left: set[str]) -> set[str]:
+        """Return those of `left` that cannot be listed now: nobody knows whether they went."""
+        shut = {path for path, reason in self.skipped.items() if reason == "unreadable"}
+        folders = tuple(path.removeprefix("./") for path in shut if path.endswith("/"))
+        kept = {path for path in left if path in shut or path.startswith(folders)}
+        self.counts["kept"] += len(kept)
+        return kept
+
     def _take(self, file: FoundFile) -> None:
         known = self._known.get(file.path)
         if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
@@ -138,7 +150,9 @@ class _Scan:
             return
         content = self._read(file)
         if content is None:
-            if known:
+            if known and self.skipped.get(file.path) == "unreadable":
+                self.counts["kept"] += 1
+            elif known:
                 self._remove(file.path)
             return
         document = StoredDocument(file.size, file.mtime_ns, content.sha256)
