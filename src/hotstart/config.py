@@ -121,6 +121,32 @@ def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
     )
 
 
+class SearchSettings(NamedTuple):
+    """The `[search]` table: globs of the files to index, and of those to leave out."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+_LARGEST = 1_000_000  # bytes of the configuration of a folder, which may be anybody's
+
+
+def search_settings(folder: str) -> SearchSettings:
+    """Return the `[search]` table of `folder`/hotstart.toml, empty if there is none.
+
+    Raises:
+        InvalidInput: the file is no TOML, or a key is unknown or has an invalid value.
+    """
+    path = os.path.join(folder, CONFIG_FILE)
+    if not os.path.isfile(path):
+        return SearchSettings((), ())
+    if os.path.getsize(path) > _LARGEST:
+        raise InvalidInput("the configuration", got=path, expected=f"at most {_LARGEST} bytes")
+    table = Table(path, read_file(path)).table("search", at="search")
+    table.refuse_others(SearchSettings._fields)
+    return SearchSettings(table.texts("include"), table.texts("exclude"))
+
+
 def git_environment() -> dict[str, str]:
     """Return the environment in which git lists the files of a folder that may be anybody's.
 

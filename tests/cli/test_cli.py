@@ -385,6 +385,22 @@ def test_index_then_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "secret" not in out
 
 
+def test_an_index_names_what_it_skips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "uv.lock").write_text("x")
+    command = ["index", str(folder), "--lexical"]
+    assert main(command) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "skipped: 1 binary, 1 hidden, 1 lock file (--verbose names them)"
+    assert main([*command, "--verbose", "--exclude", "*.py", "--include", "*.lock"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("1 added, 0 changed, 2 removed, 0 unchanged: 1 chunk,")
+    assert main([*command, "--verbose"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "skipped  lock file            uv.lock" in lines
+    assert main([*command, "--exclude", "["]) == 2
+    assert "--exclude must be a glob as in .gitignore, got '['." in capsys.readouterr().err
+
+
 def test_a_second_index_touches_only_what_changed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from hotstart.errors import InvalidInput
 from hotstart.search.documents import (
     LARGEST,
+    FileSelection,
     Skipped,
     find_documents,
     read_document,
 )
 from hotstart.search.text import SkippedFile
+from support.programs import require_program
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -108,3 +112,37 @@ def test_what_may_not_be_read_is_counted() -> None:
             os.seteuid(user)
             os.chmod(os.path.join(root, "shut"), 0o700)
         assert skipped == {"shut/": "unreadable"}
+
+
+TREE = ["a.md", "b.py", "rows.csv", "uv.lock", "docs/a.md", "docs/old/b.md", ".github/ci.yml"]
+TREE += ["node/index.js", ".cache/x.yml"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], [], ["a.md", "b.py", "docs/a.md", "docs/old/b.md", "node/index.js"]),
+        ([], ["node/", "old"], ["a.md", "b.py", "docs/a.md"]),
+        ([], ["*.md", "!docs/a.md"], ["b.py", "docs/a.md", "node/index.js"]),
+        (["*.md"], [], ["a.md", "docs/a.md", "docs/old/b.md"]),
+        (["docs"], ["/docs/old"], ["docs/a.md"]),
+        (["/*.md", "*.csv"], [], ["a.md", "rows.csv"]),  # named, although it is data
+        (["*.lock"], [], ["uv.lock"]),
+        (["*.yml"], [], []),
+        (["*.py", ".github/"], [], ["b.py", ".github/ci.yml"]),  # the dot is named
+    ],
+)
+def test_globs_choose_files(
+    plant: Plant, include: list[str], exclude: list[str], expected: list[str]
+) -> None:
+    root = plant(dict.fromkeys(TREE, "text"))
+    selection = FileSelection(root, include, exclude)
+    assert [file.path for file in find_documents(root, {}, selection)] == expected
+    subprocess.run([require_program("git", package="git"), "init", "-q"], cwd=root, check=True)
+    assert [file.path for file in find_documents(root, {}, selection)] == expected
+
+
+@pytest.mark.parametrize("glob", ["", "[", "#note"])
+def test_a_glob_that_matches_nothing_is_refused(glob: str) -> None:
+    with pytest.raises(InvalidInput, match="exclude must be a glob"):
+        FileSelection("/", exclude=[glob])

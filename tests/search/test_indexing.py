@@ -153,6 +153,34 @@ def test_what_became_unsearchable_leaves_the_index(plant: Plant) -> None:
     assert [path for path, _ in content(root)] == ["notes/a.txt"]
 
 
+def test_the_table_of_the_folder_chooses_its_files(plant: Plant) -> None:
+    root = plant({**FILES, "hotstart.toml": "[search]\nexclude = ['notes/', '*.toml']\n"})
+    index = SearchIndex(root)
+    index.update()
+    assert [path for path, _ in content(root)] == ["guide.md", "pool.py"]
+    index.update(exclude=["*.md", "*.toml"])  # in place of those of the table
+    assert [path for path, _ in content(root)] == ["notes/a.txt", "pool.py"]
+    index.update(include=["*.md"], exclude=[])
+    assert [path for path, _ in content(root)] == ["guide.md"]
+
+
+@pytest.mark.parametrize(
+    ("table", "error"),
+    [
+        ("[search]\nexclud = []", "a key of .search. must be one of exclude, include"),
+        ("[search]\nexclude = 'a'", "search.exclude must be a list of texts"),
+        ("[search", "must be a TOML file"),
+        ("[search]\ninclude = ['[']", "include must be a glob"),
+        ("#" * 1_000_001, "must be at most 1000000 bytes"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(plant: Plant, table: str, error: str) -> None:
+    root = plant({"hotstart.toml": table})
+    with pytest.raises(InvalidInput, match=error):
+        SearchIndex(root).update()
+    assert not os.path.exists(os.path.join(root, ".hotstart"))
+
+
 def test_what_cannot_be_read_now_stays_as_it_is_known() -> None:
     """A folder without permission, or of a share that is away, is not a folder without files."""
     with tempfile.TemporaryDirectory() as root:  # tmp_path lies in a folder closed to others

@@ -142,6 +142,18 @@ def _add_index(commands: Any) -> None:
     index.add_argument(
         "--lexical", action="store_true", help="index words only, compute no vectors"
     )
+    index.add_argument(
+        "--include",
+        action="append",
+        metavar="GLOB",
+        help="index only what this matches, as in .gitignore; may be repeated",
+    )
+    index.add_argument(
+        "--exclude",
+        action="append",
+        metavar="GLOB",
+        help="leave out what this matches, as in .gitignore; may be repeated",
+    )
     index.set_defaults(kept="What is indexed is kept. Run the same command to go on.")
     _add_model(index)
 

@@ -35,7 +35,8 @@ def run_index(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         bars = _Bars(stack, shown=not arguments.quiet)
         try:
-            report = SearchIndex(arguments.path, embedder).update(bars.report)
+            index = SearchIndex(arguments.path, embedder)
+            report = index.update(bars.report, arguments.include, arguments.exclude)
         except (ModelError, ReadinessError):
             print("The words are indexed; no vectors were computed.")
             raise
@@ -51,7 +52,8 @@ def run_index(arguments: argparse.Namespace) -> int:
     if report.skipped:
         counts = sorted(report.skipped.items(), key=lambda counted: (-counted[1], counted[0]))
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
-        print(f"skipped: {reasons}" + ("" if arguments.verbose else " (--verbose names them)"))
+        names = "" if arguments.verbose else " (--verbose names them)"
+        print(textwrap.fill(f"skipped: {reasons}{names}", columns(), subsequent_indent="  "))
     return 0
 
 

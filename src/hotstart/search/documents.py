@@ -8,13 +8,15 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from hotstart.config import git_environment
+from hotstart.errors import InvalidInput
 from hotstart.files import open_regular
 from hotstart.search.gitignore import (
+    GitignorePatterns,
     GitRepository,
     Rules,
     is_ignored,
@@ -57,21 +59,81 @@ class FileContent:
     sha256: str
 
 
-def find_documents(root: str, skipped: Skipped) -> Iterator[FoundFile]:
+class FileSelection:
+    """The globs that choose among the files of `root`, written as in its .gitignore.
+
+    Args:
+        include: only what these match is taken, also lock files and data; hidden files if the glob
+            itself names the dot. Without any, everything.
+        exclude: what these match is not taken.
+    """
+
+    def __init__(self, root: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._root = root
+        self._include = _globs(root, "include", include)
+        self._exclude = _globs(root, "exclude", exclude)
+        named = [glob for glob in include if _NAMES_HIDDEN.search(glob)]
+        self._hidden = _globs(root, "include", named)
+        self.shows_hidden = bool(named)
+
+    def takes(self, path: str) -> bool:
+        """Return whether the file of the relative `path` is chosen."""
+        included = self._include is None or self._covers(self._include, path)
+        return included and not (self._exclude and self._covers(self._exclude, path))
+
+    def names(self, path: str) -> bool:
+        """Return whether a glob asks for the file `path`, which then may be a lock file or data."""
+        return self._include is not None and self._covers(self._include, path)
+
+    def shows(self, path: str) -> bool:
+        """Return whether a glob asks for the hidden file `path`."""
+        return self._hidden is not None and self._covers(self._hidden, path)
+
+    def prunes(self, folder: str) -> bool:
+        """Return whether nothing below the absolute `folder` is chosen."""
+        return bool(self._exclude and self._exclude.verdict(folder, is_folder=True))
+
+    def _covers(self, globs: GitignorePatterns, path: str) -> bool:
+        """Return whether `globs` match `path` or a folder that it lies in."""
+        ends = [match.start() for match in re.finditer("/", path)]
+        folders = (os.path.join(self._root, path[:end]) for end in ends)
+        if any(globs.verdict(folder, is_folder=True) for folder in folders):
+            return True
+        return bool(globs.verdict(os.path.join(self._root, path), is_folder=False))
+
+
+_NAMES_HIDDEN = re.compile(r"(?:^|/)\.[^/]")
+
+
+def _globs(root: str, name: str, globs: Sequence[str]) -> GitignorePatterns | None:
+    if not globs:
+        return None
+    for glob in globs:
+        if not GitignorePatterns(root, [os.fsencode(glob)]):
+            raise InvalidInput(name, got=glob, expected="a glob as in .gitignore")
+    return GitignorePatterns(root, [os.fsencode(glob) for glob in globs])
+
+
+def find_documents(
+    root: str, skipped: Skipped, selection: FileSelection | None = None
+) -> Iterator[FoundFile]:
     """Yield the files below `root` in a fixed order; note what is passed over in `skipped`.
 
-    In a repository these are the files that `git ls-files -co --exclude-standard` prints. Ignored
-    paths and special files are not noted.
+    In a repository these are the files that `git ls-files -co --exclude-standard` prints. Not noted
+    are ignored paths and what `selection` leaves out.
     """
     root = os.path.abspath(root)
-    for path in sorted(_list_folder(root, skipped), key=_files_before_folders):
+    selection = selection or FileSelection(root)
+    for path in sorted(_list_folder(root, skipped, selection), key=_files_before_folders):
+        if not selection.takes(path):
+            continue
         hidden = _HIDDEN.match(path)
-        if hidden:
+        if hidden and not selection.shows(path):
             skipped[hidden[0]] = "hidden"
         elif path.endswith("/"):
             skipped[path] = "another repository"
         else:
-            found = _judge(root, path, skipped)
+            found = _judge(root, path, skipped, selection)
             if found is not None:
                 yield found
 
@@ -85,7 +147,7 @@ def _files_before_folders(path: str) -> list[tuple[bool, str]]:
     return [*((True, folder) for folder in folders), (False, name)]
 
 
-def _judge(root: str, path: str, skipped: Skipped) -> FoundFile | None:
+def _judge(root: str, path: str, skipped: Skipped, selection: FileSelection) -> FoundFile | None:
     """Return the file `path` of `root`; None if its name, kind or size excludes it."""
     try:
         path.encode()
@@ -97,7 +159,9 @@ def _judge(root: str, path: str, skipped: Skipped) -> FoundFile | None:
     except OSError:
         skipped[path] = "unreadable"
     else:
-        reason = _objection(status) or kind_by_name(path, status.st_size)
+        reason = _objection(status)
+        if reason is None and not selection.names(path):
+            reason = kind_by_name(path, status.st_size)
         if reason is None:
             return FoundFile(path, status.st_size, status.st_mtime_ns)
         skipped[path] = reason
@@ -115,24 +179,24 @@ def _objection(status: os.stat_result) -> Reason | None:
     return "too large" if status.st_size > LARGEST else None
 
 
-def _list_folder(root: str, skipped: Skipped) -> set[str]:
+def _list_folder(root: str, skipped: Skipped, selection: FileSelection) -> set[str]:
     """Return the relative paths of the files below `root` that are not ignored.
 
     With a slash at its end: a repository within a repository.
     """
     around = repository_around(root)
     if around is None:
-        return _Walk(root, skipped).run()
+        return _Walk(root, skipped, selection).run()
     # A folder that the user names is searched, although the repository around ignores it.
     if around != root and _run_git(root, "check-ignore", "-q", "--no-index", "."):
-        return _Walk(root, skipped).run()
+        return _Walk(root, skipped, selection).run()
     listing = _run_git(root, "ls-files", "-z", "-co", "--exclude-standard")
     if listing is None:  # no git, or one that refuses, as where the folder is another user's
         repository = GitRepository.at(around)
         rules = repository.rules_above(root)
         if rules is None:
-            return _Walk(root, skipped).run()
-        return _Walk(root, skipped, repository, rules).run()
+            return _Walk(root, skipped, selection).run()
+        return _Walk(root, skipped, selection, repository, rules).run()
     for folder in _UNLISTED.findall(listing.stderr):
         _note_unreadable(os.path.join(root, os.fsdecode(folder)), root, skipped)
     return {os.fsdecode(path) for path in listing.stdout.split(b"\0") if path}
@@ -177,11 +241,13 @@ class _Walk:
         self,
         root: str,
         skipped: Skipped,
+        selection: FileSelection,
         repository: GitRepository | None = None,
         rules: Rules = (),
     ) -> None:
         self._root = root
         self._skipped = skipped
+        self._selection = selection
         self._repository = repository
         self._fold_case = repository is not None and repository.fold_case
         self._waiting: list[tuple[str, Rules]] = [(root, rules)]
@@ -204,7 +270,9 @@ class _Walk:
         if not is_folder:
             if entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 self._found.add(path)
-        elif entry.name.startswith("."):
+        elif self._selection.prunes(entry.path):
+            return
+        elif entry.name.startswith(".") and not self._selection.shows_hidden:
             self._found.add(f"{path}/")
         elif not is_repository(entry.path):
             self._waiting.append((entry.path, rules))
@@ -212,7 +280,8 @@ class _Walk:
             self._found.add(f"{path}/")
         else:
             inner: Skipped = {}
-            self._found.update(f"{path}/{each}" for each in _list_folder(entry.path, inner))
+            listed = _list_folder(entry.path, inner, self._selection)
+            self._found.update(f"{path}/{each}" for each in listed)
             self._skipped.update({f"{path}/{each}": reason for each, reason in inner.items()})
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:

@@ -141,26 +141,43 @@ class SearchIndex:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
 
-    def update(self, on_progress: OnProgress | None = None) -> UpdateReport:
+    def update(
+        self,
+        on_progress: OnProgress | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> UpdateReport:
         """Update the index; read and embed only changed files.
 
         An interrupted or killed update keeps its progress; the next update continues.
 
         Args:
             on_progress: called with the phase, its completed steps and its total steps.
+            include: globs as in .gitignore: index only what they match. By default those of the
+                `[search]` table in the folder's hotstart.toml; without any, everything.
+            exclude: globs of what is left out, by default those of the table.
 
         Raises:
             IndexBusy: another process is updating the index.
             IndexDamaged: the database belongs to another program, or cannot be read or written.
+            InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
+        from hotstart.config import search_settings
         from hotstart.files import exclusive
+        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
         if not os.path.isdir(self._path):
             raise InvalidInput("path", got=self._path, expected="a folder that exists")
         self._refuse_links()
         self._lexical.check_installed()
+        table = search_settings(self._path)
+        selection = FileSelection(
+            self._path,
+            include=table.include if include is None else include,
+            exclude=table.exclude if exclude is None else exclude,
+        )
         try:
             with exclusive(self._lock_path, wait=False) as held:
                 if not held:
@@ -168,7 +185,7 @@ class SearchIndex:
                 self._keep_from_git()
                 with Store(self._database) as store:
                     return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress
+                        self._path, store, self._lexical, self._embedder, on_progress, selection
                     )
         except HotstartError:  # some are OSErrors: a TimeoutError is one
             raise

@@ -11,12 +11,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotstart.search.chunking import chunk
 from hotstart.search.documents import (
     FileContent,
+    FileSelection,
     FoundFile,
     Skipped,
     find_documents,
@@ -63,7 +64,7 @@ class UpdateReport:
     unchanged: int
     kept: int
     skipped: dict[str, int]
-    skipped_files: Mapping[str, str]
+    skipped_files: Mapping[str, str] = field(repr=False)
     chunks: int
     embedded: int
     seconds: float
@@ -75,8 +76,11 @@ def update_index(
     lexical: LexicalIndex,
     embedder: Embedder | None,
     on_progress: OnProgress | None = None,
+    selection: FileSelection | None = None,
 ) -> UpdateReport:
-    """Update `store` and `lexical` with the files below `root`. The caller holds the index lock.
+    """Update `store` and `lexical` with the files of `selection` below `root`.
+
+    The caller holds the index lock.
 
     Raises:
         HotstartError: the model could not be loaded; the documents are indexed nevertheless.
@@ -86,7 +90,7 @@ def update_index(
     # After a crash of the machine, the store may have lost its last commits and reuse their
     # generations; a lexical index that has the lost commits must not match.
     lexical.sync(store)
-    scan = _Scan(root, store, report)
+    scan = _Scan(root, store, report, selection)
     scan.run()
     lexical.sync(store, lambda done, total: report("lexical", done, total))
     embedded = sum(_embed(store, one, report) for one in _with_fallbacks(embedder))
@@ -109,8 +113,11 @@ def update_index(
 class _Scan:
     """One pass over the files below `root` that updates `store`."""
 
-    def __init__(self, root: str, store: Store, report: OnProgress) -> None:
+    def __init__(
+        self, root: str, store: Store, report: OnProgress, selection: FileSelection | None
+    ) -> None:
         self._root = root
+        self._selection = selection
         self._store = store
         self._report = report
         self._known = store.documents()
@@ -120,7 +127,7 @@ class _Scan:
 
     def run(self) -> None:
         """Update the store."""
-        found = list(find_documents(self._root, self.skipped))
+        found = list(find_documents(self._root, self.skipped, self._selection))
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
         left -= self._unreadable(left)
