@@ -121,6 +121,11 @@ def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
     )
 
 
+def indexes_folder() -> str:
+    """Return the folder for the indexes of folders that cannot be written."""
+    return os.path.join(_cache_dir(os.environ), "indexes")
+
+
 class SearchSettings(NamedTuple):
     """The `[search]` table: globs of the files to index, and of those to leave out."""
 

@@ -29,13 +29,14 @@ from hotstart.search import Answer, Hit, SearchIndex
 
 def run_index(arguments: argparse.Namespace) -> int:
     """Index changed files below the folder and print a summary."""
-    if not os.path.isdir(arguments.path):
-        raise InvalidInput("PATH", got=arguments.path, expected="a folder")
+    for path in arguments.path:
+        if not os.path.isdir(path):
+            raise InvalidInput("PATH", got=path, expected="a folder")
     embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
     with ExitStack() as stack:
         bars = _Bars(stack, shown=not arguments.quiet)
         try:
-            index = SearchIndex(arguments.path, embedder)
+            index = _index_to_update(arguments, embedder)
             report = index.update(bars.report, arguments.include, arguments.exclude)
         except (ModelError, ReadinessError):
             print("The words are indexed; no vectors were computed.")
@@ -55,6 +56,12 @@ def run_index(arguments: argparse.Namespace) -> int:
         names = "" if arguments.verbose else " (--verbose names them)"
         print(textwrap.fill(f"skipped: {reasons}{names}", columns(), subsequent_indent="  "))
     return 0
+
+
+def _index_to_update(arguments: argparse.Namespace, embedder: Embedder | None) -> SearchIndex:
+    if arguments.store and not arguments.path and os.path.isdir(arguments.store):
+        return SearchIndex.stored(arguments.store, embedder)
+    return SearchIndex(arguments.path or ".", embedder, arguments.store)
 
 
 class _Bars:
@@ -91,7 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not os.path.exists(arguments.path):
         raise InvalidInput("--path", got=arguments.path, expected="a folder that is there")
     embedder = Embedder(arguments.model, strategy="progressive")
-    index = SearchIndex.nearest(arguments.path, embedder)
+    index = (
+        SearchIndex.stored(arguments.store, embedder)
+        if arguments.store
+        else SearchIndex.nearest(arguments.path, embedder)
+    )
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
     if arguments.json:

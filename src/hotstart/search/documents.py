@@ -69,7 +69,7 @@ class FileSelection:
     """
 
     def __init__(self, root: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._root = root
+        self.root = root
         self._include = _globs(root, "include", include)
         self._exclude = _globs(root, "exclude", exclude)
         named = [glob for glob in include if _NAMES_HIDDEN.search(glob)]
@@ -96,10 +96,10 @@ class FileSelection:
     def _covers(self, globs: GitignorePatterns, path: str) -> bool:
         """Return whether `globs` match `path` or a folder that it lies in."""
         ends = [match.start() for match in re.finditer("/", path)]
-        folders = (os.path.join(self._root, path[:end]) for end in ends)
+        folders = (os.path.join(self.root, path[:end]) for end in ends)
         if any(globs.verdict(folder, is_folder=True) for folder in folders):
             return True
-        return bool(globs.verdict(os.path.join(self._root, path), is_folder=False))
+        return bool(globs.verdict(os.path.join(self.root, path), is_folder=False))
 
 
 _NAMES_HIDDEN = re.compile(r"(?:^|/)\.[^/]")

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,9 +76,9 @@ def update_index(
     lexical: LexicalIndex,
     embedder: Embedder | None,
     on_progress: OnProgress | None = None,
-    selection: FileSelection | None = None,
+    selections: Sequence[FileSelection] = (),
 ) -> UpdateReport:
-    """Update `store` and `lexical` with the files of `selection` below `root`.
+    """Update `store` and `lexical` with the files of `selections`, by default all of `root`.
 
     The caller holds the index lock.
 
@@ -90,7 +90,7 @@ def update_index(
     # After a crash of the machine, the store may have lost its last commits and reuse their
     # generations; a lexical index that has the lost commits must not match.
     lexical.sync(store)
-    scan = _Scan(root, store, report, selection)
+    scan = _Scan(root, store, report, selections or (FileSelection(root),))
     scan.run()
     lexical.sync(store, lambda done, total: report("lexical", done, total))
     embedded = sum(_embed(store, one, report) for one in _with_fallbacks(embedder))
@@ -114,10 +114,10 @@ class _Scan:
     """One pass over the files below `root` that updates `store`."""
 
     def __init__(
-        self, root: str, store: Store, report: OnProgress, selection: FileSelection | None
+        self, root: str, store: Store, report: OnProgress, selections: Sequence[FileSelection]
     ) -> None:
         self._root = root
-        self._selection = selection
+        self._selections = selections
         self._store = store
         self._report = report
         self._known = store.documents()
@@ -127,7 +127,7 @@ class _Scan:
 
     def run(self) -> None:
         """Update the store."""
-        found = list(find_documents(self._root, self.skipped, self._selection))
+        found = [file for selection in self._selections for file in self._find(selection)]
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
         left -= self._unreadable(left)
@@ -141,6 +141,16 @@ class _Scan:
             for path in sorted(left & self._known.keys()):
                 self._remove(path)
         self._report("documents", len(found), len(found))
+
+    def _find(self, selection: FileSelection) -> Iterator[FoundFile]:
+        """Yield the files of `selection` by their paths below the root of the index."""
+        skipped: Skipped = {}
+        below = os.path.relpath(selection.root, self._root).replace(os.sep, "/")
+        prefix = "" if below == os.curdir else f"{below}/"
+        for file in find_documents(selection.root, skipped, selection):
+            yield file._replace(path=prefix + file.path)
+        for path, reason in skipped.items():  # "./" is the folder itself
+            self.skipped[prefix + path.removeprefix("./") or path] = reason
 
     def _unreadable(self, left: set[str]) -> set[str]:
         """Return those of `left` that cannot be listed now: nobody knows whether they went."""
