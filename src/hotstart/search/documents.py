@@ -44,11 +44,15 @@ Skipped = dict[str, Reason]
 
 
 class FoundFile(NamedTuple):
-    """A file found in a folder, by its relative path."""
+    """A file found in a folder, by its relative path.
+
+    `is_named`: a glob asks for it, so that it may be data, a lock file or generated.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,8 @@ class FileSelection:
     """The globs that choose among the files of `root`, written as in its .gitignore.
 
     Args:
-        include: only what these match is taken, also lock files and data; hidden files if the glob
-            itself names the dot. Without any, everything.
+        include: only what these match is taken, also lock files, data and generated files; hidden
+            files if the glob itself names the dot. Without any, everything.
         exclude: what these match is not taken.
     """
 
@@ -82,7 +86,7 @@ class FileSelection:
         return included and not (self._exclude and self._covers(self._exclude, path))
 
     def names(self, path: str) -> bool:
-        """Return whether a glob asks for the file `path`, which then may be a lock file or data."""
+        """Return whether a glob asks for the file `path`, whatever its kind."""
         return self._include is not None and self._covers(self._include, path)
 
     def shows(self, path: str) -> bool:
@@ -159,11 +163,10 @@ def _judge(root: str, path: str, skipped: Skipped, selection: FileSelection) -> 
     except OSError:
         skipped[path] = "unreadable"
     else:
-        reason = _objection(status)
-        if reason is None and not selection.names(path):
-            reason = kind_by_name(path, status.st_size)
+        named = selection.names(path)
+        reason = _objection(status) or kind_by_name(path, status.st_size, is_named=named)
         if reason is None:
-            return FoundFile(path, status.st_size, status.st_mtime_ns)
+            return FoundFile(path, status.st_size, status.st_mtime_ns, named)
         skipped[path] = reason
     return None
 
@@ -307,8 +310,8 @@ def _relative(path: str, root: str) -> str:
     return path[len(os.path.join(root, "")) :].replace(os.sep, "/")
 
 
-def read_document(path: str) -> FileContent:
-    """Return the content of the file `path`.
+def read_document(path: str, *, is_named: bool = False) -> FileContent:
+    """Return the content of the file `path`, also of a generated one if it `is_named`.
 
     Raises:
         SkippedFile: the file cannot be indexed, with the reason in the message.
@@ -328,7 +331,7 @@ def read_document(path: str) -> FileContent:
     if len(data) > LARGEST:
         raise SkippedFile("too large")
     text = decode(data)
-    reason = kind_by_text(path, text)
+    reason = kind_by_text(path, text, is_named=is_named)
     if reason:
         raise SkippedFile(reason)
     return FileContent(text, hashlib.sha256(data).hexdigest())

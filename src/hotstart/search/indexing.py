@@ -188,7 +188,8 @@ class _Scan:
     def _read(self, file: FoundFile) -> FileContent | None:
         """Return the content of `file`; None if it is gone or cannot be searched."""
         try:
-            return read_document(os.path.join(self._root, file.path))
+            path = os.path.join(self._root, file.path)
+            return read_document(path, is_named=file.is_named)
         except SkippedFile as verdict:
             self.skipped[file.path] = verdict.reason
         except FileNotFoundError:

@@ -129,13 +129,18 @@ _MINIFIED = re.compile(r"[.-]min\.[a-z]+$")
 _SOURCE_MAP = re.compile(r"\.(?:[cm]?js|tsx?|css)\.map$")
 
 
-def kind_by_name(path: str, size: int) -> Reason | None:
-    """Return why a file called so is not worth reading; None if it is."""
+def kind_by_name(path: str, size: int, *, is_named: bool = False) -> Reason | None:
+    """Return why a file called so is not worth reading; None if it is.
+
+    Of files that a glob asks for (`is_named`), as of all in `kind_by_text`, minified ones alone.
+    """
     name = os.path.basename(path).lower()
-    if name in _LOCK_FILES or name.endswith(".lock"):
-        return "lock file"
     if _MINIFIED.search(name):
         return "minified"
+    if is_named:
+        return None
+    if name in _LOCK_FILES or name.endswith(".lock"):
+        return "lock file"
     if _SOURCE_MAP.search(name) or name.endswith(".snap"):
         return "generated"
     if name.endswith(_DATA) or (name.endswith(_DATA_IF_LARGE) and size > _LARGE):
@@ -155,22 +160,28 @@ _GENERATED = re.compile(
 _PROSE = (".adoc", ".htm", ".html", ".ipynb", ".markdown", ".md", ".org", ".rst", ".txt")
 
 
-def kind_by_text(path: str, text: str) -> Reason | None:
+def kind_by_text(path: str, text: str, *, is_named: bool = False) -> Reason | None:
     """Return why nobody would look for this text; None if somebody may."""
     name = path.lower()
-    if not name.endswith(_PROSE) and _GENERATED.search(_leading_comment(text)):
+    is_source = not name.endswith(_PROSE)
+    if is_source and not is_named and _GENERATED.search(_leading_comment(text)):
         return "generated"
     if len(text) < _SHORT or name.endswith(".ipynb"):
         return None
-    is_web = name.endswith((".js", ".mjs", ".cjs", ".css"))
-    if is_web and len(text) > _LINE_OF_CODE * (text.count("\n") + 1):
+    if _is_minified(name, text):
         return "minified"
-    if sum(map(len, _WITHOUT_SPACE.findall(text))) * 2 > len(text):
-        return "minified"
-    sample = text[:PROBE]
-    if sum(map(str.isdigit, sample)) * 2 > len(sample) - sum(map(str.isspace, sample)):
+    sample = text[:: len(text) // PROBE + 1]  # from all of it: a source may begin with a table
+    digits = sum(map(str.isdigit, sample))
+    if not is_named and digits * 2 > len(sample) - sum(map(str.isspace, sample)):
         return "data"
     return None
+
+
+def _is_minified(name: str, text: str) -> bool:
+    is_web = name.endswith((".js", ".mjs", ".cjs", ".css"))
+    if is_web and len(text) > _LINE_OF_CODE * (text.count("\n") + 1):
+        return True
+    return sum(map(len, _WITHOUT_SPACE.findall(text))) * 2 > len(text)
 
 
 def _leading_comment(text: str) -> str:
