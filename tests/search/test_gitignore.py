@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,17 @@ def test_a_repository_within_is_named_and_not_entered(
     assert names(repository) == ["a.md"]
 
 
+def test_a_link_into_a_repository_leads_to_its_rules(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / ".gitignore").write_text("*.log\n/docs/skip\n")
+    plant(repository, "docs/a.md", "docs/a.log", "docs/skip/b.md", "docs/in/c.md")
+    (tmp_path / "link").symlink_to(repository / "docs")
+    assert names(tmp_path / "link") == ["a.md", "in/c.md"]
+    monkeypatch.setenv("PATH", "")
+    assert names(tmp_path / "link") == ["a.md", "in/c.md"]
+
+
 def test_a_further_worktree_has_the_rules_of_its_repository(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +223,34 @@ def test_a_foreign_repository_runs_no_program(repository: Path, tmp_path: Path) 
     (tmp_path / "ran").unlink(missing_ok=True)
     assert names(repository) == ["a.md"]
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_that_git_cannot_list_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_program("git", package="git")
+    with tempfile.TemporaryDirectory() as top:  # tmp_path lies in a folder closed to others
+        root = Path(top)
+        monkeypatch.setenv("HOME", top)
+        monkeypatch.setenv("XDG_CONFIG_HOME", top)
+        git(root, "init", "-q")
+        plant(root, "pkg/a.md", "pkg/shut/b.md", "other/c.md")
+        user = os.geteuid()
+        if user == 0:  # who may read anything
+            for path in (root, *root.rglob("*")):
+                os.chown(path, 65534, -1)
+        shut = [root / "pkg" / "shut", root / "other"]
+        for folder in shut:
+            folder.chmod(0o000)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            skipped: Skipped = {}
+            assert [file.path for file in find_documents(f"{top}/pkg", skipped)] == ["a.md"]
+            assert skipped == {"shut/": "unreadable"}
+            assert names(root) == ["pkg/a.md"]
+        finally:
+            os.seteuid(user)
+            for folder in shut:
+                folder.chmod(0o700)
 
 
 def test_the_variables_of_a_hook_lead_to_no_other_repository(

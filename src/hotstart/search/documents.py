@@ -95,7 +95,8 @@ class FileSelection:
 
     def prunes(self, folder: str) -> bool:
         """Return whether nothing below the absolute `folder` is chosen."""
-        return bool(self._exclude and self._exclude.verdict(folder, is_folder=True))
+        is_below = folder.startswith(os.path.join(self.root, ""))  # not if the root is a link
+        return bool(is_below and self._exclude and self._exclude.verdict(folder, is_folder=True))
 
     def _covers(self, globs: GitignorePatterns, path: str) -> bool:
         """Return whether `globs` match `path` or a folder that it lies in."""
@@ -187,6 +188,7 @@ def _list_folder(root: str, skipped: Skipped, selection: FileSelection) -> set[s
 
     With a slash at its end: a repository within a repository.
     """
+    root = os.path.realpath(root)  # a link into a repository leads to its rules
     around = repository_around(root)
     if around is None:
         return _Walk(root, skipped, selection).run()
@@ -200,8 +202,10 @@ def _list_folder(root: str, skipped: Skipped, selection: FileSelection) -> set[s
         if rules is None:
             return _Walk(root, skipped, selection).run()
         return _Walk(root, skipped, selection, repository, rules).run()
-    for folder in _UNLISTED.findall(listing.stderr):
-        _note_unreadable(os.path.join(root, os.fsdecode(folder)), root, skipped)
+    for named in _UNLISTED.findall(listing.stderr):
+        folder = os.path.join(around, os.fsdecode(named))
+        if folder.startswith(os.path.join(root, "")):
+            _note_unreadable(folder, root, skipped)
     return {os.fsdecode(path) for path in listing.stdout.split(b"\0") if path}
 
 
@@ -228,10 +232,9 @@ def _run_git(root: str, *arguments: str) -> subprocess.CompletedProcess[bytes] |
     except (OSError, subprocess.TimeoutExpired) as error:
         logger.info("git does not list the files of %s: %s", root, error)
         return None
-    if done.returncode:
+    if done.returncode > 1:  # 1 is the answer no
         logger.info("git %s in %s: %s", arguments[0], root, done.stderr.decode(errors="replace"))
-        return None
-    return done
+    return None if done.returncode else done
 
 
 class _Walk:
