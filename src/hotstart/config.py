@@ -121,6 +121,69 @@ def models_folder(environ: Mapping[str, str] | None = None) -> ModelsFolder:
     )
 
 
+def indexes_folder() -> str:
+    """Return the folder for the indexes of folders that cannot be written."""
+    return os.path.join(_cache_dir(os.environ), "indexes")
+
+
+class SearchSettings(NamedTuple):
+    """The `[search]` table: globs of the files to index, and of those to leave out."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+_LARGEST = 1_000_000  # bytes of the configuration of a folder, which may be anybody's
+
+
+def search_settings(folder: str) -> SearchSettings:
+    """Return the `[search]` table of `folder`/hotstart.toml, empty if there is none.
+
+    Raises:
+        InvalidInput: the file is no TOML, or a key is unknown or has an invalid value.
+    """
+    path = os.path.join(folder, CONFIG_FILE)
+    if not os.path.isfile(path):
+        return SearchSettings((), ())
+    if os.path.getsize(path) > _LARGEST:
+        raise InvalidInput("the configuration", got=path, expected=f"at most {_LARGEST} bytes")
+    table = Table(path, read_file(path)).table("search", at="search")
+    table.refuse_others(SearchSettings._fields)
+    return SearchSettings(table.texts("include"), table.texts("exclude"))
+
+
+def git_environment() -> dict[str, str]:
+    """Return the environment in which git lists the files of a folder that may be anybody's.
+
+    Without the variables that a hook of git sets, which name another repository, and without a way
+    to the network: a sparse checkout would fetch what it lacks.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    return env | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ALLOW_PROTOCOL": "none"}
+
+
+_OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+
+
+def git_config_files() -> list[str]:
+    """Return the configuration files of git that hold for every repository, the last decides."""
+    system = [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else ["/etc/gitconfig"]
+    chosen = os.environ.get("GIT_CONFIG_GLOBAL")
+    if chosen is not None:
+        return [*system, chosen]
+    return [*system, _git_file("config"), os.path.expanduser("~/.gitconfig")]
+
+
+def git_ignore_file() -> str:
+    """Return the file of patterns that git reads where its configuration names none."""
+    return _git_file("ignore")
+
+
+def _git_file(name: str) -> str:
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join("~", ".config")
+    return os.path.join(os.path.expanduser(home), "git", name)
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environ`, by default the current `os.environ`."""
     env = os.environ if environ is None else environ

@@ -580,8 +580,11 @@ class SearchError(HotstartError):
 class IndexMissing(SearchError):
     """Neither `folder` nor a parent of it has an index; None if no folder is configured."""
 
-    def __init__(self, folder: str | None) -> None:
-        if folder is None:
+    def __init__(self, folder: str | None, *, is_store: bool = False) -> None:
+        if is_store:
+            facts = f"There is no index in {folder}"
+            super().__init__(facts, f"Run: hotstart index PATH --store {folder}")
+        elif folder is None:
             super().__init__("The server has no search index", "Start it with --index FOLDER")
         else:
             facts = f"Neither {folder} nor a parent folder is indexed"

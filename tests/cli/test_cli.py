@@ -385,6 +385,39 @@ def test_index_then_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "secret" not in out
 
 
+def test_an_index_names_what_it_skips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "uv.lock").write_text("x")
+    command = ["index", str(folder), "--lexical"]
+    assert main(command) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "skipped: 1 binary, 1 hidden, 1 lock file (--verbose names them)"
+    assert main([*command, "--verbose", "--exclude", "*.py", "--include", "*.lock"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("1 added, 0 changed, 2 removed, 0 unchanged: 1 chunk,")
+    assert main([*command, "--verbose"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "skipped  lock file            uv.lock" in lines
+    assert main([*command, "--exclude", "["]) == 2
+    assert "--exclude must be a glob as in .gitignore, got '['." in capsys.readouterr().err
+
+
+def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(folder.parent / "store")
+    (folder.parent / "notes").mkdir()
+    (folder.parent / "notes" / "a.md").write_text("an apple\n")
+    folders = [str(folder), str(folder.parent / "notes")]
+    assert main(["index", *folders, "--lexical"]) == 2
+    assert "PATH must be one folder, or several with a store" in capsys.readouterr().err
+    assert main(["index", *folders, "--lexical", "--store", store]) == 0
+    assert capsys.readouterr().out.startswith("3 added")
+    assert main(["index", "--lexical", "--store", store]) == 0
+    assert capsys.readouterr().out.startswith("0 added, 0 changed, 0 removed, 3 unchanged")
+    assert main(["search", "apple", "--store", store, "--timeout", "0"]) == 0
+    assert capsys.readouterr().out.startswith("notes/a.md:1\n")
+    assert main(["search", "apple", "--store", str(folder)]) == 1
+    assert f"Run: hotstart index PATH --store {folder}." in capsys.readouterr().err
+
+
 def test_a_second_index_touches_only_what_changed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

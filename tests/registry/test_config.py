@@ -236,5 +236,6 @@ def test_a_model_has_several_names(asked: str, means: str | None) -> None:
 
 
 def test_an_unknown_table_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="one of models, registry, remote, server, got 'model'"):
+    known = "models, registry, remote, search, server"
+    with pytest.raises(InvalidInput, match=f"one of {known}, got 'model'"):
         read_config({"model": {"default": {"source": "a"}}})

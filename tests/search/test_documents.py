@@ -3,26 +3,33 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from hotstart.search.documents import LARGEST, SkippedFile, find_documents, read_document
+from hotstart.errors import InvalidInput
+from hotstart.search.documents import (
+    LARGEST,
+    FileSelection,
+    Skipped,
+    find_documents,
+    read_document,
+)
+from hotstart.search.text import SkippedFile
 from support.programs import require_program
 
 Plant = Callable[[Mapping[str, str]], str]
 
 
 def found(root: str) -> list[str]:
-    return [file.path for file in find_documents(root, Counter())]
+    return [file.path for file in find_documents(root, {})]
 
 
 def test_files_are_found_in_order_with_their_stamps(plant: Plant) -> None:
     root = plant({"b.txt": "bb", "a/z.py": "", "a.md": "x", "a/b/c.txt": "x"})
     assert found(root) == ["a.md", "b.txt", "a/z.py", "a/b/c.txt"]
-    (file,) = (f for f in find_documents(root, Counter()) if f.path == "b.txt")
+    (file,) = (f for f in find_documents(root, {}) if f.path == "b.txt")
     status = os.stat(os.path.join(root, "b.txt"))
     assert (file.size, file.mtime_ns) == (2, status.st_mtime_ns)
 
@@ -34,45 +41,10 @@ def test_hidden_names_and_links_are_left_out(plant: Plant, tmp_path: Path) -> No
     os.symlink(tmp_path / "outside", os.path.join(root, "linked"))
     os.symlink(os.path.join(root, "a.txt"), os.path.join(root, "also.txt"))
     os.mkfifo(os.path.join(root, "pipe"))
-    assert found(root) == ["a.txt"]
-
-
-RULES = [
-    {".gitignore": "*.log\n!keep.log\n"},
-    {".gitignore": "build/\n", "sub/.gitignore": "!build/\n"},
-    {".gitignore": "*.txt\n", "sub/.gitignore": "!*.txt\n"},
-    {".gitignore": "/a.txt\nsub/b.txt\n"},
-    {".gitignore": "sub/*\n!sub/deep/\n"},
-    {".gitignore": "sub\n!sub/keep.log\n"},  # what is in an ignored folder cannot be had back
-    {"sub/.gitignore": "/deep\n*.md\n", "sub/deep/.gitignore": "!x.md\n"},
-    {".gitignore": "**/deep/**\n# a comment\n\n\\#odd.txt\n"},
-    {".gitignore": "[z-a]\nnot\\\n*.md\n"},  # lines that are no patterns spoil nothing
-    {".gitignore": "*\n!*/\n!*.md\n"},
-]
-FILES = ["a.txt", "x.log", "keep.log", "#odd.txt", "build/o.txt", "x.md", "sub/a.txt", "sub/b.txt"]
-FILES += ["sub/keep.log", "sub/build/o.txt", "sub/deep/x.md", "sub/deep/y.txt", "sub/deep/d/z.md"]
-
-
-@pytest.mark.parametrize("rules", RULES)
-def test_the_files_are_those_that_git_sees(plant: Plant, rules: dict[str, str]) -> None:
-    root = plant(dict.fromkeys(FILES, "x") | rules)
-    git = [
-        require_program("git", package="git"),
-        "-c",
-        "core.excludesFile=/dev/null",
-        "-c",
-        "core.quotePath=false",
-    ]
-    subprocess.run([*git, "init", "-q"], cwd=root, check=True)
-    listed = subprocess.run(
-        [*git, "ls-files", "--others", "--exclude-standard"],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
-    expected = {path for path in listed if not os.path.basename(path).startswith(".")}
-    assert set(found(root)) == expected
+    skipped: Skipped = {}
+    assert [file.path for file in find_documents(root, skipped)] == ["a.txt"]
+    hidden = dict.fromkeys([".env", ".venv/"], "hidden")
+    assert skipped == hidden | {"linked": "link", "also.txt": "link"}
 
 
 def test_the_rules_of_the_repository_around_count(plant: Plant) -> None:
@@ -93,16 +65,16 @@ def test_an_ignored_folder_that_is_asked_for_is_searched(plant: Plant) -> None:
 
 def test_what_cannot_be_searched_is_skipped_for_a_reason(plant: Plant) -> None:
     root = plant({"ok.txt": "\ufeffgrüß", "huge.txt": "x" * (LARGEST + 1)})
-    contents = {"nul.dat": b"a\0b", "latin.txt": "grüß".encode("latin-1")}
+    contents = {"nul.dat": b"a\0b", "control.txt": b"a\x01\xe4"}
     for name, data in contents.items():
         with open(os.path.join(root, name), "wb") as file:
             file.write(data)
     with open(os.path.join(os.fsencode(root), b"\xff.txt"), "wb"):
         pass
-    skipped: Counter[str] = Counter()
+    skipped: Skipped = {}
     names = [file.path for file in find_documents(root, skipped)]
-    assert names == ["latin.txt", "nul.dat", "ok.txt"]
-    assert skipped == {"too large": 1, "name is not Unicode": 1}
+    assert names == ["control.txt", "nul.dat", "ok.txt"]
+    assert skipped == {"huge.txt": "too large", "\\xff.txt": "name is not Unicode"}
     assert read_document(os.path.join(root, "ok.txt")).text == "grüß"
     for name in contents:
         with pytest.raises(SkippedFile, match="binary"):
@@ -128,7 +100,7 @@ def test_what_may_not_be_read_is_counted() -> None:
                 with open(target, "w") as file:
                     file.write("x")
             os.chmod(target, 0o000 if os.geteuid() else mode)
-        skipped: Counter[str] = Counter()
+        skipped: Skipped = {}
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)  # root may read anything
@@ -139,4 +111,38 @@ def test_what_may_not_be_read_is_counted() -> None:
         finally:
             os.seteuid(user)
             os.chmod(os.path.join(root, "shut"), 0o700)
-        assert skipped == {"unreadable": 1}
+        assert skipped == {"shut/": "unreadable"}
+
+
+TREE = ["a.md", "b.py", "rows.csv", "uv.lock", "docs/a.md", "docs/old/b.md", ".github/ci.yml"]
+TREE += ["node/index.js", ".cache/x.yml"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        ([], [], ["a.md", "b.py", "docs/a.md", "docs/old/b.md", "node/index.js"]),
+        ([], ["node/", "old"], ["a.md", "b.py", "docs/a.md"]),
+        ([], ["*.md", "!docs/a.md"], ["b.py", "docs/a.md", "node/index.js"]),
+        (["*.md"], [], ["a.md", "docs/a.md", "docs/old/b.md"]),
+        (["docs"], ["/docs/old"], ["docs/a.md"]),
+        (["/*.md", "*.csv"], [], ["a.md", "rows.csv"]),  # named, although it is data
+        (["*.lock"], [], ["uv.lock"]),
+        (["*.yml"], [], []),
+        (["*.py", ".github/"], [], ["b.py", ".github/ci.yml"]),  # the dot is named
+    ],
+)
+def test_globs_choose_files(
+    plant: Plant, include: list[str], exclude: list[str], expected: list[str]
+) -> None:
+    root = plant(dict.fromkeys(TREE, "text"))
+    selection = FileSelection(root, include, exclude)
+    assert [file.path for file in find_documents(root, {}, selection)] == expected
+    subprocess.run([require_program("git", package="git"), "init", "-q"], cwd=root, check=True)
+    assert [file.path for file in find_documents(root, {}, selection)] == expected
+
+
+@pytest.mark.parametrize("glob", ["", "[", "#note"])
+def test_a_glob_that_matches_nothing_is_refused(glob: str) -> None:
+    with pytest.raises(InvalidInput, match="exclude must be a glob"):
+        FileSelection("/", exclude=[glob])

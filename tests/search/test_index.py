@@ -244,7 +244,7 @@ def test_a_lexical_answer_imports_neither_numpy_nor_an_engine(root: str) -> None
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     modules = set(output.stdout.split())
-    heavy = {"numpy", "onnxruntime", "tokenizers", "filelock", "pathspec", "rich", "asyncio"}
+    heavy = {"numpy", "onnxruntime", "tokenizers", "filelock", "re2", "rich", "asyncio"}
     assert "tantivy" in modules
     assert not modules & heavy
     assert not {name for name in modules if name.startswith("hotstart.models")}

@@ -17,7 +17,8 @@ from hotstart import Embedder, SearchIndex
 from hotstart.errors import IndexDamaged
 from hotstart.pool.pool import Pool
 from hotstart.search.chunking import outline_of
-from hotstart.search.documents import find_documents, rules_within
+from hotstart.search.documents import find_documents
+from hotstart.search.gitignore import read_patterns
 
 FAKE = "fake:dimension=8"
 
@@ -27,9 +28,7 @@ def index_of(folder: Path) -> SearchIndex:
 
 
 def names(folder: Path) -> list[str]:
-    from collections import Counter
-
-    return [found.path for found in find_documents(str(folder), Counter())]
+    return [found.path for found in find_documents(str(folder), {})]
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_a_gitignore_that_is_no_file_is_passed_over(
         lambda: path.write_bytes(b"*.log\n" * 1_000_000),
     ):
         make()
-        assert rules_within(str(folder), ()) == ()
+        assert read_patterns(str(path), str(folder)) is None
         assert "is not honoured" in caplog.text
         caplog.clear()
         path.unlink()

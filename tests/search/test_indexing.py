@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,65 @@ def test_what_became_unsearchable_leaves_the_index(plant: Plant) -> None:
     assert counts(report) == (0, 0, 2, 1, 0)
     assert report.skipped == {"binary": 1, "too large": 1}
     assert [path for path, _ in content(root)] == ["notes/a.txt"]
+
+
+def test_the_table_of_the_folder_chooses_its_files(plant: Plant) -> None:
+    root = plant({**FILES, "hotstart.toml": "[search]\nexclude = ['notes/', '*.toml']\n"})
+    index = SearchIndex(root)
+    index.update()
+    assert [path for path, _ in content(root)] == ["guide.md", "pool.py"]
+    index.update(exclude=["*.md", "*.toml"])  # in place of those of the table
+    assert [path for path, _ in content(root)] == ["notes/a.txt", "pool.py"]
+    index.update(include=["*.md"], exclude=[])
+    assert [path for path, _ in content(root)] == ["guide.md"]
+
+
+@pytest.mark.parametrize(
+    ("table", "error"),
+    [
+        ("[search]\nexclud = []", "a key of .search. must be one of exclude, include"),
+        ("[search]\nexclude = 'a'", "search.exclude must be a list of texts"),
+        ("[search", "must be a TOML file"),
+        ("[search]\ninclude = ['[']", "include must be a glob"),
+        ("#" * 1_000_001, "must be at most 1000000 bytes"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(plant: Plant, table: str, error: str) -> None:
+    root = plant({"hotstart.toml": table})
+    with pytest.raises(InvalidInput, match=error):
+        SearchIndex(root).update()
+    assert not os.path.exists(os.path.join(root, ".hotstart"))
+
+
+def test_what_cannot_be_read_now_stays_as_it_is_known() -> None:
+    """A folder without permission, or of a share that is away, is not a folder without files."""
+    with tempfile.TemporaryDirectory() as root:  # tmp_path lies in a folder closed to others
+        os.chmod(root, 0o777)
+        for path in ("away/a.txt", "away/in/b.txt", "c.txt", "d.txt"):
+            os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+            with open(os.path.join(root, path), "w") as file:
+                file.write(f"words of {path}\n")
+        index = SearchIndex(root)
+        assert counts(index.update()) == (4, 0, 0, 0, 0)
+        os.unlink(os.path.join(root, "d.txt"))
+        os.utime(os.path.join(root, "c.txt"), ns=(1, 1))
+        user = os.geteuid()
+        os.chmod(os.path.join(root, "c.txt"), 0o000)
+        os.chmod(os.path.join(root, "away"), 0o000)
+        if user == 0:
+            for path in (root, *(str(path) for path in Path(root).rglob("*"))):
+                os.chown(path, 65534, -1)
+            os.seteuid(65534)  # root may read anything
+        try:
+            report = index.update()
+            assert (report.removed, report.unchanged, report.kept) == (1, 0, 3)
+            assert report.skipped_files == {"away/": "unreadable", "c.txt": "unreadable"}
+            assert [hit.path for hit in index.search("words").hits]
+        finally:
+            os.seteuid(user)
+            os.chmod(os.path.join(root, "away"), 0o700)
+            os.chmod(os.path.join(root, "c.txt"), 0o600)
+        assert counts(index.update()) == (0, 0, 0, 3, 0)
 
 
 def test_vectors_are_added_to_an_index_that_had_none(plant: Plant, counting: Any) -> None:

@@ -24,7 +24,7 @@ Plant = Callable[[Mapping[str, str]], str]
 
 UPDATE = (
     "import sys; from hotstart import Embedder, SearchIndex; e = Embedder(); e.wait_ready();"
-    "import hotstart.search.indexing, hotstart.files, filelock, pathspec, tantivy;"
+    "import hotstart.search.indexing, hotstart.files, filelock, re2, tantivy;"
     "print('begins', flush=True); print(SearchIndex(sys.argv[1], e).update().seconds, flush=True)"
 )
 KILLS = int(os.environ.get("HOTSTART_TESTS_KILLS", "12"))

@@ -74,7 +74,15 @@ def build_parser() -> Parser:
     return parser
 
 
-def _command(commands: Any, name: str, run: str, help: str, *examples: str, **options: Any) -> Any:
+def _command(
+    commands: Any,
+    name: str,
+    run: str,
+    help: str,
+    *examples: str,
+    verbose: str = "log what is done",
+    **options: Any,
+) -> Any:
     """Add a command with its help, its examples, and the options of every command."""
     epilog = "\n  ".join(["examples:", *examples]) if examples else None
     description = f"{help[0].upper()}{help[1:]}."
@@ -84,7 +92,7 @@ def _command(commands: Any, name: str, run: str, help: str, *examples: str, **op
     command.set_defaults(run=run, parser=command)
     amount = command.add_mutually_exclusive_group()
     amount.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    amount.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    amount.add_argument("-v", "--verbose", action="store_true", help=verbose)
     command.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
@@ -131,16 +139,34 @@ def _add_index(commands: Any) -> None:
         "index the files of a folder; later, only the changed ones",
         "hotstart index",
         "hotstart index docs --lexical",
+        "hotstart index notes papers --store ~/.cache/library",
+        verbose="log what is done, and name what is skipped",
     )
     index.add_argument(
         "path",
-        nargs="?",
-        default=".",
+        nargs="*",
         metavar="PATH",
-        help="the folder to index (default: the current one)",
+        help="the folder to index (default: the current one); several with --store",
+    )
+    index.add_argument(
+        "--store",
+        metavar="FOLDER",
+        help="keep the index here; later, alone, update its folders (default: PATH/.hotstart)",
     )
     index.add_argument(
         "--lexical", action="store_true", help="index words only, compute no vectors"
+    )
+    index.add_argument(
+        "--include",
+        action="append",
+        metavar="GLOB",
+        help="index only what this matches, as in .gitignore; may be repeated",
+    )
+    index.add_argument(
+        "--exclude",
+        action="append",
+        metavar="GLOB",
+        help="leave out what this matches, as in .gitignore; may be repeated",
     )
     index.set_defaults(kept="What is indexed is kept. Run the same command to go on.")
     _add_model(index)
@@ -161,6 +187,7 @@ def _add_search(commands: Any) -> None:
         default=".",
         help="an indexed folder or a folder below it (default: the current one)",
     )
+    search.add_argument("--store", metavar="FOLDER", help="the index that is kept here")
     search.add_argument(
         "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )

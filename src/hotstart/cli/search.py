@@ -29,25 +29,39 @@ from hotstart.search import Answer, Hit, SearchIndex
 
 def run_index(arguments: argparse.Namespace) -> int:
     """Index changed files below the folder and print a summary."""
-    if not os.path.isdir(arguments.path):
-        raise InvalidInput("PATH", got=arguments.path, expected="a folder")
+    for path in arguments.path:
+        if not os.path.isdir(path):
+            raise InvalidInput("PATH", got=path, expected="a folder")
     embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
     with ExitStack() as stack:
         bars = _Bars(stack, shown=not arguments.quiet)
         try:
-            report = SearchIndex(arguments.path, embedder).update(bars.report)
+            index = _index_to_update(arguments, embedder)
+            report = index.update(bars.report, arguments.include, arguments.exclude)
         except (ModelError, ReadinessError):
             print("The words are indexed; no vectors were computed.")
             raise
+    if arguments.verbose:
+        for path, reason in sorted(report.skipped_files.items()):
+            print(f"skipped  {reason:20} {visible(path)}")
+    kept = f", {report.kept} kept" if report.kept else ""
     print(
         f"{report.added} added, {report.changed} changed, {report.removed} removed, "
-        f"{report.unchanged} unchanged: {plural(report.chunks, 'chunk')}, "
+        f"{report.unchanged} unchanged{kept}: {plural(report.chunks, 'chunk')}, "
         f"{report.embedded} embedded, {report.seconds:.1f} s"
     )
     if report.skipped:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
-        print(f"skipped: {reasons}")
+        counts = sorted(report.skipped.items(), key=lambda counted: (-counted[1], counted[0]))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        names = "" if arguments.verbose else " (--verbose names them)"
+        print(textwrap.fill(f"skipped: {reasons}{names}", columns(), subsequent_indent="  "))
     return 0
+
+
+def _index_to_update(arguments: argparse.Namespace, embedder: Embedder | None) -> SearchIndex:
+    if arguments.store and not arguments.path and os.path.isdir(arguments.store):
+        return SearchIndex.stored(arguments.store, embedder)
+    return SearchIndex(arguments.path or ".", embedder, arguments.store)
 
 
 class _Bars:
@@ -84,7 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not os.path.exists(arguments.path):
         raise InvalidInput("--path", got=arguments.path, expected="a folder that is there")
     embedder = Embedder(arguments.model, strategy="progressive")
-    index = SearchIndex.nearest(arguments.path, embedder)
+    index = (
+        SearchIndex.stored(arguments.store, embedder)
+        if arguments.store
+        else SearchIndex.nearest(arguments.path, embedder)
+    )
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
     if arguments.json:

@@ -246,7 +246,7 @@ def read_config(content: Mapping[str, Any], home: str = ".") -> RegistryConfig:
         InvalidInput: a key is unknown or has an invalid value.
     """
     top = Table("hotstart.toml", content)
-    top.refuse_others(("models", "registry", "remote", "server"))
+    top.refuse_others(("models", "registry", "remote", "search", "server"))
     table = top.table("registry", at="registry")
     table.refuse_others(RegistryConfig._fields[1:])
     tables = top.table("models", at="models")

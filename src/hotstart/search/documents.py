@@ -1,4 +1,4 @@
-"""Find and read the files of a folder; .gitignore rules."""
+"""Find and read the files of a folder."""
 
 from __future__ import annotations
 
@@ -6,123 +6,53 @@ import hashlib
 import logging
 import os
 import re
-from collections import Counter
+import stat
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-from hotstart._lazy import require
-from hotstart.files import open_regular, read_bounded
+from hotstart.config import git_environment
+from hotstart.errors import InvalidInput
+from hotstart.files import open_regular
+from hotstart.search.gitignore import (
+    GitignorePatterns,
+    GitRepository,
+    Rules,
+    is_ignored,
+    is_repository,
+    repository_around,
+    rules_within,
+)
+from hotstart.search.text import (
+    PROBE,
+    Reason,
+    SkippedFile,
+    decode,
+    is_binary,
+    kind_by_name,
+    kind_by_text,
+)
 
 logger = logging.getLogger(__name__)
-
-Rules = tuple["GitignoreRules", ...]
-"""The rules that have a say in a folder, the outermost first."""
-
-
-@dataclass(frozen=True)
-class GitignoreRules:
-    """The patterns of the .gitignore in `folder`.
-
-    Files and folders differ for a negated pattern such as `!*/`, which applies to folders only.
-    """
-
-    folder: str
-    for_files: Any
-    for_folders: Any
-
-
-def rules_above(root: str) -> Rules:
-    """Return the rules of the repository around `root` for the files in `root`.
-
-    These are the rules of the folders above `root` up to the folder with `.git`. There are none
-    without such a folder, if `root` contains `.git`, or if they ignore `root` itself: a folder that
-    the user names is not skipped.
-    """
-    rules: Rules = ()
-    for folder in _folders_above(root):
-        rules = rules_within(folder, rules)
-    return () if is_ignored(root + os.sep, rules) else rules
-
-
-def rules_within(folder: str, outer: Rules) -> Rules:
-    """Return the rules for the files in `folder`: `outer` and its own .gitignore."""
-    path = os.path.join(folder, ".gitignore")
-    if os.path.isdir(path):
-        return outer
-    try:
-        content = read_bounded(path, LARGEST)
-    except FileNotFoundError:
-        return outer
-    except OSError as error:
-        logger.warning("%s is not honoured: %s", path, error.strerror)
-        return outer
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    return (*outer, _compile(folder, lines))
-
-
-def is_ignored(path: str, rules: Rules) -> bool:
-    """Return whether `rules` ignore the absolute `path`; a folder's path ends in a separator.
-
-    The innermost .gitignore with a matching line decides, by its last matching line.
-    """
-    for level in reversed(rules):
-        spec = level.for_folders if path.endswith(os.sep) else level.for_files
-        verdict = spec.check_file(path[len(level.folder) :].lstrip(os.sep)).include
-        if verdict is not None:
-            return bool(verdict)
-    return False
-
-
-def _folders_above(root: str) -> list[str]:
-    """Return the folders above `root` within its repository, outermost first."""
-    above: list[str] = []
-    folder = root
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return []
-        folder = parent
-        above.insert(0, folder)
-    return above
-
-
-def _compile(folder: str, lines: Sequence[str]) -> GitignoreRules:
-    """Return the patterns in `lines`; skip invalid ones, as git does.
-
-    RE2 matches in linear time: the patterns of a foreign folder may be made to take for ever.
-    """
-    pathspec = require("pathspec", extra="search")
-    lines = [line for line in lines if _is_pattern(pathspec, line)]
-    return GitignoreRules(
-        folder,
-        for_files=pathspec.GitIgnoreSpec.from_lines(lines, backend="re2"),
-        for_folders=pathspec.PathSpec.from_lines("gitignore", lines, backend="re2"),
-    )
-
-
-def _is_pattern(pathspec: Any, line: str) -> bool:
-    try:
-        pathspec.GitIgnoreSpec.from_lines([line], backend="re2")
-    except (ValueError, re.error, require("re2", extra="search").error):
-        return False
-    return True
-
 
 LARGEST = 1_000_000
 """Bytes of the largest file that is read; what is larger is data or generated."""
 
-_PROBE = 8192  # leading bytes in which a NUL means binary, as in git
-
-Reason = Literal["binary", "too large", "unreadable", "name is not Unicode"]
+Skipped = dict[str, Reason]
+"""What is passed over, by its relative path, that of a folder with a slash at its end."""
 
 
 class FoundFile(NamedTuple):
-    """A file found in a folder, by its relative path."""
+    """A file found in a folder, by its relative path.
+
+    `is_named`: a glob asks for it, so that it may be data, a lock file or generated.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,41 +63,258 @@ class FileContent:
     sha256: str
 
 
-class SkippedFile(Exception):
-    """A file that is not indexed, with the reason."""
+class FileSelection:
+    """The globs that choose among the files of `root`, written as in its .gitignore.
 
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__(reason)
+    Args:
+        include: only what these match is taken, also lock files, data and generated files; hidden
+            files if the glob itself names the dot. Without any, everything.
+        exclude: what these match is not taken.
+    """
+
+    def __init__(self, root: str, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self.root = root
+        self._include = _globs(root, "include", include)
+        self._exclude = _globs(root, "exclude", exclude)
+        named = [glob for glob in include if _NAMES_HIDDEN.search(glob)]
+        self._hidden = _globs(root, "include", named)
+        self.shows_hidden = bool(named)
+
+    def takes(self, path: str) -> bool:
+        """Return whether the file of the relative `path` is chosen."""
+        included = self._include is None or self._covers(self._include, path)
+        return included and not (self._exclude and self._covers(self._exclude, path))
+
+    def names(self, path: str) -> bool:
+        """Return whether a glob asks for the file `path`, whatever its kind."""
+        return self._include is not None and self._covers(self._include, path)
+
+    def shows(self, path: str) -> bool:
+        """Return whether a glob asks for the hidden file `path`."""
+        return self._hidden is not None and self._covers(self._hidden, path)
+
+    def prunes(self, folder: str) -> bool:
+        """Return whether nothing below the absolute `folder` is chosen."""
+        is_below = folder.startswith(os.path.join(self.root, ""))  # not if the root is a link
+        return bool(is_below and self._exclude and self._exclude.verdict(folder, is_folder=True))
+
+    def _covers(self, globs: GitignorePatterns, path: str) -> bool:
+        """Return whether `globs` match `path` or a folder that it lies in."""
+        ends = [match.start() for match in re.finditer("/", path)]
+        folders = (os.path.join(self.root, path[:end]) for end in ends)
+        if any(globs.verdict(folder, is_folder=True) for folder in folders):
+            return True
+        return bool(globs.verdict(os.path.join(self.root, path), is_folder=False))
 
 
-def find_documents(root: str, skipped: Counter[str]) -> Iterator[FoundFile]:
-    """Yield the files below `root` in a fixed order; count skipped files in `skipped` by
-    reason.
+_NAMES_HIDDEN = re.compile(r"(?:^|/)\.[^/]")
 
-    Not counted are ignored paths, names that start with a dot, symbolic links, and special files.
+
+def _globs(root: str, name: str, globs: Sequence[str]) -> GitignorePatterns | None:
+    if not globs:
+        return None
+    for glob in globs:
+        if not GitignorePatterns(root, [os.fsencode(glob)]):
+            raise InvalidInput(name, got=glob, expected="a glob as in .gitignore")
+    return GitignorePatterns(root, [os.fsencode(glob) for glob in globs])
+
+
+def find_documents(
+    root: str, skipped: Skipped, selection: FileSelection | None = None
+) -> Iterator[FoundFile]:
+    """Yield the files below `root` in a fixed order; note what is passed over in `skipped`.
+
+    In a repository these are the files that `git ls-files -co --exclude-standard` prints. Not noted
+    are ignored paths and what `selection` leaves out.
     """
     root = os.path.abspath(root)
-    waiting: list[tuple[str, Rules]] = [(root, rules_above(root))]
-    while waiting:
-        folder, outer = waiting.pop()
-        rules = rules_within(folder, outer)
-        inner: list[str] = []
-        for entry in _entries(folder, skipped):
-            if entry.name.startswith(".") or entry.is_symlink():
-                continue
-            if entry.is_dir():
-                if not is_ignored(entry.path + os.sep, rules):
-                    inner.append(entry.path)
-            elif entry.is_file() and not is_ignored(entry.path, rules):
-                found = _judge(entry, root, skipped)
-                if found is not None:
-                    yield found
-        waiting.extend((path, rules) for path in reversed(inner))
+    selection = selection or FileSelection(root)
+    for path in sorted(_list_folder(root, skipped, selection), key=_files_before_folders):
+        if not selection.takes(path):
+            continue
+        hidden = _HIDDEN.match(path)
+        if hidden and not selection.shows(path):
+            skipped[hidden[0]] = "hidden"
+        elif path.endswith("/"):
+            skipped[path] = "another repository"
+        else:
+            found = _judge(root, path, skipped, selection)
+            if found is not None:
+                yield found
 
 
-def read_document(path: str) -> FileContent:
-    """Return the content of the file `path`.
+_HIDDEN = re.compile(r"(?:[^/.][^/]*/)*\.[^/]*/?")
+
+
+def _files_before_folders(path: str) -> list[tuple[bool, str]]:
+    folders = path.split("/")
+    name = folders.pop()
+    return [*((True, folder) for folder in folders), (False, name)]
+
+
+def _judge(root: str, path: str, skipped: Skipped, selection: FileSelection) -> FoundFile | None:
+    """Return the file `path` of `root`; None if its name, kind or size excludes it."""
+    try:
+        path.encode()
+        status = os.lstat(os.path.join(root, path))
+    except UnicodeEncodeError:
+        skipped[os.fsencode(path).decode(errors="backslashreplace")] = "name is not Unicode"
+    except (FileNotFoundError, NotADirectoryError):  # removed, and maybe still tracked
+        return None
+    except OSError:
+        skipped[path] = "unreadable"
+    else:
+        named = selection.names(path)
+        reason = _objection(status) or kind_by_name(path, status.st_size, is_named=named)
+        if reason is None:
+            return FoundFile(path, status.st_size, status.st_mtime_ns, named)
+        skipped[path] = reason
+    return None
+
+
+def _objection(status: os.stat_result) -> Reason | None:
+    """Return why what has this `status` is not read."""
+    if stat.S_ISLNK(status.st_mode):
+        return "link"
+    if stat.S_ISDIR(status.st_mode):  # a submodule
+        return "another repository"
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    return "too large" if status.st_size > LARGEST else None
+
+
+def _list_folder(root: str, skipped: Skipped, selection: FileSelection) -> set[str]:
+    """Return the relative paths of the files below `root` that are not ignored.
+
+    With a slash at its end: a repository within a repository.
+    """
+    root = os.path.realpath(root)  # a link into a repository leads to its rules
+    around = repository_around(root)
+    if around is None:
+        return _Walk(root, skipped, selection).run()
+    # A folder that the user names is searched, although the repository around ignores it.
+    if around != root and _run_git(root, "check-ignore", "-q", "--no-index", "."):
+        return _Walk(root, skipped, selection).run()
+    listing = _run_git(root, "ls-files", "-z", "-co", "--exclude-standard")
+    if listing is None:  # no git, or one that refuses, as where the folder is another user's
+        repository = GitRepository.at(around)
+        rules = repository.rules_above(root)
+        if rules is None:
+            return _Walk(root, skipped, selection).run()
+        return _Walk(root, skipped, selection, repository, rules).run()
+    for named in _UNLISTED.findall(listing.stderr):
+        folder = os.path.join(around, os.fsdecode(named))
+        if folder.startswith(os.path.join(root, "")):
+            _note_unreadable(folder, root, skipped)
+    return {os.fsdecode(path) for path in listing.stdout.split(b"\0") if path}
+
+
+_UNLISTED = re.compile(rb"could not open directory '(.*)/': ")
+_PATIENCE = 60  # seconds for git; patterns may be made to take for ever
+
+
+def _run_git(root: str, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    """Run git in `root`; return None if it fails.
+
+    The configuration of a foreign repository must run no program: `core.fsmonitor` would.
+    """
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env=git_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.info("git does not list the files of %s: %s", root, error)
+        return None
+    if done.returncode > 1:  # 1 is the answer no
+        logger.info("git %s in %s: %s", arguments[0], root, done.stderr.decode(errors="replace"))
+    return None if done.returncode else done
+
+
+class _Walk:
+    """A walk through the folders below `root`, by the rules of `repository` if it is given.
+
+    Without one, .gitignore files count all the same, and a repository on the way is listed as such.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        skipped: Skipped,
+        selection: FileSelection,
+        repository: GitRepository | None = None,
+        rules: Rules = (),
+    ) -> None:
+        self._root = root
+        self._skipped = skipped
+        self._selection = selection
+        self._repository = repository
+        self._fold_case = repository is not None and repository.fold_case
+        self._waiting: list[tuple[str, Rules]] = [(root, rules)]
+        self._found: set[str] = set()
+
+    def run(self) -> set[str]:
+        """Return the relative paths of the files, as `_list_folder`."""
+        while self._waiting:
+            folder, outer = self._waiting.pop()
+            rules = rules_within(folder, outer, fold_case=self._fold_case)
+            for entry in self._entries(folder):
+                self._take(entry, rules)
+        return self._found
+
+    def _take(self, entry: os.DirEntry[str], rules: Rules) -> None:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name in _OWN or is_ignored(entry.path, rules, is_folder=is_folder):
+            return
+        path = _relative(entry.path, self._root)
+        if not is_folder:
+            if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                self._found.add(path)
+        elif self._selection.prunes(entry.path):
+            return
+        elif entry.name.startswith(".") and not self._selection.shows_hidden:
+            self._found.add(f"{path}/")
+        elif not is_repository(entry.path):
+            self._waiting.append((entry.path, rules))
+        elif self._repository:
+            self._found.add(f"{path}/")
+        else:
+            inner: Skipped = {}
+            listed = _list_folder(entry.path, inner, self._selection)
+            self._found.update(f"{path}/{each}" for each in listed)
+            self._skipped.update({f"{path}/{each}": reason for each, reason in inner.items()})
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return list(entries)
+        except FileNotFoundError:  # removed after its parent was listed
+            return []
+        except OSError:
+            _note_unreadable(folder, self._root, self._skipped)
+            return []
+
+
+_OWN = {".git", ".hotstart"}
+
+
+def _note_unreadable(folder: str, root: str, skipped: Skipped) -> None:
+    logger.info("%s is passed over: it cannot be read", folder)
+    skipped[f"{_relative(folder, root) or os.curdir}/"] = "unreadable"
+
+
+def _relative(path: str, root: str) -> str:
+    return path[len(os.path.join(root, "")) :].replace(os.sep, "/")
+
+
+def read_document(path: str, *, is_named: bool = False) -> FileContent:
+    """Return the content of the file `path`, also of a generated one if it `is_named`.
 
     Raises:
         SkippedFile: the file cannot be indexed, with the reason in the message.
@@ -175,8 +322,8 @@ def read_document(path: str) -> FileContent:
     """
     try:
         with open_regular(path) as file:
-            data = file.read(_PROBE)
-            if b"\0" in data:
+            data = file.read(PROBE)
+            if is_binary(data):
                 raise SkippedFile("binary")
             data += file.read(LARGEST + 1 - len(data))
     except FileNotFoundError:
@@ -186,39 +333,8 @@ def read_document(path: str) -> FileContent:
         raise SkippedFile("unreadable") from error
     if len(data) > LARGEST:
         raise SkippedFile("too large")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SkippedFile("binary") from None
+    text = decode(data)
+    reason = kind_by_text(path, text, is_named=is_named)
+    if reason:
+        raise SkippedFile(reason)
     return FileContent(text, hashlib.sha256(data).hexdigest())
-
-
-def _entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:  # removed after its parent was listed
-        return []
-    except OSError as error:
-        logger.info("%s is passed over: %s", folder, error.strerror)
-        skipped["unreadable"] += 1
-        return []
-
-
-def _judge(entry: os.DirEntry[str], root: str, skipped: Counter[str]) -> FoundFile | None:
-    """Return the file `entry`; None if its name or size excludes it."""
-    try:
-        entry.path.encode()
-        status = entry.stat(follow_symlinks=False)
-    except UnicodeEncodeError:
-        skipped["name is not Unicode"] += 1
-    except FileNotFoundError:  # removed after its folder was listed
-        return None
-    except OSError:
-        skipped["unreadable"] += 1
-    else:
-        if status.st_size <= LARGEST:
-            relative = entry.path[len(os.path.join(root, "")) :].replace(os.sep, "/")
-            return FoundFile(relative, status.st_size, status.st_mtime_ns)
-        skipped["too large"] += 1
-    return None

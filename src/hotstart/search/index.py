@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
+from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
 
@@ -84,10 +85,6 @@ def reciprocal_rank_fusion(
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
 
 
-HOME = ".hotstart"
-"""The folder, within the indexed one, that holds the index and nothing else."""
-
-_DATABASE = "index.db"
 _LOCK = "lock"
 _IGNORED = ".gitignore"
 _DEPTH = 100  # ranks of each ranking to fuse
@@ -102,14 +99,24 @@ class SearchIndex:
     """The index of the folder `path`. The constructor reads nothing; the methods are thread-safe.
 
     Args:
-        path: the folder to search; its index is in the sub-folder `.hotstart`.
+        path: the folder to search, or several.
         embedder: computes the vectors; without one, answers are lexical.
+        store: the folder of the index; required for several folders. By default the sub-folder
+            `.hotstart`, or a folder of the cache if there is no index and none can be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], embedder: Embedder | None = None) -> None:
-        self._path = os.path.abspath(os.fspath(path))
-        self._home = os.path.join(self._path, HOME)
-        self._database = os.path.join(self._home, _DATABASE)
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        embedder: Embedder | None = None,
+        store: str | os.PathLike[str] | None = None,
+    ) -> None:
+        paths = [path] if isinstance(path, str | os.PathLike) else path
+        home = None if store is None else os.fspath(store)
+        self._location = locate([os.fspath(each) for each in paths], home)
+        self._path = self._location.root
+        self._home = self._location.home
+        self._database = os.path.join(self._home, DATABASE)
         self._embedder = embedder
         self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
         self._semantic = Semantic(embedder)
@@ -125,15 +132,25 @@ class SearchIndex:
             IndexMissing: neither `path` nor a parent is indexed.
         """
         folder = start = os.path.abspath(os.fspath(path))
-        while not os.path.isfile(os.path.join(folder, HOME, _DATABASE)):
+        while not locate([folder]).exists:
             folder, below = os.path.dirname(folder), folder
             if folder == below:
                 raise IndexMissing(start if os.path.isdir(start) else os.path.dirname(start))
         return cls(folder, embedder)
 
+    @classmethod
+    def stored(cls, store: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+        """Return the index in the folder `store`, of the folders that it was made of.
+
+        Raises:
+            IndexMissing: there is no index.
+            IndexDamaged: its record of the folders cannot be read.
+        """
+        return cls(stored_location(os.fspath(store)).folders, embedder, store)
+
     @property
     def path(self) -> str:
-        """The indexed folder."""
+        """The indexed folder; of several, the nearest folder above them."""
         return self._path
 
     @property
@@ -141,34 +158,52 @@ class SearchIndex:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
 
-    def update(self, on_progress: OnProgress | None = None) -> UpdateReport:
+    def update(
+        self,
+        on_progress: OnProgress | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+    ) -> UpdateReport:
         """Update the index; read and embed only changed files.
 
         An interrupted or killed update keeps its progress; the next update continues.
 
         Args:
             on_progress: called with the phase, its completed steps and its total steps.
+            include: globs as in .gitignore: index only what they match. By default those of the
+                `[search]` table in the folder's hotstart.toml; without any, everything.
+            exclude: globs of what is left out, by default those of the table.
 
         Raises:
             IndexBusy: another process is updating the index.
             IndexDamaged: the database belongs to another program, or cannot be read or written.
+            InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
+        from hotstart.config import search_settings
         from hotstart.files import exclusive
+        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
-        if not os.path.isdir(self._path):
-            raise InvalidInput("path", got=self._path, expected="a folder that exists")
+        selections: list[FileSelection] = []
+        for folder in self._location.folders:
+            if not os.path.isdir(folder):
+                raise InvalidInput("path", got=folder, expected="a folder that exists")
+            table = search_settings(folder)
+            included = table.include if include is None else include
+            excluded = table.exclude if exclude is None else exclude
+            selections.append(FileSelection(folder, included, excluded))
         self._refuse_links()
         self._lexical.check_installed()
         try:
+            self._location.claim()
             with exclusive(self._lock_path, wait=False) as held:
                 if not held:
                     raise IndexBusy(self._path)
                 self._keep_from_git()
                 with Store(self._database) as store:
                     return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress
+                        self._path, store, self._lexical, self._embedder, on_progress, selections
                     )
         except HotstartError:  # some are OSErrors: a TimeoutError is one
             raise
@@ -247,7 +282,7 @@ class SearchIndex:
 
     def _refuse_links(self) -> None:
         """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
-        names = ("", _DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", _LOCK, "lexical", _IGNORED)
+        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
         for path in (os.path.join(self._home, name) if name else self._home for name in names):
             if os.path.islink(path):
                 remedy = "Remove the link, then run hotstart index again"

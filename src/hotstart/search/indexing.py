@@ -10,19 +10,21 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotstart.search.chunking import chunk
 from hotstart.search.documents import (
     FileContent,
+    FileSelection,
     FoundFile,
-    SkippedFile,
+    Skipped,
     find_documents,
     read_document,
 )
 from hotstart.search.store import Store, StoredDocument
+from hotstart.search.text import SkippedFile
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -48,7 +50,9 @@ class UpdateReport:
         changed: documents with changed content.
         removed: documents whose path is gone. A renamed document is added and removed.
         unchanged: documents with unchanged content.
-        skipped: skipped files, counted by reason.
+        kept: documents that cannot be read at the moment; the index has them as they were.
+        skipped: what is passed over, counted by reason.
+        skipped_files: the reason by path; that of a folder ends in a slash.
         chunks: chunks of the index.
         embedded: computed vectors.
         seconds: duration of the update.
@@ -58,7 +62,9 @@ class UpdateReport:
     changed: int
     removed: int
     unchanged: int
+    kept: int
     skipped: dict[str, int]
+    skipped_files: Mapping[str, str] = field(repr=False)
     chunks: int
     embedded: int
     seconds: float
@@ -70,8 +76,11 @@ def update_index(
     lexical: LexicalIndex,
     embedder: Embedder | None,
     on_progress: OnProgress | None = None,
+    selections: Sequence[FileSelection] = (),
 ) -> UpdateReport:
-    """Update `store` and `lexical` with the files below `root`. The caller holds the index lock.
+    """Update `store` and `lexical` with the files of `selections`, by default all of `root`.
+
+    The caller holds the index lock.
 
     Raises:
         HotstartError: the model could not be loaded; the documents are indexed nevertheless.
@@ -81,7 +90,7 @@ def update_index(
     # After a crash of the machine, the store may have lost its last commits and reuse their
     # generations; a lexical index that has the lost commits must not match.
     lexical.sync(store)
-    scan = _Scan(root, store, report)
+    scan = _Scan(root, store, report, selections or (FileSelection(root),))
     scan.run()
     lexical.sync(store, lambda done, total: report("lexical", done, total))
     embedded = sum(_embed(store, one, report) for one in _with_fallbacks(embedder))
@@ -90,7 +99,9 @@ def update_index(
         changed=scan.counts["changed"],
         removed=scan.counts["removed"],
         unchanged=scan.counts["unchanged"],
-        skipped=dict(scan.skipped),
+        kept=scan.counts["kept"],
+        skipped=dict(Counter(scan.skipped.values())),
+        skipped_files=dict(scan.skipped),
         chunks=store.count_chunks(),
         embedded=embedded,
         seconds=time.perf_counter() - began,
@@ -102,20 +113,24 @@ def update_index(
 class _Scan:
     """One pass over the files below `root` that updates `store`."""
 
-    def __init__(self, root: str, store: Store, report: OnProgress) -> None:
+    def __init__(
+        self, root: str, store: Store, report: OnProgress, selections: Sequence[FileSelection]
+    ) -> None:
         self._root = root
+        self._selections = selections
         self._store = store
         self._report = report
         self._known = store.documents()
         self._gone: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
-        self.skipped: Counter[str] = Counter()
+        self.skipped: Skipped = {}
 
     def run(self) -> None:
         """Update the store."""
-        found = list(find_documents(self._root, self.skipped))
+        found = [file for selection in self._selections for file in self._find(selection)]
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
+        left -= self._unreadable(left)
         self._gone = {self._known[path].sha256: path for path in sorted(left)}
         for start in range(0, len(found), _DOCUMENTS_A_COMMIT):
             self._report("documents", start, len(found))
@@ -127,6 +142,24 @@ class _Scan:
                 self._remove(path)
         self._report("documents", len(found), len(found))
 
+    def _find(self, selection: FileSelection) -> Iterator[FoundFile]:
+        """Yield the files of `selection` by their paths below the root of the index."""
+        skipped: Skipped = {}
+        below = os.path.relpath(selection.root, self._root).replace(os.sep, "/")
+        prefix = "" if below == os.curdir else f"{below}/"
+        for file in find_documents(selection.root, skipped, selection):
+            yield file._replace(path=prefix + file.path)
+        for path, reason in skipped.items():  # "./" is the folder itself
+            self.skipped[prefix + path.removeprefix("./") or path] = reason
+
+    def _unreadable(self, left: set[str]) -> set[str]:
+        """Return those of `left` that cannot be listed now: nobody knows whether they went."""
+        shut = {path for path, reason in self.skipped.items() if reason == "unreadable"}
+        folders = tuple(path.removeprefix("./") for path in shut if path.endswith("/"))
+        kept = {path for path in left if path in shut or path.startswith(folders)}
+        self.counts["kept"] += len(kept)
+        return kept
+
     def _take(self, file: FoundFile) -> None:
         known = self._known.get(file.path)
         if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
@@ -134,7 +167,9 @@ class _Scan:
             return
         content = self._read(file)
         if content is None:
-            if known:
+            if known and self.skipped.get(file.path) == "unreadable":
+                self.counts["kept"] += 1
+            elif known:
                 self._remove(file.path)
             return
         document = StoredDocument(file.size, file.mtime_ns, content.sha256)
@@ -153,9 +188,10 @@ class _Scan:
     def _read(self, file: FoundFile) -> FileContent | None:
         """Return the content of `file`; None if it is gone or cannot be searched."""
         try:
-            return read_document(os.path.join(self._root, file.path))
+            path = os.path.join(self._root, file.path)
+            return read_document(path, is_named=file.is_named)
         except SkippedFile as verdict:
-            self.skipped[verdict.reason] += 1
+            self.skipped[file.path] = verdict.reason
         except FileNotFoundError:
             logger.info("%s went while it was being indexed", file.path)
         return None
