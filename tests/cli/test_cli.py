@@ -454,6 +454,20 @@ def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> N
     assert (waited["mode"], waited["engine"], len(waited["hits"])) == ("hybrid", "onnx", 1)
 
 
+def test_a_score_is_explained_and_other_places_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = " ".join(f"word{n}" for n in range(20))
+    (folder / "notes.md").write_text(f"eviction {copy}\n")
+    (folder / "notes_copy.md").write_text(f"eviction {copy}\n")
+    assert main(["index", "--lexical", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["search", "eviction word3", "--path", str(folder), "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert "    also notes_copy.md:1\n    score 1." in out
+    assert "= words 1." in out
+
+
 def test_an_index_without_vectors_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", "--lexical", str(folder)]) == 0
     capsys.readouterr()

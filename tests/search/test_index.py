@@ -59,6 +59,33 @@ def test_a_hit_says_where_it_stands(root: str) -> None:
     assert hit.found_by == ("lexical",)
 
 
+def test_a_file_is_one_hit_that_lists_its_other_places(plant: Plant) -> None:
+    section = "\n".join(f"The kitten sleeps, line {n} of a long section." for n in range(20))
+    root = plant({"cats.md": f"# One\n\n{section}\n\n# Two\n\n{section}\n", "b.txt": "kitten\n"})
+    index = SearchIndex(root)
+    index.update()
+    first, second = index.search("kitten").hits
+    assert (first.path, second.path) == ("cats.md", "b.txt")
+    assert [(place.path, place.heading) for place in first.others] == [("cats.md", "Two")]
+    assert first.others[0].start_line > first.end_line
+
+
+def test_the_parts_of_a_score_are_its_sum(root: str, embedder: Embedder) -> None:
+    for index in (SearchIndex(root), SearchIndex(root, embedder)):
+        for hit in index.search("kitten interest").hits:
+            assert sum(hit.parts.values()) == pytest.approx(hit.score)
+            assert hit.parts
+
+
+def test_an_index_of_an_earlier_format_is_rebuilt_by_a_search(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hotstart.search.lexical._FORMAT", 0)
+    SearchIndex(root).search("kitten")
+    monkeypatch.undo()
+    assert [hit.path for hit in SearchIndex(root).search("kitten").hits] == ["cats.txt"]
+
+
 def test_without_a_model_the_answer_is_lexical(root: str) -> None:
     answer = SearchIndex(root).search("kitten")
     assert (answer.mode, answer.model) == ("lexical", None)
@@ -156,8 +183,13 @@ def damage_lexical_index(index: SearchIndex, monkeypatch: pytest.MonkeyPatch) ->
         def __init__(self, index: Any) -> None:
             self._index = index
 
-        def parse_query_lenient(self, *args: Any, **options: Any) -> Any:
-            raise ValueError("a damaged segment")
+        def searcher(self) -> Failing:
+            return Failing(self._index.searcher())
+
+        def search(self, query: Any, limit: int, **options: Any) -> Any:
+            if limit > 2:  # not that for the stamp
+                raise ValueError("a damaged segment")
+            return self._index.search(query, limit, **options)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._index, name)

@@ -79,7 +79,7 @@ class Agreement(RuleBasedStateMachine):
     def every_chunk_is_found_by_its_word_and_its_path(self) -> None:
         assert self.lexical.agrees(self.store)
         for word in [*WORDS, "p1", "p2", "p3"]:
-            found = [identifier for identifier, _ in self.lexical.search(word, 99)]
+            found = [match.id for match in self.lexical.search(word, 99)]
             expected = [
                 p.id
                 for p in self.store.chunks_after(0)

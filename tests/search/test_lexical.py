@@ -35,7 +35,7 @@ def lexical(store: Store, folder: str) -> LexicalIndex:
 
 
 def ids(lexical: LexicalIndex, query: str, limit: int = 9) -> list[int]:
-    return [identifier for identifier, _ in lexical.search(query, limit)]
+    return [match.id for match in lexical.search(query, limit)]
 
 
 def test_chunks_are_found_by_their_words(lexical: LexicalIndex) -> None:
@@ -49,6 +49,50 @@ def test_chunks_are_found_by_their_words(lexical: LexicalIndex) -> None:
     assert ids(lexical, "kind") == [5, 4]
     assert ids(lexical, "kind", 1) == [5]
     assert ids(lexical, "absent") == []
+
+
+def test_both_ways_to_write_an_identifier_are_one(lexical: LexicalIndex) -> None:
+    assert ids(lexical, "get_model_name")[0] == 2
+    assert ids(lexical, "snakeCaseName")[0] == 3
+
+
+def test_words_are_stemmed_in_the_language_of_their_document(store: Store, folder: str) -> None:
+    put(store, "de.md", "Die Häuser wurden verkauft, und das ist nicht gut.", "Häuser")
+    put(store, "ru.md", "Дома были проданы в прошлом году.")
+    put(store, "en.md", "The houses were sold, and that is no good.")
+    put(store, "zh.md", "这个连接池已经满了")
+    lexical = LexicalIndex(folder)
+    lexical.sync(store)
+    assert sorted(ids(lexical, "haus")) == [1, 2]  # the second by the language of its document
+    assert ids(lexical, "продан дом") == [3]
+    assert ids(lexical, "house") == [4]
+    assert ids(lexical, "连接池") == [5]
+    put(store, "fr.md", "Les maisons ont été vendues et ce n'est pas bon.")
+    lexical.sync(store)
+    assert ids(lexical, "maison") == [6]
+    assert sorted(ids(LexicalIndex(folder), "haus")) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "word", ["Ａｂｃ", "ﬁne", "e\u0301te\u0301", "हिन्दी", "ΟΔΟΣ", "straße", "x" * 300, "İstanbul"]
+)
+def test_a_word_copied_from_a_text_is_found(store: Store, folder: str, word: str) -> None:
+    put(store, "a.txt", f"before {word} after")
+    lexical = LexicalIndex(folder)
+    lexical.sync(store)
+    assert ids(lexical, word) == [1]
+
+
+def test_those_that_define_a_symbol_are_found_behind_all_others(store: Store, folder: str) -> None:
+    uses = [f"Pool Pool Pool {n}" for n in range(5)]
+    long = "class Pool:\n" + "\n".join(f"    other = {n}" for n in range(90))
+    put(store, "src/a.py", *uses, long)
+    lexical = LexicalIndex(folder)
+    lexical.sync(store)
+    matches = lexical.search("Pool", 2)
+    assert [match.defines for match in matches] == [False, False, True]
+    assert matches[-1].id == 6
+    assert matches[-1].score < matches[0].score
 
 
 def test_the_stamp_is_no_hit(store: Store, lexical: LexicalIndex) -> None:
@@ -150,7 +194,7 @@ def test_an_index_newer_than_its_store_is_made_anew(
 def test_another_format_or_count_is_made_anew(
     store: Store, lexical: LexicalIndex, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hotstart.search.lexical._FORMAT", 2)
+    monkeypatch.setattr("hotstart.search.lexical._FORMAT", 1)
     assert not LexicalIndex(folder).agrees(store)
     monkeypatch.undo()
     store._database.run("DELETE FROM chunks WHERE id = 5")  # behind the back of the generation

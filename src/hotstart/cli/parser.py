@@ -198,6 +198,9 @@ def _add_search(commands: Any) -> None:
         help="wait so long for the model, then answer lexically; 0 for no wait (default: no limit)",
     )
     search.add_argument("--json", action="store_true", help="write one JSON object")
+    search.add_argument(
+        "--explain", action="store_true", help="print what the score of each result is the sum of"
+    )
     _add_model(search)
 
 

@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         words = _words(arguments.query)
         for hit in answer.hits:
-            print(_as_text(hit, words))
+            print(_as_text(hit, words, explain=arguments.explain))
         print(visible(_summary(answer)))
     if isinstance(embedder.error, ModelNotFound):
         print(f"hotstart: {visible(str(embedder.error))}", file=sys.stderr)
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _as_text(hit: Hit, words: set[str]) -> str:
+def _as_text(hit: Hit, words: set[str], *, explain: bool) -> str:
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     place = f"{bold}{visible(hit.path)}:{hit.start_line}{plain}"
     width = columns() - 4
@@ -130,7 +130,26 @@ def _as_text(hit: Hit, words: set[str]) -> str:
         f"    {textwrap.shorten(visible(line), width, placeholder=' …')}"
         for line in _excerpt(hit.text, words)
     ]
+    if hit.others:
+        lines.append(f"    {textwrap.shorten(visible(_others(hit)), width, placeholder=' …')}")
+    if explain:
+        lines.append(f"    {_explanation(hit)}")
     return "\n".join([f"{place}  {visible(hit.heading)}".rstrip(), *lines, ""])
+
+
+def _others(hit: Hit) -> str:
+    """Return the other places of a hit: those of its file by their line alone."""
+    places = [
+        f":{other.start_line}" if other.path == hit.path else f"{other.path}:{other.start_line}"
+        for other in hit.others
+    ]
+    return f"also {', '.join(places)}"
+
+
+def _explanation(hit: Hit) -> str:
+    """Return the score of a hit as the sum of its parts."""
+    parts = [f"{name} {value:.3g}" for name, value in hit.parts.items() if value]
+    return f"score {hit.score:.3g} = {' + '.join(parts)}".replace("+ -", "- ")
 
 
 def _excerpt(text: str, words: set[str]) -> list[str]:

@@ -3,7 +3,7 @@
 folder ──documents──▶ text ──chunking──▶ chunks ──▶ store (SQLite: the truth)
                                                       ├──▶ lexical (tantivy: derived)
                                                       └──▶ vectors (with their fingerprint)
-query ──▶ lexical ranking + nearest vectors ──fusion──▶ answer
+query ──▶ lexical ranking with signals + nearest vectors ──fusion──▶ one hit a file ──▶ answer
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
-from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged
+from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
+from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
 
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Another chunk that a hit stands for: of the same file, or nearly equal in another."""
+
+    path: str
+    start_line: int
+    end_line: int
+    heading: str
+
+
+@dataclass(frozen=True)
 class Hit:
-    """One chunk that answers a query.
+    """The best chunk of a file that answers a query.
 
     Attributes:
         path: the file, relative to the indexed folder, with forward slashes.
@@ -34,6 +45,8 @@ class Hit:
         text: text of the chunk at the last update of the index.
         score: higher is better; scores compare within one answer only.
         found_by: `lexical`, `semantic` or both.
+        parts: what the score is the sum of, by name.
+        others: other places that answer, best first: of this file, or nearly equal ones.
     """
 
     path: str
@@ -43,6 +56,8 @@ class Hit:
     text: str
     score: float
     found_by: tuple[str, ...]
+    parts: dict[str, float]
+    others: tuple[Place, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,10 @@ def reciprocal_rank_fusion(
 
 _LOCK = "lock"
 _IGNORED = ".gitignore"
-_DEPTH = 100  # ranks of each ranking to fuse
+_DEPTH = 100  # chunks of each ranking, at least
+_DEEPER = 3  # times as many chunks as hits: a file gives one hit
+_COMPARED = 2  # times as many files as hits, whose texts are compared
+_MOST_OTHERS = 10  # places that a hit lists
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
 _READ_ONLY = "the index cannot be written here, so its latest changes may be missing"
@@ -213,7 +231,7 @@ class SearchIndex:
             raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
 
     def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
-        """Return the `top_k` chunks that answer `query` best.
+        """Return the `top_k` files that answer `query` best, each by its best chunk.
 
         Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
         not available in time, the answer is lexical and has a `reason`.
@@ -234,13 +252,13 @@ class SearchIndex:
             raise IndexMissing(self._path)
         self._refuse_links()
         self._semantic.start()
-        depth = max(top_k, _DEPTH)
+        depth = max(_DEEPER * top_k, _DEPTH)
         with Store(self._database) as store:
             words, incomplete = self._lexical_ranking(store, query, depth)
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
-            hits = _hits(store, words, meaning, top_k)
+            hits = _hits(store, query, words, meaning, top_k)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -269,9 +287,12 @@ class SearchIndex:
     def _lock_path(self) -> str:
         return os.path.join(self._home, _LOCK)
 
-    def _lexical_ranking(self, store: Store, query: str, depth: int) -> tuple[Ranking, str | None]:
-        """Return the lexical ranking, and why it may be incomplete."""
-        incomplete = None if self._lexical.agrees(store) else self._sync_lexical(store)
+    def _lexical_ranking(
+        self, store: Store, query: str, depth: int
+    ) -> tuple[list[Match], str | None]:
+        """Return the chunks with a word of the query, and why some may be missing."""
+        agrees = self._lexical.agrees(store, recount=False)
+        incomplete = None if agrees else self._sync_lexical(store)
         try:
             return self._lexical.search(query, depth), incomplete
         except LexicalIndexDamaged:
@@ -318,28 +339,61 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
 
 
-def _hits(store: Store, words: Ranking, meaning: Ranking, top_k: int) -> tuple[Hit, ...]:
-    """Return the best `top_k` hits of both rankings, without removed chunks."""
+def _hits(
+    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
+) -> tuple[Hit, ...]:
+    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
+    passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
+    candidates = [
+        Candidate(passages[match.id], match.score, match.defines)
+        for match in words
+        if match.id in passages
+    ]
+    nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
+    lexical = rank_candidates(query, candidates)
+    ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
     found = {
-        "lexical": {identifier for identifier, _ in words},
-        "semantic": {identifier for identifier, _ in meaning},
+        "lexical": {match.id for match in words},
+        "semantic": {each.passage.id for each in nearest},
     }
-    ranking = words or meaning
-    if words and meaning:
-        ranking = reciprocal_rank_fusion(
-            [[identifier for identifier, _ in one] for one in (words, meaning)]
-        )
-    passages = store.passages([identifier for identifier, _ in ranking])
-    present = [scored for scored in ranking if scored[0] in passages]
+    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
+    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
+    texts = store.texts(heads[: _COMPARED * top_k])
+    groups = grouped(ranked, top_k, texts)
     return tuple(
-        Hit(
-            path=passages[identifier].path,
-            start_line=passages[identifier].start_line,
-            end_line=passages[identifier].end_line,
-            heading=passages[identifier].heading,
-            text=passages[identifier].text,
-            score=score,
-            found_by=tuple(way for way, ids in found.items() if identifier in ids),
-        )
-        for identifier, score in present[:top_k]
+        _hit(group, texts[group.best.passage.id], found)
+        for group in groups
+        if group.best.passage.id in texts
+    )
+
+
+def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
+    """Return the chunks of both rankings by reciprocal rank fusion."""
+    rankings = {
+        "lexical": [each.passage.id for each in lexical],
+        "semantic": [each.passage.id for each in nearest],
+    }
+    shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
+    passages = {each.passage.id: each.passage for each in (*lexical, *nearest)}
+    return [
+        Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
+        for one, _ in reciprocal_rank_fusion(list(rankings.values()))
+    ]
+
+
+def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:
+    passage = group.best.passage
+    return Hit(
+        path=passage.path,
+        start_line=passage.start_line,
+        end_line=passage.end_line,
+        heading=passage.heading,
+        text=text,
+        score=group.best.score,
+        found_by=tuple(way for way, ids in found.items() if passage.id in ids),
+        parts=group.best.parts,
+        others=tuple(
+            Place(other.path, other.start_line, other.end_line, other.heading)
+            for other in (each.passage for each in group.others[:_MOST_OTHERS])
+        ),
     )

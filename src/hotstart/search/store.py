@@ -166,6 +166,9 @@ _PASSAGES = (
 )
 
 
+_PLACES = _PASSAGES.replace("end_line, text", "end_line, ''")
+
+
 class StoreState(NamedTuple):
     """The identity and the generations of a store.
 
@@ -242,15 +245,28 @@ class Store:
         sql = _PASSAGES + " WHERE generation > ?"
         yield from map(Passage._make, self._database.each(sql, generation))
 
+    def beginning(self, path: str, count: int = 4) -> str:
+        """Return the text of the first `count` chunks of `path`."""
+        sql = (
+            "SELECT text FROM chunks WHERE document_id = (SELECT id FROM documents WHERE path = ?)"
+            " ORDER BY position LIMIT ?"
+        )
+        return "\n".join(text for (text,) in self._database.run(sql, path, count))
+
     def removed_after(self, generation: int) -> list[int]:
         """Return the ids of the chunks removed after `generation`."""
         sql = "SELECT chunk_id FROM tombstones WHERE generation > ?"
         return [chunk_id for (chunk_id,) in self._database.run(sql, generation)]
 
     def passages(self, ids: Sequence[int]) -> dict[int, Passage]:
-        """Return the chunks with these `ids` that still exist."""
-        sql = _PASSAGES + " WHERE chunks.id IN (SELECT value FROM json_each(?))"
+        """Return the chunks with these `ids` that still exist, without their text."""
+        sql = _PLACES + " WHERE chunks.id IN (SELECT value FROM json_each(?))"
         return {row[0]: Passage(*row) for row in self._database.run(sql, json.dumps(list(ids)))}
+
+    def texts(self, ids: Sequence[int]) -> dict[int, str]:
+        """Return the texts of the chunks with these `ids` that still exist."""
+        sql = "SELECT id, text FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.run(sql, json.dumps(list(ids))))
 
     # Changes, within a transaction ----------------------------------------------------------
 

@@ -46,6 +46,10 @@ _HIT = {
     "text": "Install it with ...",
     "score": 0.03,
     "found_by": ["lexical", "semantic"],
+    "parts": {"lexical": 0.016, "semantic": 0.014},
+    "others": [
+        {"path": "docs/guide.md", "start_line": 40, "end_line": 52, "heading": "Guide > Use"}
+    ],
 }
 _SEARCH = {
     "hits": [_HIT],

@@ -1,0 +1,275 @@
+"""The words of texts and queries: identifiers, stop words, languages.
+
+Query and index share these rules, so that a word copied from a text is found.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from itertools import pairwise
+
+MOST_WORDS = 128
+"""Words of a query that count, stop words aside; a longer query is cut."""
+
+DEFAULT_LANGUAGE = "english"
+
+_STOP_WORDS = {
+    "english": (
+        "a about after all also am an and any are as at be because been before being between both"
+        " but by can cannot could did do does doing done during each few for from further had has"
+        " have having he her here him his how i if in into is it its just let may me might more"
+        " most must my no nor not of off on once only or other our out over own same shall she"
+        " should so some such than that the their them then there these they this those through to"
+        " too under until up upon very was we were what when where whether which while who whom"
+        " whose why will with would you your"
+    ),
+    "danish": (
+        "og i jeg det at en den til er som på de med han af for ikke der var mig sig men et har om"
+        " vi min havde ham hun nu over da fra du ud sin dem os op man hans hvor eller hvad skal"
+        " selv her alle vil blev kunne ind når være dog noget ville jo deres efter ned skulle denne"
+        " end dette mit også under have dig anden hende mine alt meget sit sine vor mod disse hvis"
+        " din nogle hos blive mange ad bliver hendes været thi jer sådan"
+    ),
+    "dutch": (
+        "de en van ik te dat die in een hij het niet zijn is was op aan met als voor had er maar om"
+        " hem dan zou of wat mijn men dit zo door over ze zich bij ook tot je mij uit der daar haar"
+        " naar heb hoe heeft hebben deze u want nog zal me zij nu ge geen omdat iets worden toch al"
+        " waren veel meer doen toen moet ben zonder kan hun dus alles onder ja eens hier wie werd"
+        " altijd doch wordt wezen kunnen ons zelf tegen na reeds wil kon niets uw iemand geweest"
+        " andere"
+    ),
+    "finnish": (
+        "ja on ei se että hän oli en ovat olla mutta kun joka mitä niin kuin tämä jos myös nyt sen"
+        " hänen minä sinä me te he ne ole olisi sitä siitä tai vain mikä missä jotka joita jonka"
+        " sekä mukaan kanssa tätä tämän niitä niiden ollut eivät ettei sillä koska vaan"
+    ),
+    "french": (
+        "au aux avec ce ces dans de des du elle en et eux il ils je la le les leur lui ma mais me"
+        " même mes moi mon ne nos notre nous on ou où par pas pour qu que qui sa se ses son sur ta"
+        " te tes toi ton tu un une vos votre vous c d j l à m n s t y été étée étés étant suis es"
+        " est sommes êtes sont serai sera serait étais était étaient fut ont avait avaient avoir"
+        " être cette cet comme si plus quel quelle quels quelles quoi quand comment pourquoi dont"
+    ),
+    "german": (
+        "aber alle allem allen aller alles als also am an ander andere anderen auch auf aus bei bin"
+        " bis bist da damit dann das dass daß dein deine dem den denn der des die dies diese diesem"
+        " diesen dieser dieses doch dort du durch ein eine einem einen einer eines er es etwas euch"
+        " euer für gegen habe haben hat hatte hatten hier hin hinter ich ihm ihn ihnen ihr ihre"
+        " ihrem ihren ihrer im in indem ins ist jede jedem jeden jeder jetzt kann kein keine keinen"
+        " können man mein meine mich mir mit muss musste nach nicht nichts noch nun nur ob oder"
+        " ohne sehr sein seine seinem seinen seiner sich sie sind so solche soll sollte sondern"
+        " sonst über um und uns unser unter viel vom von vor während war waren warum was weil"
+        " welche welchem welchen welcher wenn wer werde werden wie wieder will wir wird wo wollen"
+        " wurde wurden würde zu zum zur zwar zwischen"
+    ),
+    "hungarian": (
+        "a az és hogy nem is egy ez azt meg el ki csak de volt már még mint van ha vagy ezt itt ott"
+        " fel le be sem én te ő mi ti ők nagyon minden aki ami amely amelyek azok ezek akkor ahol"
+        " kell lesz lehet után által között mert így úgy pedig majd most ilyen olyan hogyan miért"
+    ),
+    "italian": (
+        "ad al allo ai agli alla alle con col da dal dallo dai dagli dalla dalle di del dello dei"
+        " degli della delle in nel nello nei negli nella nelle su sul sullo sui sugli sulla sulle"
+        " per tra contro io tu lui lei noi voi loro mio mia tuo tua suo sua nostro vostro che chi"
+        " cui il lo la i gli le un uno una ma ed se perché anche come dov dove non più quale quanto"
+        " quello questa questo questi queste si tutto tutti a c e l o ho ha hanno era erano essere"
+        " è sono sia fu stato quando cosa"
+    ),
+    "norwegian": (
+        "og i jeg det at en et den til er som på de med han av ikke der så var meg seg men ett har"
+        " om vi min mitt ha hadde hun nå over da ved fra du ut sin dem oss opp man kan hans hvor"
+        " eller hva skal selv sjøl her alle vil bli ble blei blitt kunne inn når være kom noen noe"
+        " ville dere deres kun ja etter ned skulle denne for deg si sine sitt mot å meget hvorfor"
+        " dette disse uten hvordan ingen din ditt blir samme hvilken hvilke sånn inni mellom vår"
+        " hver hvem vors hvis både bare enn fordi før mange også slik vært"
+    ),
+    "portuguese": (
+        "de a o que e do da em um para com não uma os no se na por mais as dos como mas ao ele das"
+        " à seu sua ou quando muito nos já eu também só pelo pela até isso ela entre depois sem"
+        " mesmo aos seus quem nas me esse eles você essa num nem suas meu às minha numa pelos elas"
+        " qual nós lhe deles essas esses pelas este dele tu te vocês foi era são ser está estão"
+        " tem têm havia onde porque"
+    ),
+    "romanian": (
+        "a acea această aceasta aceste acest acestui al ale am ar are as au avea ca că cât ce cei"
+        " cel cea cele cine cu cum da dar de deci despre din după ea ei el ele era este eu face fi"
+        " fost iar în îl îi îşi își la le lor lui mai ne nici noi nu o pe pentru prin sa să sau se"
+        " și şi sunt te toate tot un una unei unor unui va vor"
+    ),
+    "spanish": (
+        "de la que el en y a los del se las por un para con no una su al lo como más pero sus le ya"
+        " o este sí porque esta entre cuando muy sin sobre también me hasta hay donde quien desde"
+        " todo nos durante todos uno les ni contra otros ese eso ante ellos e esto mí antes algunos"
+        " qué unos yo otro otras otra él tanto esa estos mucho quienes nada muchos cual poco ella"
+        " estar estas algunas algo nosotros mi mis tú te ti tu tus es son fue era ser está están"
+        " cómo dónde cuál"
+    ),
+    "swedish": (
+        "och det att i en jag hon som han på den med var sig för så till är men ett om hade de av"
+        " icke mig du henne då sin nu har inte hans honom skulle hennes där min man ej vid kunde"
+        " något från ut när efter upp vi dem vara vad över än dig kan sina här ha mot alla under"
+        " någon eller allt mycket sedan ju denna själv detta åt utan varit hur ingen mitt ni bli"
+        " blev oss din dessa några deras blir mina samma vilken er sådan vår blivit dess inom"
+        " mellan sådant varför varje vilka ditt vem vilket"
+    ),
+    "turkish": (
+        "ve bir bu da de için ile mi mı mu mü ne o ki çok daha gibi kadar olan olarak sonra var ya"
+        " ama veya değil en her şey ben sen biz siz onlar bunu bunun şu ise çünkü nasıl neden niçin"
+        " diye hem hiç göre üzerinde tarafından oldu olduğu"
+    ),
+    "russian": (
+        "и в во не что он на я с со как а то все она так его но да ты к у же вы за бы по только ее"
+        " её мне было вот от меня еще ещё нет о об из ему теперь когда даже ну вдруг ли если уже"
+        " или ни быть был него до вас нибудь опять уж вам ведь там потом себя ничего ей может они"
+        " тут где есть надо ней для мы тебя их чем была сам чтоб без будто чего раз тоже себе под"
+        " будет ж тогда кто этот того потому этого какой каким какая какие какую каких какого"
+        " каком какому совсем ним здесь этом один почти мой тем чтобы нее неё сейчас были куда"
+        " зачем всех никогда можно при наконец два об другой хоть после над больше тот через эти"
+        " нас про всего них много разве три эту моя впрочем хорошо свою этой перед иногда лучше"
+        " чуть том нельзя такой им более всегда конечно всю между это почему сколько который"
+        " которая которое которые которых которой которого котором которому которым которую"
+    ),
+    "greek": (
+        "ο η το οι τα του της των τον την και κι κ ειμαι εισαι ειναι είναι να θα για από απο με σε"
+        " στο στη στην στον στα στις στους που πού πως πώς δεν μη μην ότι οτι αυτό αυτά αυτή αυτός"
+        " ένα ένας μια μία αν ή αλλά ως τι ποιος ποια ποιο όπως ήταν έχει έχουν κατά μετά"
+    ),
+    "arabic": (
+        "في من على إلى الى عن مع هذا هذه ذلك تلك التي الذي الذين هو هي هم كان كانت ما لا لم لن إن"
+        " أن ان أو او ثم قد كل بعد قبل بين حتى إذا اذا كما لكن منذ عند غير هل متى أين كيف لماذا و"
+    ),
+    "tamil": "ஒரு என்று மற்றும் இந்த இது என்ற கொண்டு என்பது பல அந்த அது இல்லை உள்ள தான் எந்த எப்படி என்ன",
+}
+
+LANGUAGES = tuple(_STOP_WORDS)
+"""The languages with a stemmer, by the names of Snowball."""
+
+SCRIPTS = {
+    "russian": re.compile("[\u0400-\u04ff]"),
+    "greek": re.compile("[\u0370-\u03ff\u1f00-\u1fff]"),
+    "arabic": re.compile("[\u0600-\u06ff]"),
+    "tamil": re.compile("[\u0b80-\u0bff]"),
+}
+"""The languages that the script of a word tells; the others share the Latin script."""
+
+_LISTS = {language: frozenset(words.split()) for language, words in _STOP_WORDS.items()}
+_SCRIPTED = frozenset[str]().union(*(_LISTS[language] for language in SCRIPTS))
+_LATIN: dict[str, list[str]] = {}
+for _language, _list in _LISTS.items():
+    # Neither single letters nor words that are frequent in source code tell a language.
+    for _word in _list.difference(["var", "end", "min", "as", "do", "no"]):
+        if _language not in SCRIPTS and len(_word) > 1:
+            _LATIN.setdefault(_word, []).append(_language)
+
+_LETTERS = re.compile(r"[^\W_]+")
+_NAME = re.compile(r"\w+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # within words
+_READ = 4000  # characters from which the language is told
+_CLEAR = 1.5  # times the stop words of English
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}")
+
+
+def normalized(text: str) -> str:
+    """Return `text` in the form that is indexed: compatibility forms and marks composed."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a normalized text in lower case: letters, digits and their marks."""
+    text = text.lower()
+    if text.isascii():
+        return _LETTERS.findall(text)
+    marks = {each for each in set(text) if unicodedata.category(each).startswith("M")}
+    return _letters_with("".join(sorted(marks))).findall(text)
+
+
+@functools.lru_cache
+def _letters_with(marks: str) -> re.Pattern[str]:
+    """Return the pattern of a word; Python counts no mark as a part of words, not even vowels."""
+    return re.compile(rf"[^\W_](?:[^\W_]|[{marks}])*") if marks else _LETTERS
+
+
+def language_of(text: str, least: int = 3) -> str:
+    """Return the language of the Latin words of `text`: that of which it holds most stop words.
+
+    English where no language has `least` of them and clearly more than English: source code holds a
+    few by chance, and a stem of another language is rare and so would weigh much.
+    """
+    counts: Counter[str] = Counter()
+    for word in set(_LETTERS.findall(text[:_READ].lower())):
+        counts.update(_LATIN.get(word, ()))
+    best = max(counts, key=lambda language: (counts[language], language), default=DEFAULT_LANGUAGE)
+    is_clear = counts[best] >= max(least, _CLEAR * counts[DEFAULT_LANGUAGE])
+    return best if is_clear else DEFAULT_LANGUAGE
+
+
+def is_stop_word(word: str, language: str) -> bool:
+    """Return whether `word`, in lower case, says nothing in a query in `language`."""
+    return word in _LISTS[language] or word in _SCRIPTED
+
+
+def parts_of(name: str) -> list[str]:
+    """Return the parts of an identifier in lower case.
+
+    `getModelName` and `get_model_name` give get, model, name; `HTTPServer` gives http, server.
+    """
+    return [part for word in name.split("_") if word for part in _humps(word)]
+
+
+def _humps(word: str) -> list[str]:
+    """Return the parts of a word in camel case, in lower case."""
+    if word.islower() or word.isupper():
+        return [word.lower()]
+    if word.isascii():
+        return [part.lower() for part in _PART.findall(word)]
+    starts = [0]
+    for place in range(1, len(word)):
+        if word[place].isupper() and word[place - 1].islower():
+            starts.append(place)
+    return [word[start:end].lower() for start, end in pairwise([*starts, len(word)])]
+
+
+def joined(name: str) -> str:
+    """Return an identifier as one word, whichever way its parts are joined."""
+    return name.replace("_", "").lower()
+
+
+def compounds_of(text: str) -> list[str]:
+    """Return what the plain words of `text` lack: parts and wholes of its compound identifiers.
+
+    `getModelName` is the word getmodelname and lacks get, model, name; `get_model_name` is the
+    words get, model, name and lacks getmodelname.
+    """
+    lacking: dict[str, None] = {}
+    for name in dict.fromkeys(_NAME.findall(text)):
+        if "_" in name:
+            if name.strip("_").count("_"):
+                lacking[joined(name)] = None
+        elif name.islower() or name.isupper():
+            continue
+        parts = [part for word in name.split("_") if len(_humps(word)) > 1 for part in _humps(word)]
+        lacking.update(dict.fromkeys(parts))
+    return list(lacking)
+
+
+def pairs_of(text: str) -> list[str]:
+    """Return the pairs of neighbours in Chinese and Japanese, which put no space between words."""
+    if text.isascii():
+        return []
+    return [run[at : at + 2] for run in _CJK.findall(text) for at in range(len(run) - 1)]
+
+
+def query_words(query: str) -> list[str]:
+    """Return the words of `query` in lower case, in order, and what compounds and pairs add.
+
+    Without stop words, unless it has no other words.
+    """
+    query = normalized(query)
+    words = words_of(query)
+    language = language_of(query, least=2)
+    telling = [word for word in words if not is_stop_word(word, language)]
+    return [*(telling or words), *compounds_of(query), *pairs_of(query)][:MOST_WORDS]
