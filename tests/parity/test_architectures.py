@@ -6,7 +6,6 @@ and texts of thousands of tokens.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,6 @@ pytestmark = [
     pytest.mark.parity,
     pytest.mark.filterwarnings("ignore"),  # torch's and transformers' own
 ]
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LONG: dict[str, Any] = {"max_position_embeddings": 2048}
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
@@ -94,6 +91,7 @@ def texts() -> list[str]:
 def test_vectors_are_those_of_sentence_transformers(
     name: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import torch
     from sentence_transformers import SentenceTransformer
 
