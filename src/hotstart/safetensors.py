@@ -34,6 +34,13 @@ class Tensor:
     offset: int
     length: int
 
+    def rows(self, first: int, count: int) -> Tensor:
+        """Return `count` rows from `first` on, in place, or those that there are."""
+        count = min(count, self.shape[0] - first)
+        size = self.length // self.shape[0]
+        shape = (count, *self.shape[1:])
+        return Tensor(self.path, self.dtype, shape, self.offset + first * size, count * size)
+
 
 def read_header(path: str) -> dict[str, Tensor]:
     """Return the tensors of `path` by name; raise ModelDamaged if the header is invalid."""

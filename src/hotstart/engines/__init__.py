@@ -146,10 +146,10 @@ def engine_for(source: str, requested: str | None, kind: str = "embedding") -> s
     name = requested or "onnx"
     if colon:
         name = SCHEMES.get(scheme, name)
-    kinds = sorted({each for entry in ENGINES.values() for each in entry.kinds})
-    if kind not in kinds:
-        raise InvalidInput("kind", got=kind, expected=f"one of {', '.join(kinds)}")
     if kind not in entry_of(name).kinds:
+        kinds = sorted({each for entry in ENGINES.values() for each in entry.kinds})
+        if kind not in kinds:
+            raise InvalidInput("kind", got=kind, expected=f"one of {', '.join(kinds)}")
         known = ", ".join(name for name, entry in ENGINES.items() if kind in entry.kinds)
         raise InvalidInput(
             "engine", got=name, expected=f"an engine for a model of kind {kind}: {known}"

@@ -3,7 +3,8 @@
 Every family is a transformer (Vaswani et al. 2017). The families differ in tensor names, in norms,
 in how positions are told, and in which tokens see each other; `Family` lists these differences with
 BERT's (Devlin et al. 2018) as defaults. The graph of every family is built by one encoder
-(`preparation.graph.encoder`).
+(`preparation.graph.encoder`). The file is long because it is one table: a family is read beside
+those that it resembles.
 """
 
 from __future__ import annotations

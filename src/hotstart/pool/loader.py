@@ -495,11 +495,11 @@ def spec_of(
         source = os.path.join(os.curdir, source)  # pathlib drops a leading ./
     settings = read_settings()
     wanted = requested_name(strategy, settings.strategy)
+    name = engine_for(source, engine, kind)
     weights = 0
-    if wanted == AUTO and entry_of(engine_for(source, engine, kind)).opened_from == "artifact":
+    if wanted == AUTO and entry_of(name).opened_from == "artifact":
         weights = _float32_bytes(ModelSpec(source, revision, kind=kind), settings)
     choice = choose(wanted, weights)
-    name = engine_for(source, engine, kind)
     _check_engine_runs(name, kind, precision, device, file)
     usual = strategy_named(choice.name).precision
     runs_usual = usual in KINDS[kind] and usual in entry_of(name).precisions

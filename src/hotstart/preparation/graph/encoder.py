@@ -291,7 +291,7 @@ class Encoder:
                 self._heads > 0 and (own_size or self.hidden % self._heads == 0),
             ),
             (
-                f"{heads}",
+                heads,
                 self._size > 0 and self._key_heads > 0 and self._heads % self._key_heads == 0,
             ),
             *(

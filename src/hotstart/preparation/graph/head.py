@@ -239,12 +239,9 @@ def _token_score(
     if matrix.shape[1] != width:
         reason = f"an output matrix of shape {matrix.shape} for vectors of length {width}"
         raise ModelDamaged(step.matrices[0], reason=reason)
-    length = matrix.length // matrix.shape[0]
 
     def logit(token: int) -> str:
-        shape = 1, matrix.shape[1]
-        row = Tensor(matrix.path, matrix.dtype, shape, matrix.offset + token * length, length)
-        return graph.node("Gemm", values, weights.whole(row), transB=1)
+        return graph.node("Gemm", values, weights.whole(matrix.rows(token, 1)), transB=1)
 
     score = logit(step.true_token_id)
     if step.false_token_id is None:
@@ -276,21 +273,13 @@ def add_splade(
     mask = graph.cast(_as_column(graph, "attention_mask"), "FLOAT")
     pooled = []
     for first in range(0, decoder.shape[0], _VOCABULARY_ROWS):
-        parts = [rows_of(each, first, _VOCABULARY_ROWS) for each in (decoder, bias)]
+        parts = [each.rows(first, _VOCABULARY_ROWS) for each in (decoder, bias)]
         logits = graph.node("Gemm", rows, *[weights.whole(part) for part in parts], transB=1)
         positive = graph.node("Relu", logits)
         shape = _with_width(graph, tokens, parts[0].shape[0])
         masked = graph.node("Mul", graph.node("Reshape", positive, shape), mask)
         pooled.append(_splade_pooling(graph, masked, splade))
     return pooled[0] if len(pooled) == 1 else graph.node("Concat", *pooled, axis=-1)
-
-
-def rows_of(tensor: Tensor, first: int, count: int) -> Tensor:
-    """Return rows `first` to before `first` + `count` of `tensor`, or those that there are."""
-    rows = min(count, tensor.shape[0] - first)
-    size = tensor.length // tensor.shape[0]
-    shape = (rows, *tensor.shape[1:])
-    return Tensor(tensor.path, tensor.dtype, shape, tensor.offset + first * size, rows * size)
 
 
 def _splade_pooling(graph: GraphBuilder, masked: str, splade: Splade) -> str:

@@ -110,10 +110,11 @@ class Layers:
             bias = self.tensor(f"{name}.bias", outputs) if self.has(f"{name}.bias") else None
             return self._weights.linear(name, rows, weight, bias, exact=exact)
         joined = outputs * name.parts
-        weight = _part(self.tensor(f"{name.name}.weight", joined, inputs), name)
+        first = outputs * name.number
+        weight = self.tensor(f"{name.name}.weight", joined, inputs).rows(first, outputs)
         bias = None
         if self.has(f"{name.name}.bias"):
-            bias = _part(self.tensor(f"{name.name}.bias", joined), name)
+            bias = self.tensor(f"{name.name}.bias", joined).rows(first, outputs)
         label = f"{name.name}.{name.number}"
         return self._weights.linear(label, rows, weight, bias, exact=exact)
 
@@ -162,16 +163,3 @@ class Layers:
         if tensor is None:
             raise ModelDamaged(self._folder, reason=f"no tensor {self._prefix + name}")
         return tensor
-
-
-def _part(tensor: Tensor, part: Part) -> Tensor:
-    """Return the rows of `tensor` that belong to `part`, in place."""
-    rows, *rest = tensor.shape
-    length = tensor.length // part.parts
-    return Tensor(
-        tensor.path,
-        tensor.dtype,
-        (rows // part.parts, *rest),
-        tensor.offset + part.number * length,
-        length,
-    )
