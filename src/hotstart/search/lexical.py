@@ -10,6 +10,7 @@ languages of its documents. All are committed with the documents.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
@@ -53,6 +54,28 @@ class Match(NamedTuple):
     id: int
     score: float
     defines: bool = False
+
+
+class WantedWords:
+    """The words of a query as they are looked up, and which of them a text holds.
+
+    Args:
+        words: the words of the query.
+        forms_of: returns the forms under which a text is in the index.
+    """
+
+    def __init__(self, words: Sequence[str], forms_of: Callable[[str], frozenset[str]]) -> None:
+        self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
+        self._wanted = list(dict.fromkeys(self._forms_of(word) for word in words))
+
+    def within(self, text: str) -> frozenset[int]:
+        """Return which words of the query `text` holds, by their numbers."""
+        forms = self._forms_of(text)
+        return frozenset(n for n, wanted in enumerate(self._wanted) if not wanted.isdisjoint(forms))
+
+    def share(self, text: str) -> float:
+        """Return the share of the words of the query that `text` holds, from 0 to 1."""
+        return len(self.within(text)) / max(1, len(self._wanted))
 
 
 class Stamp(NamedTuple):
@@ -159,6 +182,18 @@ class LexicalIndex:
                 self._distrusted = True
                 raise LexicalIndexDamaged(str(error)) from error
             raise
+
+    def wanted(self, query: str) -> WantedWords:
+        """Return the words of `query`, stemmed in the languages of the index."""
+        stamp = self._last_stamp or self._stamp(self._index or self._open())
+        languages = stamp.languages if stamp else (DEFAULT_LANGUAGE,)
+
+        def forms_of(text: str) -> frozenset[str]:
+            text = normalized(text)
+            found = (self._forms(text, language) for language in languages)
+            return frozenset(chain.from_iterable(found))
+
+        return WantedWords(query_words(query), forms_of)
 
     def _search(
         self, index: Any, words: list[str], symbols: Sequence[str], limit: int
@@ -309,15 +344,18 @@ class LexicalIndex:
     def _document(self, passage: Passage, language: str) -> Any:
         # The heading is in the text as well, so that its words count twice.
         text = normalized(f"{passage.text}\n{passage.path}\n{passage.heading}")
+        return self._tantivy.Document(
+            id=passage.id,
+            words=" ".join(self._forms(text, language)),
+            defines=" ".join(defined_names(passage.path, passage.text)),
+        )
+
+    def _forms(self, text: str, language: str) -> list[str]:
+        """Return all under which a normalized `text` in `language` is found."""
         stems = self._stems(text, language)
         for more in compounds_of(text):
             stems += self._stems(more, language)
-        stems += pairs_of(text)
-        return self._tantivy.Document(
-            id=passage.id,
-            words=" ".join(stems),
-            defines=" ".join(defined_names(passage.path, passage.text)),
-        )
+        return stems + pairs_of(text)
 
     def _remove_temporary_files(self) -> None:
         """Remove the files that killed writers of tantivy left."""
