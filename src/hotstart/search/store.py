@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.errors import IndexBusy, IndexDamaged
+from hotstart.search.activation import Uses, with_use
 from hotstart.sqlite import NewerDatabase, migrate, transaction
 
 if TYPE_CHECKING:
@@ -58,6 +60,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             fingerprint TEXT NOT NULL,
             vector BLOB NOT NULL,
             PRIMARY KEY (chunk_id, fingerprint))""",
+    ),
+    (
+        """CREATE TABLE uses (
+            document_id INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE,
+            latest BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            first REAL NOT NULL)""",
+        # The other end is a path, not an id: it may be indexed later, or again.
+        """CREATE TABLE links (
+            document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            linked TEXT NOT NULL,
+            PRIMARY KEY (document_id, linked)) WITHOUT ROWID""",
+        "CREATE INDEX links_to ON links (linked)",
     ),
 )
 
@@ -347,6 +362,53 @@ class Store:
             self._raised_to = self._database.number(sql)
         return self._raised_to
 
+    # Uses and links -------------------------------------------------------------------------
+
+    def uses(self) -> dict[str, Uses]:
+        """Return the history of each document that has one, by its path."""
+        rows = self._database.run(
+            "SELECT path, latest, number, first FROM uses JOIN documents ON id = document_id"
+        )
+        return {path: Uses(_times(latest), number, first) for path, latest, number, first in rows}
+
+    def use(self, path: str, time: float) -> bool:
+        """Record a use of `path` at `time`, within a transaction; return whether it is indexed."""
+        rows = self._database.run(
+            "SELECT id, latest, number, first FROM documents"
+            " LEFT JOIN uses ON document_id = id WHERE path = ?",
+            path,
+        )
+        if not rows:
+            return False
+        [(document_id, latest, number, first)] = rows
+        uses = with_use(Uses(_times(latest), number, first) if number else None, time)
+        self._database.run(
+            "INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?)",
+            document_id,
+            struct.pack(f"<{len(uses.latest)}d", *uses.latest),
+            uses.number,
+            uses.first,
+        )
+        return True
+
+    def links(self, paths: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the pairs of linked documents of which `paths` holds one."""
+        ends = json.dumps(list(paths))
+        sql = (
+            "SELECT path, linked FROM links JOIN documents ON id = document_id WHERE {} IN"
+            " (SELECT value FROM json_each(?))"
+        )
+        pairs = [*self._database.run(sql.format("path"), ends)]
+        pairs += self._database.run(sql.format("linked"), ends)
+        return list(dict.fromkeys(pairs))
+
+    def put_links(self, path: str, linked: Iterable[str]) -> None:
+        """Replace the links of `path`, within a transaction."""
+        [(document_id,)] = self._database.run("SELECT id FROM documents WHERE path = ?", path)
+        self._database.run("DELETE FROM links WHERE document_id = ?", document_id)
+        rows: list[tuple[object, ...]] = [(document_id, other) for other in dict.fromkeys(linked)]
+        self._database.run_many("INSERT INTO links VALUES (?, ?)", rows)
+
     # Vectors --------------------------------------------------------------------------------
 
     def has_vectors(self) -> bool:
@@ -377,3 +439,7 @@ class Store:
         with self._database.transaction():
             self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", rows)
             self._database.run("UPDATE meta SET vectors_generation = vectors_generation + 1")
+
+
+def _times(latest: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(latest) // 8}d", latest)
