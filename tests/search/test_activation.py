@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hotstart.search.activation import (
     MOST_EXACT,
-    Uses,
+    UseHistory,
     activations,
     base_level,
     recall_probability,
@@ -19,9 +19,9 @@ DAY = 86_400.0
 NOW = 1_800_000_000.0
 
 
-def history(*ages: float) -> Uses:
+def history(*ages: float) -> UseHistory:
     """Return the uses of these ages in seconds."""
-    uses: Uses | None = None
+    uses: UseHistory | None = None
     for age in sorted(ages, reverse=True):
         uses = with_use(uses, NOW - age)
     assert uses is not None
@@ -61,7 +61,7 @@ def test_evenly_spread_uses_are_approximated_closely() -> None:
 
 def test_the_order_of_recording_makes_no_difference() -> None:
     uses = with_use(with_use(with_use(None, NOW - 5), NOW - 50), NOW - 1)
-    assert uses == Uses((NOW - 1, NOW - 5, NOW - 50), 3, NOW - 50)
+    assert uses == UseHistory((NOW - 1, NOW - 5, NOW - 50), 3, NOW - 50)
 
 
 def test_recall_falls_from_certain_to_never() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hotstart.errors import IndexBusy, IndexDamaged
 from hotstart.search import store as database
-from hotstart.search.activation import Uses
+from hotstart.search.activation import UseHistory
 from hotstart.search.chunking import Chunk
 from hotstart.search.store import Store, StoredDocument
 
@@ -153,11 +153,11 @@ def test_uses_stay_with_a_renamed_document_and_go_with_a_removed_one(store: Stor
         assert store.use("a", 7.0)
         assert store.use("b", 6.0)
         assert not store.use("nowhere", 6.0)
-    assert store.uses() == {"a": Uses((7.0, 5.0), 2, 5.0), "b": Uses((6.0,), 1, 6.0)}
+    assert store.uses() == {"a": UseHistory((7.0, 5.0), 2, 5.0), "b": UseHistory((6.0,), 1, 6.0)}
     with store.transaction():
         store.rename("a", "c")
         store.remove("b")
-    assert store.uses() == {"c": Uses((7.0, 5.0), 2, 5.0)}
+    assert store.uses() == {"c": UseHistory((7.0, 5.0), 2, 5.0)}
 
 
 def test_links_are_found_from_either_end(store: Store) -> None:

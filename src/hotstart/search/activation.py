@@ -24,7 +24,7 @@ _THRESHOLD = -5.0  # base level of a file that was used once, 6 hours ago
 _NOISE = 0.5  # how gently the probability falls around the threshold
 
 
-class Uses(NamedTuple):
+class UseHistory(NamedTuple):
     """The history of a file.
 
     Attributes:
@@ -38,15 +38,15 @@ class Uses(NamedTuple):
     first: float
 
 
-def with_use(uses: Uses | None, time: float) -> Uses:
+def with_use(uses: UseHistory | None, time: float) -> UseHistory:
     """Return `uses` and one more at `time`."""
     if uses is None:
-        return Uses((time,), 1, time)
+        return UseHistory((time,), 1, time)
     latest = sorted((time, *uses.latest), reverse=True)[:MOST_EXACT]
-    return Uses(tuple(latest), uses.number + 1, min(uses.first, time))
+    return UseHistory(tuple(latest), uses.number + 1, min(uses.first, time))
 
 
-def base_level(uses: Uses, now: float) -> float:
+def base_level(uses: UseHistory, now: float) -> float:
     """Return the base-level activation at `now`: ln Σ age^-d over all uses.
 
     The uses before the latest ones count as spread evenly from the first one on: Petrov,
@@ -57,7 +57,7 @@ def base_level(uses: Uses, now: float) -> float:
     return math.log(_strength(uses, now))
 
 
-def _strength(uses: Uses, now: float) -> float:
+def _strength(uses: UseHistory, now: float) -> float:
     ages = [max(now - time, _LEAST_AGE) for time in uses.latest]
     total = math.fsum(age**-_DECAY for age in ages)
     earlier = uses.number - len(ages)
@@ -78,7 +78,7 @@ def recall_probability(activation: float) -> float:
 
 
 def activations(
-    uses: Mapping[str, Uses], links: Iterable[tuple[str, str]], now: float
+    uses: Mapping[str, UseHistory], links: Iterable[tuple[str, str]], now: float
 ) -> dict[str, float]:
     """Return how likely each file is wanted at `now`, from 0 to 1, by its path.
 

@@ -26,6 +26,7 @@ from hotstart.search.documents import (
 from hotstart.search.links import FileNames, targets_of
 from hotstart.search.store import Store, StoredDocument
 from hotstart.search.text import SkippedFile
+from hotstart.search.vectors import sync_vectors
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -244,6 +245,7 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
                 last = 0
                 break
     report("vectors", done, total)
+    sync_vectors(store, space)
     return done
 
 
