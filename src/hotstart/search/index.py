@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
@@ -230,7 +231,38 @@ class SearchIndex:
             reason = error.strerror or str(error)
             raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
 
-    def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
+    def touch(self, path: str) -> bool:
+        """Record a use of a file, such as its opening: for a while it ranks higher.
+
+        Args:
+            path: the file, as a hit names it.
+
+        Returns:
+            Whether the use was recorded. A file that is not indexed has no history, and an index
+            that cannot be written keeps none.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process holds a transaction for seconds.
+            IndexDamaged: the database belongs to another program, or cannot be read.
+        """
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._refuse_links()
+        with Store(self._database) as store:
+            if store.is_read_only:
+                return False
+            with store.transaction():
+                return store.use(path, time.time())
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        timeout: float | None = None,
+        *,
+        activation: bool = True,
+    ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
         Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
@@ -240,6 +272,7 @@ class SearchIndex:
             query: words or a question.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -258,7 +291,8 @@ class SearchIndex:
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
-            hits = _hits(store, query, words, meaning, top_k)
+            wanted = _activations(store) if activation else {}
+            hits = _hits(store, query, words, meaning, wanted, top_k)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -339,8 +373,19 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
 
 
+def _activations(store: Store) -> dict[str, float]:
+    """Return how likely each file is wanted now; none where no use was recorded."""
+    uses = store.uses()
+    return activations(uses, store.links(uses), time.time()) if uses else {}
+
+
 def _hits(
-    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
+    store: Store,
+    query: str,
+    words: list[Match],
+    meaning: Ranking,
+    wanted: Mapping[str, float],
+    top_k: int,
 ) -> tuple[Hit, ...]:
     """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
     passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
@@ -350,7 +395,7 @@ def _hits(
         if match.id in passages
     ]
     nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
+    lexical = rank_candidates(query, candidates, wanted)
     ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
     found = {
         "lexical": {match.id for match in words},
