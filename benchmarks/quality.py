@@ -1,6 +1,6 @@
 """How good lexical answers are: retrieval sets, and questions about published source packages.
 
-    python -m benchmarks.quality [--sets FOLDER] [--packages FOLDER] [--split dev|test] [--worst]
+    python -m benchmarks.quality [--sets FOLDER] [--packages FOLDER] [--split SPLIT] [--worst]
 
 `--sets` is a folder of retrieval sets (docs.jsonl.gz, queries.jsonl, qrels.tsv each); each document
 becomes a file. `--packages` is where the packages of questions.json lie, fetched with `pip` and
@@ -140,13 +140,14 @@ def measure_questions(folder: Path, split: str | None, worst: bool) -> None:
     every: list[float] = []
     firsts = 0
     for package in data["packages"]:
-        asked = [q for q in package["questions"] if split in {None, q["split"]}]
+        if split not in {None, package["split"]}:
+            continue
         root = fetch(package, folder)
         index = SearchIndex(root)
         index.update()
         values = []
-        for question in asked:
-            relevant = dict.fromkeys(question["files"], 1.0)
+        for question in package["questions"]:
+            relevant = question["files"]
             missing = [path for path in relevant if not (root / path).is_file()]
             assert not missing, missing
             hits = index.search(question["query"], top_k=ASKED).hits
@@ -168,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=Path)
     parser.add_argument("--packages", type=Path)
-    parser.add_argument("--split", choices=["dev", "test"])
+    parser.add_argument("--split", choices=["dev", "test", "large"])
     parser.add_argument("--worst", action="store_true", help="print the questions answered badly")
     options = parser.parse_args()
     began = time.perf_counter()
