@@ -24,6 +24,7 @@ from hotstart.search.definitions import defined_names, symbols_of
 from hotstart.search.words import (
     DEFAULT_LANGUAGE,
     SCRIPTS,
+    characters_of,
     compounds_of,
     language_of,
     normalized,
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 2  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 3  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
 _HEAP = 50_000_000  # size of the writer's buffer in bytes
@@ -190,8 +191,7 @@ class LexicalIndex:
         tantivy = self._tantivy
         counts: Counter[tuple[str, ...]] = Counter()
         for word in words:
-            found = (self._stems(word, language) for language in languages or (DEFAULT_LANGUAGE,))
-            counts[tuple(dict.fromkeys(chain.from_iterable(found)))] += 1
+            counts[tuple(self._stems_of(word, languages))] += 1
         clauses = []
         for stems, count in counts.items():
             terms = [tantivy.Query.term_query(index.schema, "words", s, "freq") for s in stems]
@@ -200,6 +200,11 @@ class LexicalIndex:
                 one = tantivy.Query.boost_query(one, float(count))
             clauses.append((tantivy.Occur.Should, one))
         return tantivy.Query.boolean_query(clauses)
+
+    def _stems_of(self, word: str, languages: Sequence[str]) -> list[str]:
+        """Return what `word` may be in the index; pairs of characters are what they are."""
+        found = (self._stems(word, language) for language in languages or (DEFAULT_LANGUAGE,))
+        return list(dict.fromkeys(chain.from_iterable(found))) or [word]
 
     def _stems(self, text: str, language: str) -> list[str]:
         """Return the words of `text`, stemmed as in a document in `language`.
@@ -214,7 +219,9 @@ class LexicalIndex:
             tantivy = self._tantivy
             # That of ASCII splits as `words_of` does, in less time; both yield lower case.
             tokenizer = tantivy.Tokenizer.simple() if plain else tantivy.Tokenizer.whitespace()
-            builder = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase())
+            builder = tantivy.TextAnalyzerBuilder(tokenizer)
+            if plain:
+                builder = builder.filter(tantivy.Filter.lowercase())
             for name in (language, *scripts):
                 builder = builder.filter(tantivy.Filter.stemmer(name))
             analyzer = self._analyzers[key] = builder.build()
@@ -309,15 +316,18 @@ class LexicalIndex:
     def _document(self, passage: Passage, language: str) -> Any:
         # The heading is in the text as well, so that its words count twice.
         text = normalized(f"{passage.text}\n{passage.path}\n{passage.heading}")
+        return self._tantivy.Document(
+            id=passage.id,
+            words=" ".join(self._forms(text, language)),
+            defines=" ".join(defined_names(passage.path, passage.text)),
+        )
+
+    def _forms(self, text: str, language: str) -> list[str]:
+        """Return all under which a normalized `text` in `language` is found."""
         stems = self._stems(text, language)
         for more in compounds_of(text):
             stems += self._stems(more, language)
-        stems += pairs_of(text)
-        return self._tantivy.Document(
-            id=passage.id,
-            words=" ".join(stems),
-            defines=" ".join(defined_names(passage.path, passage.text)),
-        )
+        return stems + pairs_of(text) + characters_of(text)
 
     def _remove_temporary_files(self) -> None:
         """Remove the files that killed writers of tantivy left."""
