@@ -6,6 +6,7 @@ Query and index share these rules, so that a word copied from a text is found.
 from __future__ import annotations
 
 import functools
+import os.path
 import re
 import unicodedata
 from collections import Counter
@@ -211,16 +212,32 @@ def spellings_of(text: str) -> list[str]:
     """Return the words of a normalized text as they are written there."""
     if text.isascii():
         return _LETTERS.findall(text)
+    return _pattern_of(text).findall(text)
+
+
+def sequence_of(text: str) -> str:
+    """Return the folded words of `text` in order, and each character of scripts without spaces.
+
+    There is a blank before and behind each, so that a phrase is a part of it.
+    """
+    text = folded(normalized(text))
+    if not text.isascii():
+        text = _RUN.sub(lambda run: f" {' '.join(run[0])} ", text)
+    words = spellings_of(text) if text.isascii() else _pattern_of(text, _RUN.pattern).findall(text)
+    return f" {' '.join(words)} "
+
+
+def _pattern_of(text: str, *more: str) -> re.Pattern[str]:
     marks = {each for each in set(text) if unicodedata.category(each).startswith("M")}
-    return _letters_with("".join(sorted(marks))).findall(text)
+    return _letters_with("".join(sorted(marks)), *more)
 
 
 @functools.lru_cache
-def _letters_with(marks: str) -> re.Pattern[str]:
+def _letters_with(marks: str, *others: str) -> re.Pattern[str]:
     """Return the pattern of a word; Python counts no mark as a part of words, not even vowels."""
     letter = rf"[^\W_{_UNSPACED}]"
     more = rf"(?:{letter}|[{marks}])*" if marks else rf"{letter}*"
-    return re.compile(rf"{letter}{more}|{_EMOJI}")
+    return re.compile("|".join([f"{letter}{more}", _EMOJI, *others]))
 
 
 _LISTS = {
@@ -299,6 +316,19 @@ def compounds_of(text: str) -> list[str]:
         parts = [part for word in name.split("_") if len(_humps(word)) > 1 for part in _humps(word)]
         lacking.update(dict.fromkeys(parts))
     return list(lacking)
+
+
+def is_near(one: str, other: str) -> bool:
+    """Return whether two words differ by one letter, or by two that changed places."""
+    if abs(len(one) - len(other)) > 1 or one == other:
+        return False
+    if len(one) < len(other):
+        one, other = other, one
+    at = len(os.path.commonprefix([one, other]))
+    if len(one) > len(other):
+        return one[at + 1 :] == other[at:]
+    swapped = one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
+    return one[at + 1 :] == other[at + 1 :] or swapped == other[at:]
 
 
 def pairs_of(text: str) -> list[str]:
