@@ -306,6 +306,31 @@ class Store:
         sql = "SELECT id, text FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._database.run(sql, json.dumps(list(ids))))
 
+    def paths(self) -> dict[int, str]:
+        """Return the path of each document by its id."""
+        return dict(self._database.run("SELECT id, path FROM documents"))
+
+    def documents_of(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return the id of the document of each of the chunks `ids` that still exist."""
+        sql = "SELECT id, document_id FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.run(sql, json.dumps(list(ids))))
+
+    def chunks_of(self, documents: Sequence[int]) -> list[int]:
+        """Return the ids of the chunks of the documents with these ids, in order."""
+        sql = (
+            "SELECT id FROM chunks WHERE document_id IN (SELECT value FROM json_each(?))"
+            " ORDER BY document_id, position"
+        )
+        return [one for (one,) in self._database.run(sql, json.dumps(list(documents)))]
+
+    def each_text(self, literal: str = "") -> Iterator[tuple[int, str]]:
+        """Yield id and text of the chunks whose text holds `literal`, in the order of their files."""
+        sql = (
+            "SELECT chunks.id, text FROM chunks JOIN documents ON documents.id = document_id"
+            " WHERE instr(text, ?) ORDER BY path, position"
+        )
+        yield from self._database.each(sql, literal)
+
     # Changes, within a transaction ----------------------------------------------------------
 
     @contextmanager
