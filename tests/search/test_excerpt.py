@@ -54,8 +54,8 @@ def test_context_is_around_each_line_that_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "line"),
     [
-        ("evictions", "def [evict_idle](self): # [evicting]"),
-        ("getUserById", "x = [get_user_by_id]([user])"),
+        ("evictions", "def [evict]_idle(self): # [evicting]"),
+        ("getUserById", "x = [get]_[user]_[by]_[id]([user])"),
         ("modern", "a model of [modern] times"),
         ("E\u0301tude", "une [e\u0301tude], deux [\u00e9tudes]"),
         ("机器学习", "关于[机器学习]的书"),

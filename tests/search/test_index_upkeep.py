@@ -49,6 +49,19 @@ def test_what_is_forgotten_leaves_no_byte_in_the_index(index: SearchIndex) -> No
     assert index.update().added == 2
 
 
+def test_vectors_are_forgotten(
+    plant: Plant, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hotstart.search.vectors._FEW", 0)
+    index = SearchIndex(plant(FILES), embedder)
+    index.update()
+    (path,) = Path(index.home).glob("vectors-*.bin")
+    size = path.stat().st_size
+    index.forget("private")
+    assert path.stat().st_size < size
+    assert index.search("wombats").hits[0].path == "a.md"
+
+
 def test_forget_takes_paths_below_the_folder(index: SearchIndex) -> None:
     assert index.forget("private/deep/c.md") == 1
     for path in ("nothing.md", "privat", "private/deep", ".."):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotstart.search.words import pairs_of
+from hotstart.search.words import spans_of
 
 if TYPE_CHECKING:
     from hotstart.search.lexical import WantedWords
@@ -133,18 +132,9 @@ def _filled_up(chosen: Sequence[int], place: Surroundings) -> set[int]:
 
 def _matches(line: str, wanted: WantedWords) -> tuple[tuple[int, int], ...]:
     """Return where `line` holds words of the query."""
-    marks = "".join({each for each in line if unicodedata.category(each).startswith("M")})
     matches: list[tuple[int, int]] = []
-    for word in re.finditer(rf"\w[\w{marks}]*", line):
-        for start, end in _spans(word):
-            if wanted.within(line[start:end]):
-                overlaps = matches and matches[-1][1] > start  # as pairs do
-                matches.append((matches.pop()[0] if overlaps else start, end))
+    for start, end in spans_of(line):
+        if wanted.within(line[start:end]):
+            overlaps = matches and matches[-1][1] > start  # as pairs of characters do
+            matches.append((matches.pop()[0] if overlaps else start, end))
     return tuple(matches)
-
-
-def _spans(word: re.Match[str]) -> list[tuple[int, int]]:
-    """Return where the words of `word` are: Chinese and Japanese put no space between them."""
-    if pairs_of(word[0]):
-        return [(at, at + 2) for at in range(word.start(), word.end() - 1)]
-    return [word.span()]

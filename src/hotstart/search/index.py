@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
@@ -341,8 +342,38 @@ class SearchIndex:
             raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
         return "" if below == os.curdir else below.replace(os.sep, "/")
 
+    def touch(self, path: str) -> bool:
+        """Record a use of a file, such as its opening: for a while it ranks higher.
+
+        Args:
+            path: the file, as a hit names it.
+
+        Returns:
+            Whether the use was recorded. A file that is not indexed has no history, and an index
+            that cannot be written keeps none.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process holds a transaction for seconds.
+            IndexDamaged: the database belongs to another program, or cannot be read.
+        """
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            if store.is_read_only:
+                return False
+            with store.transaction():
+                return store.use(path, time.time())
+
     def search(
-        self, query: str, top_k: int = 10, timeout: float | None = None, min_score: float = 0.0
+        self,
+        query: str,
+        top_k: int = 10,
+        timeout: float | None = None,
+        *,
+        min_score: float = 0.0,
+        activation: bool = True,
     ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
@@ -354,6 +385,7 @@ class SearchIndex:
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
             min_score: leave out hits with a lower score.
+            activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -372,7 +404,8 @@ class SearchIndex:
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
-            groups = _groups(store, query, words, meaning, top_k)
+            used = _activations(store) if activation else {}
+            groups = _groups(store, query, words, meaning, used, top_k)
             hits = tuple(self._hits(store, groups, query, words, meaning))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
@@ -464,7 +497,9 @@ class SearchIndex:
                     Place(other.path, other.start_line, other.end_line, other.heading)
                     for other in others
                 ),
-                is_current=_is_current(os.path.join(self._path, passage.path), known[passage.path]),
+                is_current=_is_current(
+                    os.path.join(self._path, passage.path), known.get(passage.path)
+                ),
             )
 
     def _sync_lexical(self, store: Store) -> str | None:
@@ -480,13 +515,16 @@ class SearchIndex:
         return None
 
 
-def _is_current(path: str, known: StoredDocument) -> bool:
+def _is_current(path: str, known: StoredDocument | None) -> bool:
     """Return whether the file `path` has the size and the time that are `known` of it."""
     try:
         status = os.stat(path)
     except OSError:
         return False
-    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
+    return known is not None and (status.st_size, status.st_mtime_ns) == (
+        known.size,
+        known.mtime_ns,
+    )
 
 
 def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> None:
@@ -501,8 +539,19 @@ def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> N
         raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
+def _activations(store: Store) -> dict[str, float]:
+    """Return how likely each file is wanted now; none where no use was recorded."""
+    uses = store.uses()
+    return activations(uses, store.links(uses), time.time()) if uses else {}
+
+
 def _groups(
-    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
+    store: Store,
+    query: str,
+    words: list[Match],
+    meaning: Ranking,
+    used: Mapping[str, float],
+    top_k: int,
 ) -> list[FileGroup]:
     """Return the `top_k` groups of both rankings, one for each file, without removed chunks."""
     passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
@@ -512,7 +561,7 @@ def _groups(
         if match.id in passages
     ]
     nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
+    lexical = rank_candidates(query, candidates, used)
     ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
     best = {each.passage.path: each.passage.id for each in reversed(ranked)}
     heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]

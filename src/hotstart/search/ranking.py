@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.definitions import symbols_of
@@ -63,6 +64,7 @@ _PATH = 1.0
 _DEFINITION = 2.0
 _NAMED_SO = 1.5  # times the definition, in a file that is called like the symbol
 _FILE = 0.75
+_USE = 0.5  # a file in use goes before equally good ones, not before clearly better ones
 _BEST = 10  # lexical scores whose mean is the unit
 _SUMMED = 60  # best chunks that speak for their file
 _HALF = 0.5  # of what a word in the file's name counts for one in its folder's
@@ -125,8 +127,15 @@ _PENALTIES = (
 )
 
 
-def rank_candidates(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Return `candidates`, given by falling score, with all signals counted, best first."""
+def rank_candidates(
+    query: str,
+    candidates: Sequence[Candidate],
+    activations: Mapping[str, float] = MappingProxyType({}),
+) -> list[Ranked]:
+    """Return `candidates`, given by falling score, with all signals counted, best first.
+
+    `activations` has, by path, how likely a file is wanted, from 0 to 1.
+    """
     looked_at = candidates[:MOST_CANDIDATES]
     if not looked_at:
         return []
@@ -135,6 +144,9 @@ def rank_candidates(query: str, candidates: Sequence[Candidate]) -> list[Ranked]
     words = list(dict.fromkeys(query_words(query)))
     symbols = symbols_of(query)
     of_file = _parts_of_files(words, looked_at)
+    for path, activation in activations.items():
+        if path in of_file:
+            of_file[path]["use"] = _USE * activation
     ranked = []
     for each in looked_at:
         parts = {"words": each.score / unit}
