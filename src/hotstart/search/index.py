@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
 from hotstart.search.semantic import Semantic
-from hotstart.search.store import Store
+from hotstart.search.store import Store, StoredDocument
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
-    from hotstart.search.indexing import OnProgress, UpdateReport
+    from hotstart.search.documents import FileSelection
+    from hotstart.search.excerpt import Excerpt
+    from hotstart.search.indexing import IndexStatus, OnProgress, UpdateReport
     from hotstart.types import Mode
 
 
@@ -39,17 +41,22 @@ class Hit:
     """The best chunk of a file that answers a query.
 
     Attributes:
-        path: the file, relative to the indexed folder, with forward slashes.
+        folder: the indexed folder, or the one above several.
+        path: the file, relative to the folder, with forward slashes.
         start_line: the chunk's first line, counted from 1.
         end_line: its last line.
         heading: headings or definitions around it, such as "Guide > Install"; may be empty.
         text: text of the chunk at the last update of the index.
-        score: higher is better; scores compare within one answer only.
+        score: how well the chunk answers, from 0 to 1: the share of the query's words in it, or
+            the cosine of its vector to the query's if that is higher. Scores compare between
+            queries and indexes; the order of the hits follows `parts`.
         found_by: `lexical`, `semantic` or both.
-        parts: what the score is the sum of, by name.
+        parts: what the order of the hits follows: the sum of these, by name.
         others: other places that answer, best first: of this file, or nearly equal ones.
+        is_current: whether the file has the size and the time that it had when it was indexed.
     """
 
+    folder: str
     path: str
     start_line: int
     end_line: int
@@ -59,6 +66,12 @@ class Hit:
     found_by: tuple[str, ...]
     parts: dict[str, float]
     others: tuple[Place, ...]
+    is_current: bool
+
+    @property
+    def file(self) -> str:
+        """The absolute path of the file."""
+        return os.path.join(self.folder, self.path)
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,6 @@ def reciprocal_rank_fusion(
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
 
 
-_LOCK = "lock"
-_IGNORED = ".gitignore"
 _DEPTH = 100  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
@@ -134,10 +145,9 @@ class SearchIndex:
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
         self._path = self._location.root
-        self._home = self._location.home
-        self._database = os.path.join(self._home, DATABASE)
+        self._database = os.path.join(self._location.home, DATABASE)
         self._embedder = embedder
-        self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
+        self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
         self._semantic = Semantic(embedder)
 
     def __repr__(self) -> str:
@@ -173,6 +183,16 @@ class SearchIndex:
         return self._path
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The indexed folders."""
+        return self._location.folders
+
+    @property
+    def home(self) -> str:
+        """The folder of the index."""
+        return self._location.home
+
+    @property
     def exists(self) -> bool:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
@@ -199,12 +219,111 @@ class SearchIndex:
             InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
-        from hotstart.config import search_settings
-        from hotstart.files import exclusive
-        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
-        selections: list[FileSelection] = []
+        selections = self._selections(include, exclude)
+        self._location.refuse_links()
+        self._lexical.check_installed()
+        with self._location.writing(), Store(self._database) as store:
+            return update_index(
+                self._path, store, self._lexical, self._embedder, on_progress, selections
+            )
+
+    def forget(self, path: str | os.PathLike[str]) -> int:
+        """Remove a file, or a folder with all below it, from the index; return how many files.
+
+        All of them go at once, and no file of the index keeps a byte of them. The next update adds
+        what is still there, unless it is ignored or excluded.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+            InvalidInput: `path` is not below the folder, or nothing of it is indexed.
+        """
+        from hotstart.search.indexing import forget_documents
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        below = self._below(path)
+        self._location.refuse_links()
+        with self._location.writing(), Store(self._database) as store:
+            count = forget_documents([below], store, self._lexical)
+        if not count:
+            raise InvalidInput("path", got=os.fspath(path), expected="an indexed file or folder")
+        return count
+
+    def delete(self) -> None:
+        """Remove the whole index; the files that it is of stay.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+        """
+        import shutil
+
+        from hotstart.files import beside
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with self._location.writing():
+            # In one step, so that what is left after a crash is no index.
+            removed = beside(self._location.home)
+            os.rename(self._location.home, removed)
+            shutil.rmtree(removed)
+
+    def read(self, path: str | os.PathLike[str]) -> str:
+        """Return the text of a file below the folder, as it is now.
+
+        Raises:
+            InvalidInput: `path` is not below the folder, or is no text.
+        """
+        from hotstart.search.documents import read_document
+        from hotstart.search.text import SkippedFile
+
+        file = os.path.join(self._path, self._below(path))
+        try:
+            return read_document(file, is_named=True).text
+        except FileNotFoundError:
+            raise InvalidInput(
+                "path", got=os.fspath(path), expected="a file that is there"
+            ) from None
+        except SkippedFile as verdict:
+            expected = f"a text file, it is passed over: {verdict}"
+            raise InvalidInput("path", got=os.fspath(path), expected=expected) from None
+
+    def status(self) -> IndexStatus:
+        """Return what is indexed, and what changed since.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            InvalidInput: the folder is not there.
+        """
+        from hotstart.search.indexing import IndexStatus, pending_changes
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            return IndexStatus(
+                folders=self._location.folders,
+                home=self._location.home,
+                documents=len(store.documents()),
+                chunks=store.count_chunks(),
+                vectors=store.vector_spaces(),
+                size=self._location.size(),
+                changed_at=self._location.changed_at(),
+                pending=pending_changes(self._path, store, self._selections()),
+            )
+
+    def _selections(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> list[FileSelection]:
+        """Return which files of each folder are indexed."""
+        from hotstart.config import search_settings
+        from hotstart.search.documents import FileSelection
+
+        selections = []
         for folder in self._location.folders:
             if not os.path.isdir(folder):
                 raise InvalidInput("path", got=folder, expected="a folder that exists")
@@ -212,24 +331,16 @@ class SearchIndex:
             included = table.include if include is None else include
             excluded = table.exclude if exclude is None else exclude
             selections.append(FileSelection(folder, included, excluded))
-        self._refuse_links()
-        self._lexical.check_installed()
-        try:
-            self._location.claim()
-            with exclusive(self._lock_path, wait=False) as held:
-                if not held:
-                    raise IndexBusy(self._path)
-                self._keep_from_git()
-                with Store(self._database) as store:
-                    return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress, selections
-                    )
-        except HotstartError:  # some are OSErrors: a TimeoutError is one
-            raise
-        except OSError as error:
-            remedy = "Check the space and the permissions of the folder, then run this again"
-            reason = error.strerror or str(error)
-            raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
+        return selections
+
+    def _below(self, path: str | os.PathLike[str]) -> str:
+        """Return `path` relative to the folder, with forward slashes; links are followed."""
+        given = os.fspath(path)
+        root = os.path.realpath(self._path)
+        below = os.path.relpath(os.path.realpath(os.path.join(self._path, given)), root)
+        if below.split(os.sep)[0] == os.pardir:
+            raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
+        return "" if below == os.curdir else below.replace(os.sep, "/")
 
     def touch(self, path: str) -> bool:
         """Record a use of a file, such as its opening: for a while it ranks higher.
@@ -248,7 +359,7 @@ class SearchIndex:
         """
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
+        self._location.refuse_links()
         with Store(self._database) as store:
             if store.is_read_only:
                 return False
@@ -261,6 +372,7 @@ class SearchIndex:
         top_k: int = 10,
         timeout: float | None = None,
         *,
+        min_score: float = 0.0,
         activation: bool = True,
     ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
@@ -272,6 +384,7 @@ class SearchIndex:
             query: words or a question.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            min_score: leave out hits with a lower score.
             activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
@@ -280,10 +393,10 @@ class SearchIndex:
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
         began = time.perf_counter()
-        _check(query, top_k, timeout)
+        _check(query, top_k, timeout, min_score)
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
+        self._location.refuse_links()
         self._semantic.start()
         depth = max(_DEEPER * top_k, _DEPTH)
         with Store(self._database) as store:
@@ -291,8 +404,9 @@ class SearchIndex:
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
             meaning = nearest.ranking
-            wanted = _activations(store) if activation else {}
-            hits = _hits(store, query, words, meaning, wanted, top_k)
+            used = _activations(store) if activation else {}
+            groups = _groups(store, query, words, meaning, used, top_k)
+            hits = tuple(self._hits(store, groups, query, words, meaning))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -300,7 +414,7 @@ class SearchIndex:
             if not words and incomplete is None:
                 incomplete = "no chunk holds a word of the query"
         return Answer(
-            hits=hits,
+            hits=tuple(hit for hit in hits if hit.score >= min_score),
             mode=mode,
             reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
             seconds=time.perf_counter() - began,
@@ -314,12 +428,8 @@ class SearchIndex:
 
         if store.is_read_only:
             return "the index cannot be written here"
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             return "update the index" if held else "another process is computing them"
-
-    @property
-    def _lock_path(self) -> str:
-        return os.path.join(self._home, _LOCK)
 
     def _lexical_ranking(
         self, store: Store, query: str, depth: int
@@ -335,13 +445,62 @@ class SearchIndex:
                 return [], incomplete
             return self._lexical.search(query, depth), None
 
-    def _refuse_links(self) -> None:
-        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
-        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
-        for path in (os.path.join(self._home, name) if name else self._home for name in names):
-            if os.path.islink(path):
-                remedy = "Remove the link, then run hotstart index again"
-                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
+    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+        """Return the lines of `hit` with most words of `query`, as they are in the file now.
+
+        Args:
+            query: the query of the hit.
+            hit: a hit of this index.
+            context: lines to show around each of them; by default three lines in all.
+        """
+        from hotstart.search.excerpt import alone, take_excerpt, within_file
+
+        if context is None and hit.is_current:
+            place = alone(hit.text, hit.start_line)
+        else:
+            place = within_file(hit.file, hit.text, hit.start_line)
+        return take_excerpt(place, self._lexical.wanted(query), context)
+
+    def _hits(
+        self,
+        store: Store,
+        groups: Sequence[FileGroup],
+        query: str,
+        words: list[Match],
+        meaning: Ranking,
+    ) -> Iterator[Hit]:
+        """Yield the hits of `groups`."""
+        texts = store.texts([group.best.passage.id for group in groups])
+        known = store.documents([group.best.passage.path for group in groups])
+        wanted = self._lexical.wanted(query)
+        matching = {match.id for match in words}
+        cosines = dict(meaning)
+        for each in groups:
+            passage = each.best.passage
+            if passage.id not in texts:
+                continue
+            text = texts[passage.id]
+            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            found = {"lexical": passage.id in matching, "semantic": passage.id in cosines}
+            others = [other.passage for other in each.others[:_MOST_OTHERS]]
+            yield Hit(
+                folder=self._path,
+                path=passage.path,
+                start_line=passage.start_line,
+                end_line=passage.end_line,
+                heading=passage.heading,
+                text=text,
+                score=max(share, min(1.0, cosines.get(passage.id, 0.0))),
+                found_by=tuple(way for way, is_so in found.items() if is_so),
+                parts=each.best.parts,
+                others=tuple(
+                    Place(other.path, other.start_line, other.end_line, other.heading)
+                    for other in others
+                ),
+                is_current=_is_current(
+                    os.path.join(self._path, passage.path), known.get(passage.path)
+                ),
+            )
 
     def _sync_lexical(self, store: Store) -> str | None:
         """Update the lexical index; return the reason if that is impossible now."""
@@ -349,21 +508,26 @@ class SearchIndex:
 
         if store.is_read_only:
             return _READ_ONLY
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             if not held:
                 return _BEHIND
             self._lexical.sync(store)
         return None
 
-    def _keep_from_git(self) -> None:
-        from hotstart.files import write_whole
 
-        path = os.path.join(self._home, _IGNORED)
-        if not os.path.exists(path):
-            write_whole(path, b"*\n")
+def _is_current(path: str, known: StoredDocument | None) -> bool:
+    """Return whether the file `path` has the size and the time that are `known` of it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return known is not None and (status.st_size, status.st_mtime_ns) == (
+        known.size,
+        known.mtime_ns,
+    )
 
 
-def _check(query: str, top_k: int, timeout: float | None) -> None:
+def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> None:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
@@ -371,6 +535,8 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
     Deadline(timeout)  # raises for what is no number
     if timeout is not None and timeout < 0:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
+    if not 0 <= min_score <= 1:
+        raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
 def _activations(store: Store) -> dict[str, float]:
@@ -379,15 +545,15 @@ def _activations(store: Store) -> dict[str, float]:
     return activations(uses, store.links(uses), time.time()) if uses else {}
 
 
-def _hits(
+def _groups(
     store: Store,
     query: str,
     words: list[Match],
     meaning: Ranking,
-    wanted: Mapping[str, float],
+    used: Mapping[str, float],
     top_k: int,
-) -> tuple[Hit, ...]:
-    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
+) -> list[FileGroup]:
+    """Return the `top_k` groups of both rankings, one for each file, without removed chunks."""
     passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
     candidates = [
         Candidate(passages[match.id], match.score, match.defines)
@@ -395,21 +561,11 @@ def _hits(
         if match.id in passages
     ]
     nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates, wanted)
+    lexical = rank_candidates(query, candidates, used)
     ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
-    found = {
-        "lexical": {match.id for match in words},
-        "semantic": {each.passage.id for each in nearest},
-    }
     best = {each.passage.path: each.passage.id for each in reversed(ranked)}
     heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    texts = store.texts(heads[: _COMPARED * top_k])
-    groups = grouped(ranked, top_k, texts)
-    return tuple(
-        _hit(group, texts[group.best.passage.id], found)
-        for group in groups
-        if group.best.passage.id in texts
-    )
+    return grouped(ranked, top_k, store.texts(heads[: _COMPARED * top_k]))
 
 
 def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
@@ -424,21 +580,3 @@ def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
         Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
         for one, _ in reciprocal_rank_fusion(list(rankings.values()))
     ]
-
-
-def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:
-    passage = group.best.passage
-    return Hit(
-        path=passage.path,
-        start_line=passage.start_line,
-        end_line=passage.end_line,
-        heading=passage.heading,
-        text=text,
-        score=group.best.score,
-        found_by=tuple(way for way, ids in found.items() if passage.id in ids),
-        parts=group.best.parts,
-        others=tuple(
-            Place(other.path, other.start_line, other.end_line, other.heading)
-            for other in (each.passage for each in group.others[:_MOST_OTHERS])
-        ),
-    )
