@@ -14,7 +14,14 @@ from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
+from hotstart.search.ranking import (
+    Candidate,
+    FileGroup,
+    Ranked,
+    grouped,
+    rank_candidates,
+    with_activation,
+)
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store, StoredDocument
 
@@ -562,8 +569,9 @@ def _groups(
         if match.id in passages
     ]
     nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates, used)
+    lexical = rank_candidates(query, candidates)
     ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
+    ranked = with_activation(ranked, used)
     best = {each.passage.path: each.passage.id for each in reversed(ranked)}
     heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
     return grouped(ranked, top_k, store.texts(heads[: _COMPARED * top_k]))
