@@ -404,9 +404,10 @@ class SearchIndex:
         if not self.exists:
             raise IndexMissing(self._path)
         self._location.refuse_links()
-        self._semantic.start()
         depth = max(_DEEPER * top_k, _DEPTH)
         with Store(self._database) as store:
+            if store.has_vectors():
+                self._semantic.start()
             words, incomplete = self._lexical_ranking(store, query, depth)
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             nearest = self._semantic.nearest(store, query, depth, left)
