@@ -43,6 +43,33 @@ def test_words_and_meaning_together_answer(root: str, embedder: Embedder) -> Non
     assert answer.seconds > 0
 
 
+def test_a_hit_has_exact_scores_of_both_rankings(root: str, embedder: Embedder) -> None:
+    hits = SearchIndex(root, embedder).search("interest of the kitten").hits
+    parts = {hit.path: hit.parts for hit in hits}
+    assert {"words", "semantic"} <= parts["cats.txt"].keys() & parts["money.txt"].keys()
+    assert parts["code/pool.py"]["words"] == 0 < parts["cats.txt"]["words"]
+    assert parts["code/pool.py"]["semantic"] < parts["cats.txt"]["semantic"]
+
+
+def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(
+    plant: Plant, embedder: Embedder
+) -> None:
+    files = {"pool.txt": "Пул соединений с базой данных исчерпан.\n", "rates.txt": "Ставки.\n"}
+    index = SearchIndex(plant(FILES | files), embedder)
+    index.update()
+    answer = index.search("соединение с базой")
+    assert (answer.mode, [hit.path for hit in answer.hits]) == ("lexical", ["pool.txt"])
+    assert answer.reason == f"{embedder.model!r} does not know the words of the query"
+    assert index.search("котёнок").mode == "semantic"  # nothing else can answer
+
+
+def test_fusion_by_rank_is_there_to_choose(root: str, embedder: Embedder) -> None:
+    first = SearchIndex(root, embedder, fusion="rrf").search("kitten").hits[0]
+    assert first.parts == {"lexical": 1 / 61, "semantic": 1 / 61}
+    with pytest.raises(InvalidInput, match="linear or rrf"):
+        SearchIndex(root, fusion="mean")  # type: ignore[arg-type]
+
+
 def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embedder) -> None:
     answer = SearchIndex(root, embedder).search("feline napping")
     assert answer.mode == "semantic"

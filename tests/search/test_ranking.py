@@ -105,7 +105,7 @@ def test_every_candidate_is_ranked_once_by_the_sum_of_its_parts(scores: list[flo
 
 
 def ranked(path: str, text: str) -> Ranked:
-    return Ranked(Passage(next(IDS), path, "", 1, 1, text), {"words": 1.0})
+    return Ranked(Passage(next(IDS), path, "", 1, 1, text), 1.0, {"words": 1.0}, {})
 
 
 def test_a_file_is_one_group_and_a_copy_joins_it() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -51,3 +52,11 @@ def test_equal_vectors_come_by_id_and_a_damaged_one_not_at_all(store: Store) -> 
         store.put("b", StoredDocument(0, 0, ""), [Chunk("x", "", 1, 1)])
     store.put_vectors("f", [(4, b"123")])
     assert [i for i, _ in Vectors(store, "f").nearest(row, 9)] == [1, 2, 3]
+
+
+def test_cosines_of_any_chunks_are_exact(store: Store) -> None:
+    rows, (query,) = unit(0, 5), unit(1, 1)
+    fill(store, "f", rows)
+    found = Vectors(store, "f").cosines(store, query, [5, 2, 9])
+    assert found == pytest.approx({5: rows[4] @ query, 2: rows[1] @ query}, abs=1e-6)
+    assert Vectors(store, "f").cosines(store, query, []) == {}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, get_args
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
-from hotstart.search.semantic import Semantic
-from hotstart.search.store import Store
+from hotstart.search.semantic import Nearest, Semantic
+from hotstart.search.store import Passage, Store
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -80,29 +81,9 @@ class Answer:
     engine: str | None
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[int]], k: int = 60
-) -> list[tuple[int, float]]:
-    """Return the ids of all `rankings` with their fused score, best first.
-
-    The score of an id is the sum of 1 / (k + rank) over the rankings that contain it, with ranks
-    from 1. If a ranking repeats an id, its best rank counts. Of equal scores the lower id comes
-    first.
-
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods", SIGIR 2009, which also gives k = 60.
-    """
-    terms: dict[int, list[float]] = {}
-    for ranking in rankings:
-        for rank, identifier in enumerate(dict.fromkeys(ranking), start=1):
-            terms.setdefault(identifier, []).append(1 / (k + rank))
-    scores = [(identifier, math.fsum(parts)) for identifier, parts in terms.items()]
-    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
-
-
 _LOCK = "lock"
 _IGNORED = ".gitignore"
-_DEPTH = 100  # chunks of each ranking, at least
+_DEPTH = 60  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
 _MOST_OTHERS = 10  # places that a hit lists
@@ -121,6 +102,8 @@ class SearchIndex:
         embedder: computes the vectors; without one, answers are lexical.
         store: the folder of the index; required for several folders. By default the sub-folder
             `.hotstart`, or a folder of the cache if there is no index and none can be written.
+        fusion: how lexical and semantic ranking become one: `linear` adds scores, `rrf` the
+            reciprocals of ranks.
     """
 
     def __init__(
@@ -128,7 +111,11 @@ class SearchIndex:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         embedder: Embedder | None = None,
         store: str | os.PathLike[str] | None = None,
+        *,
+        fusion: Fusion = "linear",
     ) -> None:
+        if fusion not in get_args(Fusion):
+            raise InvalidInput("fusion", got=fusion, expected=" or ".join(get_args(Fusion)))
         paths = [path] if isinstance(path, str | os.PathLike) else path
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
@@ -138,6 +125,7 @@ class SearchIndex:
         self._embedder = embedder
         self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
         self._semantic = Semantic(embedder)
+        self._fusion = fusion
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -233,8 +221,8 @@ class SearchIndex:
     def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
-        Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
-        not available in time, the answer is lexical and has a `reason`.
+        If the vector of the query is not available in time, the answer is lexical and has a
+        `reason`.
 
         Args:
             query: words or a question.
@@ -256,9 +244,13 @@ class SearchIndex:
         with Store(self._database) as store:
             words, incomplete = self._lexical_ranking(store, query, depth)
             left = None if timeout is None else timeout - (time.perf_counter() - began)
-            nearest = self._semantic.nearest(store, query, depth, left)
+            ids = [match.id for match in words]
+            nearest = self._semantic.nearest(store, query, depth, left, also=ids)
+            if words and self._fusion == "linear" and not nearest.legibility:
+                nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
             meaning = nearest.ranking
-            hits = _hits(store, query, words, meaning, top_k)
+            ranked = self._ranked(store, query, words, nearest)
+            hits = _hits(store, ranked, words, meaning, top_k)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -273,6 +265,26 @@ class SearchIndex:
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
         )
+
+    def _ranked(
+        self, store: Store, query: str, words: list[Match], nearest: Nearest
+    ) -> list[Ranked]:
+        """Return the chunks of both rankings that still exist, fused, best first."""
+        meaning = [one for one, _ in nearest.ranking]
+        passages = store.passages([*(match.id for match in words), *meaning])
+        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        if self._fusion == "rrf" and words and meaning:
+            lexical = rank_candidates(query, _candidates(passages, words))
+            return _fused(lexical, [passages[one] for one in meaning if one in passages])
+        known = {match.id for match in words}
+        others = [one for one in meaning if one not in known]
+        try:
+            scores = self._lexical.scores(query, others)
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            scores = {}
+        more = [Match(one, scores.get(one, 0.0)) for one in others]
+        candidates = _candidates(passages, words + more, nearest.cosines, weight)
+        return rank_candidates(query, candidates)
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -339,22 +351,53 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
 
 
-def _hits(
-    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
-) -> tuple[Hit, ...]:
-    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
-    passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
-    candidates = [
-        Candidate(passages[match.id], match.score, match.defines)
-        for match in words
+def _candidates(
+    passages: Mapping[int, Passage],
+    matches: Iterable[Match],
+    cosines: Mapping[int, float] = MappingProxyType({}),
+    weight: float = 0.0,
+) -> list[Candidate]:
+    """Return the chunks of `matches` that still exist, with what their vectors add."""
+    # A chunk without a vector yet counts as one of average meaning.
+    average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    return [
+        Candidate(
+            passage=passages[match.id],
+            score=match.score,
+            defines=match.defines,
+            semantic=weight * cosines.get(match.id, average),
+        )
+        for match in matches
         if match.id in passages
     ]
-    nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
-    ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
+
+
+def _fused(lexical: list[Ranked], nearest: list[Passage]) -> list[Ranked]:
+    """Return the chunks of both rankings by reciprocal rank fusion."""
+    rankings = {
+        "lexical": [each.passage.id for each in lexical],
+        "semantic": [passage.id for passage in nearest],
+    }
+    shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
+    passages = {each.id: each for each in (*(ranked.passage for ranked in lexical), *nearest)}
+    return [
+        Ranked(
+            passage=passages[one],
+            score=score,
+            own={name: of[one] for name, of in shares.items() if one in of},
+            of_file={},
+        )
+        for one, score in reciprocal_rank_fusion(list(rankings.values()))
+    ]
+
+
+def _hits(
+    store: Store, ranked: list[Ranked], words: list[Match], meaning: Ranking, top_k: int
+) -> tuple[Hit, ...]:
+    """Return the `top_k` hits, one for each file."""
     found = {
         "lexical": {match.id for match in words},
-        "semantic": {each.passage.id for each in nearest},
+        "semantic": {one for one, _ in meaning},
     }
     best = {each.passage.path: each.passage.id for each in reversed(ranked)}
     heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
@@ -365,20 +408,6 @@ def _hits(
         for group in groups
         if group.best.passage.id in texts
     )
-
-
-def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
-    """Return the chunks of both rankings by reciprocal rank fusion."""
-    rankings = {
-        "lexical": [each.passage.id for each in lexical],
-        "semantic": [each.passage.id for each in nearest],
-    }
-    shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
-    passages = {each.passage.id: each.passage for each in (*lexical, *nearest)}
-    return [
-        Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
-        for one, _ in reciprocal_rank_fusion(list(rankings.values()))
-    ]
 
 
 def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:

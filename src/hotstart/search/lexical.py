@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -147,12 +148,45 @@ class LexicalIndex:
         Raises:
             LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
-        words = query_words(query)
         index = self._index or self._open()
-        if not words or index is None:
+        if index is None:
             return []
+        with self._distrusting():
+            text = self._query(index, query)
+            if text is None:
+                return []
+            searcher = index.searcher()
+            defining: dict[int, float] = {}
+            if symbols := symbols_of(query):
+                named = self._within(index, "defines", symbols, text)
+                defining = dict(_hits(searcher, named, min(limit, _MOST_DEFINING)))
+            found = dict(_hits(searcher, text, limit))
+        matches = [Match(one, score, one in defining) for one, score in found.items()]
+        return matches + [
+            Match(one, score, True) for one, score in defining.items() if one not in found
+        ]
+
+    def scores(self, query: str, ids: Sequence[int]) -> dict[int, float]:
+        """Return the score of each of the chunks `ids`, 0 without a word of `query`.
+
+        Raises:
+            LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
+        """
+        index = self._index or self._open()
+        if index is None or not ids:
+            return {}
+        with self._distrusting():
+            text = self._query(index, query)
+            if text is None:
+                return {}
+            named = self._within(index, "id", ids, text)
+            return dict(_hits(index.searcher(), named, len(ids)))
+
+    @contextmanager
+    def _distrusting(self) -> Iterator[None]:
+        """Turn what tantivy raises into LexicalIndexDamaged."""
         try:
-            return self._search(index, words, symbols_of(query), limit)
+            yield
         except BaseException as error:
             # Ctrl-C is no damage; a panic of tantivy is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
@@ -160,37 +194,31 @@ class LexicalIndex:
                 raise LexicalIndexDamaged(str(error)) from error
             raise
 
-    def _search(
-        self, index: Any, words: list[str], symbols: Sequence[str], limit: int
-    ) -> list[Match]:
+    def _within(self, index: Any, field: str, terms: Sequence[Any], text: Any) -> Any:
+        """Return the query for the documents with one of `terms` in `field`, scored by `text`."""
         tantivy = self._tantivy
-        stamp = self._last_stamp or self._stamp(index)
-        text = self._query(index, words, stamp.languages if stamp else ())
-        searcher = index.searcher()
-        defining: dict[int, float] = {}
-        if symbols:
-            named = tantivy.Query.term_set_query(index.schema, "defines", symbols)
-            both = [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
-                (tantivy.Occur.Should, text),
-            ]
-            query = tantivy.Query.boolean_query(both)
-            defining = dict(_hits(searcher, query, min(limit, _MOST_DEFINING)))
-        found = dict(_hits(searcher, text, limit))
-        matches = [Match(one, score, one in defining) for one, score in found.items()]
-        return matches + [
-            Match(one, score, True) for one, score in defining.items() if one not in found
+        named = tantivy.Query.term_set_query(index.schema, field, terms)
+        both = [
+            (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
+            (tantivy.Occur.Should, text),
         ]
+        return tantivy.Query.boolean_query(both)
 
-    def _query(self, index: Any, words: Sequence[str], languages: Sequence[str]) -> Any:
-        """Return the query for any of `words`, each stemmed as in a document of any language.
+    def _query(self, index: Any, query: str) -> Any:
+        """Return tantivy's query for any word of `query`, or None if it has none.
 
-        A word that stands in the query twice counts twice.
+        Each word is stemmed as in a document of any language. One that stands there twice counts
+        twice.
         """
         tantivy = self._tantivy
+        stamp = self._last_stamp or self._stamp(index)
+        languages = (stamp and stamp.languages) or (DEFAULT_LANGUAGE,)
+        words = query_words(query)
+        if not words:
+            return None
         counts: Counter[tuple[str, ...]] = Counter()
         for word in words:
-            found = (self._stems(word, language) for language in languages or (DEFAULT_LANGUAGE,))
+            found = (self._stems(word, language) for language in languages)
             counts[tuple(dict.fromkeys(chain.from_iterable(found)))] += 1
         clauses = []
         for stems, count in counts.items():

@@ -12,12 +12,14 @@ import logging
 import os
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hotstart.errors import HotstartError
 from hotstart.ort import ITEM_BYTES, OrtValue
 from hotstart.ort_package import session_class
+from hotstart.search.fusion import FEEDBACK, READ, legibility, moved
 from hotstart.system import available_cores
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ class Vectors:
     """
 
     def __init__(self, store: Store, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
         self._ids: list[int] = []
         data = bytearray()  # grows in place, so that the vectors are in memory once
         length = 0
@@ -161,6 +164,15 @@ class Vectors:
         found = self._matrix.nearest(query, limit)
         return sorted(((self._ids[row], score) for row, score in found), key=_order)
 
+    def cosines(self, store: Store, query: Sequence[float], ids: Iterable[int]) -> dict[int, float]:
+        """Return the cosine to `query` of each of the chunks `ids` that has a vector, by its id."""
+        stored = store.vectors_of(self._fingerprint, ids)
+        length = 4 * len(query)
+        usable = {one: vector for one, vector in stored.items() if len(vector) == length}
+        chunks = sorted(usable)
+        matrix = VectorMatrix(bytearray().join(usable[one] for one in chunks), len(query))
+        return {chunks[each.row]: each.score for each in matrix.nearest(query, len(chunks))}
+
 
 def _order(scored: tuple[int, float]) -> tuple[float, int]:
     return -scored[1], scored[0]
@@ -175,13 +187,17 @@ class Nearest(NamedTuple):
     Attributes:
         ranking: the ids and cosines.
         reason: why there is none, or why the fallback answers; None otherwise.
-        shortfall: how many chunks lack vectors; None if none does.
+        cosines: those of the ranking, and of the other chunks that were asked for.
+        legibility: how well the model reads the query, from 0 to 1.
         model: the model of the query's vector; None without one.
         engine: the engine of the model.
+        shortfall: how many chunks lack vectors; None if none does.
     """
 
     ranking: list[tuple[int, float]]
     reason: str | None
+    cosines: Mapping[int, float] = MappingProxyType({})
+    legibility: float = 1.0
     model: str | None = None
     engine: str | None = None
     shortfall: str | None = None
@@ -203,8 +219,15 @@ class Semantic:
         if self._embedder:
             self._embedder.start_loading()
 
-    def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
-        """Return the `limit` chunks nearest to `query`.
+    def nearest(
+        self,
+        store: Store,
+        query: str,
+        limit: int,
+        timeout: float | None,
+        also: Sequence[int] = (),
+    ) -> Nearest:
+        """Return the `limit` chunks nearest to `query`, and the cosines of the chunks `also`.
 
         Return none, with a reason, if the model does not return the vector within `timeout` seconds
         or the store has no vectors. The fallback of the embedder may answer, because the index has
@@ -223,20 +246,37 @@ class Semantic:
                 convert_to_numpy=False,
                 timeout=timeout,
             )
+            # The fallback says nothing of how it reads.
+            told = None if result.reason else self._embedder.coverage(query[:READ], timeout=timeout)
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
-        vectors = self._vectors(store, result.comparable_with or result.fingerprint)
+        readable = 1.0 if told is None else legibility(query[:READ], told)
+        space = result.comparable_with or result.fingerprint
+        vectors = self._vectors(store, space)
+        vector = self._with_feedback(store, vectors, space, result.vectors)
+        ranking = vectors.nearest(vector, limit)
+        cosines = dict(ranking)
+        cosines |= vectors.cosines(store, vector, [one for one in also if one not in cosines])
         return Nearest(
-            vectors.nearest(result.vectors, limit),
+            ranking,
             reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
+            cosines=cosines,
+            legibility=readable,
             model=result.model,
             engine=result.engine,
             shortfall=_shortfall(len(vectors), store, result.model),
         )
 
-    def _vectors(self, store: Store, fingerprint: str) -> Vectors:
+    def _with_feedback(
+        self, store: Store, vectors: Vectors, space: str, query: Sequence[float]
+    ) -> list[float]:
+        """Return the vector `query`, moved towards the nearest chunks."""
+        found = vectors.nearest(query, FEEDBACK)
+        stored = store.vectors_of(space, [one for one, _ in found])
+        return moved(query, [memoryview(vector).cast("f") for vector in stored.values()])
 
+    def _vectors(self, store: Store, fingerprint: str) -> Vectors:
         key = (store.state(), fingerprint)
         with self._lock:
             if self._loaded is None or self._loaded[0] != key:

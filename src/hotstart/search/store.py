@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -362,6 +362,14 @@ class Store:
         """Yield each vector of one vector space with the id of its chunk."""
         sql = "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ?"
         yield from self._database.each(sql, fingerprint)
+
+    def vectors_of(self, fingerprint: str, ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the vectors of the chunks `ids` that have one, by the id of the chunk."""
+        sql = (
+            "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ?"
+            " AND chunk_id IN (SELECT value FROM json_each(?))"
+        )
+        return dict(self._database.run(sql, fingerprint, json.dumps(list(ids))))
 
     def lacking_vector(self, fingerprint: str, *, after: int, limit: int) -> list[Passage]:
         """Return the first `limit` chunks with an id above `after` that lack a vector."""
