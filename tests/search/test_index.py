@@ -307,3 +307,33 @@ def test_a_lexical_answer_imports_neither_numpy_nor_an_engine(root: str) -> None
     assert "tantivy" in modules
     assert not modules & heavy
     assert not {name for name in modules if name.startswith("hotstart.models")}
+
+
+def test_a_used_file_and_its_neighbours_rank_higher_for_a_while(plant: Plant) -> None:
+    text = "The parser reads {} tokens from the stream."
+    root = plant({f"{name}.txt": text.format(name) for name in ("alpha", "beta", "gamma")})
+    index = SearchIndex(root)
+    index.update()
+    fresh = index.search("parser tokens")
+    assert "use" not in fresh.hits[0].parts
+    last = fresh.hits[-1].path
+    assert index.touch(last)
+    assert not index.touch("nowhere.txt")
+    used = index.search("parser tokens")
+    assert used.hits[0].path == last
+    assert used.hits[0].parts["use"] > 0.4
+    plain = index.search("parser tokens", activation=False)
+    assert plain.hits == fresh.hits
+
+
+def test_an_edit_is_a_use_and_a_checkout_is_none(plant: Plant) -> None:
+    names = [f"page{number}.txt" for number in range(60)]
+    root = plant({name: f"The parser of {name} reads tokens." for name in names})
+    index = SearchIndex(root)
+    index.update()
+    plant({name: f"The parser of {name} reads many tokens." for name in names})
+    index.update()
+    assert "use" not in index.search("parser tokens").hits[0].parts
+    plant({"page7.txt": "The parser of page7.txt reads other tokens."})
+    index.update()
+    assert index.search("parser tokens").hits[0].path == "page7.txt"

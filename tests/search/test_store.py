@@ -7,6 +7,7 @@ import pytest
 
 from hotstart.errors import IndexBusy, IndexDamaged
 from hotstart.search import store as database
+from hotstart.search.activation import UseHistory
 from hotstart.search.chunking import Chunk
 from hotstart.search.store import Store, StoredDocument
 
@@ -142,3 +143,32 @@ def test_a_place_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
 def test_faults_of_the_program_are_not_called_damage(store: Store) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         store.put_vectors("f", [(1, b"of no chunk")])
+
+
+def test_uses_stay_with_a_renamed_document_and_go_with_a_removed_one(store: Store) -> None:
+    put(store, "a", "x")
+    put(store, "b", "y")
+    with store.transaction():
+        assert store.use("a", 5.0)
+        assert store.use("a", 7.0)
+        assert store.use("b", 6.0)
+        assert not store.use("nowhere", 6.0)
+    assert store.uses() == {"a": UseHistory((7.0, 5.0), 2, 5.0), "b": UseHistory((6.0,), 1, 6.0)}
+    with store.transaction():
+        store.rename("a", "c")
+        store.remove("b")
+    assert store.uses() == {"c": UseHistory((7.0, 5.0), 2, 5.0)}
+
+
+def test_links_are_found_from_either_end(store: Store) -> None:
+    for path in "abc":
+        put(store, path, path)
+    with store.transaction():
+        store.put_links("a", ["b", "b", "later"])
+        store.put_links("c", ["a"])
+    assert set(store.links(["a"])) == {("a", "b"), ("a", "later"), ("c", "a")}
+    assert store.links(["b"]) == [("a", "b")]
+    with store.transaction():
+        store.put_links("a", [])
+        store.remove("c")
+    assert store.links(["a", "b", "c"]) == []

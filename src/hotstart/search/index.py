@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.search.activation import activations
 from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
@@ -218,7 +219,38 @@ class SearchIndex:
             reason = error.strerror or str(error)
             raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
 
-    def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
+    def touch(self, path: str) -> bool:
+        """Record a use of a file, such as its opening: for a while it ranks higher.
+
+        Args:
+            path: the file, as a hit names it.
+
+        Returns:
+            Whether the use was recorded. A file that is not indexed has no history, and an index
+            that cannot be written keeps none.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process holds a transaction for seconds.
+            IndexDamaged: the database belongs to another program, or cannot be read.
+        """
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._refuse_links()
+        with Store(self._database) as store:
+            if store.is_read_only:
+                return False
+            with store.transaction():
+                return store.use(path, time.time())
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        timeout: float | None = None,
+        *,
+        activation: bool = True,
+    ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
         If the vector of the query is not available in time, the answer is lexical and has a
@@ -228,6 +260,7 @@ class SearchIndex:
             query: words or a question.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -249,7 +282,8 @@ class SearchIndex:
             if words and self._fusion == "linear" and not nearest.legibility:
                 nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
             meaning = nearest.ranking
-            ranked = self._ranked(store, query, words, nearest)
+            wanted = _activations(store) if activation else {}
+            ranked = self._ranked(store, query, words, nearest, wanted)
             hits = _hits(store, ranked, words, meaning, top_k)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
@@ -267,14 +301,19 @@ class SearchIndex:
         )
 
     def _ranked(
-        self, store: Store, query: str, words: list[Match], nearest: Nearest
+        self,
+        store: Store,
+        query: str,
+        words: list[Match],
+        nearest: Nearest,
+        wanted: Mapping[str, float],
     ) -> list[Ranked]:
         """Return the chunks of both rankings that still exist, fused, best first."""
         meaning = [one for one, _ in nearest.ranking]
         passages = store.passages([*(match.id for match in words), *meaning])
         weight = SEMANTIC * (nearest.legibility if words else 1.0)
         if self._fusion == "rrf" and words and meaning:
-            lexical = rank_candidates(query, _candidates(passages, words))
+            lexical = rank_candidates(query, _candidates(passages, words), wanted)
             return _fused(lexical, [passages[one] for one in meaning if one in passages])
         known = {match.id for match in words}
         others = [one for one in meaning if one not in known]
@@ -284,7 +323,7 @@ class SearchIndex:
             scores = {}
         more = [Match(one, scores.get(one, 0.0)) for one in others]
         candidates = _candidates(passages, words + more, nearest.cosines, weight)
-        return rank_candidates(query, candidates)
+        return rank_candidates(query, candidates, wanted)
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -349,6 +388,12 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
     Deadline(timeout)  # raises for what is no number
     if timeout is not None and timeout < 0:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
+
+
+def _activations(store: Store) -> dict[str, float]:
+    """Return how likely each file is wanted now; none where no use was recorded."""
+    uses = store.uses()
+    return activations(uses, store.links(uses), time.time()) if uses else {}
 
 
 def _candidates(

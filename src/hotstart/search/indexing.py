@@ -23,8 +23,10 @@ from hotstart.search.documents import (
     find_documents,
     read_document,
 )
+from hotstart.search.links import FileNames, targets_of
 from hotstart.search.store import Store, StoredDocument
 from hotstart.search.text import SkippedFile
+from hotstart.search.vectors import sync_vectors
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -37,6 +39,7 @@ OnProgress = Callable[[str, int, int], None]
 """Called with the phase (`documents`, `lexical`, `vectors`), the steps done and their number."""
 
 _DOCUMENTS_A_COMMIT = 50
+_MOST_EDITED = 50  # documents changed at once: more are a checkout, which says nothing of use
 _VECTORS_A_READ = 256
 _VECTORS_A_COMMIT = 16  # less than a second of work, so that progress moves and Ctrl-C loses little
 
@@ -122,12 +125,15 @@ class _Scan:
         self._report = report
         self._known = store.documents()
         self._gone: dict[str, str] = {}
+        self._names = FileNames(())
+        self._edited: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.skipped: Skipped = {}
 
     def run(self) -> None:
         """Update the store."""
         found = [file for selection in self._selections for file in self._find(selection)]
+        self._names = FileNames(file.path for file in found)
         # A missing path was removed or renamed; the digest tells which.
         left = self._known.keys() - {file.path for file in found}
         left -= self._unreadable(left)
@@ -140,6 +146,9 @@ class _Scan:
         with self._store.transaction():
             for path in sorted(left & self._known.keys()):
                 self._remove(path)
+            if len(self._edited) <= _MOST_EDITED:
+                for path, when in self._edited.items():
+                    self._store.use(path, min(when, time.time()))
         self._report("documents", len(found), len(found))
 
     def _find(self, selection: FileSelection) -> Iterator[FoundFile]:
@@ -183,6 +192,11 @@ class _Scan:
             del self._known[former]
             self.counts["removed"] += 1
         self._store.put(file.path, document, chunk(file.path, content.text))
+        targets = targets_of(file.path, content.text)
+        linked = (self._names.find(file.path, target) for target in targets)
+        self._store.put_links(file.path, filter(None, linked))
+        if known:
+            self._edited[file.path] = file.mtime_ns / 1e9
         self.counts["changed" if known else "added"] += 1
 
     def _read(self, file: FoundFile) -> FileContent | None:
@@ -231,6 +245,7 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
                 last = 0
                 break
     report("vectors", done, total)
+    sync_vectors(store, space)
     return done
 
 

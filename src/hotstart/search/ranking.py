@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import filterfalse, islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.definitions import symbols_of
@@ -76,6 +77,7 @@ _PATH = 1.0
 _DEFINITION = 2.0
 _NAMED_SO = 1.5  # times the definition, in a file that is called like the symbol
 _FILE = 0.75
+_USE = 0.5  # a file in use goes before equally good ones, not before clearly better ones
 _SUMMED = 60  # best chunks that speak for their file
 _PREFIX = 3  # letters that two words must share
 _HALF = 0.5  # of what a word in the file's name counts for one in its folder's
@@ -146,13 +148,23 @@ _PENALTIES = (
 )
 
 
-def rank_candidates(query: str, candidates: Iterable[Candidate]) -> list[Ranked]:
-    """Return `candidates` with all signals counted, best first."""
+def rank_candidates(
+    query: str,
+    candidates: Iterable[Candidate],
+    activations: Mapping[str, float] = MappingProxyType({}),
+) -> list[Ranked]:
+    """Return `candidates` with all signals counted, best first.
+
+    `activations` has, by path, how likely a file is wanted, from 0 to 1.
+    """
     found = list(candidates)
     unit = unit_of(each.score for each in found)
     found.sort(key=lambda each: each.score / unit + each.semantic, reverse=True)
     looked_at = found[:MOST_CANDIDATES]
     of_file = _parts_of_files(query, looked_at, unit)
+    for path, activation in activations.items():
+        if path in of_file:
+            of_file[path]["use"] = _USE * activation
     sums = {path: sum(parts.values()) for path, parts in of_file.items()}
     symbols = symbols_of(query)
     ranked = []

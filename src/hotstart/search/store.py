@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.errors import IndexBusy, IndexDamaged
+from hotstart.search.activation import UseHistory, with_use
 from hotstart.sqlite import NewerDatabase, migrate, transaction
 
 if TYPE_CHECKING:
@@ -58,6 +60,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             fingerprint TEXT NOT NULL,
             vector BLOB NOT NULL,
             PRIMARY KEY (chunk_id, fingerprint))""",
+    ),
+    (
+        """CREATE TABLE uses (
+            document_id INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE,
+            latest BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            first REAL NOT NULL)""",
+        # The other end is a path, not an id: it may be indexed later, or again.
+        """CREATE TABLE links (
+            document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            linked TEXT NOT NULL,
+            PRIMARY KEY (document_id, linked)) WITHOUT ROWID""",
+        "CREATE INDEX links_to ON links (linked)",
+        "ALTER TABLE vectors ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
+        "CREATE INDEX vectors_by_generation ON vectors (fingerprint, generation)",
+        # Counting rows takes as long as a search; "" counts the chunks, a fingerprint its vectors.
+        "CREATE TABLE counts (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO counts SELECT '', count(*) FROM chunks",
+        "INSERT INTO counts SELECT fingerprint, count(*) FROM vectors GROUP BY fingerprint",
+        *(
+            f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN"
+            f" INSERT INTO counts VALUES ({name}, {change}) ON CONFLICT (name)"
+            f" DO UPDATE SET number = number + {change}; END"
+            for table, event, name, change in (
+                ("chunks", "insert", "''", 1),
+                ("chunks", "delete", "''", -1),
+                ("vectors", "insert", "new.fingerprint", 1),
+                ("vectors", "delete", "old.fingerprint", -1),
+            )
+        ),
     ),
 )
 
@@ -203,6 +235,9 @@ class Passage(NamedTuple):
 class Store:
     """The store at `path`, created if it is absent. A context manager.
 
+    Attributes:
+        folder: where the database lies, and beside it what is derived from it.
+
     Raises:
         IndexDamaged: from any method: the file belongs to another program, or cannot be used.
         IndexBusy: from any method: another process holds a transaction for seconds.
@@ -211,6 +246,7 @@ class Store:
     def __init__(self, path: str) -> None:
         self._database = Database(path)
         self._raised_to: int | None = None
+        self.folder = os.path.dirname(path)
 
     @property
     def is_read_only(self) -> bool:
@@ -238,6 +274,8 @@ class Store:
 
     def count_chunks(self, *, after: int = 0) -> int:
         """Return the number of chunks that `chunks_after` yields; by default of all chunks."""
+        if after == 0:
+            return self._database.number("SELECT number FROM counts WHERE name = ''")
         return self._database.number("SELECT count(*) FROM chunks WHERE generation > ?", after)
 
     def chunks_after(self, generation: int) -> Iterator[Passage]:
@@ -347,21 +385,74 @@ class Store:
             self._raised_to = self._database.number(sql)
         return self._raised_to
 
+    # UseHistory and links -------------------------------------------------------------------------
+
+    def uses(self) -> dict[str, UseHistory]:
+        """Return the history of each document that has one, by its path."""
+        rows = self._database.run(
+            "SELECT path, latest, number, first FROM uses JOIN documents ON id = document_id"
+        )
+        return {
+            path: UseHistory(_times(latest), number, first) for path, latest, number, first in rows
+        }
+
+    def use(self, path: str, time: float) -> bool:
+        """Record a use of `path` at `time`, within a transaction; return whether it is indexed."""
+        rows = self._database.run(
+            "SELECT id, latest, number, first FROM documents"
+            " LEFT JOIN uses ON document_id = id WHERE path = ?",
+            path,
+        )
+        if not rows:
+            return False
+        [(document_id, latest, number, first)] = rows
+        uses = with_use(UseHistory(_times(latest), number, first) if number else None, time)
+        self._database.run(
+            "INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?)",
+            document_id,
+            struct.pack(f"<{len(uses.latest)}d", *uses.latest),
+            uses.number,
+            uses.first,
+        )
+        return True
+
+    def links(self, paths: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the pairs of linked documents of which `paths` holds one."""
+        ends = json.dumps(list(paths))
+        sql = (
+            "SELECT path, linked FROM links JOIN documents ON id = document_id WHERE {} IN"
+            " (SELECT value FROM json_each(?))"
+        )
+        pairs = [*self._database.run(sql.format("path"), ends)]
+        pairs += self._database.run(sql.format("linked"), ends)
+        return list(dict.fromkeys(pairs))
+
+    def put_links(self, path: str, linked: Iterable[str]) -> None:
+        """Replace the links of `path`, within a transaction."""
+        [(document_id,)] = self._database.run("SELECT id FROM documents WHERE path = ?", path)
+        self._database.run("DELETE FROM links WHERE document_id = ?", document_id)
+        rows: list[tuple[object, ...]] = [(document_id, other) for other in dict.fromkeys(linked)]
+        self._database.run_many("INSERT INTO links VALUES (?, ?)", rows)
+
     # Vectors --------------------------------------------------------------------------------
 
     def has_vectors(self) -> bool:
         """Return whether there is a vector of any vector space."""
-        return bool(self._database.number("SELECT EXISTS (SELECT 1 FROM vectors)"))
+        sql = "SELECT EXISTS (SELECT 1 FROM counts WHERE name <> '' AND number > 0)"
+        return bool(self._database.number(sql))
 
-    def count_vectors(self, fingerprint: str) -> int:
-        """Return the number of vectors of one vector space."""
-        sql = "SELECT count(*) FROM vectors WHERE fingerprint = ?"
-        return self._database.number(sql, fingerprint)
+    def count_vectors(self, fingerprint: str, *, after: int = 0) -> int:
+        """Return the number of vectors of one space, of generations after `after`."""
+        if after == 0:
+            sql = "SELECT coalesce(max(number), 0) FROM counts WHERE name = ?"
+            return self._database.number(sql, fingerprint)
+        sql = "SELECT count(*) FROM vectors WHERE fingerprint = ? AND generation > ?"
+        return self._database.number(sql, fingerprint, after)
 
-    def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
-        """Yield each vector of one vector space with the id of its chunk."""
-        sql = "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ?"
-        yield from self._database.each(sql, fingerprint)
+    def vectors(self, fingerprint: str, *, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield each vector of one space with the id of its chunk, of generations after `after`."""
+        sql = "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ? AND generation > ?"
+        yield from self._database.each(sql, fingerprint, after)
 
     def vectors_of(self, fingerprint: str, ids: Iterable[int]) -> dict[int, bytes]:
         """Return the vectors of the chunks `ids` that have one, by the id of the chunk."""
@@ -381,7 +472,14 @@ class Store:
 
     def put_vectors(self, fingerprint: str, vectors: Sequence[tuple[int, bytes]]) -> None:
         """Store `vectors` (chunk id, unit vector as little-endian float32) in one transaction."""
-        rows: list[tuple[object, ...]] = [(one, fingerprint, vector) for one, vector in vectors]
         with self._database.transaction():
-            self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", rows)
-            self._database.run("UPDATE meta SET vectors_generation = vectors_generation + 1")
+            sql = "UPDATE meta SET vectors_generation = vectors_generation + 1"
+            generation = self._database.number(f"{sql} RETURNING vectors_generation")
+            rows: list[tuple[object, ...]] = [
+                (one, fingerprint, vector, generation) for one, vector in vectors
+            ]
+            self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
+
+
+def _times(latest: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(latest) // 8}d", latest)
