@@ -17,7 +17,7 @@ from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
 from hotstart.search.semantic import Nearest, Semantic
-from hotstart.search.store import Passage, Store
+from hotstart.search.store import Passage, Store, StorePool
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -124,6 +124,7 @@ class SearchIndex:
         self._home = self._location.home
         self._database = os.path.join(self._home, DATABASE)
         self._embedder = embedder
+        self._stores = StorePool(self._database)
         self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
         self._semantic = Semantic(embedder)
         self._fusion = fusion
@@ -274,7 +275,7 @@ class SearchIndex:
         self._refuse_links()
         self._semantic.start()
         depth = max(_DEEPER * top_k, _DEPTH)
-        with Store(self._database) as store:
+        with self._stores.borrow() as store:
             words, incomplete = self._lexical_ranking(store, query, depth)
             left = None if timeout is None else timeout - (time.perf_counter() - began)
             ids = [match.id for match in words]
