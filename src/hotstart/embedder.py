@@ -376,13 +376,9 @@ class Embedder(LoadableModel):
         """
         return self._model.count(texts, timeout)
 
-    def coverage(self, text: str, *, timeout: float | None = None) -> Coverage | None:
-        """Return how the tokenizer reads `text`; None if the engine cannot tell.
-
-        Raises:
-            HotstartError: see `encode`.
-        """
-        return self._model.coverage(text, timeout)
+    def coverage(self, text: str) -> Coverage | None:
+        """Return how the tokenizer reads `text`; None unless the model is loaded and can tell."""
+        return self._model.coverage(text)
 
     def check_lengths(self, texts: Sequence[str], *, timeout: float | None = None) -> None:
         """Raise InvalidText for a text that is longer than the model reads.

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from hotstart import Embedder
+from hotstart import Embedder, Reranker
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.files import exclusive
 from hotstart.pool.handle import ModelHandle
 from hotstart.pool.instance import Instance
+from hotstart.pool.pool import Pool
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
+from support.golden import RERANKERS
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -68,6 +70,29 @@ def test_fusion_by_rank_is_there_to_choose(root: str, embedder: Embedder) -> Non
     assert first.parts == {"lexical": 1 / 61, "semantic": 1 / 61}
     with pytest.raises(InvalidInput, match="linear or rrf"):
         SearchIndex(root, fusion="mean")  # type: ignore[arg-type]
+
+
+def test_a_reranker_orders_the_hits(root: str, tmp_path: Path) -> None:
+    reranker = Reranker(RERANKERS / "bert" / "model", pool=Pool())
+    index = SearchIndex(root, reranker=reranker)
+    first = index.search("kitten bank name", timeout=0)  # its load has only begun
+    assert {hit.path for hit in first.hits} == FILES.keys()
+    assert not any("reranker" in hit.parts for hit in first.hits)
+    assert "reranked nothing" in str(first.reason)
+
+    answer = index.search("kitten bank name")
+    texts = [f"{hit.heading}\n{hit.text}".strip() for hit in answer.hits]
+    expected = reranker.rank("kitten bank name", texts)
+    assert [each["corpus_id"] for each in expected] == [0, 1, 2]
+    assert "rerank" not in str(answer.reason)
+    assert [hit.score for hit in answer.hits] == sorted((h.score for h in first.hits), reverse=True)
+    assert len(index.search("kitten bank name", top_k=1).hits) == 1
+
+
+def test_a_reranker_of_several_labels_is_refused(root: str) -> None:
+    labelled = Reranker(RERANKERS / "bert-three-labels" / "model")
+    with pytest.raises(InvalidInput, match="label"):
+        SearchIndex(root, reranker=labelled).search("kitten")
 
 
 def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embedder) -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hotstart.search.ranking import (
     MOST_CANDIDATES,
     Candidate,
+    FileGroup,
     Ranked,
+    by_reranker,
     grouped,
     rank_candidates,
 )
@@ -126,3 +128,18 @@ def test_a_file_is_one_group_and_a_copy_joins_it() -> None:
     others = [other.passage.path for other in groups[0].others]
     assert others == ["notes.md", "notes_copy.md", "notes_copy.md"]
     assert [len(group.others) for group in groups] == [3, 1, 0]
+
+
+def test_a_reranker_orders_groups_and_the_scores_stay_sorted_sums() -> None:
+    groups = [
+        FileGroup(ranked(name, "")._replace(score=n, own={"words": n}), [])
+        for name, n in (("a", 3.0), ("b", 2.0), ("c", 1.0))
+    ]
+    found = [group.best for group in by_reranker(groups, {0: -4.0, 1: 5.0, 2: 5.0})]
+    assert [(each.passage.path, each.score) for each in found] == [
+        ("b", 3.0),
+        ("c", 2.0),
+        ("a", 1.0),
+    ]
+    assert [each.parts["reranker"] for each in found] == [1.0, 1.0, -2.0]
+    assert all(sum(each.parts.values()) == each.score for each in found)

@@ -212,15 +212,11 @@ class ModelHandle:
             tokenizer = getattr(model.engine, "tokenizer", None)
             return tokenizer.too_long(texts) if tokenizer else []
 
-    def coverage(self, text: str, timeout: float | None = None) -> Coverage | None:
-        """Return how the tokenizer reads `text`; None if the engine cannot tell.
-
-        Raises:
-            HotstartError: see `embed`.
-        """
-        with self._instance.lease(timeout, texts=0) as model:
-            told: Callable[[str], Coverage] | None = getattr(model.engine, "coverage", None)
-            return told(text) if told else None
+    def coverage(self, text: str) -> Coverage | None:
+        """Return how the tokenizer reads `text`; None unless the model is loaded and can tell."""
+        model = self._instance.peek()
+        told: Callable[[str], Coverage] | None = getattr(model and model.engine, "coverage", None)
+        return told(text) if told else None
 
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics of the lanes and, if loaded, of the engine."""

@@ -15,12 +15,20 @@ from hotstart.search.activation import activations
 from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
+from hotstart.search.ranking import (
+    Candidate,
+    FileGroup,
+    Ranked,
+    by_reranker,
+    grouped,
+    rank_candidates,
+)
 from hotstart.search.semantic import Nearest, Semantic
 from hotstart.search.store import Passage, Store, StorePool
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
+    from hotstart.reranker import Reranker
     from hotstart.search.indexing import OnProgress, UpdateReport
     from hotstart.types import Mode
 
@@ -87,6 +95,8 @@ _IGNORED = ".gitignore"
 _DEPTH = 60  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
+_RERANKED = 20  # hits that a reranker orders
+_A_RUN = 5  # of them are read at a time, so that a late reranker is given up soon
 _MOST_OTHERS = 10  # places that a hit lists
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
@@ -105,6 +115,7 @@ class SearchIndex:
             `.hotstart`, or a folder of the cache if there is no index and none can be written.
         fusion: how lexical and semantic ranking become one: `linear` adds scores, `rrf` the
             reciprocals of ranks.
+        reranker: puts the first 20 hits in its own order, if the time of a search suffices.
     """
 
     def __init__(
@@ -114,6 +125,7 @@ class SearchIndex:
         store: str | os.PathLike[str] | None = None,
         *,
         fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
     ) -> None:
         if fusion not in get_args(Fusion):
             raise InvalidInput("fusion", got=fusion, expected=" or ".join(get_args(Fusion)))
@@ -128,6 +140,7 @@ class SearchIndex:
         self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
         self._semantic = Semantic(embedder)
         self._fusion = fusion
+        self._reranker = reranker
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -270,22 +283,26 @@ class SearchIndex:
         """
         began = time.perf_counter()
         _check(query, top_k, timeout)
+        deadline = Deadline(timeout)
         if not self.exists:
             raise IndexMissing(self._path)
         self._refuse_links()
         self._semantic.start()
+        if self._reranker:
+            self._reranker.start_loading()
         depth = max(_DEEPER * top_k, _DEPTH)
         with self._stores.borrow() as store:
             words, incomplete = self._lexical_ranking(store, query, depth)
-            left = None if timeout is None else timeout - (time.perf_counter() - began)
             ids = [match.id for match in words]
-            nearest = self._semantic.nearest(store, query, depth, left, also=ids)
+            nearest = self._semantic.nearest(store, query, depth, deadline.left, also=ids)
             if words and self._fusion == "linear" and not nearest.legibility:
                 nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
             meaning = nearest.ranking
             wanted = _activations(store) if activation else {}
             ranked = self._ranked(store, query, words, nearest, wanted)
-            hits = _hits(store, ranked, words, meaning, top_k)
+            texts, groups = _groups(store, ranked, max(top_k, _RERANKED if self._reranker else 0))
+            groups, late = self._reranked(query, groups, texts, deadline)
+            hits = _hits(groups[:top_k], texts, words, meaning)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -295,7 +312,7 @@ class SearchIndex:
         return Answer(
             hits=hits,
             mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
+            reason="; ".join(filter(None, (incomplete, nearest.reason, short, late))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
@@ -325,6 +342,30 @@ class SearchIndex:
         more = [Match(one, scores.get(one, 0.0)) for one in others]
         candidates = _candidates(passages, words + more, nearest.cosines, weight)
         return rank_candidates(query, candidates, wanted)
+
+    def _reranked(
+        self, query: str, groups: list[FileGroup], texts: Mapping[int, str], deadline: Deadline
+    ) -> tuple[list[FileGroup], str | None]:
+        """Return `groups`, the first of them in the order of the reranker, and why not."""
+        if self._reranker is None:
+            return groups, None
+        first, others = groups[:_RERANKED], groups[_RERANKED:]
+        scores: dict[int, float] = {}
+        try:
+            for start in range(0, len(first), _A_RUN):
+                if scores and deadline.is_over:
+                    return groups, f"{self._reranker.model!r} was late, so it reranked nothing"
+                passages = [group.best.passage for group in first[start : start + _A_RUN]]
+                documents = [f"{each.heading}\n{texts[each.id]}".strip() for each in passages]
+                for each in self._reranker.rank(
+                    query, documents, activation="identity", timeout=deadline.left
+                ):
+                    scores[start + each["corpus_id"]] = each["score"]
+        except InvalidInput:
+            raise
+        except HotstartError as error:
+            return groups, f"reranked nothing: {error.facts}"
+        return by_reranker(first, scores) + others, None
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -437,23 +478,25 @@ def _fused(lexical: list[Ranked], nearest: list[Passage]) -> list[Ranked]:
     ]
 
 
+def _groups(
+    store: Store, ranked: list[Ranked], limit: int
+) -> tuple[dict[int, str], list[FileGroup]]:
+    """Return the first `limit` files, each with its best chunk, and the texts of those."""
+    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
+    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
+    texts = store.texts(heads[: _COMPARED * limit])
+    groups = grouped(ranked, limit, texts)
+    return texts, [group for group in groups if group.best.passage.id in texts]
+
+
 def _hits(
-    store: Store, ranked: list[Ranked], words: list[Match], meaning: Ranking, top_k: int
+    groups: list[FileGroup], texts: Mapping[int, str], words: list[Match], meaning: Ranking
 ) -> tuple[Hit, ...]:
-    """Return the `top_k` hits, one for each file."""
     found = {
         "lexical": {match.id for match in words},
         "semantic": {one for one, _ in meaning},
     }
-    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
-    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    texts = store.texts(heads[: _COMPARED * top_k])
-    groups = grouped(ranked, top_k, texts)
-    return tuple(
-        _hit(group, texts[group.best.passage.id], found)
-        for group in groups
-        if group.best.passage.id in texts
-    )
+    return tuple(_hit(group, texts[group.best.passage.id], found) for group in groups)
 
 
 def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:

@@ -310,6 +310,22 @@ def grouped(ranked: Iterable[Ranked], limit: int, texts: Mapping[int, str]) -> l
     return groups
 
 
+def by_reranker(groups: Sequence[FileGroup], scores: Mapping[int, float]) -> list[FileGroup]:
+    """Return the best `groups` by the `scores` of a reranker at their positions, best first.
+
+    The first takes the highest score of the groups, and so on. The part `reranker` is what each
+    gains by that.
+    """
+    sums = [group.best.score for group in groups]
+    order = sorted(range(len(groups)), key=lambda at: (-scores[at], at))
+    reordered = []
+    for score, at in zip(sums, order, strict=True):
+        best = groups[at].best
+        own = best.own | {"reranker": score - best.score}
+        reordered.append(groups[at]._replace(best=best._replace(score=score, own=own)))
+    return reordered
+
+
 def _are_alike(one: set[str], other: set[str]) -> bool:
     """Return whether both hold _ALIKE of the words of either; look no further than it takes."""
     if min(len(one), len(other)) < max(_FEW, _ALIKE * max(len(one), len(other))):

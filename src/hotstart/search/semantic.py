@@ -84,12 +84,11 @@ class Semantic:
                 convert_to_numpy=False,
                 timeout=timeout,
             )
-            # The fallback says nothing of how it reads.
-            told = None if result.reason else self._embedder.coverage(query[:READ], timeout=timeout)
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
-        readable = 1.0 if told is None else legibility(query[:READ], told)
+        # The fallback says nothing of how it reads.
+        told = None if result.reason else self._embedder.coverage(query[:READ])
         space = result.comparable_with or result.fingerprint
         vectors = self._vectors(store, space)
         vector = self._with_feedback(store, vectors, space, result.vectors)
@@ -100,7 +99,7 @@ class Semantic:
             ranking,
             reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
             cosines=cosines,
-            legibility=readable,
+            legibility=1.0 if told is None else legibility(query[:READ], told),
             model=result.model,
             engine=result.engine,
             shortfall=_shortfall(store.count_vectors(space), store, result.model),
