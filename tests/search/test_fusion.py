@@ -76,6 +76,7 @@ def test_feedback_moves_a_query_towards_the_nearest_and_keeps_its_length() -> No
 def test_an_english_model_does_not_read_other_scripts(
     embedder: Embedder, query: str, is_read: float
 ) -> None:
+    embedder.wait_ready()
     coverage = embedder.coverage(query)
     assert coverage is not None
     assert legibility(query, coverage) == is_read

@@ -51,12 +51,6 @@ def test_chunks_are_found_by_their_words(lexical: LexicalIndex) -> None:
     assert ids(lexical, "absent") == []
 
 
-def test_scores_of_any_chunks_are_those_of_the_ranking(lexical: LexicalIndex) -> None:
-    found = {match.id: match.score for match in lexical.search("model kind", 9)}
-    assert lexical.scores("model kind", [5, 1, 3, 99]) == {5: found[5], 1: found[1], 3: 0.0}
-    assert lexical.scores("model", []) == lexical.scores("?", [1]) == {}
-
-
 def test_both_ways_to_write_an_identifier_are_one(lexical: LexicalIndex) -> None:
     assert ids(lexical, "get_model_name")[0] == 2
     assert ids(lexical, "snakeCaseName")[0] == 3

@@ -277,9 +277,14 @@ class Store:
         [(identity, generation, vectors_generation)] = self._database.run(sql)
         return StoreState(identity, generation, vectors_generation)
 
-    def documents(self) -> dict[str, StoredDocument]:
-        """Return every document by its path."""
-        rows = self._database.run("SELECT path, size, mtime_ns, sha256 FROM documents")
+    def documents(self, paths: Sequence[str] | None = None) -> dict[str, StoredDocument]:
+        """Return the documents `paths`, by default every one, by their paths."""
+        sql = "SELECT path, size, mtime_ns, sha256 FROM documents"
+        if paths is None:
+            rows = self._database.run(sql)
+        else:
+            sql += " WHERE path IN (SELECT value FROM json_each(?))"
+            rows = self._database.run(sql, json.dumps(list(paths)))
         return {path: StoredDocument(*rest) for path, *rest in rows}
 
     def count_chunks(self, *, after: int = 0) -> int:
@@ -315,6 +320,31 @@ class Store:
         """Return the texts of the chunks with these `ids` that still exist."""
         sql = "SELECT id, text FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._database.run(sql, json.dumps(list(ids))))
+
+    def paths(self) -> dict[int, str]:
+        """Return the path of each document by its id."""
+        return dict(self._database.run("SELECT id, path FROM documents"))
+
+    def documents_of(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return the id of the document of each of the chunks `ids` that still exist."""
+        sql = "SELECT id, document_id FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.run(sql, json.dumps(list(ids))))
+
+    def chunks_of(self, documents: Sequence[int]) -> list[int]:
+        """Return the ids of the chunks of the documents with these ids, in order."""
+        sql = (
+            "SELECT id FROM chunks WHERE document_id IN (SELECT value FROM json_each(?))"
+            " ORDER BY document_id, position"
+        )
+        return [one for (one,) in self._database.run(sql, json.dumps(list(documents)))]
+
+    def each_text(self, literal: str = "") -> Iterator[tuple[int, str]]:
+        """Yield id and text of the chunks whose text holds `literal`, in the order of their files."""
+        sql = (
+            "SELECT chunks.id, text FROM chunks JOIN documents ON documents.id = document_id"
+            " WHERE instr(text, ?) ORDER BY path, position"
+        )
+        yield from self._database.each(sql, literal)
 
     # Changes, within a transaction ----------------------------------------------------------
 
@@ -366,6 +396,11 @@ class Store:
         rows = self._database.run(f"SELECT id FROM chunks WHERE {of_document}", path)
         self._bury([chunk_id for (chunk_id,) in rows])
         self._database.run("DELETE FROM documents WHERE path = ?", path)
+
+    def overwrite_removed(self) -> None:
+        """Rewrite the files of the database, so that they hold no byte of what was removed."""
+        self._database.run("VACUUM")
+        self._database.run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _insert(self, document_id: int, place: tuple[int, int, int], chunk: Chunk) -> None:
         self._database.run(
@@ -450,6 +485,11 @@ class Store:
         """Return whether there is a vector of any vector space."""
         sql = "SELECT EXISTS (SELECT 1 FROM counts WHERE name <> '' AND number > 0)"
         return bool(self._database.number(sql))
+
+    def vector_spaces(self) -> dict[str, int]:
+        """Return the number of vectors of each vector space, by its fingerprint."""
+        sql = "SELECT name, number FROM counts WHERE name <> '' AND number > 0"
+        return dict(self._database.run(sql))
 
     def count_vectors(self, fingerprint: str, *, after: int = 0) -> int:
         """Return the number of vectors of one space, of generations after `after`."""
