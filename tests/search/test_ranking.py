@@ -14,6 +14,7 @@ from hotstart.search.ranking import (
     by_reranker,
     grouped,
     rank_candidates,
+    with_activation,
 )
 from hotstart.search.store import Passage
 
@@ -143,3 +144,18 @@ def test_a_reranker_orders_groups_and_the_scores_stay_sorted_sums() -> None:
     ]
     assert [each.parts["reranker"] for each in found] == [1.0, 1.0, -2.0]
     assert all(sum(each.parts.values()) == each.score for each in found)
+
+
+def test_activation_decides_among_equals_and_not_against_the_clearly_better() -> None:
+    def ranked(path: str, score: float) -> Ranked:
+        return Ranked(candidate(path).passage, score, {"words": score}, {})
+
+    equal = [ranked("a.py", 2.0), ranked("b.py", 1.9)]
+    assert [each.passage.path for each in with_activation(equal, {"b.py": 0.9})] == ["b.py", "a.py"]
+    better = [ranked("a.py", 2.0), ranked("b.py", 1.0)]
+    assert with_activation(better, {"b.py": 0.9})[0] == better[0]
+    assert with_activation(better, {}) == better
+    assert with_activation([], {"b.py": 0.9}) == []
+    # Reciprocal ranks are small, and so is what is added to them.
+    small = [ranked("a.py", 0.033), ranked("b.py", 0.016)]
+    assert with_activation(small, {"b.py": 0.9})[0] == small[0]

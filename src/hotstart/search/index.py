@@ -22,6 +22,7 @@ from hotstart.search.ranking import (
     by_reranker,
     grouped,
     rank_candidates,
+    with_activation,
 )
 from hotstart.search.semantic import Nearest, Semantic
 from hotstart.search.store import Passage, Store, StoredDocument, StorePool
@@ -412,7 +413,7 @@ class SearchIndex:
                 nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
             meaning = nearest.ranking
             used = _activations(store) if activation else {}
-            ranked = self._ranked(store, query, words, nearest, used)
+            ranked = with_activation(self._ranked(store, query, words, nearest), used)
             groups, late = self._grouped(store, query, ranked, top_k, deadline)
             hits = tuple(self._hits(store, groups, query, words, nearest))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
@@ -436,14 +437,13 @@ class SearchIndex:
         query: str,
         words: list[Match],
         nearest: Nearest,
-        used: Mapping[str, float],
     ) -> list[Ranked]:
         """Return the chunks of both rankings that still exist, fused, best first."""
         meaning = [one for one, _ in nearest.ranking]
         passages = store.passages([*(match.id for match in words), *meaning])
         weight = SEMANTIC * (nearest.legibility if words else 1.0)
         if self._fusion == "rrf" and words and meaning:
-            lexical = rank_candidates(query, _candidates(passages, words), used)
+            lexical = rank_candidates(query, _candidates(passages, words))
             return _fused(lexical, [passages[one] for one in meaning if one in passages])
         known = {match.id for match in words}
         others = {one: Match(one, 0.0) for one in meaning if one not in known}
@@ -453,7 +453,7 @@ class SearchIndex:
             among = []
         others |= {match.id: match for match in among}
         candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
-        return rank_candidates(query, candidates, used)
+        return rank_candidates(query, candidates)
 
     def _grouped(
         self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline

@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import filterfalse, islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.definitions import symbols_of
@@ -77,7 +76,8 @@ _PATH = 1.0
 _DEFINITION = 2.0
 _NAMED_SO = 1.5  # times the definition, in a file that is called like the symbol
 _FILE = 0.75
-_USE = 0.5  # a file in use goes before equally good ones, not before clearly better ones
+_USE = 0.5  # files in use go before equally good ones, not before clearly better ones
+_CLOSE = 4  # power of the share of the best score
 _SUMMED = 60  # best chunks that speak for their file
 _PREFIX = 3  # letters that two words must share
 _HALF = 0.5  # of what a word in the file's name counts for one in its folder's
@@ -148,23 +148,13 @@ _PENALTIES = (
 )
 
 
-def rank_candidates(
-    query: str,
-    candidates: Iterable[Candidate],
-    activations: Mapping[str, float] = MappingProxyType({}),
-) -> list[Ranked]:
-    """Return `candidates` with all signals counted, best first.
-
-    `activations` has, by path, how likely a file is wanted, from 0 to 1.
-    """
+def rank_candidates(query: str, candidates: Iterable[Candidate]) -> list[Ranked]:
+    """Return `candidates` with all signals counted, best first."""
     found = list(candidates)
     unit = unit_of(each.score for each in found)
     found.sort(key=lambda each: each.score / unit + each.semantic, reverse=True)
     looked_at = found[:MOST_CANDIDATES]
     of_file = _parts_of_files(query, looked_at, unit)
-    for path, activation in activations.items():
-        if path in of_file:
-            of_file[path]["use"] = _USE * activation
     sums = {path: sum(parts.values()) for path, parts in of_file.items()}
     symbols = symbols_of(query)
     ranked = []
@@ -272,6 +262,27 @@ def _holds(names: Sequence[str], word: str) -> bool:
 def _definition(symbols: Sequence[str], path: str) -> float:
     stem = joined(re.sub(r"\W+", "_", posixpath.basename(path).split(".")[0]))
     return _DEFINITION * (_NAMED_SO if stem in symbols else 1.0)
+
+
+def with_activation(ranked: Sequence[Ranked], activations: Mapping[str, float]) -> list[Ranked]:
+    """Return `ranked`, best first, with the activation of their files counted.
+
+    The part falls with the fourth power of the score: what answers badly gains little by its use.
+
+    Args:
+        ranked: the chunks, best first.
+        activations: how likely each file is wanted, from 0 to 1, by its path.
+    """
+    best = ranked[0].score if ranked else 0.0
+    if not activations or best <= 0:
+        return list(ranked)
+    used = []
+    for each in ranked:
+        share = max(0.0, each.score / best)
+        part = _USE * min(1.0, best) * share**_CLOSE * activations.get(each.passage.path, 0.0)
+        own = each.own | {"use": part}
+        used.append(each._replace(score=each.score + part, own=own) if part else each)
+    return sorted(used, key=lambda each: (-each.score, each.passage.id))
 
 
 _FEW = 8  # distinct words: shorter texts are alike by chance
