@@ -104,7 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
         else SearchIndex.nearest(arguments.path, embedder)
     )
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
-        answer = index.search(arguments.query, top_k=arguments.top_k, timeout=arguments.timeout)
+        answer = index.search(
+            arguments.query,
+            top_k=arguments.top_k,
+            timeout=arguments.timeout,
+            regex=arguments.regex,
+        )
     if arguments.json:
         print(json.dumps(asdict(answer), ensure_ascii=False, indent=1))
     else:

@@ -5,18 +5,15 @@ They are found before any ranking is cut, so that the limit counts what passes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.query import Query, file_filter
-from hotstart.search.words import sequence_of
 
 if TYPE_CHECKING:
     from hotstart.search.expressions import Expression
     from hotstart.search.lexical import LexicalIndex
     from hotstart.search.store import Store
-
-_READ = 500  # texts that are read at a time
 
 
 class Selection(NamedTuple):
@@ -27,7 +24,7 @@ class Selection(NamedTuple):
         notes: what an answer must say of the filters.
     """
 
-    ids: Sequence[int]
+    ids: list[int]
     notes: tuple[str, ...]
 
 
@@ -44,7 +41,8 @@ def select_chunks(
     if query.filters_files and not documents:
         notes.append("no indexed file passes the filters of path and language")
     for excluded in query.excluded:
-        found = holding(excluded, store, lexical, exactly=" " in excluded)
+        is_phrase = len(excluded.split()) > 1
+        found = lexical.holding_phrase(excluded) if is_phrase else lexical.holding(excluded)
         documents.difference_update(store.documents_of(found).values())
         notes.append(f"without files that hold {excluded!r}")
     ids = store.chunks_of(sorted(documents))
@@ -56,26 +54,9 @@ def select_chunks(
             missing = " and ".join(f'"{phrase}"' for phrase in query.phrases)
             notes.append(f"no file holds {missing}: its words were searched")
     if expression and ids:
-        ids = list(_matching(expression, set(ids), store))
+        matching = _matching(expression, store)
+        ids = [one for one in ids if one in matching]
     return Selection(ids, tuple(notes))
-
-
-def holding(words: str, store: Store, lexical: LexicalIndex, *, exactly: bool) -> list[int]:
-    """Return the chunks that hold all of `words`; `exactly`, as they are and in this order."""
-    found = lexical.holding(words)
-    if not exactly:
-        return found
-    phrase = sequence_of(words)
-    held = []
-    for start in range(0, len(found), _READ):
-        part = found[start : start + _READ]
-        texts = store.texts(part)
-        places = store.passages(part)
-        for one, text in texts.items():
-            around = f"{places[one].path}\n{places[one].heading}"
-            if phrase in sequence_of(text) or phrase in sequence_of(around):
-                held.append(one)
-    return held
 
 
 def _with_phrases(
@@ -85,7 +66,7 @@ def _with_phrases(
     chunks: set[int] = set()
     documents: set[int] | None = None
     for phrase in phrases:
-        found = [one for one in holding(phrase, store, lexical, exactly=True) if one in among]
+        found = [one for one in lexical.holding_phrase(phrase) if one in among]
         held = set(store.documents_of(found).values())
         documents = held if documents is None else documents & held
         chunks.update(found)
@@ -93,8 +74,8 @@ def _with_phrases(
     return {one for one in chunks if of.get(one) in (documents or ())}
 
 
-def _matching(expression: Expression, among: Collection[int], store: Store) -> Iterator[int]:
+def _matching(expression: Expression, store: Store) -> set[int]:
+    """Return the chunks that hold a match of `expression`."""
     literal = max(expression.literals, key=len, default="")
-    for one, text in store.each_text(literal):
-        if one in among and next(expression.lines(text), None):
-            yield one
+    texts = store.each_text(literal)
+    return {one for one, text in texts if next(expression.lines(text), None)}

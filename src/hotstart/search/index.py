@@ -6,20 +6,23 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
 from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
+from hotstart.search.query import Query, parse_query
 from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
-from hotstart.search.semantic import Semantic
+from hotstart.search.semantic import Nearest, Semantic
 from hotstart.search.store import Store
+from hotstart.search.words import MOST_WORDS, replaced
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
+    from hotstart.search.expressions import Expression
     from hotstart.search.indexing import OnProgress, UpdateReport
     from hotstart.types import Mode
 
@@ -112,6 +115,22 @@ _BEHIND = "another process is writing the index, so its latest changes may be mi
 _READ_ONLY = "the index cannot be written here, so its latest changes may be missing"
 
 Ranking = list[tuple[int, float]]
+
+
+class _Found(NamedTuple):
+    """What the words of a query found.
+
+    Attributes:
+        text: the query as it was looked up, misspelt words replaced.
+        matches: the chunks with a word of it.
+        among: the chunks that its filters leave; None without filters.
+        notes: what the answer must say of it.
+    """
+
+    text: str
+    matches: list[Match]
+    among: Sequence[int] | None
+    notes: tuple[str, ...]
 
 
 class SearchIndex:
@@ -257,10 +276,11 @@ class SearchIndex:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         top_k: int = 10,
         timeout: float | None = None,
         *,
+        regex: str | None = None,
         activation: bool = True,
     ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
@@ -269,9 +289,11 @@ class SearchIndex:
         not available in time, the answer is lexical and has a `reason`.
 
         Args:
-            query: words or a question.
+            query: words or a question, with phrases in quotes, `-word`, `path:` and `lang:`.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            regex: a regular expression of RE2. The hits are its matches, whole lines each, in the
+                order of the words of the query, if it has any, and of the signals.
             activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
@@ -280,29 +302,38 @@ class SearchIndex:
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
         began = time.perf_counter()
-        _check(query, top_k, timeout)
+        _check(query, top_k, timeout, regex)
+        expression = None if regex is None else _compiled(regex)
+        asked = parse_query(query, needs_words=expression is None)
         if not self.exists:
             raise IndexMissing(self._path)
         self._refuse_links()
-        self._semantic.start()
+        if expression is None:
+            self._semantic.start()
         depth = max(_DEEPER * top_k, _DEPTH)
         with Store(self._database) as store:
-            words, incomplete = self._lexical_ranking(store, query, depth)
-            left = None if timeout is None else timeout - (time.perf_counter() - began)
-            nearest = self._semantic.nearest(store, query, depth, left)
-            meaning = nearest.ranking
+            found = self._find(store, asked, expression, depth)
+            words = found.matches
             wanted = _activations(store) if activation else {}
-            hits = _hits(store, query, words, meaning, wanted, top_k)
+            if expression is None:
+                left = None if timeout is None else timeout - (time.perf_counter() - began)
+                nearest = self._semantic.nearest(store, asked.text, depth, left, found.among)
+                hits = _hits(store, found.text, words, nearest.ranking, wanted, top_k)
+            else:
+                nearest = Nearest([], "a regular expression has no vector")
+                hits = _matches(store, found.text, words, expression, wanted, top_k)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
+        meaning = nearest.ranking
         mode: Mode = "lexical"
+        notes = found.notes
         if meaning:
             mode = "hybrid" if words else "semantic"
-            if not words and incomplete is None:
-                incomplete = "no chunk holds a word of the query"
+            if not words and not notes:
+                notes = ("no chunk holds a word of the query",)
         return Answer(
             hits=hits,
             mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
+            reason="; ".join(filter(None, (*notes, nearest.reason, short))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
@@ -321,19 +352,48 @@ class SearchIndex:
     def _lock_path(self) -> str:
         return os.path.join(self._home, _LOCK)
 
-    def _lexical_ranking(
-        self, store: Store, query: str, depth: int
-    ) -> tuple[list[Match], str | None]:
-        """Return the chunks with a word of the query, and why some may be missing."""
+    def _find(
+        self, store: Store, query: Query, expression: Expression | None, depth: int
+    ) -> _Found:
+        """Return the chunks with a word of the query, brought up to date if that can be."""
         agrees = self._lexical.agrees(store, recount=False)
         incomplete = None if agrees else self._sync_lexical(store)
         try:
-            return self._lexical.search(query, depth), incomplete
+            found = self._look_up(store, query, expression, depth)
         except LexicalIndexDamaged:
             incomplete = self._sync_lexical(store)
             if incomplete:
-                return [], incomplete
-            return self._lexical.search(query, depth), None
+                among = None if query.is_plain else ()
+                return _Found(query.text, [], among, (incomplete,))
+            found = self._look_up(store, query, expression, depth)
+        return found._replace(notes=(incomplete, *found.notes)) if incomplete else found
+
+    def _look_up(
+        self, store: Store, query: Query, expression: Expression | None, depth: int
+    ) -> _Found:
+        text = query.text
+        notes = []
+        among: Sequence[int] | None = None
+        if len(query.words) > MOST_WORDS:
+            notes.append(f"only the first {MOST_WORDS} of {len(query.words)} words count")
+        if expression or not query.is_plain:
+            from hotstart.search.filters import select_chunks
+
+            selection = select_chunks(query, store, self._lexical, expression)
+            among = selection.ids
+            notes += selection.notes
+        if expression:
+            text = text or " ".join(expression.literals)
+            depth = len(selection.ids)
+        else:
+            for word, other in self._lexical.corrections(text, store).items():
+                text = replaced(text, word, other)
+                notes.append(f"no {word!r}: searched {other!r}")
+        matches = self._lexical.search(text, depth, among) if among != [] else []
+        if expression:
+            ranked = {match.id for match in matches}
+            matches += [Match(one, 0.0) for one in selection.ids if one not in ranked]
+        return _Found(text, matches, among, tuple(notes))
 
     def _refuse_links(self) -> None:
         """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
@@ -363,8 +423,8 @@ class SearchIndex:
             write_whole(path, b"*\n")
 
 
-def _check(query: str, top_k: int, timeout: float | None) -> None:
-    if not isinstance(query, str) or not query.strip():
+def _check(query: str, top_k: int, timeout: float | None, regex: str | None) -> None:
+    if not isinstance(query, str) or not (query.strip() or regex is not None):
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
         raise InvalidInput("top_k", got=top_k, expected="a positive integer")
@@ -410,6 +470,55 @@ def _hits(
         for group in groups
         if group.best.passage.id in texts
     )
+
+
+def _matches(
+    store: Store,
+    query: str,
+    words: list[Match],
+    expression: Expression,
+    wanted: Mapping[str, float],
+    top_k: int,
+) -> tuple[Hit, ...]:
+    """Return the `top_k` files with a match, each with the lines of one; the others are places."""
+    passages = store.passages([match.id for match in words])
+    candidates = [
+        Candidate(passages[match.id], match.score, match.defines)
+        for match in words
+        if match.id in passages
+    ]
+    groups = grouped(rank_candidates(query, candidates, wanted), top_k, {})
+    hits = []
+    for group in groups:
+        chunks = [group.best, *sorted(group.others, key=lambda each: each.passage.start_line)]
+        chunks = chunks[: _MOST_OTHERS + 1]
+        texts = store.texts([each.passage.id for each in chunks])
+        hit = _hit(group, "", {"lexical": {group.best.passage.id}})
+        places = []
+        lines: list[str] = []
+        for passage in (each.passage for each in chunks):
+            text = texts.get(passage.id, "")
+            for first, last in expression.lines(text):
+                lines = lines or text.split("\n")[first : last + 1]
+                start, end = passage.start_line + first, passage.start_line + last
+                places.append(Place(passage.path, start, end, passage.heading))
+        if places:
+            hits.append(
+                replace(
+                    hit,
+                    start_line=places[0].start_line,
+                    end_line=places[0].end_line,
+                    text="\n".join(lines),
+                    others=tuple(places[1 : _MOST_OTHERS + 1]),
+                )
+            )
+    return tuple(hits)
+
+
+def _compiled(pattern: str) -> Expression:
+    from hotstart.search.expressions import Expression
+
+    return Expression(pattern)
 
 
 def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:

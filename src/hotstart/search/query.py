@@ -7,9 +7,13 @@ Whatever users paste is a query, and none of it filters by accident. Syntax stan
 - it has several lines: a stack trace, a log, code;
 - without its syntax no word is left to search for.
 
-A command line, told by its options (`--all`, `-v`, `-O2`, `-o=x`), has neither phrases nor words to
-leave out. An option of three letters or more is a word to leave out where nothing tells that the
-query is a command; the answer says what it left out.
+Neither phrases nor words to leave out are in
+
+- a command line, told by its options (`--all`, `-v`, `-O2`, `-o=x`);
+- prose: more than a dozen words besides them. It cites in quotes.
+
+An option of three letters or more is a word to leave out where nothing tells that the query is a
+command; the answer says what it left out.
 """
 
 from __future__ import annotations
@@ -65,6 +69,7 @@ _SYNTAX = re.compile(
     r"|(?P<word>(?<=-)(?:[A-Za-z]\w{2,}|[^\x00-\x7f\s][^\s!-/:-@\[-^`{-~]*))"
     r")(?!\S)"
 )
+_MOST_BESIDES = 12  # words of a query with phrases
 _OPTION = re.compile(r"(?<!\S)(?:--[A-Za-z]|-[A-Za-z](?:[A-Za-z]?(?!\S)|\d|[\w-]*=))")
 
 
@@ -77,7 +82,8 @@ def parse_query(query: str, *, needs_words: bool = True) -> Query:
     if len(query.strip().splitlines()) > 1:
         return plain
     found: dict[str, list[str]] = {}
-    is_command = _OPTION.search(query) is not None
+    is_long = len(_SYNTAX.sub("", query).split()) > _MOST_BESIDES
+    is_pasted = is_long or _OPTION.search(query) is not None
 
     def take(match: re.Match[str]) -> str:
         """Note a part of the syntax and return what remains of it in the text."""
@@ -89,7 +95,7 @@ def parse_query(query: str, *, needs_words: bool = True) -> Query:
         else:
             kind = "excluded" if match["minus"] else "phrases"
             value = match["phrase"] or match["word"]
-            if is_command or not all_query_words(value):
+            if is_pasted or not all_query_words(value):
                 return match[0]
         is_inverse = match["minus"] and match["key"]
         found.setdefault(f"excluded_{kind}" if is_inverse else kind, []).append(value)
@@ -198,11 +204,11 @@ perl: .pl .pm .t
 php: .php .phtml
 powershell pwsh: .ps1 .psm1 .psd1
 protobuf proto: .proto
-python: .py .pyi .pyw
+python py: .py .pyi .pyw
 r: .r .rmd
 restructuredtext rest: .rst
-ruby: .rb .rake .gemspec rakefile gemfile
-rust: .rs
+ruby rb: .rb .rake .gemspec rakefile gemfile
+rust rs: .rs
 sass scss: .sass .scss
 scala: .scala .sc
 scheme: .scm .ss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.errors import HotstartError
@@ -50,8 +51,15 @@ class Semantic:
         if self._embedder:
             self._embedder.start_loading()
 
-    def nearest(self, store: Store, query: str, limit: int, timeout: float | None) -> Nearest:
-        """Return the `limit` chunks nearest to `query`.
+    def nearest(
+        self,
+        store: Store,
+        query: str,
+        limit: int,
+        timeout: float | None,
+        among: Collection[int] | None = None,
+    ) -> Nearest:
+        """Return the `limit` chunks nearest to `query`, of those `among` if they are given.
 
         Return none, with a reason, if the model does not return the vector within `timeout` seconds
         or the store has no vectors. The fallback of the embedder may answer, because the index has
@@ -75,7 +83,7 @@ class Semantic:
             return Nearest([], error.facts)
         space = result.comparable_with or result.fingerprint
         return Nearest(
-            self._vectors(store, space).nearest(store, result.vectors, limit),
+            self._vectors(store, space).nearest(store, result.vectors, limit, among),
             reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
             model=result.model,
             engine=result.engine,
