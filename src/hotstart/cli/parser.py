@@ -186,8 +186,19 @@ def _add_search(commands: Any) -> None:
         "search an indexed folder",
         'hotstart search "who is unloaded first?"',
         "hotstart search eviction --path docs -n 3",
+        "hotstart search 'upload \"connection pool\" -test path:src lang:go'",
+        "hotstart search --regex 'class \\w+Pool'",
     )
-    search.add_argument("query", metavar="QUERY", help="words or a question")
+    search.add_argument(
+        "query",
+        nargs="?",
+        default="",
+        metavar="QUERY",
+        help='words or a question; "a phrase", -word, path:GLOB and lang:NAME narrow it',
+    )
+    search.add_argument(
+        "--regex", metavar="PATTERN", help="find the matches of this regular expression (RE2)"
+    )
     search.add_argument(
         "--path",
         default=".",

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.query,
             top_k=arguments.top_k,
             timeout=arguments.timeout,
+            regex=arguments.regex,
             min_score=arguments.min_score,
         )
     if arguments.files:
