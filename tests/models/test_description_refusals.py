@@ -72,37 +72,6 @@ def test_another_kind_of_local_rotation_is_refused(name: str, tmp_path: Path) ->
         Embedder(folder, pool=Pool()).encode("a text")
 
 
-def test_a_model_without_a_table_of_positions_reads_as_far_as_it_is_told(tmp_path: Path) -> None:
-    folder = changed(
-        FAMILIES / "llama-last" / "model",
-        tmp_path / "m",
-        "sentence_bert_config.json",
-        max_seq_length=100,
-    )
-    changed(Path(folder), tmp_path / "m", "config.json", max_position_embeddings=32)
-    assert describe(folder, "m").max_seq_length == 100
-    other = changed(
-        FAMILIES / "bert-mean-normalize" / "model",
-        tmp_path / "n",
-        "sentence_bert_config.json",
-        max_seq_length=100,
-    )
-    assert describe(other, "n").max_seq_length == 64  # so many rows there are
-
-
-def test_a_language_model_without_the_tokens_of_its_score_is_refused() -> None:
-    folder = str(RERANKERS / "qwen3-score" / "model")
-    with pytest.raises(UnsupportedModel, match="without the tokens"):
-        describe_as_language_model(folder)
-
-
-def describe_as_language_model(folder: str) -> None:
-    from hotstart.models import description
-
-    files = description.read_config_files(folder, "", "tokenizer.json", ())
-    description._logit_score(files)
-
-
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_a_text_without_tokens_has_zeros_whatever_its_batch(engine: str, tmp_path: Path) -> None:
     folder = shutil.copytree(FAMILIES / "qwen2-last" / "model", tmp_path / "m")

@@ -70,11 +70,24 @@ def test_a_file_is_one_hit_that_lists_its_other_places(plant: Plant) -> None:
     assert first.others[0].start_line > first.end_line
 
 
-def test_the_parts_of_a_score_are_its_sum(root: str, embedder: Embedder) -> None:
+def test_hits_are_ordered_by_the_sum_of_their_parts(root: str, embedder: Embedder) -> None:
     for index in (SearchIndex(root), SearchIndex(root, embedder)):
-        for hit in index.search("kitten interest").hits:
-            assert sum(hit.parts.values()) == pytest.approx(hit.score)
-            assert hit.parts
+        sums = [sum(hit.parts.values()) for hit in index.search("kitten interest").hits]
+        assert sums == sorted(sums, reverse=True)
+        assert len(sums) >= 2
+
+
+def test_a_score_is_the_share_of_the_words_or_the_cosine(root: str, embedder: Embedder) -> None:
+    (hit,) = SearchIndex(root).search("kittens zebra quokka lemur").hits
+    assert hit.score == 0.25  # an inflected word counts
+    best = SearchIndex(root, embedder).search("feline napping").hits[0]
+    assert (best.path, best.found_by) == ("cats.txt", ("semantic",))
+    cosine = best.score
+    assert 0.3 < cosine < 1
+    index = SearchIndex(root, embedder)
+    assert index.search("feline napping", min_score=cosine).hits == (best,)
+    with pytest.raises(InvalidInput, match="min_score must be a number from 0 to 1"):
+        index.search("kitten", min_score=1.5)
 
 
 def test_an_index_of_an_earlier_format_is_rebuilt_by_a_search(

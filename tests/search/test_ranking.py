@@ -12,6 +12,7 @@ from hotstart.search.ranking import (
     Ranked,
     grouped,
     rank_candidates,
+    with_activation,
 )
 from hotstart.search.store import Passage
 
@@ -126,3 +127,18 @@ def test_a_file_is_one_group_and_a_copy_joins_it() -> None:
     others = [other.passage.path for other in groups[0].others]
     assert others == ["notes.md", "notes_copy.md", "notes_copy.md"]
     assert [len(group.others) for group in groups] == [3, 1, 0]
+
+
+def test_activation_decides_among_equals_and_not_against_the_clearly_better() -> None:
+    def ranked(path: str, score: float) -> Ranked:
+        return Ranked(candidate(path).passage, {"words": score})
+
+    equal = [ranked("a.py", 2.0), ranked("b.py", 1.9)]
+    assert [each.passage.path for each in with_activation(equal, {"b.py": 0.9})] == ["b.py", "a.py"]
+    better = [ranked("a.py", 2.0), ranked("b.py", 1.0)]
+    assert with_activation(better, {"b.py": 0.9})[0] == better[0]
+    assert with_activation(better, {}) == better
+    assert with_activation([], {"b.py": 0.9}) == []
+    # Reciprocal ranks are small, and so is what is added to them.
+    small = [ranked("a.py", 0.033), ranked("b.py", 0.016)]
+    assert with_activation(small, {"b.py": 0.9})[0] == small[0]

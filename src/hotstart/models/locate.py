@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
 from hotstart.models.catalogue import known_model, near
-from hotstart.models.description import SINGLE_WEIGHTS, missing_files
+from hotstart.models.files import SINGLE_WEIGHTS, missing_files
 from hotstart.models.spec import KINDS, ModelSpec, hub_folder, repository_of, snapshots
 
 

@@ -5,25 +5,34 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.search.activation import activations
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.query import Query, parse_query
-from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
+from hotstart.search.query import Query, parse_query, select_chunks
+from hotstart.search.ranking import (
+    Candidate,
+    FileGroup,
+    Ranked,
+    grouped,
+    rank_candidates,
+    with_activation,
+)
 from hotstart.search.semantic import Nearest, Semantic
-from hotstart.search.store import Store
+from hotstart.search.store import Store, StoredDocument
 from hotstart.search.words import MOST_WORDS, replaced
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
+    from hotstart.search.documents import FileSelection
+    from hotstart.search.excerpt import Excerpt
     from hotstart.search.expressions import Expression
-    from hotstart.search.indexing import OnProgress, UpdateReport
+    from hotstart.search.indexing import IndexStatus, OnProgress, UpdateReport
     from hotstart.types import Mode
 
 
@@ -42,17 +51,22 @@ class Hit:
     """The best chunk of a file that answers a query.
 
     Attributes:
-        path: the file, relative to the indexed folder, with forward slashes.
+        folder: the indexed folder, or the one above several.
+        path: the file, relative to the folder, with forward slashes.
         start_line: the chunk's first line, counted from 1.
         end_line: its last line.
         heading: headings or definitions around it, such as "Guide > Install"; may be empty.
         text: text of the chunk at the last update of the index.
-        score: higher is better; scores compare within one answer only.
+        score: how well the chunk answers, from 0 to 1: the share of the query's words in it, or
+            the cosine of its vector to the query's if that is higher. Scores compare between
+            queries and indexes; the order of the hits follows `parts`.
         found_by: `lexical`, `semantic` or both.
-        parts: what the score is the sum of, by name.
+        parts: what the order of the hits follows: the sum of these, by name.
         others: other places that answer, best first: of this file, or nearly equal ones.
+        is_current: whether the file has the size and the time that it had when it was indexed.
     """
 
+    folder: str
     path: str
     start_line: int
     end_line: int
@@ -62,6 +76,12 @@ class Hit:
     found_by: tuple[str, ...]
     parts: dict[str, float]
     others: tuple[Place, ...]
+    is_current: bool
+
+    @property
+    def file(self) -> str:
+        """The absolute path of the file."""
+        return os.path.join(self.folder, self.path)
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,8 @@ class Answer:
         seconds: duration of the search.
         model: the model of the vectors; None for a lexical answer.
         engine: the engine of the model.
+        query: the text that was searched: the query without its filters, misspelt words replaced,
+            or what each match of a regular expression holds.
     """
 
     hits: tuple[Hit, ...]
@@ -82,6 +104,7 @@ class Answer:
     seconds: float
     model: str | None
     engine: str | None
+    query: str
 
 
 def reciprocal_rank_fusion(
@@ -104,8 +127,6 @@ def reciprocal_rank_fusion(
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
 
 
-_LOCK = "lock"
-_IGNORED = ".gitignore"
 _DEPTH = 100  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
@@ -153,10 +174,9 @@ class SearchIndex:
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
         self._path = self._location.root
-        self._home = self._location.home
-        self._database = os.path.join(self._home, DATABASE)
+        self._database = os.path.join(self._location.home, DATABASE)
         self._embedder = embedder
-        self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
+        self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
         self._semantic = Semantic(embedder)
 
     def __repr__(self) -> str:
@@ -192,6 +212,16 @@ class SearchIndex:
         return self._path
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The indexed folders."""
+        return self._location.folders
+
+    @property
+    def home(self) -> str:
+        """The folder of the index."""
+        return self._location.home
+
+    @property
     def exists(self) -> bool:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
@@ -218,12 +248,111 @@ class SearchIndex:
             InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
-        from hotstart.config import search_settings
-        from hotstart.files import exclusive
-        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
-        selections: list[FileSelection] = []
+        selections = self._selections(include, exclude)
+        self._location.refuse_links()
+        self._lexical.check_installed()
+        with self._location.writing(), Store(self._database) as store:
+            return update_index(
+                self._path, store, self._lexical, self._embedder, on_progress, selections
+            )
+
+    def forget(self, path: str | os.PathLike[str]) -> int:
+        """Remove a file, or a folder with all below it, from the index; return how many files.
+
+        All of them go at once, and no file of the index keeps a byte of them. The next update adds
+        what is still there, unless it is ignored or excluded.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+            InvalidInput: `path` is not below the folder, or nothing of it is indexed.
+        """
+        from hotstart.search.indexing import forget_documents
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        below = self._below(path)
+        self._location.refuse_links()
+        with self._location.writing(), Store(self._database) as store:
+            count = forget_documents([below], store, self._lexical)
+        if not count:
+            raise InvalidInput("path", got=os.fspath(path), expected="an indexed file or folder")
+        return count
+
+    def delete(self) -> None:
+        """Remove the whole index; the files that it is of stay.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+        """
+        import shutil
+
+        from hotstart.files import beside
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with self._location.writing():
+            # In one step, so that what is left after a crash is no index.
+            removed = beside(self._location.home)
+            os.rename(self._location.home, removed)
+            shutil.rmtree(removed)
+
+    def read(self, path: str | os.PathLike[str]) -> str:
+        """Return the text of a file below the folder, as it is now.
+
+        Raises:
+            InvalidInput: `path` is not below the folder, or is no text.
+        """
+        from hotstart.search.documents import read_document
+        from hotstart.search.text import SkippedFile
+
+        file = os.path.join(self._path, self._below(path))
+        try:
+            return read_document(file, is_named=True).text
+        except FileNotFoundError:
+            raise InvalidInput(
+                "path", got=os.fspath(path), expected="a file that is there"
+            ) from None
+        except SkippedFile as verdict:
+            expected = f"a text file, it is passed over: {verdict}"
+            raise InvalidInput("path", got=os.fspath(path), expected=expected) from None
+
+    def status(self) -> IndexStatus:
+        """Return what is indexed, and what changed since.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            InvalidInput: the folder is not there.
+        """
+        from hotstart.search.indexing import IndexStatus, pending_changes
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            return IndexStatus(
+                folders=self._location.folders,
+                home=self._location.home,
+                documents=len(store.documents()),
+                chunks=store.count_chunks(),
+                vectors=store.vector_spaces(),
+                size=self._location.size(),
+                changed_at=self._location.changed_at(),
+                pending=pending_changes(self._path, store, self._selections()),
+            )
+
+    def _selections(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> list[FileSelection]:
+        """Return which files of each folder are indexed."""
+        from hotstart.config import search_settings
+        from hotstart.search.documents import FileSelection
+
+        selections = []
         for folder in self._location.folders:
             if not os.path.isdir(folder):
                 raise InvalidInput("path", got=folder, expected="a folder that exists")
@@ -231,24 +360,16 @@ class SearchIndex:
             included = table.include if include is None else include
             excluded = table.exclude if exclude is None else exclude
             selections.append(FileSelection(folder, included, excluded))
-        self._refuse_links()
-        self._lexical.check_installed()
-        try:
-            self._location.claim()
-            with exclusive(self._lock_path, wait=False) as held:
-                if not held:
-                    raise IndexBusy(self._path)
-                self._keep_from_git()
-                with Store(self._database) as store:
-                    return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress, selections
-                    )
-        except HotstartError:  # some are OSErrors: a TimeoutError is one
-            raise
-        except OSError as error:
-            remedy = "Check the space and the permissions of the folder, then run this again"
-            reason = error.strerror or str(error)
-            raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
+        return selections
+
+    def _below(self, path: str | os.PathLike[str]) -> str:
+        """Return `path` relative to the folder, with forward slashes; links are followed."""
+        given = os.fspath(path)
+        root = os.path.realpath(self._path)
+        below = os.path.relpath(os.path.realpath(os.path.join(self._path, given)), root)
+        if below.split(os.sep)[0] == os.pardir:
+            raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
+        return "" if below == os.curdir else below.replace(os.sep, "/")
 
     def touch(self, path: str) -> bool:
         """Record a use of a file, such as its opening: for a while it ranks higher.
@@ -267,7 +388,7 @@ class SearchIndex:
         """
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
+        self._location.refuse_links()
         with Store(self._database) as store:
             if store.is_read_only:
                 return False
@@ -281,6 +402,7 @@ class SearchIndex:
         timeout: float | None = None,
         *,
         regex: str | None = None,
+        min_score: float = 0.0,
         activation: bool = True,
     ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
@@ -294,6 +416,7 @@ class SearchIndex:
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
             regex: a regular expression of RE2. The hits are its matches, whole lines each, in the
                 order of the words of the query, if it has any, and of the signals.
+            min_score: leave out hits with a lower score.
             activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
@@ -302,28 +425,32 @@ class SearchIndex:
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
         began = time.perf_counter()
-        _check(query, top_k, timeout, regex)
+        _check(query, top_k, timeout, min_score, regex)
         expression = None if regex is None else _compiled(regex)
         asked = parse_query(query, needs_words=expression is None)
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
+        self._location.refuse_links()
         if expression is None:
             self._semantic.start()
         depth = max(_DEEPER * top_k, _DEPTH)
         with Store(self._database) as store:
             found = self._find(store, asked, expression, depth)
             words = found.matches
-            wanted = _activations(store) if activation else {}
             if expression is None:
                 left = None if timeout is None else timeout - (time.perf_counter() - began)
                 nearest = self._semantic.nearest(store, asked.text, depth, left, found.among)
-                hits = _hits(store, found.text, words, nearest.ranking, wanted, top_k)
             else:
                 nearest = Nearest([], "a regular expression has no vector")
-                hits = _matches(store, found.text, words, expression, wanted, top_k)
+            meaning = nearest.ranking
+            used = _activations(store) if activation else {}
+            # Each file with a match is one hit, however alike they are.
+            compared = _COMPARED * top_k if expression is None else 0
+            groups = _groups(store, found.text, words, meaning, used, top_k, compared)
+            hits = tuple(self._hits(store, groups, found.text, words, meaning))
+            if expression:
+                hits = tuple(_at_matches(store, hits, groups, expression))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
-        meaning = nearest.ranking
         mode: Mode = "lexical"
         notes = found.notes
         if meaning:
@@ -331,12 +458,13 @@ class SearchIndex:
             if not words and not notes:
                 notes = ("no chunk holds a word of the query",)
         return Answer(
-            hits=hits,
+            hits=tuple(hit for hit in hits if hit.score >= min_score),
             mode=mode,
             reason="; ".join(filter(None, (*notes, nearest.reason, short))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
+            query=found.text,
         )
 
     def _remedy(self, store: Store) -> str:
@@ -345,12 +473,8 @@ class SearchIndex:
 
         if store.is_read_only:
             return "the index cannot be written here"
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             return "update the index" if held else "another process is computing them"
-
-    @property
-    def _lock_path(self) -> str:
-        return os.path.join(self._home, _LOCK)
 
     def _find(
         self, store: Store, query: Query, expression: Expression | None, depth: int
@@ -377,8 +501,6 @@ class SearchIndex:
         if len(query.words) > MOST_WORDS:
             notes.append(f"only the first {MOST_WORDS} of {len(query.words)} words count")
         if expression or not query.is_plain:
-            from hotstart.search.filters import select_chunks
-
             selection = select_chunks(query, store, self._lexical, expression)
             among = selection.ids
             notes += selection.notes
@@ -395,13 +517,62 @@ class SearchIndex:
             matches += [Match(one, 0.0) for one in selection.ids if one not in ranked]
         return _Found(text, matches, among, tuple(notes))
 
-    def _refuse_links(self) -> None:
-        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
-        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
-        for path in (os.path.join(self._home, name) if name else self._home for name in names):
-            if os.path.islink(path):
-                remedy = "Remove the link, then run hotstart index again"
-                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
+    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+        """Return the lines of `hit` with most words of `query`, as they are in the file now.
+
+        Args:
+            query: the words of the query, as `Answer.query` has them.
+            hit: a hit of this index.
+            context: lines to show around each of them; by default three lines in all.
+        """
+        from hotstart.search.excerpt import alone, take_excerpt, within_file
+
+        if context is None and hit.is_current:
+            place = alone(hit.text, hit.start_line)
+        else:
+            place = within_file(hit.file, hit.text, hit.start_line)
+        return take_excerpt(place, self._lexical.wanted(query), context)
+
+    def _hits(
+        self,
+        store: Store,
+        groups: Sequence[FileGroup],
+        query: str,
+        words: list[Match],
+        meaning: Ranking,
+    ) -> Iterator[Hit]:
+        """Yield the hits of `groups`."""
+        texts = store.texts([group.best.passage.id for group in groups])
+        known = store.documents([group.best.passage.path for group in groups])
+        wanted = self._lexical.wanted(query)
+        matching = {match.id for match in words}
+        cosines = dict(meaning)
+        for each in groups:
+            passage = each.best.passage
+            if passage.id not in texts:
+                continue
+            text = texts[passage.id]
+            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            found = {"lexical": passage.id in matching, "semantic": passage.id in cosines}
+            others = [other.passage for other in each.others[:_MOST_OTHERS]]
+            yield Hit(
+                folder=self._path,
+                path=passage.path,
+                start_line=passage.start_line,
+                end_line=passage.end_line,
+                heading=passage.heading,
+                text=text,
+                score=max(share, min(1.0, cosines.get(passage.id, 0.0))),
+                found_by=tuple(way for way, is_so in found.items() if is_so),
+                parts=each.best.parts,
+                others=tuple(
+                    Place(other.path, other.start_line, other.end_line, other.heading)
+                    for other in others
+                ),
+                is_current=_is_current(
+                    os.path.join(self._path, passage.path), known.get(passage.path)
+                ),
+            )
 
     def _sync_lexical(self, store: Store) -> str | None:
         """Update the lexical index; return the reason if that is impossible now."""
@@ -409,21 +580,28 @@ class SearchIndex:
 
         if store.is_read_only:
             return _READ_ONLY
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             if not held:
                 return _BEHIND
             self._lexical.sync(store)
         return None
 
-    def _keep_from_git(self) -> None:
-        from hotstart.files import write_whole
 
-        path = os.path.join(self._home, _IGNORED)
-        if not os.path.exists(path):
-            write_whole(path, b"*\n")
+def _is_current(path: str, known: StoredDocument | None) -> bool:
+    """Return whether the file `path` has the size and the time that are `known` of it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return known is not None and (status.st_size, status.st_mtime_ns) == (
+        known.size,
+        known.mtime_ns,
+    )
 
 
-def _check(query: str, top_k: int, timeout: float | None, regex: str | None) -> None:
+def _check(
+    query: str, top_k: int, timeout: float | None, min_score: float, regex: str | None
+) -> None:
     if not isinstance(query, str) or not (query.strip() or regex is not None):
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
@@ -431,6 +609,8 @@ def _check(query: str, top_k: int, timeout: float | None, regex: str | None) -> 
     Deadline(timeout)  # raises for what is no number
     if timeout is not None and timeout < 0:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
+    if not 0 <= min_score <= 1:
+        raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
 def _activations(store: Store) -> dict[str, float]:
@@ -439,15 +619,16 @@ def _activations(store: Store) -> dict[str, float]:
     return activations(uses, store.links(uses), time.time()) if uses else {}
 
 
-def _hits(
+def _groups(
     store: Store,
     query: str,
     words: list[Match],
     meaning: Ranking,
-    wanted: Mapping[str, float],
+    used: Mapping[str, float],
     top_k: int,
-) -> tuple[Hit, ...]:
-    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
+    compared: int,
+) -> list[FileGroup]:
+    """Return the `top_k` groups of both rankings, one for each file, without removed chunks."""
     passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
     candidates = [
         Candidate(passages[match.id], match.score, match.defines)
@@ -455,64 +636,40 @@ def _hits(
         if match.id in passages
     ]
     nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates, wanted)
+    lexical = rank_candidates(query, candidates)
     ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
-    found = {
-        "lexical": {match.id for match in words},
-        "semantic": {each.passage.id for each in nearest},
-    }
+    ranked = with_activation(ranked, used)
     best = {each.passage.path: each.passage.id for each in reversed(ranked)}
     heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    texts = store.texts(heads[: _COMPARED * top_k])
-    groups = grouped(ranked, top_k, texts)
-    return tuple(
-        _hit(group, texts[group.best.passage.id], found)
-        for group in groups
-        if group.best.passage.id in texts
-    )
+    return grouped(ranked, top_k, store.texts(heads[:compared]))
 
 
-def _matches(
-    store: Store,
-    query: str,
-    words: list[Match],
-    expression: Expression,
-    wanted: Mapping[str, float],
-    top_k: int,
-) -> tuple[Hit, ...]:
-    """Return the `top_k` files with a match, each with the lines of one; the others are places."""
-    passages = store.passages([match.id for match in words])
-    candidates = [
-        Candidate(passages[match.id], match.score, match.defines)
-        for match in words
-        if match.id in passages
-    ]
-    groups = grouped(rank_candidates(query, candidates, wanted), top_k, {})
-    hits = []
-    for group in groups:
-        chunks = [group.best, *sorted(group.others, key=lambda each: each.passage.start_line)]
-        chunks = chunks[: _MOST_OTHERS + 1]
-        texts = store.texts([each.passage.id for each in chunks])
-        hit = _hit(group, "", {"lexical": {group.best.passage.id}})
+def _at_matches(
+    store: Store, hits: Sequence[Hit], groups: Sequence[FileGroup], expression: Expression
+) -> Iterator[Hit]:
+    """Yield `hits` with the lines of a match instead of the chunk; other matches are places."""
+    of = {group.best.passage.path: group for group in groups}
+    for hit in hits:
+        group = of[hit.path]
+        behind = sorted(group.others, key=lambda each: each.passage.start_line)
+        passages = [each.passage for each in [group.best, *behind[:_MOST_OTHERS]]]
+        texts = store.texts([passage.id for passage in passages])
         places = []
-        lines: list[str] = []
-        for passage in (each.passage for each in chunks):
-            text = texts.get(passage.id, "")
-            for first, last in expression.lines(text):
-                lines = lines or text.split("\n")[first : last + 1]
+        for passage in passages:
+            for first, last in expression.lines(texts.get(passage.id, "")):
                 start, end = passage.start_line + first, passage.start_line + last
                 places.append(Place(passage.path, start, end, passage.heading))
         if places:
-            hits.append(
-                replace(
-                    hit,
-                    start_line=places[0].start_line,
-                    end_line=places[0].end_line,
-                    text="\n".join(lines),
-                    others=tuple(places[1 : _MOST_OTHERS + 1]),
-                )
+            start, end = places[0].start_line, places[0].end_line
+            lines = hit.text.split("\n")[start - hit.start_line : end + 1 - hit.start_line]
+            yield replace(
+                hit,
+                start_line=start,
+                end_line=end,
+                text="\n".join(lines),
+                score=1.0,
+                others=tuple(places[1 : _MOST_OTHERS + 1]),
             )
-    return tuple(hits)
 
 
 def _compiled(pattern: str) -> Expression:
@@ -533,21 +690,3 @@ def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
         Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
         for one, _ in reciprocal_rank_fusion(list(rankings.values()))
     ]
-
-
-def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:
-    passage = group.best.passage
-    return Hit(
-        path=passage.path,
-        start_line=passage.start_line,
-        end_line=passage.end_line,
-        heading=passage.heading,
-        text=text,
-        score=group.best.score,
-        found_by=tuple(way for way, ids in found.items() if passage.id in ids),
-        parts=group.best.parts,
-        others=tuple(
-            Place(other.path, other.start_line, other.end_line, other.heading)
-            for other in (each.passage for each in group.others[:_MOST_OTHERS])
-        ),
-    )

@@ -10,10 +10,11 @@ languages of its documents. All are committed with the documents.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain, groupby
@@ -61,6 +62,30 @@ class Match(NamedTuple):
     id: int
     score: float
     defines: bool = False
+
+
+class WantedWords:
+    """The words of a query, and which of them a text holds.
+
+    Args:
+        words: the forms under which each word is looked up.
+        forms_of: returns the forms under which a text is in the index.
+    """
+
+    def __init__(
+        self, words: Iterable[frozenset[str]], forms_of: Callable[[str], frozenset[str]]
+    ) -> None:
+        self._words = list(dict.fromkeys(words))
+        self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
+
+    def within(self, text: str) -> frozenset[int]:
+        """Return which words of the query `text` holds, by their numbers."""
+        forms = self._forms_of(text)
+        return frozenset(n for n, word in enumerate(self._words) if not word.isdisjoint(forms))
+
+    def share(self, text: str) -> float:
+        """Return the share of the words of the query that `text` holds, from 0 to 1."""
+        return len(self.within(text)) / max(1, len(self._words))
 
 
 class Stamp(NamedTuple):
@@ -279,6 +304,18 @@ class LexicalIndex:
                 self._distrusted = True
                 raise LexicalIndexDamaged(str(error)) from error
             raise
+
+    def wanted(self, query: str) -> WantedWords:
+        """Return the words of `query`, stemmed in the languages of the index."""
+        languages = self._languages(self._index or self._open())
+
+        def forms_of(text: str) -> frozenset[str]:
+            text = normalized(text)
+            found = (self._forms(text, language) for language in languages)
+            return frozenset(chain.from_iterable(found))
+
+        words = (frozenset(self._stems_of(word, languages)) for word in query_words(query))
+        return WantedWords(words, forms_of)
 
     def _within(self, index: Any, field: str, terms: Sequence[Any], text: Any) -> Any:
         """Return the query for the documents with one of `terms` in `field`, scored by `text`."""

@@ -11,7 +11,6 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.definitions import symbols_of
@@ -64,7 +63,8 @@ _PATH = 1.0
 _DEFINITION = 2.0
 _NAMED_SO = 1.5  # times the definition, in a file that is called like the symbol
 _FILE = 0.75
-_USE = 0.5  # a file in use goes before equally good ones, not before clearly better ones
+_USE = 0.5  # files in use go before equally good ones, not before clearly better ones
+_CLOSE = 4  # power of the share of the best score
 _BEST = 10  # lexical scores whose mean is the unit
 _SUMMED = 60  # best chunks that speak for their file
 _HALF = 0.5  # of what a word in the file's name counts for one in its folder's
@@ -127,15 +127,8 @@ _PENALTIES = (
 )
 
 
-def rank_candidates(
-    query: str,
-    candidates: Sequence[Candidate],
-    activations: Mapping[str, float] = MappingProxyType({}),
-) -> list[Ranked]:
-    """Return `candidates`, given by falling score, with all signals counted, best first.
-
-    `activations` has, by path, how likely a file is wanted, from 0 to 1.
-    """
+def rank_candidates(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Return `candidates`, given by falling score, with all signals counted, best first."""
     looked_at = candidates[:MOST_CANDIDATES]
     if not looked_at:
         return []
@@ -144,9 +137,6 @@ def rank_candidates(
     words = list(dict.fromkeys(query_words(query)))
     symbols = symbols_of(query)
     of_file = _parts_of_files(words, looked_at)
-    for path, activation in activations.items():
-        if path in of_file:
-            of_file[path]["use"] = _USE * activation
     ranked = []
     for each in looked_at:
         parts = {"words": each.score / unit}
@@ -237,6 +227,26 @@ def _holds(names: str, word: str) -> bool:
 def _definition(symbols: Sequence[str], path: str) -> float:
     stem = joined(re.sub(r"\W+", "_", posixpath.basename(path).split(".")[0]))
     return _DEFINITION * (_NAMED_SO if stem in symbols else 1.0)
+
+
+def with_activation(ranked: Sequence[Ranked], activations: Mapping[str, float]) -> list[Ranked]:
+    """Return `ranked`, best first, with the activation of their files counted.
+
+    The part falls with the fourth power of the score: what answers badly gains little by its use.
+
+    Args:
+        ranked: the chunks, best first.
+        activations: how likely each file is wanted, from 0 to 1, by its path.
+    """
+    best = ranked[0].score if ranked else 0.0
+    if not activations or best <= 0:
+        return list(ranked)
+    used = []
+    for each in ranked:
+        share = max(0.0, each.score / best)
+        part = _USE * min(1.0, best) * share**_CLOSE * activations.get(each.passage.path, 0.0)
+        used.append(each._replace(parts=each.parts | {"use": part}) if part else each)
+    return sorted(used, key=lambda each: (-each.score, each.passage.id))
 
 
 _FEW = 8  # distinct words: shorter texts are alike by chance

@@ -267,9 +267,14 @@ class Store:
         [(identity, generation, vectors_generation)] = self._database.run(sql)
         return StoreState(identity, generation, vectors_generation)
 
-    def documents(self) -> dict[str, StoredDocument]:
-        """Return every document by its path."""
-        rows = self._database.run("SELECT path, size, mtime_ns, sha256 FROM documents")
+    def documents(self, paths: Sequence[str] | None = None) -> dict[str, StoredDocument]:
+        """Return the documents `paths`, by default every one, by their paths."""
+        sql = "SELECT path, size, mtime_ns, sha256 FROM documents"
+        if paths is None:
+            rows = self._database.run(sql)
+        else:
+            sql += " WHERE path IN (SELECT value FROM json_each(?))"
+            rows = self._database.run(sql, json.dumps(list(paths)))
         return {path: StoredDocument(*rest) for path, *rest in rows}
 
     def count_chunks(self, *, after: int = 0) -> int:
@@ -378,6 +383,11 @@ class Store:
         self._bury([chunk_id for (chunk_id,) in rows])
         self._database.run("DELETE FROM documents WHERE path = ?", path)
 
+    def overwrite_removed(self) -> None:
+        """Rewrite the files of the database, so that they hold no byte of what was removed."""
+        self._database.run("VACUUM")
+        self._database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _insert(self, document_id: int, place: tuple[int, int, int], chunk: Chunk) -> None:
         self._database.run(
             "INSERT INTO chunks (document_id, position, start_line, end_line, heading, text,"
@@ -461,6 +471,11 @@ class Store:
         """Return whether there is a vector of any vector space."""
         sql = "SELECT EXISTS (SELECT 1 FROM counts WHERE name <> '' AND number > 0)"
         return bool(self._database.number(sql))
+
+    def vector_spaces(self) -> dict[str, int]:
+        """Return the number of vectors of each vector space, by its fingerprint."""
+        sql = "SELECT name, number FROM counts WHERE name <> '' AND number > 0"
+        return dict(self._database.run(sql))
 
     def count_vectors(self, fingerprint: str, *, after: int = 0) -> int:
         """Return the number of vectors of one space, of generations after `after`."""

@@ -285,6 +285,18 @@ def sync_vectors(store: Store, fingerprint: str) -> None:
         logger.warning("%s could not be written: %s", path, error)
 
 
+def rewrite_vectors(store: Store) -> None:
+    """Write the files of vectors anew, without those that were removed from `store`.
+
+    The caller holds the lock of the store.
+    """
+    for name in os.listdir(store.folder):
+        if name.startswith("vectors-"):
+            os.unlink(os.path.join(store.folder, name))
+    for fingerprint in store.vector_spaces():
+        sync_vectors(store, fingerprint)
+
+
 def _write(path: str, store: Store, fingerprint: str) -> None:
     from hotstart.files import remove_leftovers, replacing
 

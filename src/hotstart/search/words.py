@@ -226,6 +226,18 @@ def sequence_of(text: str) -> str:
     return f" {' '.join(words)} "
 
 
+def spans_of(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each word of `text`, as it is written, and of each pair of it."""
+    spans = []
+    for word in _pattern_of(text, _RUN.pattern).finditer(text):
+        start, end = word.span()
+        if end - start > 2 and _RUN.fullmatch(word[0]):
+            spans += [(at, at + 2) for at in range(start, end - 1)]
+        else:
+            spans.append((start, end))
+    return spans
+
+
 def _pattern_of(text: str, *more: str) -> re.Pattern[str]:
     marks = {each for each in set(text) if unicodedata.category(each).startswith("M")}
     return _letters_with("".join(sorted(marks)), *more)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
-from hotstart.models.architectures import FAMILIES, ClassifierLayer
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import Description
-from hotstart.models.modules import Pipeline, Pooling, last_width
+from hotstart.models.modules import ClassifierLayer, Pipeline, Pooling, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
 from hotstart.preparation.graph.head import add_splade, apply_steps, pool, up_to_last

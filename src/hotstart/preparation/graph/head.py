@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES, ClassifierLayer, ClassifierNorm, TokenScore
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import Description
 from hotstart.models.modules import (
     MASKED_HEADS,
+    ClassifierLayer,
+    ClassifierNorm,
     DenseLayer,
     HeadStep,
     MaskedHead,
     NormLayer,
     Pooling,
     Splade,
+    TokenScore,
 )
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.layers import ACTIVATIONS, Layers

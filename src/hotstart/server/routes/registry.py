@@ -195,4 +195,7 @@ class Search(Group):
         results = await in_thread(
             self.service.index.search, body.query, body.top_k, deadline, waits=True
         )
-        return json_response(asdict(results))
+        content = asdict(results)
+        for hit in content["hits"]:
+            del hit["folder"]  # where it lies on the server is nobody's business
+        return json_response(content)
