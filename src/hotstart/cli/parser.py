@@ -221,6 +221,11 @@ def _add_search(commands: Any) -> None:
         metavar="SCORE",
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
+    _add_display(search)
+    _add_model(search)
+
+
+def _add_display(search: Any) -> None:
     search.add_argument(
         "-C",
         "--context",
@@ -242,7 +247,6 @@ def _add_search(commands: Any) -> None:
         default="auto",
         help="colour the output (default: auto, on a terminal without NO_COLOR)",
     )
-    _add_model(search)
 
 
 def _add_get(commands: Any) -> None:

@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
         for hit in answer.hits:
             print(visible(shown_path(hit.file)))
     elif arguments.json:
-        lines = (index.excerpt(arguments.query, hit, arguments.context) for hit in answer.hits)
+        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         print(json.dumps(as_json(answer, lines), ensure_ascii=False, indent=1))
     else:
-        lines = (index.excerpt(arguments.query, hit, arguments.context) for hit in answer.hits)
+        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         display = Display(
             width=columns(),
             colours=has_colours(arguments.color),

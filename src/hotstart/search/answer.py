@@ -68,6 +68,8 @@ class Answer:
         seconds: duration of the search.
         model: the model of the vectors; None for a lexical answer.
         engine: the engine of the model.
+        query: the text that was searched: the query without its filters, misspelt words replaced,
+            or what each match of a regular expression holds.
     """
 
     hits: tuple[Hit, ...]
@@ -76,3 +78,4 @@ class Answer:
     seconds: float
     model: str | None
     engine: str | None
+    query: str

@@ -325,7 +325,7 @@ class SearchIndex:
         """Return the lines of `hit` with most words of `query`, as they are in the file now.
 
         Args:
-            query: the query of the hit.
+            query: the words of the query, as `Answer.query` has them.
             hit: a hit of this index.
             context: lines to show around each of them; by default three lines in all.
         """
@@ -335,7 +335,7 @@ class SearchIndex:
             place = alone(hit.text, hit.start_line)
         else:
             place = within_file(hit.file, hit.text, hit.start_line)
-        return take_excerpt(place, self._lexical.wanted(parse_query(query).text), context)
+        return take_excerpt(place, self._lexical.wanted(query), context)
 
 
 def _check(

@@ -131,6 +131,7 @@ class Searcher:
             if mode == "semantic" and not notes:
                 notes = ("no chunk holds a word of the query",)
         return Answer(
+            query=found.text,
             hits=tuple(hit for hit in hits if hit.score >= question.min_score),
             mode=mode,
             reason="; ".join(filter(None, (*notes, nearest.reason, short, late))) or None,
