@@ -22,7 +22,7 @@ from hotstart.errors import (
     check_count,
 )
 from hotstart.models.artifacts import find
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, check_kind
 from hotstart.progress import Advance, bar, spinner
 from hotstart.search import Answer, Hit, SearchIndex
 
@@ -32,7 +32,10 @@ def run_index(arguments: argparse.Namespace) -> int:
     for path in arguments.path:
         if not os.path.isdir(path):
             raise InvalidInput("PATH", got=path, expected="a folder")
-    embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
+    embedder = None
+    if not arguments.lexical:
+        check_kind(arguments.model, "embedding")
+        embedder = Embedder(arguments.model, strategy="background")
     with ExitStack() as stack:
         bars = _Bars(stack, shown=not arguments.quiet)
         try:
