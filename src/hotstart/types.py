@@ -402,6 +402,18 @@ class EmbeddingResult(NamedTuple):
     comparable_with: str | None = None
 
 
+class Coverage(NamedTuple):
+    """How a tokenizer reads a text.
+
+    Attributes:
+        tokens: the tokens with letters or digits.
+        unknown: the letters that no token stands for.
+    """
+
+    tokens: int
+    unknown: int
+
+
 class GraphFiles(NamedTuple):
     """The ONNX files of an artifact.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 
-from hotstart.cli.terminal import visible
+from hotstart.cli.terminal import file_size, table, visible
 from hotstart.config import Settings, read_settings
 from hotstart.engines import engine_for
 from hotstart.errors import (
@@ -25,22 +24,6 @@ from hotstart.preparation.prepare import prepare, remove
 from hotstart.progress import bar, bytes_bar
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Return `rows` as an aligned table below `head`, control characters as escapes.
-
-    The last columns are left out where the table is wider than `width`.
-    """
-    shown = [[visible(cell) for cell in row] for row in rows]
-    lines = [list(head), *shown] if any(head) else shown
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        del widths[-1]
-    return "\n".join(
-        "  ".join(cell.ljust(each) for cell, each in zip(line, widths, strict=False)).rstrip()
-        for line in lines
-    )
-
-
 def _shown(value: object) -> str:
     """Return a value of `models show` as text."""
     if isinstance(value, dict):
@@ -48,16 +31,6 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     return "-" if value is None or value == "" else str(value)
-
-
-def file_size(count: int) -> str:
-    """Return `count` bytes as text, for example 90.9 MB."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def _is_here(known: KnownModel) -> bool:

@@ -15,6 +15,7 @@ from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
 from hotstart.types import (
     WORDPIECE,
+    Coverage,
     EngineOutput,
     Matrix,
     PreparedModel,
@@ -56,6 +57,20 @@ def open_tokenizer(path: str) -> Any:
             vocabulary, **{name: getattr(tokenizer.model, name) for name in settings}
         )
     return tokenizer
+
+
+def coverage_of(tokenizer: Any, text: str) -> Coverage:
+    """Return how a `tokenizers.Tokenizer` reads `text`, special tokens and punctuation aside."""
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    tokens = letters_unknown = 0
+    for token, (start, stop) in zip(encoding.tokens, encoding.offsets, strict=True):
+        letters = sum(map(str.isalnum, text[start:stop]))
+        if token == unknown:
+            letters_unknown += letters
+        elif letters:
+            tokens += 1
+    return Coverage(tokens, letters_unknown)
 
 
 class Tokens(NamedTuple):
@@ -184,6 +199,10 @@ class Tokenizer:
                 token = self._tokenizer.id_to_token(largest)
                 expected = f"texts without {token!r}, a token that the model has no embedding of"
                 raise InvalidInput("inputs", got=text, expected=expected)
+
+    def coverage(self, text: str) -> Coverage:
+        """Return how the tokenizer reads `text`."""
+        return coverage_of(self._tokenizer, text)
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Return the positions of the texts that are cut at the model's limit."""
@@ -337,6 +356,10 @@ class GraphEngine:
             _ITEMS[self._returns](tokens, part, width)
             for tokens, part in zip(batch, parts, strict=True)
         ]
+
+    def coverage(self, text: str) -> Coverage:
+        """Return how the tokenizer reads `text`."""
+        return self.tokenizer.coverage(text)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return the token count of each text, special tokens included."""

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, get_args
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
+from hotstart.errors import HotstartError, IndexMissing, InvalidInput
+from hotstart.search.activation import activations
+from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
-from hotstart.search.semantic import Semantic
-from hotstart.search.store import Store
+from hotstart.search.ranking import (
+    Candidate,
+    FileGroup,
+    Ranked,
+    by_reranker,
+    grouped,
+    rank_candidates,
+    with_activation,
+)
+from hotstart.search.semantic import Nearest, Semantic
+from hotstart.search.store import Passage, Store, StoredDocument, StorePool
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
-    from hotstart.search.indexing import OnProgress, UpdateReport
+    from hotstart.reranker import Reranker
+    from hotstart.search.documents import FileSelection
+    from hotstart.search.excerpt import Excerpt
+    from hotstart.search.indexing import IndexStatus, OnProgress, UpdateReport
     from hotstart.types import Mode
 
 
@@ -38,17 +51,22 @@ class Hit:
     """The best chunk of a file that answers a query.
 
     Attributes:
-        path: the file, relative to the indexed folder, with forward slashes.
+        folder: the indexed folder, or the one above several.
+        path: the file, relative to the folder, with forward slashes.
         start_line: the chunk's first line, counted from 1.
         end_line: its last line.
         heading: headings or definitions around it, such as "Guide > Install"; may be empty.
         text: text of the chunk at the last update of the index.
-        score: higher is better; scores compare within one answer only.
+        score: how well the chunk answers, from 0 to 1: the share of the query's words in it, or
+            the cosine of its vector to the query's if that is higher. Scores compare between
+            queries and indexes; the order of the hits follows `parts`.
         found_by: `lexical`, `semantic` or both.
-        parts: what the score is the sum of, by name.
+        parts: what the order of the hits follows: the sum of these, by name.
         others: other places that answer, best first: of this file, or nearly equal ones.
+        is_current: whether the file has the size and the time that it had when it was indexed.
     """
 
+    folder: str
     path: str
     start_line: int
     end_line: int
@@ -58,6 +76,12 @@ class Hit:
     found_by: tuple[str, ...]
     parts: dict[str, float]
     others: tuple[Place, ...]
+    is_current: bool
+
+    @property
+    def file(self) -> str:
+        """The absolute path of the file."""
+        return os.path.join(self.folder, self.path)
 
 
 @dataclass(frozen=True)
@@ -80,31 +104,11 @@ class Answer:
     engine: str | None
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[int]], k: int = 60
-) -> list[tuple[int, float]]:
-    """Return the ids of all `rankings` with their fused score, best first.
-
-    The score of an id is the sum of 1 / (k + rank) over the rankings that contain it, with ranks
-    from 1. If a ranking repeats an id, its best rank counts. Of equal scores the lower id comes
-    first.
-
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods", SIGIR 2009, which also gives k = 60.
-    """
-    terms: dict[int, list[float]] = {}
-    for ranking in rankings:
-        for rank, identifier in enumerate(dict.fromkeys(ranking), start=1):
-            terms.setdefault(identifier, []).append(1 / (k + rank))
-    scores = [(identifier, math.fsum(parts)) for identifier, parts in terms.items()]
-    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
-
-
-_LOCK = "lock"
-_IGNORED = ".gitignore"
-_DEPTH = 100  # chunks of each ranking, at least
+_DEPTH = 60  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
+_RERANKED = 20  # hits that a reranker orders
+_A_RUN = 5  # of them are read at a time, so that a late reranker is given up soon
 _MOST_OTHERS = 10  # places that a hit lists
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
@@ -121,6 +125,9 @@ class SearchIndex:
         embedder: computes the vectors; without one, answers are lexical.
         store: the folder of the index; required for several folders. By default the sub-folder
             `.hotstart`, or a folder of the cache if there is no index and none can be written.
+        fusion: how lexical and semantic ranking become one: `linear` adds scores, `rrf` the
+            reciprocals of ranks.
+        reranker: puts the first 20 hits in its own order, if the time of a search suffices.
     """
 
     def __init__(
@@ -128,16 +135,23 @@ class SearchIndex:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         embedder: Embedder | None = None,
         store: str | os.PathLike[str] | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
     ) -> None:
+        if fusion not in get_args(Fusion):
+            raise InvalidInput("fusion", got=fusion, expected=" or ".join(get_args(Fusion)))
         paths = [path] if isinstance(path, str | os.PathLike) else path
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
         self._path = self._location.root
-        self._home = self._location.home
-        self._database = os.path.join(self._home, DATABASE)
+        self._database = os.path.join(self._location.home, DATABASE)
         self._embedder = embedder
-        self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
+        self._stores = StorePool(self._database)
+        self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
         self._semantic = Semantic(embedder)
+        self._fusion = fusion
+        self._reranker = reranker
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -172,6 +186,16 @@ class SearchIndex:
         return self._path
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The indexed folders."""
+        return self._location.folders
+
+    @property
+    def home(self) -> str:
+        """The folder of the index."""
+        return self._location.home
+
+    @property
     def exists(self) -> bool:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
@@ -198,12 +222,111 @@ class SearchIndex:
             InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
-        from hotstart.config import search_settings
-        from hotstart.files import exclusive
-        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
-        selections: list[FileSelection] = []
+        selections = self._selections(include, exclude)
+        self._location.refuse_links()
+        self._lexical.check_installed()
+        with self._location.writing(), Store(self._database) as store:
+            return update_index(
+                self._path, store, self._lexical, self._embedder, on_progress, selections
+            )
+
+    def forget(self, path: str | os.PathLike[str]) -> int:
+        """Remove a file, or a folder with all below it, from the index; return how many files.
+
+        All of them go at once, and no file of the index keeps a byte of them. The next update adds
+        what is still there, unless it is ignored or excluded.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+            InvalidInput: `path` is not below the folder, or nothing of it is indexed.
+        """
+        from hotstart.search.indexing import forget_documents
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        below = self._below(path)
+        self._location.refuse_links()
+        with self._location.writing(), Store(self._database) as store:
+            count = forget_documents([below], store, self._lexical)
+        if not count:
+            raise InvalidInput("path", got=os.fspath(path), expected="an indexed file or folder")
+        return count
+
+    def delete(self) -> None:
+        """Remove the whole index; the files that it is of stay.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+        """
+        import shutil
+
+        from hotstart.files import beside
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with self._location.writing():
+            # In one step, so that what is left after a crash is no index.
+            removed = beside(self._location.home)
+            os.rename(self._location.home, removed)
+            shutil.rmtree(removed)
+
+    def read(self, path: str | os.PathLike[str]) -> str:
+        """Return the text of a file below the folder, as it is now.
+
+        Raises:
+            InvalidInput: `path` is not below the folder, or is no text.
+        """
+        from hotstart.search.documents import read_document
+        from hotstart.search.text import SkippedFile
+
+        file = os.path.join(self._path, self._below(path))
+        try:
+            return read_document(file, is_named=True).text
+        except FileNotFoundError:
+            raise InvalidInput(
+                "path", got=os.fspath(path), expected="a file that is there"
+            ) from None
+        except SkippedFile as verdict:
+            expected = f"a text file, it is passed over: {verdict}"
+            raise InvalidInput("path", got=os.fspath(path), expected=expected) from None
+
+    def status(self) -> IndexStatus:
+        """Return what is indexed, and what changed since.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            InvalidInput: the folder is not there.
+        """
+        from hotstart.search.indexing import IndexStatus, pending_changes
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            return IndexStatus(
+                folders=self._location.folders,
+                home=self._location.home,
+                documents=len(store.documents()),
+                chunks=store.count_chunks(),
+                vectors=store.vector_spaces(),
+                size=self._location.size(),
+                changed_at=self._location.changed_at(),
+                pending=pending_changes(self._path, store, self._selections()),
+            )
+
+    def _selections(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> list[FileSelection]:
+        """Return which files of each folder are indexed."""
+        from hotstart.config import search_settings
+        from hotstart.search.documents import FileSelection
+
+        selections = []
         for folder in self._location.folders:
             if not os.path.isdir(folder):
                 raise InvalidInput("path", got=folder, expected="a folder that exists")
@@ -211,35 +334,61 @@ class SearchIndex:
             included = table.include if include is None else include
             excluded = table.exclude if exclude is None else exclude
             selections.append(FileSelection(folder, included, excluded))
-        self._refuse_links()
-        self._lexical.check_installed()
-        try:
-            self._location.claim()
-            with exclusive(self._lock_path, wait=False) as held:
-                if not held:
-                    raise IndexBusy(self._path)
-                self._keep_from_git()
-                with Store(self._database) as store:
-                    return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress, selections
-                    )
-        except HotstartError:  # some are OSErrors: a TimeoutError is one
-            raise
-        except OSError as error:
-            remedy = "Check the space and the permissions of the folder, then run this again"
-            reason = error.strerror or str(error)
-            raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
+        return selections
 
-    def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
+    def _below(self, path: str | os.PathLike[str]) -> str:
+        """Return `path` relative to the folder, with forward slashes; links are followed."""
+        given = os.fspath(path)
+        root = os.path.realpath(self._path)
+        below = os.path.relpath(os.path.realpath(os.path.join(self._path, given)), root)
+        if below.split(os.sep)[0] == os.pardir:
+            raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
+        return "" if below == os.curdir else below.replace(os.sep, "/")
+
+    def touch(self, path: str) -> bool:
+        """Record a use of a file, such as its opening: for a while it ranks higher.
+
+        Args:
+            path: the file, as a hit names it.
+
+        Returns:
+            Whether the use was recorded. A file that is not indexed has no history, and an index
+            that cannot be written keeps none.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process holds a transaction for seconds.
+            IndexDamaged: the database belongs to another program, or cannot be read.
+        """
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            if store.is_read_only:
+                return False
+            with store.transaction():
+                return store.use(path, time.time())
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        timeout: float | None = None,
+        *,
+        min_score: float = 0.0,
+        activation: bool = True,
+    ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
-        Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
-        not available in time, the answer is lexical and has a `reason`.
+        If the vector of the query is not available in time, the answer is lexical and has a
+        `reason`.
 
         Args:
             query: words or a question.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            min_score: leave out hits with a lower score.
+            activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
             InvalidInput: an argument cannot be used.
@@ -247,18 +396,26 @@ class SearchIndex:
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
         began = time.perf_counter()
-        _check(query, top_k, timeout)
+        _check(query, top_k, timeout, min_score)
+        deadline = Deadline(timeout)
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
+        self._location.refuse_links()
         self._semantic.start()
+        if self._reranker:
+            self._reranker.start_loading()
         depth = max(_DEEPER * top_k, _DEPTH)
-        with Store(self._database) as store:
+        with self._stores.borrow() as store:
             words, incomplete = self._lexical_ranking(store, query, depth)
-            left = None if timeout is None else timeout - (time.perf_counter() - began)
-            nearest = self._semantic.nearest(store, query, depth, left)
+            ids = [match.id for match in words]
+            nearest = self._semantic.nearest(store, query, depth, deadline.left, also=ids)
+            if words and self._fusion == "linear" and not nearest.legibility:
+                nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
             meaning = nearest.ranking
-            hits = _hits(store, query, words, meaning, top_k)
+            used = _activations(store) if activation else {}
+            ranked = with_activation(self._ranked(store, query, words, nearest), used)
+            groups, late = self._grouped(store, query, ranked, top_k, deadline)
+            hits = tuple(self._hits(store, groups, query, words, nearest))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -266,13 +423,53 @@ class SearchIndex:
             if not words and incomplete is None:
                 incomplete = "no chunk holds a word of the query"
         return Answer(
-            hits=hits,
+            hits=tuple(hit for hit in hits if hit.score >= min_score),
             mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
+            reason="; ".join(filter(None, (incomplete, nearest.reason, short, late))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
         )
+
+    def _ranked(
+        self,
+        store: Store,
+        query: str,
+        words: list[Match],
+        nearest: Nearest,
+    ) -> list[Ranked]:
+        """Return the chunks of both rankings that still exist, fused, best first."""
+        meaning = [one for one, _ in nearest.ranking]
+        passages = store.passages([*(match.id for match in words), *meaning])
+        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        if self._fusion == "rrf" and words and meaning:
+            lexical = rank_candidates(query, _candidates(passages, words))
+            return _fused(lexical, [passages[one] for one in meaning if one in passages])
+        known = {match.id for match in words}
+        others = {one: Match(one, 0.0) for one in meaning if one not in known}
+        try:
+            among = self._lexical.search(query, len(others), among=list(others)) if others else []
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            among = []
+        others |= {match.id: match for match in among}
+        candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
+        return rank_candidates(query, candidates)
+
+    def _grouped(
+        self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
+    ) -> tuple[list[FileGroup], str | None]:
+        """Return the first `top_k` files, and why they are not in the order of the reranker."""
+        limit = max(top_k, _RERANKED) if self._reranker else top_k
+        best = {each.passage.path: each.passage.id for each in reversed(ranked)}
+        heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
+        texts = store.texts(heads[: _COMPARED * limit])
+        groups = [
+            group for group in grouped(ranked, limit, texts) if group.best.passage.id in texts
+        ]
+        late = None
+        if self._reranker:
+            groups, late = _reranked(self._reranker, query, groups, texts, deadline)
+        return groups[:top_k], late
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -280,12 +477,8 @@ class SearchIndex:
 
         if store.is_read_only:
             return "the index cannot be written here"
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             return "update the index" if held else "another process is computing them"
-
-    @property
-    def _lock_path(self) -> str:
-        return os.path.join(self._home, _LOCK)
 
     def _lexical_ranking(
         self, store: Store, query: str, depth: int
@@ -301,13 +494,62 @@ class SearchIndex:
                 return [], incomplete
             return self._lexical.search(query, depth), None
 
-    def _refuse_links(self) -> None:
-        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
-        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
-        for path in (os.path.join(self._home, name) if name else self._home for name in names):
-            if os.path.islink(path):
-                remedy = "Remove the link, then run hotstart index again"
-                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
+    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+        """Return the lines of `hit` with most words of `query`, as they are in the file now.
+
+        Args:
+            query: the query of the hit.
+            hit: a hit of this index.
+            context: lines to show around each of them; by default three lines in all.
+        """
+        from hotstart.search.excerpt import alone, take_excerpt, within_file
+
+        if context is None and hit.is_current:
+            place = alone(hit.text, hit.start_line)
+        else:
+            place = within_file(hit.file, hit.text, hit.start_line)
+        return take_excerpt(place, self._lexical.wanted(query), context)
+
+    def _hits(
+        self,
+        store: Store,
+        groups: Sequence[FileGroup],
+        query: str,
+        words: list[Match],
+        nearest: Nearest,
+    ) -> Iterator[Hit]:
+        """Yield the hits of `groups`."""
+        texts = store.texts([group.best.passage.id for group in groups])
+        known = store.documents([group.best.passage.path for group in groups])
+        wanted = self._lexical.wanted(query)
+        matching = {match.id for match in words}
+        near = dict(nearest.ranking)
+        for each in groups:
+            passage = each.best.passage
+            if passage.id not in texts:
+                continue
+            text = texts[passage.id]
+            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            found = {"lexical": passage.id in matching, "semantic": passage.id in near}
+            others = [other.passage for other in each.others[:_MOST_OTHERS]]
+            yield Hit(
+                folder=self._path,
+                path=passage.path,
+                start_line=passage.start_line,
+                end_line=passage.end_line,
+                heading=passage.heading,
+                text=text,
+                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
+                found_by=tuple(way for way, is_so in found.items() if is_so),
+                parts=each.best.parts,
+                others=tuple(
+                    Place(other.path, other.start_line, other.end_line, other.heading)
+                    for other in others
+                ),
+                is_current=_is_current(
+                    os.path.join(self._path, passage.path), known.get(passage.path)
+                ),
+            )
 
     def _sync_lexical(self, store: Store) -> str | None:
         """Update the lexical index; return the reason if that is impossible now."""
@@ -315,21 +557,26 @@ class SearchIndex:
 
         if store.is_read_only:
             return _READ_ONLY
-        with exclusive(self._lock_path, wait=False) as held:
+        with exclusive(self._location.lock, wait=False) as held:
             if not held:
                 return _BEHIND
             self._lexical.sync(store)
         return None
 
-    def _keep_from_git(self) -> None:
-        from hotstart.files import write_whole
 
-        path = os.path.join(self._home, _IGNORED)
-        if not os.path.exists(path):
-            write_whole(path, b"*\n")
+def _is_current(path: str, known: StoredDocument | None) -> bool:
+    """Return whether the file `path` has the size and the time that are `known` of it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return known is not None and (status.st_size, status.st_mtime_ns) == (
+        known.size,
+        known.mtime_ns,
+    )
 
 
-def _check(query: str, top_k: int, timeout: float | None) -> None:
+def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> None:
     if not isinstance(query, str) or not query.strip():
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
@@ -337,63 +584,78 @@ def _check(query: str, top_k: int, timeout: float | None) -> None:
     Deadline(timeout)  # raises for what is no number
     if timeout is not None and timeout < 0:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
+    if not 0 <= min_score <= 1:
+        raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
-def _hits(
-    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
-) -> tuple[Hit, ...]:
-    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
-    passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
-    candidates = [
-        Candidate(passages[match.id], match.score, match.defines)
-        for match in words
+def _activations(store: Store) -> dict[str, float]:
+    """Return how likely each file is wanted now; none where no use was recorded."""
+    uses = store.uses()
+    return activations(uses, store.links(uses), time.time()) if uses else {}
+
+
+def _candidates(
+    passages: Mapping[int, Passage],
+    matches: Iterable[Match],
+    cosines: Mapping[int, float] = MappingProxyType({}),
+    weight: float = 0.0,
+) -> list[Candidate]:
+    """Return the chunks of `matches` that still exist, with what their vectors add."""
+    # A chunk without a vector yet counts as one of average meaning.
+    average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    return [
+        Candidate(
+            passage=passages[match.id],
+            score=match.score,
+            defines=match.defines,
+            semantic=weight * cosines.get(match.id, average),
+        )
+        for match in matches
         if match.id in passages
     ]
-    nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
-    ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
-    found = {
-        "lexical": {match.id for match in words},
-        "semantic": {each.passage.id for each in nearest},
-    }
-    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
-    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    texts = store.texts(heads[: _COMPARED * top_k])
-    groups = grouped(ranked, top_k, texts)
-    return tuple(
-        _hit(group, texts[group.best.passage.id], found)
-        for group in groups
-        if group.best.passage.id in texts
-    )
 
 
-def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
+def _fused(lexical: list[Ranked], nearest: list[Passage]) -> list[Ranked]:
     """Return the chunks of both rankings by reciprocal rank fusion."""
     rankings = {
         "lexical": [each.passage.id for each in lexical],
-        "semantic": [each.passage.id for each in nearest],
+        "semantic": [passage.id for passage in nearest],
     }
     shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
-    passages = {each.passage.id: each.passage for each in (*lexical, *nearest)}
+    passages = {each.id: each for each in (*(ranked.passage for ranked in lexical), *nearest)}
     return [
-        Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
-        for one, _ in reciprocal_rank_fusion(list(rankings.values()))
+        Ranked(
+            passage=passages[one],
+            score=score,
+            own={name: of[one] for name, of in shares.items() if one in of},
+            of_file={},
+        )
+        for one, score in reciprocal_rank_fusion(list(rankings.values()))
     ]
 
 
-def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:
-    passage = group.best.passage
-    return Hit(
-        path=passage.path,
-        start_line=passage.start_line,
-        end_line=passage.end_line,
-        heading=passage.heading,
-        text=text,
-        score=group.best.score,
-        found_by=tuple(way for way, ids in found.items() if passage.id in ids),
-        parts=group.best.parts,
-        others=tuple(
-            Place(other.path, other.start_line, other.end_line, other.heading)
-            for other in (each.passage for each in group.others[:_MOST_OTHERS])
-        ),
-    )
+def _reranked(
+    reranker: Reranker,
+    query: str,
+    groups: list[FileGroup],
+    texts: Mapping[int, str],
+    deadline: Deadline,
+) -> tuple[list[FileGroup], str | None]:
+    """Return `groups`, the first of them in the order of the reranker, and why not."""
+    first, others = groups[:_RERANKED], groups[_RERANKED:]
+    scores: dict[int, float] = {}
+    try:
+        for start in range(0, len(first), _A_RUN):
+            if scores and deadline.is_over:
+                return groups, f"{reranker.model!r} was late, so it reranked nothing"
+            passages = [group.best.passage for group in first[start : start + _A_RUN]]
+            documents = [f"{each.heading}\n{texts[each.id]}".strip() for each in passages]
+            for each in reranker.rank(
+                query, documents, activation="identity", timeout=deadline.left
+            ):
+                scores[start + each["corpus_id"]] = each["score"]
+    except InvalidInput:
+        raise
+    except HotstartError as error:
+        return groups, f"reranked nothing: {error.facts}"
+    return by_reranker(first, scores) + others, None
