@@ -254,7 +254,7 @@ def _refuse_static(folder: str, kind: str) -> None:
         feature="module",
         got="StaticEmbedding",
         supported=("Transformer",),
-        remedy="Run it with engine='static'",
+        remedy="It needs no preparation: load it with Embedder, on engine='static'",
     )
 
 
