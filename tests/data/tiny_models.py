@@ -44,6 +44,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2": GROUPED,
     "qwen3": GROUPED | {"head_dim": 16},
     "eurobert": GROUPED,
+    "gemma": GROUPED | {"num_key_value_heads": 1, "head_dim": 16},
     "gemma3_text": GROUPED
     | {
         "num_hidden_layers": 4,

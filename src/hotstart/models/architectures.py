@@ -571,6 +571,21 @@ _EUROBERT = replace(
         "is_causal": False,
     },
 )
+_GEMMA = replace(
+    _LLAMA,
+    norm="rms + 1",
+    scaled_embeddings=True,
+    defaults=_LLAMA.defaults
+    | {
+        "hidden_size": 3072,
+        "num_attention_heads": 16,
+        "head_dim": 256,
+        "num_hidden_layers": 28,
+        "hidden_act": "gelu_pytorch_tanh",
+        "max_position_embeddings": 8192,
+        "use_bidirectional_attention": False,
+    },
+)
 _GEMMA3 = replace(
     _LLAMA,
     query_norm="self_attn.q_norm",
@@ -733,6 +748,7 @@ FAMILIES = {
     "qwen2": _QWEN2,
     "qwen3": _QWEN3,
     "eurobert": _EUROBERT,
+    "gemma": _GEMMA,
     "gemma3_text": _GEMMA3,
     "t5": _T5,
     "mt5": _T5,

@@ -20,6 +20,7 @@ from hotstart.errors import (
     described,
 )
 from hotstart.models.architectures import FAMILIES, LAYER_TYPES, refused_layers
+from hotstart.models.chat_template import CHAT_TEMPLATE, read_template, without_template
 from hotstart.models.configuration import (
     MOST_POSITIONS,
     RAW_ERRORS,
@@ -51,7 +52,7 @@ from hotstart.models.files import (
     missing_files,
     tokenizer_file,
 )
-from hotstart.models.heads import HEAD_FILES, RERANKER, TASK_HEADS, dimension_of
+from hotstart.models.heads import HEAD_FILES, TASK_HEADS, dimension_of
 from hotstart.models.late_interaction import (
     COLBERT_SETTINGS,
     PYLATE,
@@ -305,11 +306,15 @@ def _describe_route(
     settings = _settings(files, kind) if weights else {}
     check_prompts(files.sentence)
     _check_class(files, kind)
-    _refuse_chat_template(files, kind)
+    template = read_template(files, kind)
+    if template is not None:
+        files = without_template(files, kind)
     if kind in HEAD_FILES and not weights:
         only = (SINGLE_WEIGHTS,)
         raise UnsupportedModel(folder, feature="only", got=shipped, supported=only, kind=kind)
     task = TASK_HEADS[kind](files, bool(weights))
+    if template is not None:
+        task = task._replace(tokens=TokenSettings(template=template))
     return Description(
         folder=folder,
         model_type=files.model_type,
@@ -338,6 +343,7 @@ def _describe_route(
         markers=tuple(markers_of(files.sentence).values()) if kind == "multi_vector" else (),
         max_active_dims=max_active_dims(files),
         modules=modules,
+        adds_special=template is None,
     )
 
 
@@ -499,25 +505,6 @@ def _check_class(files: ConfigFiles, kind: str) -> None:
         )
 
 
-def _refuse_chat_template(files: ConfigFiles, kind: str) -> None:
-    """Raise UnsupportedModel where sentence-transformers writes texts into a chat template.
-
-    It does so if its settings know messages, and without settings of its own.
-    """
-    path = os.path.join(files.folder, "chat_template.jinja")
-    if not files.tokenizer.get("chat_template") and not os.path.isfile(path):
-        return
-    is_bare = not files.transformer and (kind == RERANKER or not files.modules)
-    if is_bare or "message" in (files.transformer.get("modality_config") or {}):
-        raise UnsupportedModel(
-            files.folder,
-            feature="a tokenizer with",
-            got="chat_template",
-            supported=("models that read texts as they are",),
-            kind=kind,
-        )
-
-
 def files_read(model: Description) -> list[str]:
     """Return the files that decide the artifact of `model`, relative to its folder.
 
@@ -551,6 +538,7 @@ def _files_of_part(model: Description) -> list[str]:
         CHECKPOINT,
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
+        CHAT_TEMPLATE,
     ]
     return [
         *(inside(model.part, name) for name in of_encoder),
