@@ -96,6 +96,8 @@ SPREADS: tuple[tuple[str, float, float], ...] = (
     ("relative_attention_bias.weight", 0.0, 1.5),
     ("word_embeddings.weight", 0.0, 2.0),
     ("embeddings.weight", 0.0, 0.7),
+    ("mlp.w1", 0.0, 0.3),
+    ("mlp.w2", 0.0, 0.3),
     (".bias", 0.0, 0.1),
     (".weight", 0.0, 0.3),
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hotstart import Reranker
-from hotstart.errors import InvalidInput, MissingExtra, UnsupportedModel
+from hotstart.errors import InvalidInput, MissingExtra, ModelIncomplete, UnsupportedModel
 from hotstart.models.chat_template import read_template
 from hotstart.models.configuration import ConfigFiles
 from hotstart.models.description import describe
@@ -159,6 +159,12 @@ def test_without_a_message_among_its_settings_texts_are_read_as_they_are(folder:
     (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
     model = describe(str(folder), "m", "reranker")
     assert (model.tokens, model.adds_special) == (None, True)
+
+
+def test_messages_without_a_template_are_incomplete(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelIncomplete, match=r"chat_template\.jinja"):
+        describe(str(folder), "m", "reranker")
 
 
 def test_another_template_is_another_model(folder: Path) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES, Part, is_local
+from hotstart.models.architectures import FAMILIES, Part, has_experts, is_local
 from hotstart.models.description import Description
 from hotstart.preparation.graph.attention import CHUNK, Attention, Bias
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.disentangled import DisentangledPositions
+from hotstart.preparation.graph.experts import MixtureOfExperts
 from hotstart.preparation.graph.layers import ACTIVATIONS, Layers
 from hotstart.preparation.graph.positions import (
     Rotation,
@@ -135,7 +136,10 @@ class Encoder:
         inner = hidden
         if family.norm_first:
             inner = self._layers.norm(prefix + family.output_norm, hidden, self.hidden)
-        fed = self._feed_forward(prefix, inner)
+        if has_experts(self._settings, number):
+            fed = self._mixture(prefix, inner)
+        else:
+            fed = self._feed_forward(prefix, inner)
         return self._add(prefix, family.output_norm, family.feed_forward_output_norm, fed, hidden)
 
     def _add(
@@ -195,14 +199,27 @@ class Encoder:
         column = graph.node("Unsqueeze", heads, graph.constant([3], "INT64"))
         return graph.node("Tile", column, times)
 
+    def _mixture(self, prefix: str, rows: str) -> str:
+        assert self._family.experts is not None
+        mixture = MixtureOfExperts(
+            self._graph,
+            self._layers,
+            self._family.experts,
+            int(self._settings["num_experts"]),
+            int(self._settings["moe_top_k"]),
+        )
+        activate = partial(self._layers.activate, str(self._settings["hidden_act"]))
+        return mixture.add(prefix, rows, self.hidden, activate)
+
     def _feed_forward(self, prefix: str, rows: str) -> str:
         family = self._family
         activation = str(self._settings["hidden_act"])
         is_gated = family.gate is not None
         name = _within(prefix, family.intermediate)
-        if family.ungated is not None and not activation.startswith("gated-"):
+        ungated = prefix + (family.ungated or "")
+        if not activation.startswith("gated-") and self._layers.has(f"{ungated}.weight"):
             is_gated = False
-            name = prefix + family.ungated
+            name = ungated
         width = sum(self._layers.shape(name)[:1])
         inner = self._layers.linear(name, rows, width, self.hidden)
         if not is_gated or family.gate is None:
@@ -313,6 +330,11 @@ class Encoder:
             (
                 f"pad_token_id {model.pad_token_id} of {self.rows} tokens",
                 first_pad <= model.pad_token_id < self.rows,
+            ),
+            (
+                f"moe_top_k {self._settings.get('moe_top_k')}",
+                not self._settings.get("num_experts")
+                or 0 < self._settings["moe_top_k"] <= self._settings["num_experts"],
             ),
         ):
             if not is_right:
