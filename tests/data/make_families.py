@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def main() -> None:
         make(family)
     make_onnx_only(FOLDER / "bert-mean-normalize", FOLDER / "onnx-only", max_length=32)
     make_of_hub(FOLDER / "jina-bert-mean", make_alibi_bert)
+    make_of_hub(FOLDER / "jina-code-mean", partial(make_alibi_bert, of_code=True))
     make_of_hub(FOLDER / "nomic-moe-mean", make_nomic_moe)
     make_unsupported(FOLDER / "xlnet-unsupported" / "model")
 

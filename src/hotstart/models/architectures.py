@@ -50,8 +50,11 @@ class Family:
         layer: the prefix of a layer, with a placeholder for the layer number.
         embedding_norm: the norm of the embeddings, unless None.
         query_norm: the norm of each head of the queries, unless None; `key_norm` likewise.
+        joined_heads: whether these are norms of all heads together.
         attention_output_norm: the norm of what attention adds, unless None;
             `feed_forward_output_norm` likewise.
+        second_norm: the norm of another sum of the layer's input and what came of attention and
+            its norm, unless None.
         final_norm: the norm after the last layer, unless None.
         projected: whether each token of an embedding model goes through the layer `linear` at
             last, which has `num_labels` outputs and no bias, and no prefix.
@@ -86,9 +89,11 @@ class Family:
     value: str | Part = "attention.self.value"
     query_norm: str | None = None
     key_norm: str | None = None
+    joined_heads: bool = False
     attention_output: str = "attention.output.dense"
     attention_norm: str = "attention.output.LayerNorm"
     attention_output_norm: str | None = None
+    second_norm: str | None = None
     gate: str | Part | None = None
     intermediate: str | Part = "intermediate.dense"
     ungated: str | None = None
@@ -740,6 +745,17 @@ _JINA_BERT = Family(
     defaults={"hidden_act": "original", "max_position_embeddings": 8192},
     supported={"hidden_act": ("geglu", "reglu"), "position_embedding_type": ("alibi",)},
 )
+_JINA_BERT_CODE = replace(
+    _JINA_BERT,
+    query_norm="attention.self.layer_norm_q",
+    key_norm="attention.self.layer_norm_k",
+    joined_heads=True,
+    second_norm="layer_norm_1",
+    gate=Part("mlp.up_gated_layer", 1, 2),
+    intermediate=Part("mlp.up_gated_layer", 0, 2),
+    output="mlp.down_layer",
+    output_norm="layer_norm_2",
+)
 _DEBERTA = Family(
     prefixes=("", "deberta."),
     query="attention.self.query_proj",
@@ -802,6 +818,7 @@ FAMILIES = {
     "t5": _T5,
     "mt5": _T5,
     "jina_bert": _JINA_BERT,
+    "jina_bert_qk_post_norm": _JINA_BERT_CODE,
     "deberta-v2": _DEBERTA,
 }
 """Families by their name, see `family_of`."""

@@ -24,7 +24,7 @@ def test_every_family_has_golden_vectors() -> None:
         for name in NAMES
     }
     same = {"new": "gte", "mt5": "t5", "jina_bert": "bert", "voyage_qwen3": "qwen3"}
-    same["xlm_roberta_flash"] = "xlm-roberta"
+    same |= {"xlm_roberta_flash": "xlm-roberta", "jina_bert_qk_post_norm": "bert"}
     assert {same.get(name, name) for name in ARCHITECTURES} <= families
 
 

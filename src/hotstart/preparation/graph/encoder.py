@@ -130,9 +130,11 @@ class Encoder:
         if family.norm_first and (number > 0 or family.first_norm):
             inner = self._layers.norm(prefix + family.attention_norm, hidden, self.hidden)
         attended = self._attended(prefix, inner, attention_mask, attention, rotation)
-        hidden = self._add(
-            prefix, family.attention_norm, family.attention_output_norm, attended, hidden
-        )
+        norm = family.attention_norm
+        if family.second_norm is not None:
+            attended = self._layers.add_and_norm(prefix + norm, attended, hidden, self.hidden)
+            norm = family.second_norm
+        hidden = self._add(prefix, norm, family.attention_output_norm, attended, hidden)
         inner = hidden
         if family.norm_first:
             inner = self._layers.norm(prefix + family.output_norm, hidden, self.hidden)
@@ -175,10 +177,13 @@ class Encoder:
                 self.hidden,
                 exact=name is family.value,
             )
-            if norm is not None or (turns and rotation is not None) or heads != self._heads:
+            if norm is not None and family.joined_heads:
+                projected = self._layers.norm(prefix + norm, projected, heads * self._size)
+            of_head = None if family.joined_heads else norm
+            if of_head is not None or (turns and rotation is not None) or heads != self._heads:
                 projected = self._graph.node("Reshape", projected, self._shape(heads, self._size))
-                if norm is not None:
-                    projected = self._layers.norm(prefix + norm, projected, self._size)
+                if of_head is not None:
+                    projected = self._layers.norm(prefix + of_head, projected, self._size)
                 if turns and rotation is not None:
                     projected = rotate(self._graph, projected, rotation, self._size)
                 if heads != self._heads:
