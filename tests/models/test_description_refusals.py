@@ -40,6 +40,13 @@ def test_a_chat_template_is_read_by_models_that_know_messages_alone(tmp_path: Pa
     assert not describe(folder, "m").adds_special
 
 
+def test_an_adapter_is_refused(tmp_path: Path) -> None:
+    source = FAMILIES / "bert-mean-normalize" / "model"
+    folder = changed(source, tmp_path / "m", "adapter_config.json", peft_type="LORA")
+    with pytest.raises(UnsupportedModel, match="merge_and_unload"):
+        describe(folder, "m")
+
+
 @pytest.mark.parametrize("name", ["modernbert-cls", "gemma3-dense"])
 def test_another_kind_of_local_rotation_is_refused(name: str, tmp_path: Path) -> None:
     rotations = {

@@ -39,6 +39,7 @@ from hotstart.models.configuration import (
     truncate_dim,
 )
 from hotstart.models.files import (
+    ADAPTER,
     CHECKPOINT,
     CHECKPOINT_INDEX,
     COLBERT_LINEAR,
@@ -223,6 +224,8 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 def _describe(
     folder: str, source: str, kind: str, file: str | None, max_length: int | None
 ) -> Description:
+    if not file:
+        _refuse_adapter(folder)
     missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
@@ -247,6 +250,21 @@ def _describe(
         _check_route(part, main)
     named = tuple(replace(part, route=(part.tasks or ("",))[0] or "default") for part in others)
     return replace(main, routes=named)
+
+
+def _refuse_adapter(folder: str) -> None:
+    """Raise UnsupportedModel for an adapter, which sentence-transformers adds to other weights."""
+    for part in {"", encoder_part(modules_of(folder))}:
+        name = inside(part, ADAPTER)
+        if os.path.isfile(os.path.join(folder, name)):
+            raise UnsupportedModel(
+                folder,
+                feature="an adapter",
+                got=name,
+                supported=("models whose adapters are merged into their weights",),
+                remedy="Merge it (merge_and_unload of peft) and save the model, or run it with "
+                "engine='torch' (pip install 'hotstart[torch]' peft)",
+            )
 
 
 def _refuse_static(folder: str) -> None:
@@ -539,6 +557,7 @@ def _files_of_part(model: Description) -> list[str]:
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
         CHAT_TEMPLATE,
+        ADAPTER,
     ]
     return [
         *(inside(model.part, name) for name in of_encoder),
