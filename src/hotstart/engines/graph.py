@@ -15,6 +15,7 @@ from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
 from hotstart.types import (
     WORDPIECE,
+    ChatTemplate,
     Coverage,
     EngineOutput,
     Matrix,
@@ -125,6 +126,7 @@ class Tokenizer:
             self._skiplist = {number for number in found if number is not None}
             mask = self._tokenizer.encode("a").special_tokens_mask
             self._after = next((n for n, special in enumerate(mask[::-1]) if not special), 0)
+            self._limit, self._suffix = _end(self._tokenizer, settings.template)
 
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair.
@@ -132,6 +134,8 @@ class Tokenizer:
         Raises:
             ModelDamaged: the tokenizer fails, as when its parts contradict one another.
         """
+        settings = self._settings
+        texts = self._written(texts)
         pairs = isinstance(texts[0], tuple)
         try:
             if len(texts) == 1:  # encode_batch_fast would start threads for a single text
@@ -145,17 +149,29 @@ class Tokenizer:
             raise ModelDamaged(self._path, reason=f"it fails ({described(error)})") from error
         if pairs:
             return [Tokens(each.ids, each.type_ids) for each in encodings]
+        if settings is not None and settings.template is not None:
+            return [Tokens(self._ended(each.ids), None) for each in encodings]
         tokens = [
             Tokens(each.ids, None, self._prompt_length(text))
             for text, each in zip(texts, encodings, strict=True)
         ]
-        settings = self._settings
         if settings is None:
             return tokens
         tasks = [text.task if isinstance(text, TaskText) else "" for text in texts]
         return [
             self._of_task(each, task, settings) for each, task in zip(tokens, tasks, strict=True)
         ]
+
+    def _written(self, texts: Sequence[TextOrPair]) -> Sequence[TextOrPair]:
+        """Return `texts` within the chat template, if the model has one."""
+        template = self._settings.template if self._settings is not None else None
+        return texts if template is None else [template.render(text) for text in texts]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """Return `ids`, which end as the chat template does although they were cut."""
+        if len(ids) < self._limit or not self._suffix:
+            return ids
+        return ids[: -len(self._suffix)] + self._suffix[-len(ids) :]
 
     def _of_task(self, tokens: Tokens, task: str, settings: TokenSettings) -> Tokens:
         """Return `tokens` cut and filled up for `task`, with the positions that are kept."""
@@ -206,8 +222,26 @@ class Tokenizer:
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Return the positions of the texts that are cut at the model's limit."""
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = self._tokenizer.encode_batch(list(self._written(texts)))
         return [position for position, each in enumerate(encodings) if each.overflowing]
+
+
+def _end(tokenizer: Any, template: ChatTemplate | None) -> tuple[int, list[int]]:
+    """Return the most tokens of a text, and those that end every text of a chat template.
+
+    The template's are what two unlike texts end with, as sentence-transformers finds them.
+    """
+    cut = tokenizer.truncation
+    if template is None or cut is None:
+        return 0, []
+    tokenizer.no_truncation()
+    first, second = (
+        tokenizer.encode(template.render((text, text))).ids[::-1] for text in ("0", "1 2 3 4")
+    )
+    tokenizer.enable_truncation(**cut)
+    pairs = zip(first, second, strict=False)
+    count = next((n for n, (left, right) in enumerate(pairs) if left != right), 0)
+    return cut["max_length"], first[:count][::-1]
 
 
 def batches(

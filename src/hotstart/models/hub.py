@@ -38,6 +38,7 @@ from hotstart.models.catalogue import known_model, near
 from hotstart.models.configuration import SPECIAL_TOKENS, inside, modules_of, read_json
 from hotstart.models.description import describe
 from hotstart.models.files import (
+    ADAPTER,
     CHECKPOINT,
     CHECKPOINT_INDEX,
     COLBERT_LINEAR,
@@ -65,6 +66,7 @@ _SMALL = (
     "config_sentence_transformers.json",
     *_TOKENIZER,
     "chat_template.jinja",
+    ADAPTER,
     SPARSE_LINEAR,
     COLBERT_LINEAR,
     COLBERT_SETTINGS,
