@@ -153,6 +153,28 @@ def test_paths_lead_from_here_to_the_file(
     assert Path(capsys.readouterr().out.strip()).samefile(folder / "docs" / "guide.md")
 
 
+def test_several_indexes_give_one_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    for name in ("notes", "papers"):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "a.md").write_text(f"{name} of the summer\n")
+    main(["index", "--lexical", "-q", "project"])
+    main(["index", "--lexical", "-q", "notes"])
+    main(["index", "--lexical", "-q", "papers", "--store", "store"])
+    capsys.readouterr()
+    search = ["search", "papers summer", "--timeout", "0", "--path", "project", "--path", "notes"]
+    assert main([*search, "--store", "store", "--files"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "papers/a.md",
+        "project/docs/guide.md",
+        "notes/a.md",
+    ]
+    assert main([*search, "--path", "nowhere"]) == 2
+    assert main([*search, "--path", "/"]) == 1
+
+
 def test_context_comes_from_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,9 +13,10 @@ from hotstart._exports import lazy_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotstart.search.index import Answer, Hit, SearchIndex
+    from hotstart.search.indexes import SearchIndexes
     from hotstart.search.indexing import UpdateReport
 
-__all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
+__all__ = ["Answer", "Hit", "SearchIndex", "SearchIndexes", "UpdateReport"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -23,6 +24,7 @@ __getattr__ = lazy_names(
         "Answer": "hotstart.search.index",
         "Hit": "hotstart.search.index",
         "SearchIndex": "hotstart.search.index",
+        "SearchIndexes": "hotstart.search.indexes",
         "UpdateReport": "hotstart.search.indexing",
     },
 )
