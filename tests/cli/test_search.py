@@ -43,7 +43,7 @@ def test_index_then_search(
     assert "2 added, 0 changed, 0 removed, 0 unchanged" in out
     assert "skipped: 1 binary" in out
     monkeypatch.chdir(folder)
-    assert main(["search", "who is unloaded under pressure?", "--path", "docs"]) == 0
+    assert main(["search", "idle models are unloaded first under pressure", "--path", "docs"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
         "docs/guide.md:5  1.00  Guide > Eviction, Colours\n"

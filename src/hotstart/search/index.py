@@ -401,11 +401,12 @@ class SearchIndex:
         if not self.exists:
             raise IndexMissing(self._path)
         self._location.refuse_links()
-        self._semantic.start()
         if self._reranker:
             self._reranker.start_loading()
         depth = max(_DEEPER * top_k, _DEPTH)
         with self._stores.borrow() as store:
+            if store.has_vectors():
+                self._semantic.start()
             words, incomplete = self._lexical_ranking(store, query, depth)
             ids = [match.id for match in words]
             nearest = self._semantic.nearest(store, query, depth, deadline.left, also=ids)
