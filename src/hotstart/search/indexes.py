@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import InvalidInput
@@ -44,13 +45,12 @@ class SearchIndexes:
             for index in self._indexes
         ]
         first = next((answer for answer in answers if answer.model), answers[0])
-        return Answer(
+        return replace(
+            first,
             hits=tuple(_merged([answer.hits for answer in answers]))[:top_k],
             mode=first.mode if len({answer.mode for answer in answers}) == 1 else "hybrid",
             reason=self._reason(answers),
             seconds=time.perf_counter() - began,
-            model=first.model,
-            engine=first.engine,
         )
 
     def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
