@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.search.words import spans_of
 
@@ -41,6 +41,11 @@ class Excerpt(NamedTuple):
     line: int
     lines: tuple[Line, ...]
     note: str | None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a hit in JSON has of it."""
+        lines = [line._asdict() for line in self.lines]
+        return {"line": self.line, "lines": lines, "note": self.note}
 
 
 class Surroundings(NamedTuple):
