@@ -204,6 +204,29 @@ def test_a_score_means_the_same_in_every_answer(
     assert scores("summers sky zebra quokka", "--min-score", "0.6") == []
 
 
+def test_matches_of_a_regular_expression_are_marked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    main(["index", "--lexical", "-q"])
+    capsys.readouterr()
+    search = ["search", "--regex", r"bl[u-v]e\s\w+", "--color", "always"]
+    assert main(search) == 0
+    out = capsys.readouterr().out
+    assert "docs/guide.md:9\x1b[0m  1.00  " in out
+    assert ": The sky is \x1b[1;31mblue in\x1b[0m summer.\n" in out
+
+
+def test_a_misspelt_word_marks_what_was_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    main(["index", "--lexical", "-q"])
+    capsys.readouterr()
+    assert main(["search", "sumer", "--color", "always"]) == 0
+    assert "\x1b[1;31msummer\x1b[0m" in capsys.readouterr().out
+
+
 def test_json_names_file_line_and_matches(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

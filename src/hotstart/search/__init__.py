@@ -12,7 +12,8 @@ from hotstart._exports import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hotstart.search.index import Answer, Hit, SearchIndex
+    from hotstart.search.answer import Answer, Hit
+    from hotstart.search.index import SearchIndex
     from hotstart.search.indexes import SearchIndexes
     from hotstart.search.indexing import UpdateReport
 
@@ -21,8 +22,8 @@ __all__ = ["Answer", "Hit", "SearchIndex", "SearchIndexes", "UpdateReport"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "Answer": "hotstart.search.index",
-        "Hit": "hotstart.search.index",
+        "Answer": "hotstart.search.answer",
+        "Hit": "hotstart.search.answer",
         "SearchIndex": "hotstart.search.index",
         "SearchIndexes": "hotstart.search.indexes",
         "UpdateReport": "hotstart.search.indexing",

@@ -65,6 +65,8 @@ class Expression:
 
     def __init__(self, pattern: str) -> None:
         re2 = require("re2", extra="search")
+        if not isinstance(pattern, str) or not pattern:
+            raise InvalidInput("regex", got=pattern, expected="a regular expression of RE2")
         try:
             self._compiled = re2.compile(f"(?m){pattern}", _options(re2))
         except re2.error as error:
@@ -91,6 +93,10 @@ class Expression:
             if line > reached:
                 reached = last
                 yield line, last
+
+    def spans(self, line: str) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each match in `line`."""
+        yield from (each.span() for each in self._compiled.finditer(line) if each[0])
 
 
 _PIECE = re.compile(

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from hotstart.concurrency import Deadline
 from hotstart.errors import InvalidInput
+from hotstart.search.answer import Answer, Hit
 from hotstart.search.excerpt import Excerpt
-from hotstart.search.index import Answer, Hit, SearchIndex
+from hotstart.search.index import SearchIndex
 
 
 class SearchIndexes:
@@ -30,10 +31,11 @@ class SearchIndexes:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         top_k: int = 10,
         timeout: float | None = None,
         *,
+        regex: str | None = None,
         min_score: float = 0.0,
         activation: bool = True,
     ) -> Answer:
@@ -41,22 +43,32 @@ class SearchIndexes:
         began = time.perf_counter()
         deadline = Deadline(timeout)
         answers = [
-            index.search(query, top_k, deadline.left, min_score=min_score, activation=activation)
+            index.search(
+                query,
+                top_k,
+                deadline.left,
+                regex=regex,
+                min_score=min_score,
+                activation=activation,
+            )
             for index in self._indexes
         ]
         first = next((answer for answer in answers if answer.model), answers[0])
         return replace(
             first,
+            query=" ".join(dict.fromkeys(answer.query for answer in answers)),
             hits=tuple(_merged([answer.hits for answer in answers]))[:top_k],
             mode=first.mode if len({answer.mode for answer in answers}) == 1 else "hybrid",
             reason=self._reason(answers),
             seconds=time.perf_counter() - began,
         )
 
-    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+    def excerpt(
+        self, query: str, hit: Hit, context: int | None = None, *, regex: str | None = None
+    ) -> Excerpt:
         """Return the lines of `hit` with most words of `query`; see `SearchIndex.excerpt`."""
         index = next(index for index in self._indexes if index.path == hit.folder)
-        return index.excerpt(query, hit, context)
+        return index.excerpt(query, hit, context, regex=regex)
 
     def _reason(self, answers: Sequence[Answer]) -> str | None:
         """Return why answers are not hybrid over their whole index, once if all say the same."""

@@ -204,6 +204,6 @@ class Search(Group):
         answer = index.search(body.query, body.top_k, timeout, min_score=body.min_score)
         content = asdict(answer)
         for hit, fields in zip(answer.hits, content["hits"], strict=True):
-            fields.update(index.excerpt(body.query, hit).fields())
+            fields.update(index.excerpt(answer.query, hit).fields())
             del fields["folder"]  # where it lies on the server is nobody's business
         return content
