@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,15 +78,27 @@ class WantedWords:
     ) -> None:
         self._words = list(dict.fromkeys(words))
         self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
+        every = (form for forms in self._words for form in forms)
+        # The last letter of a short form may be of the stem alone: `tri` is `try`.
+        starts = {form[: min(_START, max(1, len(form) - 1))] for form in every}
+        self._starting = re.compile("|".join(map(re.escape, starts)) or "(?!)")
 
     def within(self, text: str) -> frozenset[int]:
-        """Return which words of the query `text` holds, by their numbers."""
+        """Return which words of the query the short `text` holds, by their numbers."""
         forms = self._forms_of(text)
         return frozenset(n for n, word in enumerate(self._words) if not word.isdisjoint(forms))
 
     def share(self, text: str) -> float:
         """Return the share of the words of the query that `text` holds, from 0 to 1."""
-        return len(self.within(text)) / max(1, len(self._words))
+        # To stem a whole text takes as long as a search.
+        names = set(_NAME.findall(normalized(text)))
+        found = (name for name in names if self._starting.search(name.lower()))
+        held = frozenset[int]().union(*map(self.within, found))
+        return len(held) / max(1, len(self._words))
+
+
+_NAME = re.compile(r"\w+")
+_START = 3  # letters of a form that a word with it holds
 
 
 class Stamp(NamedTuple):

@@ -107,7 +107,7 @@ class Searcher:
         """Return the best files, each by its best chunk."""
         began = time.perf_counter()
         expression, deadline = question.expression, question.deadline
-        if expression is None:
+        if expression is None and store.has_vectors():
             self._semantic.start()
         if self._reranker:
             self._reranker.start_loading()
@@ -123,6 +123,8 @@ class Searcher:
         hits = list(self._hits(store, groups, found, nearest))
         if expression:
             hits = list(_matching_lines(store, hits, groups, expression))
+            if not question.query.text:  # no words to have a share of
+                hits = [replace(hit, score=1.0) for hit in hits]
         short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         notes = found.notes
         mode: Mode = "lexical"
