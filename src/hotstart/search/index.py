@@ -414,8 +414,8 @@ class SearchIndex:
             meaning = nearest.ranking
             used = _activations(store) if activation else {}
             ranked = with_activation(self._ranked(store, query, words, nearest), used)
-            groups, late = self._grouped(store, query, ranked, top_k, deadline)
-            hits = tuple(self._hits(store, groups, query, words, nearest))
+            groups, texts, late = self._grouped(store, query, ranked, top_k, deadline)
+            hits = tuple(self._hits(store, groups, texts, query, words, nearest))
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         if meaning:
@@ -457,8 +457,8 @@ class SearchIndex:
 
     def _grouped(
         self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
-    ) -> tuple[list[FileGroup], str | None]:
-        """Return the first `top_k` files, and why they are not in the order of the reranker."""
+    ) -> tuple[list[FileGroup], dict[int, str], str | None]:
+        """Return the first `top_k` files, the texts of their best chunks, and why not reranked."""
         limit = max(top_k, _RERANKED) if self._reranker else top_k
         best = {each.passage.path: each.passage.id for each in reversed(ranked)}
         heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
@@ -469,7 +469,7 @@ class SearchIndex:
         late = None
         if self._reranker:
             groups, late = _reranked(self._reranker, query, groups, texts, deadline)
-        return groups[:top_k], late
+        return groups[:top_k], texts, late
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -514,22 +514,22 @@ class SearchIndex:
         self,
         store: Store,
         groups: Sequence[FileGroup],
+        texts: Mapping[int, str],
         query: str,
         words: list[Match],
         nearest: Nearest,
     ) -> Iterator[Hit]:
         """Yield the hits of `groups`."""
-        texts = store.texts([group.best.passage.id for group in groups])
         known = store.documents([group.best.passage.path for group in groups])
-        wanted = self._lexical.wanted(query)
+        try:
+            shares = self._lexical.shares(query, [group.best.passage.id for group in groups])
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            shares = {}
         matching = {match.id for match in words}
         near = dict(nearest.ranking)
         for each in groups:
             passage = each.best.passage
-            if passage.id not in texts:
-                continue
-            text = texts[passage.id]
-            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            cosine = nearest.cosines.get(passage.id, 0.0)
             found = {"lexical": passage.id in matching, "semantic": passage.id in near}
             others = [other.passage for other in each.others[:_MOST_OTHERS]]
             yield Hit(
@@ -538,8 +538,8 @@ class SearchIndex:
                 start_line=passage.start_line,
                 end_line=passage.end_line,
                 heading=passage.heading,
-                text=text,
-                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
+                text=texts[passage.id],
+                score=min(1.0, max(shares.get(passage.id, 0.0), cosine)),
                 found_by=tuple(way for way, is_so in found.items() if is_so),
                 parts=each.best.parts,
                 others=tuple(
