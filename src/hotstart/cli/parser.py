@@ -231,6 +231,11 @@ def _add_search(commands: Any) -> None:
         default="auto",
         help="colour the output (default: auto, on a terminal without NO_COLOR)",
     )
+    search.add_argument(
+        "--reranker",
+        metavar="MODEL",
+        help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
+    )
     _add_model(search)
 
 

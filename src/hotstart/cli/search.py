@@ -16,6 +16,7 @@ from hotstart.errors import InvalidInput, ModelNotFound, check_count
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import spinner
+from hotstart.reranker import Reranker
 from hotstart.search import SearchIndex
 
 
@@ -23,10 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
     _check(arguments)
     embedder = Embedder(arguments.model, strategy="progressive")
+    reranker = Reranker(arguments.reranker) if arguments.reranker else None
     index = (
-        SearchIndex.stored(arguments.store, embedder)
+        SearchIndex.stored(arguments.store, embedder, reranker=reranker)
         if arguments.store
-        else SearchIndex.nearest(arguments.path, embedder)
+        else SearchIndex.nearest(arguments.path, embedder, reranker=reranker)
     )
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(

@@ -157,7 +157,14 @@ class SearchIndex:
         return f"SearchIndex({self._path!r})"
 
     @classmethod
-    def nearest(cls, path: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def nearest(
+        cls,
+        path: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index of `path` or of its nearest indexed parent.
 
         Raises:
@@ -168,17 +175,25 @@ class SearchIndex:
             folder, below = os.path.dirname(folder), folder
             if folder == below:
                 raise IndexMissing(start if os.path.isdir(start) else os.path.dirname(start))
-        return cls(folder, embedder)
+        return cls(folder, embedder, fusion=fusion, reranker=reranker)
 
     @classmethod
-    def stored(cls, store: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def stored(
+        cls,
+        store: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index in the folder `store`, of the folders that it was made of.
 
         Raises:
             IndexMissing: there is no index.
             IndexDamaged: its record of the folders cannot be read.
         """
-        return cls(stored_location(os.fspath(store)).folders, embedder, store)
+        folders = stored_location(os.fspath(store)).folders
+        return cls(folders, embedder, store, fusion=fusion, reranker=reranker)
 
     @property
     def path(self) -> str:
@@ -601,14 +616,15 @@ def _candidates(
     weight: float = 0.0,
 ) -> list[Candidate]:
     """Return the chunks of `matches` that still exist, with what their vectors add."""
-    # A chunk without a vector yet counts as one of average meaning.
+    # The least near one adds nothing; a chunk without a vector yet counts as one of average meaning.
     average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    least = min(cosines.values(), default=0.0)
     return [
         Candidate(
             passage=passages[match.id],
             score=match.score,
             defines=match.defines,
-            semantic=weight * cosines.get(match.id, average),
+            semantic=weight * (cosines.get(match.id, average) - least),
         )
         for match in matches
         if match.id in passages
