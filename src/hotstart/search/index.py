@@ -456,7 +456,7 @@ class SearchIndex:
         """Return the chunks of both rankings that still exist, fused, best first."""
         meaning = [one for one, _ in nearest.ranking]
         passages = store.passages([*(match.id for match in words), *meaning])
-        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        weight = SEMANTIC * nearest.scale * (nearest.legibility if words else 1.0)
         if self._fusion == "rrf" and words and meaning:
             lexical = rank_candidates(query, _candidates(passages, words))
             return _fused(lexical, [passages[one] for one in meaning if one in passages])
@@ -616,7 +616,7 @@ def _candidates(
     weight: float = 0.0,
 ) -> list[Candidate]:
     """Return the chunks of `matches` that still exist, with what their vectors add."""
-    # The least near one adds nothing; a chunk without a vector yet counts as one of average meaning.
+    # The least near one adds nothing; one without a vector yet counts as one of average meaning.
     average = sum(cosines.values()) / len(cosines) if cosines else 0.0
     least = min(cosines.values(), default=0.0)
     return [
