@@ -126,8 +126,7 @@ def _add_embed(commands: Any) -> None:
     embed.add_argument(
         "--kind",
         choices=("embedding", "sparse", "multi_vector"),
-        default="embedding",
-        help="sparse and multi_vector print JSON",
+        help="sparse and multi_vector print JSON (default: that of a known model, else embedding)",
     )
     embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N dimensions")
@@ -186,8 +185,19 @@ def _add_search(commands: Any) -> None:
         "search an indexed folder",
         'hotstart search "who is unloaded first?"',
         "hotstart search eviction --path docs -n 3",
+        "hotstart search 'upload \"connection pool\" -test path:src lang:go'",
+        "hotstart search --regex 'class \\w+Pool'",
     )
-    search.add_argument("query", metavar="QUERY", help="words or a question")
+    search.add_argument(
+        "query",
+        nargs="?",
+        default="",
+        metavar="QUERY",
+        help='words or a question; "a phrase", -word, path:GLOB and lang:NAME narrow it',
+    )
+    search.add_argument(
+        "--regex", metavar="PATTERN", help="find the matches of this regular expression (RE2)"
+    )
     search.add_argument(
         "--path",
         default=".",
@@ -211,6 +221,16 @@ def _add_search(commands: Any) -> None:
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
     search.add_argument(
+        "--reranker",
+        metavar="MODEL",
+        help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
+    )
+    _add_display(search)
+    _add_model(search)
+
+
+def _add_display(search: Any) -> None:
+    search.add_argument(
         "-C",
         "--context",
         type=int,
@@ -231,12 +251,6 @@ def _add_search(commands: Any) -> None:
         default="auto",
         help="colour the output (default: auto, on a terminal without NO_COLOR)",
     )
-    search.add_argument(
-        "--reranker",
-        metavar="MODEL",
-        help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
-    )
-    _add_model(search)
 
 
 def _add_get(commands: Any) -> None:
