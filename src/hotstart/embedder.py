@@ -675,6 +675,7 @@ class Embedder(LoadableModel):
             reason=None,
             tokens=output.tokens,
             comparable_with=None if space is None else self._cut(space),
+            similarity_scale=output.info.similarity_scale,
         )
 
     def _cut(self, fingerprint: str) -> str:

@@ -218,6 +218,7 @@ class ModelInfo(NamedTuple):
         max_active_dims: the largest values that a sparse embedding keeps; None for all.
         tasks: the tasks that a model with a Router has encoders for, empty for texts without one;
             None for a model that encodes all texts alike.
+        similarity_scale: see `EmbeddingResult`.
     """
 
     dimension: int | None
@@ -231,6 +232,7 @@ class ModelInfo(NamedTuple):
     reads_task: bool = False
     max_active_dims: int | None = None
     tasks: tuple[str, ...] | None = None
+    similarity_scale: float | None = None
 
 
 _ITEM = 4  # bytes of a float32
@@ -436,6 +438,8 @@ class EmbeddingResult(NamedTuple):
             cached.
         comparable_with: fingerprint of the float32 space that search may compare these vectors
             with; None if there is none.
+        similarity_scale: what differences of cosines are multiplied with to be as large as those of
+            all-MiniLM-L6-v2; None if it was not measured.
     """
 
     vectors: Any
@@ -445,6 +449,7 @@ class EmbeddingResult(NamedTuple):
     reason: str | None
     tokens: int | None = None
     comparable_with: str | None = None
+    similarity_scale: float | None = None
 
 
 class Coverage(NamedTuple):

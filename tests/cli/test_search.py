@@ -15,7 +15,7 @@ import pytest
 
 from hotstart.cli import main
 from hotstart.config import Settings
-from support.golden import FAMILIES
+from support.golden import FAMILIES, RERANKERS
 from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
@@ -55,6 +55,18 @@ def test_index_then_search(
     assert "mode hybrid" in summary
     assert "engine onnx (all-MiniLM-L6-v2)" in summary
     assert "secret" not in out
+
+
+def test_a_reranker_orders_the_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(folder), "--lexical"]) == 0
+    reranker = str(RERANKERS / "bert" / "model")
+    command = ["search", "sky models", "--path", str(folder), "--explain", "--reranker", reranker]
+    assert main(command) == 0
+    assert "reranker" in capsys.readouterr().out
+    assert main([*command[:-1], "./no-model", "--timeout", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "reranked nothing: " in out
+    assert "no-model" in out
 
 
 def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

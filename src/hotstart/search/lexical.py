@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,27 +77,11 @@ class WantedWords:
     ) -> None:
         self._words = list(dict.fromkeys(words))
         self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
-        every = (form for forms in self._words for form in forms)
-        # The last letter of a short form may be of the stem alone: `tri` is `try`.
-        starts = {form[: min(_START, max(1, len(form) - 1))] for form in every}
-        self._starting = re.compile("|".join(map(re.escape, starts)) or "(?!)")
 
     def within(self, text: str) -> frozenset[int]:
         """Return which words of the query the short `text` holds, by their numbers."""
         forms = self._forms_of(text)
         return frozenset(n for n, word in enumerate(self._words) if not word.isdisjoint(forms))
-
-    def share(self, text: str) -> float:
-        """Return the share of the words of the query that `text` holds, from 0 to 1."""
-        # To stem a whole text takes as long as a search.
-        names = set(_NAME.findall(normalized(text)))
-        found = (name for name in names if self._starting.search(name.lower()))
-        held = frozenset[int]().union(*map(self.within, found))
-        return len(held) / max(1, len(self._words))
-
-
-_NAME = re.compile(r"\w+")
-_START = 3  # letters of a form that a word with it holds
 
 
 class Stamp(NamedTuple):
@@ -217,6 +200,29 @@ class LexicalIndex:
         matches += [Match(one, score, True) for one, score in defining.items() if one not in found]
         # Those of `among` without a word of the query have no score, and others neither.
         return matches if among is None else [each for each in matches if each.score > 0]
+
+    def shares(self, query: str, ids: Sequence[int]) -> dict[int, float]:
+        """Return which share of the words of `query` each of the chunks `ids` holds, from 0 to 1.
+
+        Raises:
+            LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
+        """
+        index = self._index or self._open()
+        if index is None or not ids:
+            return {}
+        with self._distrusting():
+            occur, make = self._tantivy.Occur, self._tantivy.Query
+            languages = self._languages(index)
+            words = {tuple(self._stems_of(word, languages)) for word in query_words(query)}
+            # For a few chunks this takes a fifth of the time of `term_set_query`.
+            named = [(occur.Should, make.term_query(index.schema, "id", one)) for one in ids]
+            chosen = make.boolean_query(named)
+            clauses = [(occur.Must, make.const_score_query(chosen, 0.0))]
+            for stems in words:  # each that is there counts 1
+                counted = make.const_score_query(self._any_of(index, list(stems)), 1.0)
+                clauses.append((occur.Should, counted))
+            found = _hits(index.searcher(), make.boolean_query(clauses), len(ids))
+        return {one: count / max(1, len(words)) for one, count in found}
 
     def holding(self, text: str) -> list[int]:
         """Return all chunks that a search for the words of `text` would find by each of them."""

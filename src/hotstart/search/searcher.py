@@ -119,8 +119,8 @@ class Searcher:
             nearest = Nearest([], "a regular expression has no vector")
         used = _activations(store) if question.activation else {}
         ranked = with_activation(self._ranked(store, found, nearest), used)
-        groups, late = self._grouped(store, found.text, ranked, question.top_k, deadline)
-        hits = list(self._hits(store, groups, found, nearest))
+        groups, texts, late = self._grouped(store, found.text, ranked, question.top_k, deadline)
+        hits = list(self._hits(store, groups, texts, found, nearest))
         if expression:
             hits = list(_matching_lines(store, hits, groups, expression))
             if not question.query.text:  # no words to have a share of
@@ -232,14 +232,14 @@ class Searcher:
         except LexicalIndexDamaged:  # the next search rebuilds it
             also = []
         others |= {match.id: match for match in also}
-        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        weight = SEMANTIC * nearest.scale * (nearest.legibility if words else 1.0)
         candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
         return rank_candidates(found.text, candidates)
 
     def _grouped(
         self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
-    ) -> tuple[list[FileGroup], str | None]:
-        """Return the first `top_k` files, and why they are not in the order of the reranker."""
+    ) -> tuple[list[FileGroup], dict[int, str], str | None]:
+        """Return the first `top_k` files, the texts of their best chunks, and why not reranked."""
         limit = max(top_k, _RERANKED) if self._reranker else top_k
         best = {each.passage.path: each.passage.id for each in reversed(ranked)}
         heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
@@ -250,24 +250,30 @@ class Searcher:
         late = None
         if self._reranker:
             groups, late = _reranked(self._reranker, query, groups, texts, deadline)
-        return groups[:top_k], late
+        return groups[:top_k], texts, late
 
     # Hits -------------------------------------------------------------------------------------
 
     def _hits(
-        self, store: Store, groups: Sequence[FileGroup], found: Found, nearest: Nearest
+        self,
+        store: Store,
+        groups: Sequence[FileGroup],
+        texts: Mapping[int, str],
+        found: Found,
+        nearest: Nearest,
     ) -> Iterator[Hit]:
         """Yield the hit of each group."""
-        texts = store.texts([group.best.passage.id for group in groups])
         known = store.documents([group.best.passage.path for group in groups])
-        wanted = self._lexical.wanted(found.text)
+        try:
+            shares = self._lexical.shares(found.text, [group.best.passage.id for group in groups])
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            shares = {}
         matching = {match.id for match in found.matches}
         near = dict(nearest.ranking)
         root = self._location.root
         for each in groups:
             passage = each.best.passage
-            text = texts.get(passage.id, "")
-            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            cosine = nearest.cosines.get(passage.id, 0.0)
             ways = {"lexical": passage.id in matching, "semantic": passage.id in near}
             others = [other.passage for other in each.others[:_MOST_OTHERS]]
             yield Hit(
@@ -276,8 +282,8 @@ class Searcher:
                 start_line=passage.start_line,
                 end_line=passage.end_line,
                 heading=passage.heading,
-                text=text,
-                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
+                text=texts[passage.id],
+                score=min(1.0, max(shares.get(passage.id, 0.0), cosine)),
                 found_by=tuple(way for way, is_so in ways.items() if is_so),
                 parts=each.best.parts,
                 others=tuple(
@@ -313,14 +319,15 @@ def _candidates(
     weight: float = 0.0,
 ) -> list[Candidate]:
     """Return the chunks of `matches` that still exist, with what their vectors add."""
-    # A chunk without a vector yet counts as one of average meaning.
+    # The least near one adds nothing; one without a vector yet counts as one of average meaning.
     average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    least = min(cosines.values(), default=0.0)
     return [
         Candidate(
             passage=passages[match.id],
             score=match.score,
             defines=match.defines,
-            semantic=weight * cosines.get(match.id, average),
+            semantic=weight * (cosines.get(match.id, average) - least),
         )
         for match in matches
         if match.id in passages
