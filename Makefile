@@ -18,11 +18,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test test-slow test-parity test-integrations test-lowest lint bench bench-quality clean upgrade
 
-demo: .venv/installed  ## index the documentation and ask it a question
-	@echo "Indexing docs/ (about 10 seconds):";
+demo: .venv/installed  ## ask the documentation and the sources a question
+	@echo "Indexing the words of docs/ and src/ (a few seconds):"
+	$(BIN)/hotstart index docs src --lexical --store .venv/demo
+	@echo
+	$(BIN)/hotstart search "$(QUESTION)" --store .venv/demo -n 3
+	@echo
+	@echo "Computing vectors of docs/ (about 10 seconds), to answer by meaning too:"
 	$(BIN)/hotstart index docs
-	@echo;
-	$(BIN)/hotstart search "$(QUESTION)" --path docs
+	@echo
+	$(BIN)/hotstart search "$(QUESTION)" --path docs -n 3
 
 test: .venv/developing  ## the ordinary tests
 	$(BIN)/pytest -n auto --durations=25

@@ -116,14 +116,17 @@ Rank = Callable[[str], list[str]]
 """Returns the files that answer a query, best first; a file may be there again."""
 
 
-def rankings_of(root: Path, embedder: Embedder | None) -> dict[str, Rank]:
-    """Return the rankings of the folder `root` by name; those with vectors if there is a model."""
+def rankings_of(root: Path, embedder: Embedder | None, most_chunks: int) -> dict[str, Rank]:
+    """Return the rankings of the folder `root` by name.
+
+    Those with vectors need an embedder and no more than `most_chunks` chunks.
+    """
     index = SearchIndex(root)
-    index.update()
+    chunks = index.update().chunks
     found = {"lexical": _asked(index)}
     if importlib.util.find_spec("bm25s"):
         found["BM25"] = _plain_bm25(root)
-    if embedder:
+    if embedder and chunks <= most_chunks:
         hybrid = SearchIndex(root, embedder)
         hybrid.update()
         found["semantic"] = _semantic(root, embedder)
@@ -177,18 +180,13 @@ def measure(folder: Path, split: str | None, most_chunks: int, worst: bool) -> N
     for name in dict.fromkeys(package.split for package in packages):
         print(_row(f"questions, {name}", "n", "first", COLUMNS))
         every: list[Answered] = []
-        for package in packages:
-            if package.split == name:
-                root = fetch(package, folder)
-                SearchIndex(root).update()
-                with _store(root) as store:
-                    small = store.count_chunks() <= most_chunks
-                rankings = rankings_of(root, embedder if small else None)
-                answered = list(ask(package, root, rankings))
-                if worst:
-                    _print_worst(answered)
-                print(_figures(f"{package.name} ({package.language})", answered), flush=True)
-                every += answered
+        for package in (package for package in packages if package.split == name):
+            root = fetch(package, folder)
+            answered = list(ask(package, root, rankings_of(root, embedder, most_chunks)))
+            if worst:
+                _print_worst(answered)
+            print(_figures(f"{package.name} ({package.language})", answered), flush=True)
+            every += answered
         _print_totals(every)
 
 

@@ -49,7 +49,7 @@ def test_a_package_is_asked(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text("def listen(port):\n    bind(port)\n")
     question = Question("symbol", "evict", {"cache.py": 2})
     package = Package("little", "Python", "pypi", "little==1", "dev", [question])
-    (answered,) = ask(package, tmp_path, {"lexical": rankings_of(tmp_path, None)["lexical"]})
+    (answered,) = ask(package, tmp_path, {"lexical": rankings_of(tmp_path, None, 0)["lexical"]})
     assert answered.rankings == {"lexical": ["cache.py"]}
     assert answered.gain("lexical") == 1
 

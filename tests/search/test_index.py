@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from hotstart import Embedder
+from hotstart import Embedder, Reranker
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.files import exclusive
 from hotstart.pool.handle import ModelHandle
 from hotstart.pool.instance import Instance
+from hotstart.pool.pool import Pool
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
+from support.golden import RERANKERS
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -41,6 +43,57 @@ def test_words_and_meaning_together_answer(root: str, embedder: Embedder) -> Non
     assert all(hit.found_by == ("lexical", "semantic") for hit in answer.hits)
     assert answer.hits[0].score >= answer.hits[1].score > 0
     assert answer.seconds > 0
+
+
+def test_a_hit_has_exact_scores_of_both_rankings(root: str, embedder: Embedder) -> None:
+    hits = SearchIndex(root, embedder).search("interest of the kitten").hits
+    parts = {hit.path: hit.parts for hit in hits}
+    assert {"words", "semantic"} <= parts["cats.txt"].keys() & parts["money.txt"].keys()
+    assert parts["code/pool.py"]["words"] == 0 < parts["cats.txt"]["words"]
+    assert parts["code/pool.py"]["semantic"] < parts["cats.txt"]["semantic"]
+
+
+def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(
+    plant: Plant, embedder: Embedder
+) -> None:
+    files = {"pool.txt": "Пул соединений с базой данных исчерпан.\n", "rates.txt": "Ставки.\n"}
+    index = SearchIndex(plant(FILES | files), embedder)
+    index.update()
+    answer = index.search("соединение с базой")
+    assert (answer.mode, [hit.path for hit in answer.hits]) == ("lexical", ["pool.txt"])
+    assert answer.reason == f"{embedder.model!r} does not know the words of the query"
+    assert index.search("котёнок").mode == "semantic"  # nothing else can answer
+
+
+def test_fusion_by_rank_is_there_to_choose(root: str, embedder: Embedder) -> None:
+    first = SearchIndex(root, embedder, fusion="rrf").search("kitten").hits[0]
+    assert first.parts == {"lexical": 1 / 61, "semantic": 1 / 61}
+    with pytest.raises(InvalidInput, match="linear or rrf"):
+        SearchIndex(root, fusion="mean")  # type: ignore[arg-type]
+
+
+def test_a_reranker_orders_the_hits(root: str, tmp_path: Path) -> None:
+    reranker = Reranker(RERANKERS / "bert" / "model", pool=Pool())
+    index = SearchIndex(root, reranker=reranker)
+    first = index.search("kitten bank name", timeout=0)  # its load has only begun
+    assert {hit.path for hit in first.hits} == FILES.keys()
+    assert not any("reranker" in hit.parts for hit in first.hits)
+    assert "reranked nothing" in str(first.reason)
+
+    answer = index.search("kitten bank name")
+    texts = [f"{hit.heading}\n{hit.text}".strip() for hit in answer.hits]
+    expected = reranker.rank("kitten bank name", texts)
+    assert [each["corpus_id"] for each in expected] == [0, 1, 2]
+    assert "rerank" not in str(answer.reason)
+    sums = [sum(hit.parts.values()) for hit in answer.hits]
+    assert sums == pytest.approx(sorted((sum(h.parts.values()) for h in first.hits), reverse=True))
+    assert len(index.search("kitten bank name", top_k=1).hits) == 1
+
+
+def test_a_reranker_of_several_labels_is_refused(root: str) -> None:
+    labelled = Reranker(RERANKERS / "bert-three-labels" / "model")
+    with pytest.raises(InvalidInput, match="label"):
+        SearchIndex(root, reranker=labelled).search("kitten")
 
 
 def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embedder) -> None:

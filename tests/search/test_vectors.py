@@ -55,6 +55,15 @@ def test_equal_vectors_come_by_id_and_a_damaged_one_not_at_all(store: Store) -> 
     assert [i for i, _ in Vectors(store, "f").nearest(store, row.tolist(), 9)] == [1, 2, 3]
 
 
+def test_cosines_of_any_chunks_are_exact(store: Store) -> None:
+    rows, (query,) = unit(0, 5), unit(1, 1)
+    fill(store, "f", rows)
+    vectors = Vectors(store, "f")
+    found = vectors.cosines(store, query.tolist(), [5, 2, 9])
+    assert found == pytest.approx({5: rows[4] @ query, 2: rows[1] @ query}, abs=1e-6)
+    assert vectors.cosines(store, query.tolist(), []) == {}
+
+
 MANY = 3_000
 
 

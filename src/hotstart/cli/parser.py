@@ -413,6 +413,12 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     serve.add_argument("--index", metavar="FOLDER", help="indexed folder for /search")
     serve.add_argument(
+        "--store",
+        dest="index_store",
+        metavar="FOLDER",
+        help="the index for /search that is kept here",
+    )
+    serve.add_argument(
         "--log-level", choices=LOG_LEVELS, help="what is logged on standard error (default: info)"
     )
 

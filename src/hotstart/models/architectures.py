@@ -57,7 +57,7 @@ class Family:
         relative_bias: the tensor of a relative position bias, else None.
         unscaled_attention: whether scores are not divided by the root of a head's size.
         keys: keys of config.json that differ from BERT's, by BERT's key; of several the first that
-            is there counts, and a dot leads into a table.
+            is there counts, and a dot leads into a table; without one, the default does.
         defaults: values of absent keys that differ from BERT's, by BERT's key.
         supported: the values of settings that the graph follows, where not all.
     """
@@ -111,6 +111,16 @@ class Family:
             elif value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
         return {name: defaults[name] if value is None else value for name, value in values.items()}
+
+    def lacks(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the keys of config.json that the kind of its rotary positions needs and has not.
+
+        transformers has no defaults for them.
+        """
+        kind = _found(config, self.keys.get("rope_type", ()))
+        needed = _SCALING.get(str(kind), ())
+        absent = [each for each in needed if _found(config, self.keys.get(each, each)) is None]
+        return [each.removeprefix("rope_") for each in absent]
 
 
 def _found(config: Mapping[str, Any], keys: str | tuple[str, ...]) -> Any:
@@ -171,6 +181,16 @@ _ROTARY_KEYS: dict[str, str | tuple[str, ...]] = {
     "rope_factor": ("rope_parameters.factor", "rope_scaling.factor"),
     "partial_rotary_factor": ("rope_parameters.partial_rotary_factor", "partial_rotary_factor"),
 }
+_SCALING = {
+    "linear": ("rope_factor",),
+    "ntk": ("rope_factor",),
+    "llama3": (
+        *("rope_factor", "low_freq_factor", "high_freq_factor"),
+        "original_max_position_embeddings",
+    ),
+}
+"""The settings that a `rope_type` needs."""
+
 _ROPE_TYPES = {"rope_type": ("default", "linear"), "partial_rotary_factor": (1.0,)}
 
 _WINDOWS = {
@@ -183,17 +203,36 @@ _WINDOWS = {
 """Which layers are local: see `is_local`."""
 
 
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+def refused_layers(settings: Mapping[str, Any]) -> list[str] | None:
+    """Return the `layer_types` of a model if transformers does not take them; else None.
+
+    It takes one of LAYER_TYPES for each layer, and a local layer only with a window.
+    """
+    names = settings.get("layer_types", ())
+    kinds = ["full_attention" if kind == "attention" else kind for kind in names]
+    allowed = LAYER_TYPES if _has_window(settings) else LAYER_TYPES[:1]
+    is_right = len(kinds) == settings["num_hidden_layers"] and {*kinds} <= {*allowed}
+    return kinds if kinds and not is_right else None
+
+
+def _has_window(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("sliding_window")) and settings.get("use_sliding_window") is not False
+
+
 def is_local(settings: Mapping[str, Any], layer: int) -> bool:
     """Return whether the tokens of a layer see only those in the window.
 
     `layer_types` says so, or else layers from `first_local_layer` on are local but every
     `full_attention_every`-th, counted from `full_attention_offset`.
     """
-    if not settings.get("sliding_window") or settings.get("use_sliding_window") is False:
+    if not _has_window(settings):
         return False
     kinds = settings["layer_types"]
     if kinds:
-        return layer < len(kinds) and kinds[layer] == "sliding_attention"
+        return bool(kinds[layer] == "sliding_attention")
     every = settings["full_attention_every"]
     is_full = every and (layer + settings["full_attention_offset"]) % every == 0
     return bool(layer >= settings["first_local_layer"] and not is_full)
@@ -252,6 +291,7 @@ _MPNET = Family(
     segments=False,
     classifier=_ROBERTA_CLASSIFIER,
     relative_bias="encoder.relative_attention_bias.weight",
+    keys={"pad_token_id": ()},  # it is in the code of transformers, whatever config.json says
     defaults={"pad_token_id": 1},
 )
 

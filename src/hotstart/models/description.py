@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from hotstart.errors import (
@@ -18,7 +19,7 @@ from hotstart.errors import (
     UnsupportedModel,
     described,
 )
-from hotstart.models.architectures import FAMILIES
+from hotstart.models.architectures import FAMILIES, LAYER_TYPES, refused_layers
 from hotstart.models.configuration import (
     MOST_POSITIONS,
     RAW_ERRORS,
@@ -145,6 +146,11 @@ class Description:
     def all_tasks(self) -> tuple[str, ...] | None:
         """The tasks that the model has encoders for; None without a Router."""
         return self.tasks and tuple(task for part in self.parts for task in part.tasks or ())
+
+    @property
+    def padding_token(self) -> int:
+        """The token that pads a batch, which no text attends to: any where pad_token_id is none."""
+        return max(0, self.pad_token_id)
 
     @property
     def kind(self) -> str:
@@ -296,11 +302,7 @@ def _describe_route(
     weights = encoder_weights(folder, part) if can_build else ()
     if not weights and shipped is None:
         _refuse_architecture(files, kind)
-    settings = FAMILIES[files.model_type].settings(files.config) if weights else {}
-    if settings.get("is_decoder"):
-        raise UnsupportedModel(
-            folder, feature="is_decoder", got=True, supported=("an encoder",), kind=kind
-        )
+    settings = _settings(files, kind) if weights else {}
     check_prompts(files.sentence)
     _check_class(files, kind)
     _refuse_chat_template(files, kind)
@@ -345,6 +347,27 @@ def _marked(files: ConfigFiles) -> ConfigFiles:
     if is_colbert(files.config) and not modules_of(files.folder):
         sentence = from_colbert(read_json(files.folder, COLBERT_SETTINGS))
     return files._replace(sentence=with_markers(sentence))
+
+
+def _settings(files: ConfigFiles, kind: str) -> dict[str, Any]:
+    """Return the settings of the architecture. Raises UnsupportedModel for one that is not built.
+
+    What the graph does not follow beyond that is told where the graph is built.
+    """
+    family = FAMILIES[files.model_type]
+    settings = family.settings(files.config)
+    refuse = partial(UnsupportedModel, files.folder, kind=kind)
+    if settings["is_decoder"]:
+        raise refuse(feature="is_decoder", got=True, supported=("an encoder",))
+    lacking = family.lacks(files.config)
+    if lacking:
+        feature = f"rope_type {settings['rope_type']!r} without"
+        raise refuse(feature=feature, got=lacking, supported=("it with all of its settings",))
+    layers = refused_layers(settings)
+    if layers is not None:
+        one_each = (f"one of {' and '.join(LAYER_TYPES)} for each layer, if there is a window",)
+        raise refuse(feature="layer_types", got=layers, supported=one_each)
+    return settings
 
 
 def _longest(files: ConfigFiles, tokens: TokenSettings | None, chosen: int | None) -> int:

@@ -302,6 +302,7 @@ class MaskedHead:
     decoder: str
     biases: tuple[str, ...]
     activation: str | None = "gelu"  # None for that of the encoder
+    needs_bias: bool = True  # of the decoder
 
 
 _BERT_HEAD = MaskedHead(
@@ -325,7 +326,11 @@ _DISTILBERT_HEAD = MaskedHead(
     activation=None,
 )
 _MODERNBERT_HEAD = MaskedHead(
-    dense="head.dense", norm="head.norm", decoder="decoder", biases=("decoder.bias",)
+    dense="head.dense",
+    norm="head.norm",
+    decoder="decoder",
+    biases=("decoder.bias",),
+    needs_bias=False,
 )
 _GTE_HEAD = MaskedHead(
     dense="lm_head.dense",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.errors import HotstartError, IndexMissing, InvalidInput
 from hotstart.search.activation import activations
+from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
 from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
 from hotstart.search.location import DATABASE, locate, stored_location
 from hotstart.search.query import Query, parse_query, select_chunks
@@ -19,16 +20,18 @@ from hotstart.search.ranking import (
     Candidate,
     FileGroup,
     Ranked,
+    by_reranker,
     grouped,
     rank_candidates,
     with_activation,
 )
 from hotstart.search.semantic import Nearest, Semantic
-from hotstart.search.store import Store, StoredDocument
+from hotstart.search.store import Passage, Store, StoredDocument, StorePool
 from hotstart.search.words import MOST_WORDS, replaced
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
+    from hotstart.reranker import Reranker
     from hotstart.search.documents import FileSelection
     from hotstart.search.excerpt import Excerpt
     from hotstart.search.expressions import Expression
@@ -107,29 +110,11 @@ class Answer:
     query: str
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[int]], k: int = 60
-) -> list[tuple[int, float]]:
-    """Return the ids of all `rankings` with their fused score, best first.
-
-    The score of an id is the sum of 1 / (k + rank) over the rankings that contain it, with ranks
-    from 1. If a ranking repeats an id, its best rank counts. Of equal scores the lower id comes
-    first.
-
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods", SIGIR 2009, which also gives k = 60.
-    """
-    terms: dict[int, list[float]] = {}
-    for ranking in rankings:
-        for rank, identifier in enumerate(dict.fromkeys(ranking), start=1):
-            terms.setdefault(identifier, []).append(1 / (k + rank))
-    scores = [(identifier, math.fsum(parts)) for identifier, parts in terms.items()]
-    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
-
-
-_DEPTH = 100  # chunks of each ranking, at least
+_DEPTH = 60  # chunks of each ranking, at least
 _DEEPER = 3  # times as many chunks as hits: a file gives one hit
 _COMPARED = 2  # times as many files as hits, whose texts are compared
+_RERANKED = 20  # hits that a reranker orders
+_A_RUN = 5  # of them are read at a time, so that a late reranker is given up soon
 _MOST_OTHERS = 10  # places that a hit lists
 _BEHIND = "another process is writing the index, so its latest changes may be missing"
 
@@ -162,6 +147,9 @@ class SearchIndex:
         embedder: computes the vectors; without one, answers are lexical.
         store: the folder of the index; required for several folders. By default the sub-folder
             `.hotstart`, or a folder of the cache if there is no index and none can be written.
+        fusion: how lexical and semantic ranking become one: `linear` adds scores, `rrf` the
+            reciprocals of ranks.
+        reranker: puts the first 20 hits in its own order, if the time of a search suffices.
     """
 
     def __init__(
@@ -169,15 +157,23 @@ class SearchIndex:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         embedder: Embedder | None = None,
         store: str | os.PathLike[str] | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
     ) -> None:
+        if fusion not in get_args(Fusion):
+            raise InvalidInput("fusion", got=fusion, expected=" or ".join(get_args(Fusion)))
         paths = [path] if isinstance(path, str | os.PathLike) else path
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
         self._path = self._location.root
         self._database = os.path.join(self._location.home, DATABASE)
         self._embedder = embedder
+        self._stores = StorePool(self._database)
         self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
         self._semantic = Semantic(embedder)
+        self._fusion = fusion
+        self._reranker = reranker
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -407,8 +403,8 @@ class SearchIndex:
     ) -> Answer:
         """Return the `top_k` files that answer `query` best, each by its best chunk.
 
-        Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
-        not available in time, the answer is lexical and has a `reason`.
+        If the vector of the query is not available in time, the answer is lexical and has a
+        `reason`.
 
         Args:
             query: words or a question, with phrases in quotes, `-word`, `path:` and `lang:`.
@@ -426,30 +422,32 @@ class SearchIndex:
         """
         began = time.perf_counter()
         _check(query, top_k, timeout, min_score, regex)
+        deadline = Deadline(timeout)
         expression = None if regex is None else _compiled(regex)
         asked = parse_query(query, needs_words=expression is None)
         if not self.exists:
             raise IndexMissing(self._path)
         self._location.refuse_links()
         if expression is None:
-            self._semantic.start()
+            self._start_loading()
         depth = max(_DEEPER * top_k, _DEPTH)
-        with Store(self._database) as store:
+        with self._stores.borrow() as store:
             found = self._find(store, asked, expression, depth)
             words = found.matches
+            nearest = Nearest([], "a regular expression has no vector")
             if expression is None:
-                left = None if timeout is None else timeout - (time.perf_counter() - began)
-                nearest = self._semantic.nearest(store, asked.text, depth, left, found.among)
-            else:
-                nearest = Nearest([], "a regular expression has no vector")
+                nearest = self._nearest(store, asked.text, found, depth, deadline)
             meaning = nearest.ranking
             used = _activations(store) if activation else {}
-            # Each file with a match is one hit, however alike they are.
-            compared = _COMPARED * top_k if expression is None else 0
-            groups = _groups(store, found.text, words, meaning, used, top_k, compared)
-            hits = tuple(self._hits(store, groups, found.text, words, meaning))
+            ranked = with_activation(self._ranked(store, found.text, words, nearest), used)
+            if expression is None:
+                groups, late = self._grouped(store, asked.text, ranked, top_k, deadline)
+            else:  # each file with a match is one hit, however alike they are
+                groups, late = grouped(ranked, top_k, {}), None
+            hits: Iterable[Hit] = self._hits(store, groups, found.text, words, nearest)
             if expression:
-                hits = tuple(_at_matches(store, hits, groups, expression))
+                hits = _at_matches(store, hits, groups, expression)
+            hits = tuple(hits)
             short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         mode: Mode = "lexical"
         notes = found.notes
@@ -460,12 +458,67 @@ class SearchIndex:
         return Answer(
             hits=tuple(hit for hit in hits if hit.score >= min_score),
             mode=mode,
-            reason="; ".join(filter(None, (*notes, nearest.reason, short))) or None,
+            reason="; ".join(filter(None, (*notes, nearest.reason, short, late))) or None,
             seconds=time.perf_counter() - began,
             model=nearest.model if meaning else None,
             engine=nearest.engine if meaning else None,
             query=found.text,
         )
+
+    def _start_loading(self) -> None:
+        self._semantic.start()
+        if self._reranker:
+            self._reranker.start_loading()
+
+    def _nearest(
+        self, store: Store, text: str, found: _Found, depth: int, deadline: Deadline
+    ) -> Nearest:
+        """Return the chunks nearest to `text`, none if its model does not know the words."""
+        ids = [match.id for match in found.matches]
+        nearest = self._semantic.nearest(store, text, depth, deadline.left, ids, found.among)
+        if ids and self._fusion == "linear" and not nearest.legibility:
+            return Nearest([], f"{nearest.model!r} does not know the words of the query")
+        return nearest
+
+    def _ranked(
+        self,
+        store: Store,
+        query: str,
+        words: list[Match],
+        nearest: Nearest,
+    ) -> list[Ranked]:
+        """Return the chunks of both rankings that still exist, fused, best first."""
+        meaning = [one for one, _ in nearest.ranking]
+        passages = store.passages([*(match.id for match in words), *meaning])
+        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        if self._fusion == "rrf" and words and meaning:
+            lexical = rank_candidates(query, _candidates(passages, words))
+            return _fused(lexical, [passages[one] for one in meaning if one in passages])
+        known = {match.id for match in words}
+        others = {one: Match(one, 0.0) for one in meaning if one not in known}
+        try:
+            among = self._lexical.search(query, len(others), among=list(others)) if others else []
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            among = []
+        others |= {match.id: match for match in among}
+        candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
+        return rank_candidates(query, candidates)
+
+    def _grouped(
+        self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
+    ) -> tuple[list[FileGroup], str | None]:
+        """Return the first `top_k` files, and why they are not in the order of the reranker."""
+        limit = max(top_k, _RERANKED) if self._reranker else top_k
+        best = {each.passage.path: each.passage.id for each in reversed(ranked)}
+        heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
+        texts = store.texts(heads[: _COMPARED * limit])
+        groups = [
+            group for group in grouped(ranked, limit, texts) if group.best.passage.id in texts
+        ]
+        late = None
+        if self._reranker:
+            groups, late = _reranked(self._reranker, query, groups, texts, deadline)
+        return groups[:top_k], late
 
     def _remedy(self, store: Store) -> str:
         """Return what brings the vectors that are missing."""
@@ -539,21 +592,21 @@ class SearchIndex:
         groups: Sequence[FileGroup],
         query: str,
         words: list[Match],
-        meaning: Ranking,
+        nearest: Nearest,
     ) -> Iterator[Hit]:
         """Yield the hits of `groups`."""
         texts = store.texts([group.best.passage.id for group in groups])
         known = store.documents([group.best.passage.path for group in groups])
         wanted = self._lexical.wanted(query)
         matching = {match.id for match in words}
-        cosines = dict(meaning)
+        near = dict(nearest.ranking)
         for each in groups:
             passage = each.best.passage
             if passage.id not in texts:
                 continue
             text = texts[passage.id]
             share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
-            found = {"lexical": passage.id in matching, "semantic": passage.id in cosines}
+            found = {"lexical": passage.id in matching, "semantic": passage.id in near}
             others = [other.passage for other in each.others[:_MOST_OTHERS]]
             yield Hit(
                 folder=self._path,
@@ -562,7 +615,7 @@ class SearchIndex:
                 end_line=passage.end_line,
                 heading=passage.heading,
                 text=text,
-                score=max(share, min(1.0, cosines.get(passage.id, 0.0))),
+                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
                 found_by=tuple(way for way, is_so in found.items() if is_so),
                 parts=each.best.parts,
                 others=tuple(
@@ -619,33 +672,29 @@ def _activations(store: Store) -> dict[str, float]:
     return activations(uses, store.links(uses), time.time()) if uses else {}
 
 
-def _groups(
-    store: Store,
-    query: str,
-    words: list[Match],
-    meaning: Ranking,
-    used: Mapping[str, float],
-    top_k: int,
-    compared: int,
-) -> list[FileGroup]:
-    """Return the `top_k` groups of both rankings, one for each file, without removed chunks."""
-    passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
-    candidates = [
-        Candidate(passages[match.id], match.score, match.defines)
-        for match in words
+def _candidates(
+    passages: Mapping[int, Passage],
+    matches: Iterable[Match],
+    cosines: Mapping[int, float] = MappingProxyType({}),
+    weight: float = 0.0,
+) -> list[Candidate]:
+    """Return the chunks of `matches` that still exist, with what their vectors add."""
+    # A chunk without a vector yet counts as one of average meaning.
+    average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    return [
+        Candidate(
+            passage=passages[match.id],
+            score=match.score,
+            defines=match.defines,
+            semantic=weight * cosines.get(match.id, average),
+        )
+        for match in matches
         if match.id in passages
     ]
-    nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
-    ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
-    ranked = with_activation(ranked, used)
-    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
-    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    return grouped(ranked, top_k, store.texts(heads[:compared]))
 
 
 def _at_matches(
-    store: Store, hits: Sequence[Hit], groups: Sequence[FileGroup], expression: Expression
+    store: Store, hits: Iterable[Hit], groups: Sequence[FileGroup], expression: Expression
 ) -> Iterator[Hit]:
     """Yield `hits` with the lines of a match instead of the chunk; other matches are places."""
     of = {group.best.passage.path: group for group in groups}
@@ -678,15 +727,47 @@ def _compiled(pattern: str) -> Expression:
     return Expression(pattern)
 
 
-def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
+def _fused(lexical: list[Ranked], nearest: list[Passage]) -> list[Ranked]:
     """Return the chunks of both rankings by reciprocal rank fusion."""
     rankings = {
         "lexical": [each.passage.id for each in lexical],
-        "semantic": [each.passage.id for each in nearest],
+        "semantic": [passage.id for passage in nearest],
     }
     shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
-    passages = {each.passage.id: each.passage for each in (*lexical, *nearest)}
+    passages = {each.id: each for each in (*(ranked.passage for ranked in lexical), *nearest)}
     return [
-        Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
-        for one, _ in reciprocal_rank_fusion(list(rankings.values()))
+        Ranked(
+            passage=passages[one],
+            score=score,
+            own={name: of[one] for name, of in shares.items() if one in of},
+            of_file={},
+        )
+        for one, score in reciprocal_rank_fusion(list(rankings.values()))
     ]
+
+
+def _reranked(
+    reranker: Reranker,
+    query: str,
+    groups: list[FileGroup],
+    texts: Mapping[int, str],
+    deadline: Deadline,
+) -> tuple[list[FileGroup], str | None]:
+    """Return `groups`, the first of them in the order of the reranker, and why not."""
+    first, others = groups[:_RERANKED], groups[_RERANKED:]
+    scores: dict[int, float] = {}
+    try:
+        for start in range(0, len(first), _A_RUN):
+            if scores and deadline.is_over:
+                return groups, f"{reranker.model!r} was late, so it reranked nothing"
+            passages = [group.best.passage for group in first[start : start + _A_RUN]]
+            documents = [f"{each.heading}\n{texts[each.id]}".strip() for each in passages]
+            for each in reranker.rank(
+                query, documents, activation="identity", timeout=deadline.left
+            ):
+                scores[start + each["corpus_id"]] = each["score"]
+    except InvalidInput:
+        raise
+    except HotstartError as error:
+        return groups, f"reranked nothing: {error.facts}"
+    return by_reranker(first, scores) + others, None

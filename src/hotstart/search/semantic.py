@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.errors import HotstartError
+from hotstart.search.fusion import FEEDBACK, READ, legibility, moved
 from hotstart.search.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -23,13 +25,17 @@ class Nearest(NamedTuple):
     Attributes:
         ranking: the ids and cosines.
         reason: why there is none, or why the fallback answers; None otherwise.
-        shortfall: how many chunks lack vectors; None if none does.
+        cosines: those of the ranking, and of the other chunks that were asked for.
+        legibility: how well the model reads the query, from 0 to 1.
         model: the model of the query's vector; None without one.
         engine: the engine of the model.
+        shortfall: how many chunks lack vectors; None if none does.
     """
 
     ranking: list[tuple[int, float]]
     reason: str | None
+    cosines: Mapping[int, float] = MappingProxyType({})
+    legibility: float = 1.0
     model: str | None = None
     engine: str | None = None
     shortfall: str | None = None
@@ -57,9 +63,12 @@ class Semantic:
         query: str,
         limit: int,
         timeout: float | None,
+        also: Sequence[int] = (),
         among: Collection[int] | None = None,
     ) -> Nearest:
-        """Return the `limit` chunks nearest to `query`, of those `among` if they are given.
+        """Return the `limit` chunks nearest to `query`, and the cosines of the chunks `also`.
+
+        With `among`, the nearest are of these chunks.
 
         Return none, with a reason, if the model does not return the vector within `timeout` seconds
         or the store has no vectors. The fallback of the embedder may answer, because the index has
@@ -81,14 +90,31 @@ class Semantic:
         except HotstartError as error:
             logger.info("Answering without vectors: %s", error)
             return Nearest([], error.facts)
+        # The fallback says nothing of how it reads.
+        told = None if result.reason else self._embedder.coverage(query[:READ])
         space = result.comparable_with or result.fingerprint
+        vectors = self._vectors(store, space)
+        vector = self._with_feedback(store, vectors, space, result.vectors)
+        ranking = vectors.nearest(store, vector, limit, among)
+        cosines = dict(ranking)
+        cosines |= vectors.cosines(store, vector, [one for one in also if one not in cosines])
         return Nearest(
-            self._vectors(store, space).nearest(store, result.vectors, limit, among),
+            ranking,
             reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
+            cosines=cosines,
+            legibility=1.0 if told is None else legibility(query[:READ], told),
             model=result.model,
             engine=result.engine,
             shortfall=_shortfall(store.count_vectors(space), store, result.model),
         )
+
+    def _with_feedback(
+        self, store: Store, vectors: Vectors, space: str, query: Sequence[float]
+    ) -> list[float]:
+        """Return the vector `query`, moved towards the nearest chunks."""
+        found = vectors.nearest(store, query, FEEDBACK)
+        stored = store.vectors_of(space, [one for one, _ in found])
+        return moved(query, [memoryview(vector).cast("f") for vector in stored.values()])
 
     def _vectors(self, store: Store, fingerprint: str) -> Vectors:
         key = (store.state(), fingerprint)

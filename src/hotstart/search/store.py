@@ -10,10 +10,12 @@ import json
 import os
 import sqlite3
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hotstart.concurrency import settle_at_fork
 from hotstart.errors import IndexBusy, IndexDamaged
 from hotstart.search.activation import UseHistory, with_use
 from hotstart.sqlite import NewerDatabase, migrate, transaction
@@ -101,7 +103,7 @@ _PAGE = 1000  # rows fetched at a time
 class Database:
     """A connection to the database at `path`, created and migrated if needed.
 
-    Only the thread that opened it may use it. Any method may raise IndexDamaged, or IndexBusy if
+    One thread at a time may use it. Any method may raise IndexDamaged, or IndexBusy if
     another process holds a transaction for seconds.
 
     Attributes:
@@ -122,7 +124,11 @@ class Database:
 
             place = f"{pathlib.Path(os.path.abspath(place)).as_uri()}?immutable=1"
         connection = sqlite3.connect(
-            place, timeout=_PATIENCE, isolation_level=None, uri=self.is_read_only
+            place,
+            timeout=_PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=self.is_read_only,
         )
         try:
             migrate(connection, _APPLICATION, MIGRATIONS)
@@ -257,6 +263,10 @@ class Store:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
     # Reading --------------------------------------------------------------------------
@@ -519,3 +529,68 @@ class Store:
 
 def _times(latest: bytes) -> tuple[float, ...]:
     return struct.unpack(f"<{len(latest) // 8}d", latest)
+
+
+class StorePool:
+    """Stores at `path` that stay open between searches; each is lent to one thread at a time.
+
+    To open and close one takes as long as a search by words.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._idle: list[Store] = []
+        self._file: tuple[object, ...] = ()
+        settle_at_fork(self)
+
+    def __del__(self) -> None:
+        """Close what nobody will borrow again."""
+        self._close_idle()
+
+    @contextmanager
+    def borrow(self) -> Iterator[Store]:
+        """Yield a store. One whose file was replaced, or that fails, is closed."""
+        file = _identity(self._path)
+        with self._lock:
+            if file != self._file:
+                self._close_idle()
+                self._file = file
+            store = self._idle.pop() if self._idle else None
+        store = store or Store(self._path)
+        try:
+            yield store
+        except BaseException:
+            store.close()
+            raise
+        with self._lock:
+            if file and file == self._file:  # otherwise it was made or replaced meanwhile
+                self._idle.append(store)
+                return
+        store.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def settle(self) -> None:
+        """Close idle stores before a fork: a child must not inherit SQLite's locks."""
+        self._lock.acquire()
+        self._close_idle()
+
+    def resume(self) -> None:
+        """Lend stores again."""
+        self._lock.release()
+
+
+def _identity(path: str) -> tuple[object, ...]:
+    """Return what changes where the file `path` is replaced, damaged or may no longer be written.
+
+    Commits do not change it: they go into the write-ahead log.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    is_writable = os.access(os.path.dirname(path), os.W_OK)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, is_writable)
