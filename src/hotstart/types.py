@@ -127,6 +127,14 @@ class TokenSettings(NamedTuple):
 
 
 Returns = Literal["vectors", "sparse", "token_weights", "token_vectors"]
+KIND_OF: dict[Returns, str] = {
+    "vectors": "embedding",
+    "sparse": "sparse",
+    "token_weights": "sparse",
+    "token_vectors": "multi_vector",
+}
+"""The kind of a model, a key of `hotstart.models.spec.KINDS`, by what it returns for a text."""
+
 """What a graph returns for each text: a vector, a weight for each token of the vocabulary, or a
 weight or a vector for each of its tokens."""
 

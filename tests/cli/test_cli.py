@@ -104,6 +104,10 @@ def test_embed_of_an_endless_pipe_answers_as_it_goes() -> None:
         (["embed", "--model", TINY, "--prompt-name", "no", "x"], 2, "query, document"),
         (["embed", "--model", TINY, "\udcff"], 2, "lone surrogate"),
         (["index", "/no/such/folder"], 2, "folder"),
+        (["index", "/tmp", "--model", "splade-v3"], 1, "splade-v3 is a sparse model"),
+        (["embed", "--model", "bge-reranker-base", "x"], 1, "is a reranker: it gives no dense"),
+        (["embed", "--model", "splade-v3", "--normalize", "x"], 2, "the kind of the model is"),
+        (["models", "pull", "all-MinLM-L6-v2"], 1, "Did you mean all-minilm-l6-v2"),
         (["search", "x", "--path", "/"], 1, "hotstart index /"),
         (["models", "verify", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
         (["models", "rm", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
@@ -295,6 +299,37 @@ def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFi
     assert "differs from the record" in capsys.readouterr().err
 
 
+def test_models_search_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["sparse"], ["multilingual"], ["reranker"], ["english"]):
+        assert main(["models", "search", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0].startswith("MODEL ")
+        assert len(lines) > 5
+
+
+def test_models_search_without_a_match_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "search", "all-MinLM"]) == 1
+    assert "Did you mean all-minilm" in capsys.readouterr().err
+    assert main(["models", "search", "--json", "all-MinLM"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_embed_knows_the_kind_of_a_known_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds: list[str] = []
+
+    def made(model: str, *, strategy: str, kind: str) -> Embedder:
+        kinds.append(kind)
+        return Embedder(SPARSE / "bert" / "model", kind=kind)
+
+    monkeypatch.setattr("hotstart.cli.embed.Embedder", made)
+    assert main(["embed", "--model", "splade-v3", "a text"]) == 0
+    assert {"text", "indices", "values"} <= json.loads(capsys.readouterr().out).keys()
+    assert kinds == ["sparse"]
+
+
 def test_a_reranker_is_prepared_shown_and_removed(
     fresh: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,7 +344,11 @@ def test_a_reranker_is_prepared_shown_and_removed(
     shown = json.loads(say("show", "--json"))
     assert shown["classifier"]["labels"] == ["contradiction", "entailment", "neutral"]
     assert main(["models", "list"]) == 0
-    assert "onnx float32 reranker" in capsys.readouterr().out
+    head, row = capsys.readouterr().out.splitlines()[:2]
+    assert head.split()[:2] == ["MODEL", "KIND"]
+    assert " reranker " in row
+    assert main(["models", "list", "--json"]) == 0
+    assert [each["kind"] for each in json.loads(capsys.readouterr().out)] == ["reranker"]
     assert "match their checksums" in say("verify")
     assert "removed" in say("rm")
     assert main(["models", "verify", *model]) == 1

@@ -241,9 +241,19 @@ def test_a_pointer_of_git_lfs_is_named(fresh: Settings, folder: Path) -> None:
         encode(folder)
 
 
-@pytest.mark.parametrize("saved_by", ["CrossEncoder", "SparseEncoder", None, 1])
-def test_a_model_of_another_class_is_named(fresh: Settings, folder: Path, saved_by: object) -> None:
+@pytest.mark.parametrize(
+    ("saved_by", "said"),
+    [
+        ("CrossEncoder", "is a reranker"),
+        ("SparseEncoder", "is a sparse model"),
+        (None, "model_type None"),
+        (1, "model_type 1"),
+    ],
+)
+def test_a_model_of_another_class_is_named(
+    fresh: Settings, folder: Path, saved_by: object, said: str
+) -> None:
     """sentence-transformers would convert it, to other vectors than its modules give."""
     change(folder / "config_sentence_transformers.json", model_type=saved_by)
-    with pytest.raises(UnsupportedModel, match="model_type"):
+    with pytest.raises(UnsupportedModel, match=said):
         encode(folder)

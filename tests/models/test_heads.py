@@ -11,7 +11,7 @@ import pytest
 
 from hotstart import Reranker
 from hotstart.config import Settings
-from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
+from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel, WrongKind
 from hotstart.models.configuration import read_config_files
 from hotstart.models.description import Description, describe
 from hotstart.models.heads import TASK_HEADS
@@ -126,10 +126,10 @@ def test_unsupported_settings_raise(
 
 def test_an_embedding_model_raises_as_a_reranker() -> None:
     folder = str(FAMILIES / "bert-mean-normalize" / "model")
-    with pytest.raises(UnsupportedModel, match="Pooling"):
+    with pytest.raises(WrongKind, match=r"an embedding model.* Use Embedder\.encode\."):
         describe(folder, "m", "reranker")
     bare = str(FAMILIES / "bert-plain" / "model")
-    with pytest.raises(UnsupportedModel, match=r"BertModel.*engine='torch'"):
+    with pytest.raises(UnsupportedModel, match=r"BertModel.*Load it with Embedder"):
         describe(bare, "m", "reranker")
 
 

@@ -18,6 +18,7 @@ from hotstart.config import read_settings
 from hotstart.embedder import Embedder
 from hotstart.errors import IndexBusy, InvalidInput, ModelError, ReadinessError
 from hotstart.models.artifacts import Artifact, list_artifacts
+from hotstart.models.spec import check_kind
 from hotstart.progress import Advance, bar
 from hotstart.search import SearchIndex, UpdateReport
 from hotstart.watch import Watch
@@ -28,7 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.path:
         if not os.path.isdir(path):
             raise InvalidInput("PATH", got=path, expected="a folder")
-    embedder = None if arguments.lexical else Embedder(arguments.model, strategy="background")
+    embedder = None
+    if not arguments.lexical:
+        check_kind(arguments.model, "embedding")
+        embedder = Embedder(arguments.model, strategy="background")
     index = _index_to_update(arguments, embedder)
     if arguments.watch:
         return _Watching(arguments, index).run()

@@ -126,8 +126,7 @@ def _add_embed(commands: Any) -> None:
     embed.add_argument(
         "--kind",
         choices=("embedding", "sparse", "multi_vector"),
-        default="embedding",
-        help="sparse and multi_vector print JSON",
+        help="sparse and multi_vector print JSON (default: that of a known model, else embedding)",
     )
     embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N dimensions")

@@ -59,13 +59,18 @@ def shown_path(path: str) -> str:
     return relative if len(relative) < len(path) else path
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return `rows` as an aligned table below `head`, control characters as escapes."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Return `rows` as an aligned table below `head`, control characters as escapes.
+
+    The last columns are left out where the table is wider than `width`.
+    """
     shown = [[visible(cell) for cell in row] for row in rows]
     lines = [list(head), *shown] if any(head) else shown
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        del widths[-1]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(cell.ljust(each) for cell, each in zip(line, widths, strict=False)).rstrip()
         for line in lines
     )
 

@@ -17,6 +17,7 @@ from hotstart.errors import (
     ModelDamaged,
     ModelIncomplete,
     UnsupportedModel,
+    WrongKind,
     described,
 )
 from hotstart.models.architectures import FAMILIES, LAYER_TYPES, refused_layers
@@ -51,10 +52,9 @@ from hotstart.models.files import (
     missing_files,
     tokenizer_file,
 )
-from hotstart.models.heads import HEAD_FILES, RERANKER, TASK_HEADS, dimension_of
+from hotstart.models.heads import HEAD_FILES, RERANKER, TASK_HEADS, check_kind, dimension_of
 from hotstart.models.late_interaction import (
     COLBERT_SETTINGS,
-    PYLATE,
     from_colbert,
     is_colbert,
     markers_of,
@@ -66,7 +66,7 @@ from hotstart.models.routes import ROUTER_CONFIGS, has_router, routes_of
 from hotstart.models.spec import is_static
 from hotstart.models.tokenizer import overriding_normalizer, special_tokens_of, truncation_side
 from hotstart.safetensors import read_header
-from hotstart.types import TOKENIZER, Classifier, TokenSettings
+from hotstart.types import KIND_OF, TOKENIZER, Classifier, TokenSettings
 
 logger = logging.getLogger(__name__)
 
@@ -155,10 +155,7 @@ class Description:
     @property
     def kind(self) -> str:
         """The kind of the model, a key of TASK_HEADS."""
-        if self.classifier:
-            return "reranker"
-        returns = self.pipeline.returns
-        return {"vectors": "embedding", "token_vectors": "multi_vector"}.get(returns, "sparse")
+        return RERANKER if self.classifier else KIND_OF[self.pipeline.returns]
 
     @property
     def reads_task(self) -> bool:
@@ -226,7 +223,7 @@ def _describe(
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
     if is_static(folder) and not file:
-        _refuse_static(folder)
+        _refuse_static(folder, kind)
     routes = routes_of(folder)
     if not has_router(folder):
         return _describe_route(folder, routes[0].modules, kind, file, max_length)
@@ -235,7 +232,7 @@ def _describe(
             folder,
             feature="module",
             got="Router",
-            supported=("a Router of kind " + " or ".join(_ROUTED),),
+            supported=(f"a Router of {' or '.join(_ROUTED)} models",),
             kind=kind,
         )
     main, *others = (
@@ -248,14 +245,16 @@ def _describe(
     return replace(main, routes=named)
 
 
-def _refuse_static(folder: str) -> None:
+def _refuse_static(folder: str, kind: str) -> None:
     """Raise UnsupportedModel for a static model, which has an engine of its own."""
+    if kind != "embedding":
+        raise WrongKind(folder, kind="static", wanted=kind)
     raise UnsupportedModel(
         folder,
         feature="module",
         got="StaticEmbedding",
         supported=("Transformer",),
-        remedy="Run it with engine='static'",
+        remedy="It needs no preparation: load it with Embedder, on engine='static'",
     )
 
 
@@ -304,7 +303,7 @@ def _describe_route(
         _refuse_architecture(files, kind)
     settings = _settings(files, kind) if weights else {}
     check_prompts(files.sentence)
-    _check_class(files, kind)
+    check_kind(files, kind)
     _refuse_chat_template(files, kind)
     if kind in HEAD_FILES and not weights:
         only = (SINGLE_WEIGHTS,)
@@ -388,7 +387,7 @@ def _describe_table(
     tokenizer = tokenizer_file(folder, part, None)
     files = read_config_files(folder, part, tokenizer, modules)
     check_prompts(files.sentence)
-    _check_class(files, kind)
+    check_kind(files, kind)
     shape = _shape_of_table(files, part, TABLES[name])
     is_sparse = name == "SparseStaticEmbedding"
     if is_sparse != (kind == "sparse") or (is_sparse and after):
@@ -457,9 +456,14 @@ def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
     folder = files.folder
     graphs = graphs_in(folder)
     if graphs:
-        supported = tuple(f"file={name!r}" for name in graphs)
+        names = " or ".join(f"file={name!r}" for name in graphs)
         raise UnsupportedModel(
-            folder, feature="several ONNX files and file", got=None, supported=supported, kind=kind
+            folder,
+            feature="ONNX files",
+            got=graphs,
+            supported=("one of them, by its name",),
+            kind=kind,
+            remedy=f"Choose one with {names}",
         )
     remedy = None
     if files.config.get("auto_map"):
@@ -473,30 +477,6 @@ def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
         kind=kind,
         remedy=remedy,
     )
-
-
-_CLASSES = {
-    "embedding": ("SentenceTransformer",),
-    "reranker": ("CrossEncoder",),
-    "sparse": ("SparseEncoder",),
-    "multi_vector": ("MultiVectorEncoder", PYLATE),
-}
-"""The classes of sentence-transformers and PyLate that saved a model, by kind."""
-
-
-def _check_class(files: ConfigFiles, kind: str) -> None:
-    """Raise UnsupportedModel for a model that another class saved.
-
-    sentence-transformers would convert it: pool the mean, and leave its own modules out.
-    """
-    supported = _CLASSES[kind]
-    if os.path.isfile(os.path.join(files.folder, HEAD_FILES.get(kind, ""))):
-        supported = (*_CLASSES["embedding"], *supported)
-    saved_by = files.sentence.get("model_type", supported[0])
-    if saved_by not in supported:
-        raise UnsupportedModel(
-            files.folder, feature="model_type", got=saved_by, supported=supported, kind=kind
-        )
 
 
 def _refuse_chat_template(files: ConfigFiles, kind: str) -> None:

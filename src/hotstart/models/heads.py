@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hotstart.errors import UnsupportedModel
+from hotstart.errors import UnsupportedModel, WrongKind
 from hotstart.models.architectures import FAMILIES, family_of
 from hotstart.models.configuration import (
     ConfigFiles,
@@ -155,9 +155,16 @@ def _classifier_layers(
     is_classifier = not architectures or any(n.endswith(_ARCHITECTURE) for n in architectures)
     if family is None or not has_head or not is_classifier:
         names = [name for name, each in FAMILIES.items() if each.classifier]
-        supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in names)
+        remedy = None
+        if not is_classifier:
+            remedy = "Load it with Embedder, or use a model that has a classifier"
         raise UnsupportedModel(
-            folder, feature="architecture", got=architectures, supported=supported, kind=RERANKER
+            folder,
+            feature="architecture",
+            got=architectures,
+            supported=(f"...{_ARCHITECTURE} of {', '.join(names)}",),
+            kind=RERANKER,
+            remedy=remedy,
         )
     poolings = family.classifier_pooling
     named = config.get("classifier_pooling") if None not in poolings else None
@@ -280,6 +287,47 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     if not 1 <= count <= _MOST_LABELS:
         raise ValueError(f"num_labels is {count}")
     return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))
+
+
+_SAVED_BY = {
+    "SentenceTransformer": "embedding",
+    "CrossEncoder": "reranker",
+    "SparseEncoder": "sparse",
+    "MultiVectorEncoder": "multi_vector",
+    PYLATE: "multi_vector",
+}
+"""The kinds of models by the class of sentence-transformers or PyLate that saved them."""
+
+_KIND_OF_MODULE = {
+    "SpladePooling": "sparse",
+    "SparseStaticEmbedding": "sparse",
+    MULTI_VECTOR_MASK: "multi_vector",
+    LOGIT_SCORE: "reranker",
+    "Pooling": "embedding",
+    "StaticEmbedding": "embedding",
+}
+
+
+def check_kind(files: ConfigFiles, kind: str) -> None:
+    """Raise WrongKind if the class that saved a model, or its modules, tell another kind.
+
+    sentence-transformers would convert it: pool the mean, and leave its own modules out.
+
+    Raises:
+        UnsupportedModel: an unknown class has saved it.
+    """
+    if os.path.isfile(os.path.join(files.folder, HEAD_FILES.get(kind, ""))):
+        return  # bge-m3, saved as the embedding model that it is too
+    saved_by = files.sentence.get("model_type", "")
+    names = [name for name, _ in files.modules]
+    of_modules = (found for name, found in _KIND_OF_MODULE.items() if name in names)
+    own = _SAVED_BY.get(str(saved_by)) or next(of_modules, kind)
+    if own != kind:
+        raise WrongKind(files.folder, kind=own, wanted=kind)
+    if saved_by != "" and saved_by not in _SAVED_BY:
+        raise UnsupportedModel(
+            files.folder, feature="model_type", got=saved_by, supported=[*_SAVED_BY], kind=kind
+        )
 
 
 HEAD_FILES = {"sparse": SPARSE_LINEAR, "multi_vector": COLBERT_LINEAR}

@@ -130,7 +130,7 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
         raise DownloadFailed(
             spec.source,
             reason="HF_HUB_OFFLINE is set",
-            remedy="Unset it, or copy the model",
+            remedy=_or_meant(spec, "unset it, or copy the model"),
         )
     hub = require("huggingface_hub", extra="hub")
     with _no_bars():
@@ -420,6 +420,12 @@ def locations(path: str) -> list[str]:
             return sorted({name.decode(errors="replace") for name in found})
 
 
+def _or_meant(spec: ModelSpec, remedy: str) -> str:
+    """Return `remedy`, after the names that may have been meant."""
+    meant = " or ".join([] if known_model(spec.source) else near(spec.source))
+    return f"Did you mean {meant}? Otherwise {remedy}" if meant else remedy[0].upper() + remedy[1:]
+
+
 def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
     """Return what to tell of `error`, by the answer of the hub if there is one."""
     response = getattr(error, "response", None)
@@ -436,10 +442,8 @@ def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
         reason = f"{repository} has no revision {spec.revision or 'main'}"
         remedy = "Give a commit, tag or branch of the repository with --revision"
     elif status == 404 or code == "RepoNotFound":
-        meant = " or ".join(name for name in near(spec.source) if name != spec.source)
         reason = f"the hub has no public model {repository}"
-        remedy = f"Did you mean {meant}? Otherwise check" if meant else "Check"
-        remedy += " the name, or set HF_TOKEN for a private model"
+        remedy = _or_meant(spec, "check the name, or set HF_TOKEN for a private model")
     elif status in {401, 403}:
         reason = f"the hub refuses the access (HTTP {status})"
         remedy = "Check HF_TOKEN"
@@ -451,4 +455,6 @@ def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
         remedy = "Pull again later; what is downloaded is kept"
     elif getattr(error, "errno", None) == errno.ENOSPC:
         remedy = "Free space, or set HF_HUB_CACHE to a folder with more; what is downloaded is kept"
+    else:  # no answer
+        remedy = _or_meant(spec, "check the name, the network and HF_TOKEN, then pull again")
     return DownloadFailed(spec.source, reason=reason, remedy=remedy)

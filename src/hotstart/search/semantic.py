@@ -68,7 +68,7 @@ class Semantic:
     ) -> Nearest:
         """Return the `limit` chunks nearest to `query`, and the cosines of the chunks `also`.
 
-        With `among`, the nearest are of these chunks.
+        With `among`, the nearest of these chunks.
 
         Return none, with a reason, if the model does not return the vector within `timeout` seconds
         or the store has no vectors. The fallback of the embedder may answer, because the index has
