@@ -262,13 +262,14 @@ class LexicalIndex:
         """Return the words of `query` that no chunk holds, and a word for each that one does.
 
         It differs by one letter, or by two that changed places, and is written as in its chunk.
-        Words of less than 4 letters, with digits or marks, and those without such a word are left
-        out.
+        Beside other words, which find something, what may be another word does not count. Words
+        of less than 4 letters, with digits or marks, and those without such a word are left out.
 
         Raises:
             LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
-        words = [word for word in query_words(query) if len(word) >= 4 and word.isalpha()]
+        every = query_words(query)
+        words = [word for word in every if len(word) >= 4 and word.isalpha()]
         index = self._index or self._open()
         if not words or index is None:
             return {}
@@ -279,12 +280,12 @@ class LexicalIndex:
             for word in dict.fromkeys(words):
                 stems = self._stems_of(word, languages)
                 if not any(searcher.doc_freq("words", stem) for stem in stems):
-                    spelling = self._nearest_spelling(index, searcher, word, store)
+                    spelling = self._nearest_spelling(index, word, store, strict=len(every) > 1)
                     if spelling is not None:
                         found[word] = spelling
         return found
 
-    def _nearest_spelling(self, index: Any, searcher: Any, word: str, store: Store) -> str | None:
+    def _nearest_spelling(self, index: Any, word: str, store: Store, *, strict: bool) -> str | None:
         """Return the most frequent word near to `word`, if possible with its first letter."""
         tantivy = self._tantivy
         near = [
@@ -294,14 +295,18 @@ class LexicalIndex:
             )
             for field in ("words", "sequence")
         ]
-        ids = [one for one, _ in _hits(searcher, tantivy.Query.boolean_query(near), _MOST_NEAR)]
+        ids = [
+            one for one, _ in _hits(index.searcher(), tantivy.Query.boolean_query(near), _MOST_NEAR)
+        ]
         places = store.passages(ids)
         spellings: dict[str, Counter[str]] = {}
         for one, text in store.texts(ids).items():
             every = normalized(f"{text}\n{places[one].path}\n{places[one].heading}")
             for spelling in {*spellings_of(every), *compounds_of(every)}:
                 other = folded(spelling)
-                if is_near(word, other) and not is_stop_word(other, DEFAULT_LANGUAGE):
+                if is_near(word, other, strict=strict) and not is_stop_word(
+                    other, DEFAULT_LANGUAGE
+                ):
                     spellings.setdefault(other, Counter())[spelling] += 1
         if not spellings:
             return None
