@@ -41,6 +41,13 @@ def test_a_chat_template_is_read_by_models_that_know_messages_alone(tmp_path: Pa
     assert not describe(folder, "m").adds_special
 
 
+def test_a_setting_that_transformers_follows_by_halves_is_refused(tmp_path: Path) -> None:
+    source = FAMILIES / "gemma-last" / "model"
+    folder = changed(source, tmp_path / "m", "config.json", use_bidirectional_attention=True)
+    with pytest.raises(UnsupportedModel, match="use_bidirectional_attention"):
+        Embedder(folder, pool=Pool()).encode("a text")
+
+
 def test_an_adapter_is_refused(tmp_path: Path) -> None:
     source = FAMILIES / "bert-mean-normalize" / "model"
     folder = changed(source, tmp_path / "m", "adapter_config.json", peft_type="LORA")

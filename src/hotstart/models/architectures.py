@@ -78,6 +78,7 @@ class Family:
             is there counts, and a dot leads into a table; without one, the default does.
         defaults: values of absent keys that differ from BERT's, by BERT's key.
         supported: the values of settings that the graph follows, where not all.
+        meant: values that transformers takes for another, by BERT's key.
     """
 
     prefixes: tuple[str, ...]
@@ -118,6 +119,7 @@ class Family:
     keys: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     supported: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    meant: dict[str, dict[Any, Any]] = field(default_factory=dict)
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return each setting that decides a vector, by BERT's key; absent ones have defaults.
@@ -132,7 +134,8 @@ class Family:
                 values[name] = value.split("|")  # as older versions of transformers saved it
             elif value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
-        return {name: defaults[name] if value is None else value for name, value in values.items()}
+        found = {name: defaults[name] if value is None else value for name, value in values.items()}
+        return found | {name: of.get(found[name], found[name]) for name, of in self.meant.items()}
 
     def lacks(self, config: Mapping[str, Any]) -> list[str]:
         """Return the keys of config.json that the kind of its rotary positions needs and has not.
@@ -637,6 +640,9 @@ _GEMMA = replace(
         "max_position_embeddings": 8192,
         "use_bidirectional_attention": False,
     },
+    # In transformers it has an effect with one implementation of attention, and none with another.
+    supported=_LLAMA.supported | {"use_bidirectional_attention": (False,)},
+    meant={"hidden_act": {"gelu": "gelu_pytorch_tanh"}},
 )
 _GEMMA3 = replace(
     _LLAMA,

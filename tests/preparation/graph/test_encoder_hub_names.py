@@ -78,6 +78,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "max_window_layers": 1,
     },
     "qwen3-last": {"rope_parameters": None, "rope_theta": 10000, "rope_scaling": None},
+    "gemma-last": {"rope_parameters": None, "rope_theta": 10000.0, "hidden_act": "gelu"},
     "gemma3-dense": {
         "rope_parameters": None,
         "rope_theta": 1000000.0,
@@ -158,6 +159,7 @@ def write(folder: Path, tensors: Tensors, **config: Any) -> None:
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)
     numbers = b"".join(value.astype("<f4").tobytes() for value in tensors.values())
+    (folder / "model.safetensors").unlink()  # an artifact has a link to it, in use
     (folder / "model.safetensors").write_bytes(len(raw).to_bytes(8, "little") + raw + numbers)
     saved = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(saved | config))
