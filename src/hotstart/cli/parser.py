@@ -185,8 +185,19 @@ def _add_search(commands: Any) -> None:
         "search an indexed folder",
         'hotstart search "who is unloaded first?"',
         "hotstart search eviction --path docs -n 3",
+        "hotstart search 'upload \"connection pool\" -test path:src lang:go'",
+        "hotstart search --regex 'class \\w+Pool'",
     )
-    search.add_argument("query", metavar="QUERY", help="words or a question")
+    search.add_argument(
+        "query",
+        nargs="?",
+        default="",
+        metavar="QUERY",
+        help='words or a question; "a phrase", -word, path:GLOB and lang:NAME narrow it',
+    )
+    search.add_argument(
+        "--regex", metavar="PATTERN", help="find the matches of this regular expression (RE2)"
+    )
     search.add_argument(
         "--path",
         default=".",
@@ -209,6 +220,11 @@ def _add_search(commands: Any) -> None:
         metavar="SCORE",
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
+    _add_display(search)
+    _add_model(search)
+
+
+def _add_display(search: Any) -> None:
     search.add_argument(
         "-C",
         "--context",
@@ -230,7 +246,6 @@ def _add_search(commands: Any) -> None:
         default="auto",
         help="colour the output (default: auto, on a terminal without NO_COLOR)",
     )
-    _add_model(search)
 
 
 def _add_get(commands: Any) -> None:

@@ -33,16 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.query,
             top_k=arguments.top_k,
             timeout=arguments.timeout,
+            regex=arguments.regex,
             min_score=arguments.min_score,
         )
     if arguments.files:
         for hit in answer.hits:
             print(visible(shown_path(hit.file)))
     elif arguments.json:
-        lines = (index.excerpt(arguments.query, hit, arguments.context) for hit in answer.hits)
+        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         print(json.dumps(as_json(answer, lines), ensure_ascii=False, indent=1))
     else:
-        lines = (index.excerpt(arguments.query, hit, arguments.context) for hit in answer.hits)
+        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         display = Display(
             width=columns(),
             colours=has_colours(arguments.color),

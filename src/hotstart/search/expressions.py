@@ -65,6 +65,8 @@ class Expression:
 
     def __init__(self, pattern: str) -> None:
         re2 = require("re2", extra="search")
+        if not isinstance(pattern, str) or not pattern:
+            raise InvalidInput("regex", got=pattern, expected="a regular expression of RE2")
         try:
             self._compiled = re2.compile(f"(?m){pattern}", _options(re2))
         except re2.error as error:

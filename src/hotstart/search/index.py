@@ -4,117 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import HotstartError, IndexMissing, InvalidInput
-from hotstart.search.activation import activations
-from hotstart.search.fusion import SEMANTIC, Fusion, reciprocal_rank_fusion
-from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
+from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.search.fusion import Fusion
+from hotstart.search.lexical import LexicalIndex
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.ranking import (
-    Candidate,
-    FileGroup,
-    Ranked,
-    by_reranker,
-    grouped,
-    rank_candidates,
-    with_activation,
-)
-from hotstart.search.semantic import Nearest, Semantic
-from hotstart.search.store import Passage, Store, StoredDocument, StorePool
+from hotstart.search.query import parse_query
+from hotstart.search.searcher import Question, Searcher
+from hotstart.search.store import Store, StorePool
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
     from hotstart.reranker import Reranker
+    from hotstart.search.answer import Answer, Hit
     from hotstart.search.documents import FileSelection
     from hotstart.search.excerpt import Excerpt
+    from hotstart.search.expressions import Expression
     from hotstart.search.indexing import IndexStatus, OnProgress, UpdateReport
-    from hotstart.types import Mode
-
-
-@dataclass(frozen=True)
-class Place:
-    """Another chunk that a hit stands for: of the same file, or nearly equal in another."""
-
-    path: str
-    start_line: int
-    end_line: int
-    heading: str
-
-
-@dataclass(frozen=True)
-class Hit:
-    """The best chunk of a file that answers a query.
-
-    Attributes:
-        folder: the indexed folder, or the one above several.
-        path: the file, relative to the folder, with forward slashes.
-        start_line: the chunk's first line, counted from 1.
-        end_line: its last line.
-        heading: headings or definitions around it, such as "Guide > Install"; may be empty.
-        text: text of the chunk at the last update of the index.
-        score: how well the chunk answers, from 0 to 1: the share of the query's words in it, or
-            the cosine of its vector to the query's if that is higher. Scores compare between
-            queries and indexes; the order of the hits follows `parts`.
-        found_by: `lexical`, `semantic` or both.
-        parts: what the order of the hits follows: the sum of these, by name.
-        others: other places that answer, best first: of this file, or nearly equal ones.
-        is_current: whether the file has the size and the time that it had when it was indexed.
-    """
-
-    folder: str
-    path: str
-    start_line: int
-    end_line: int
-    heading: str
-    text: str
-    score: float
-    found_by: tuple[str, ...]
-    parts: dict[str, float]
-    others: tuple[Place, ...]
-    is_current: bool
-
-    @property
-    def file(self) -> str:
-        """The absolute path of the file."""
-        return os.path.join(self.folder, self.path)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The hits of one search, best first, and how they were found.
-
-    Attributes:
-        mode: `hybrid`, `lexical`, or `semantic` if no chunk contains a word of the query.
-        reason: why the answer is not hybrid over the whole index; None if it is.
-        seconds: duration of the search.
-        model: the model of the vectors; None for a lexical answer.
-        engine: the engine of the model.
-    """
-
-    hits: tuple[Hit, ...]
-    mode: Mode
-    reason: str | None
-    seconds: float
-    model: str | None
-    engine: str | None
-
-
-_DEPTH = 60  # chunks of each ranking, at least
-_DEEPER = 3  # times as many chunks as hits: a file gives one hit
-_COMPARED = 2  # times as many files as hits, whose texts are compared
-_RERANKED = 20  # hits that a reranker orders
-_A_RUN = 5  # of them are read at a time, so that a late reranker is given up soon
-_MOST_OTHERS = 10  # places that a hit lists
-_BEHIND = "another process is writing the index, so its latest changes may be missing"
-
-_READ_ONLY = "the index cannot be written here, so its latest changes may be missing"
-
-Ranking = list[tuple[int, float]]
 
 
 class SearchIndex:
@@ -149,9 +58,7 @@ class SearchIndex:
         self._embedder = embedder
         self._stores = StorePool(self._database)
         self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
-        self._semantic = Semantic(embedder)
-        self._fusion = fusion
-        self._reranker = reranker
+        self._searcher = Searcher(self._location, self._lexical, embedder, fusion, reranker)
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -371,10 +278,11 @@ class SearchIndex:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         top_k: int = 10,
         timeout: float | None = None,
         *,
+        regex: str | None = None,
         min_score: float = 0.0,
         activation: bool = True,
     ) -> Answer:
@@ -384,9 +292,11 @@ class SearchIndex:
         `reason`.
 
         Args:
-            query: words or a question.
+            query: words or a question, with phrases in quotes, `-word`, `path:` and `lang:`.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            regex: a regular expression of RE2. The hits are its matches, whole lines each, in the
+                order of the words of the query, if it has any, and of the signals.
             min_score: leave out hits with a lower score.
             activation: whether files that were used of late rank higher; see `touch`.
 
@@ -395,110 +305,27 @@ class SearchIndex:
             IndexMissing: the folder is not indexed.
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
-        began = time.perf_counter()
-        _check(query, top_k, timeout, min_score)
-        deadline = Deadline(timeout)
+        _check(query, top_k, timeout, min_score, regex)
+        expression = None if regex is None else _compiled(regex)
+        question = Question(
+            query=parse_query(query, needs_words=expression is None),
+            expression=expression,
+            top_k=top_k,
+            min_score=min_score,
+            activation=activation,
+            deadline=Deadline(timeout),
+        )
         if not self.exists:
             raise IndexMissing(self._path)
         self._location.refuse_links()
-        self._semantic.start()
-        if self._reranker:
-            self._reranker.start_loading()
-        depth = max(_DEEPER * top_k, _DEPTH)
         with self._stores.borrow() as store:
-            words, incomplete = self._lexical_ranking(store, query, depth)
-            ids = [match.id for match in words]
-            nearest = self._semantic.nearest(store, query, depth, deadline.left, also=ids)
-            if words and self._fusion == "linear" and not nearest.legibility:
-                nearest = Nearest([], f"{nearest.model!r} does not know the words of the query")
-            meaning = nearest.ranking
-            used = _activations(store) if activation else {}
-            ranked = with_activation(self._ranked(store, query, words, nearest), used)
-            groups, late = self._grouped(store, query, ranked, top_k, deadline)
-            hits = tuple(self._hits(store, groups, query, words, nearest))
-            short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
-        mode: Mode = "lexical"
-        if meaning:
-            mode = "hybrid" if words else "semantic"
-            if not words and incomplete is None:
-                incomplete = "no chunk holds a word of the query"
-        return Answer(
-            hits=tuple(hit for hit in hits if hit.score >= min_score),
-            mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason, short, late))) or None,
-            seconds=time.perf_counter() - began,
-            model=nearest.model if meaning else None,
-            engine=nearest.engine if meaning else None,
-        )
-
-    def _ranked(
-        self,
-        store: Store,
-        query: str,
-        words: list[Match],
-        nearest: Nearest,
-    ) -> list[Ranked]:
-        """Return the chunks of both rankings that still exist, fused, best first."""
-        meaning = [one for one, _ in nearest.ranking]
-        passages = store.passages([*(match.id for match in words), *meaning])
-        weight = SEMANTIC * (nearest.legibility if words else 1.0)
-        if self._fusion == "rrf" and words and meaning:
-            lexical = rank_candidates(query, _candidates(passages, words))
-            return _fused(lexical, [passages[one] for one in meaning if one in passages])
-        known = {match.id for match in words}
-        others = {one: Match(one, 0.0) for one in meaning if one not in known}
-        try:
-            among = self._lexical.search(query, len(others), among=list(others)) if others else []
-        except LexicalIndexDamaged:  # the next search rebuilds it
-            among = []
-        others |= {match.id: match for match in among}
-        candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
-        return rank_candidates(query, candidates)
-
-    def _grouped(
-        self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
-    ) -> tuple[list[FileGroup], str | None]:
-        """Return the first `top_k` files, and why they are not in the order of the reranker."""
-        limit = max(top_k, _RERANKED) if self._reranker else top_k
-        best = {each.passage.path: each.passage.id for each in reversed(ranked)}
-        heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-        texts = store.texts(heads[: _COMPARED * limit])
-        groups = [
-            group for group in grouped(ranked, limit, texts) if group.best.passage.id in texts
-        ]
-        late = None
-        if self._reranker:
-            groups, late = _reranked(self._reranker, query, groups, texts, deadline)
-        return groups[:top_k], late
-
-    def _remedy(self, store: Store) -> str:
-        """Return what brings the vectors that are missing."""
-        from hotstart.files import exclusive
-
-        if store.is_read_only:
-            return "the index cannot be written here"
-        with exclusive(self._location.lock, wait=False) as held:
-            return "update the index" if held else "another process is computing them"
-
-    def _lexical_ranking(
-        self, store: Store, query: str, depth: int
-    ) -> tuple[list[Match], str | None]:
-        """Return the chunks with a word of the query, and why some may be missing."""
-        agrees = self._lexical.agrees(store, recount=False)
-        incomplete = None if agrees else self._sync_lexical(store)
-        try:
-            return self._lexical.search(query, depth), incomplete
-        except LexicalIndexDamaged:
-            incomplete = self._sync_lexical(store)
-            if incomplete:
-                return [], incomplete
-            return self._lexical.search(query, depth), None
+            return self._searcher.answer(store, question)
 
     def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
         """Return the lines of `hit` with most words of `query`, as they are in the file now.
 
         Args:
-            query: the query of the hit.
+            query: the words of the query, as `Answer.query` has them.
             hit: a hit of this index.
             context: lines to show around each of them; by default three lines in all.
         """
@@ -510,74 +337,11 @@ class SearchIndex:
             place = within_file(hit.file, hit.text, hit.start_line)
         return take_excerpt(place, self._lexical.wanted(query), context)
 
-    def _hits(
-        self,
-        store: Store,
-        groups: Sequence[FileGroup],
-        query: str,
-        words: list[Match],
-        nearest: Nearest,
-    ) -> Iterator[Hit]:
-        """Yield the hits of `groups`."""
-        texts = store.texts([group.best.passage.id for group in groups])
-        known = store.documents([group.best.passage.path for group in groups])
-        wanted = self._lexical.wanted(query)
-        matching = {match.id for match in words}
-        near = dict(nearest.ranking)
-        for each in groups:
-            passage = each.best.passage
-            if passage.id not in texts:
-                continue
-            text = texts[passage.id]
-            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
-            found = {"lexical": passage.id in matching, "semantic": passage.id in near}
-            others = [other.passage for other in each.others[:_MOST_OTHERS]]
-            yield Hit(
-                folder=self._path,
-                path=passage.path,
-                start_line=passage.start_line,
-                end_line=passage.end_line,
-                heading=passage.heading,
-                text=text,
-                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
-                found_by=tuple(way for way, is_so in found.items() if is_so),
-                parts=each.best.parts,
-                others=tuple(
-                    Place(other.path, other.start_line, other.end_line, other.heading)
-                    for other in others
-                ),
-                is_current=_is_current(
-                    os.path.join(self._path, passage.path), known.get(passage.path)
-                ),
-            )
 
-    def _sync_lexical(self, store: Store) -> str | None:
-        """Update the lexical index; return the reason if that is impossible now."""
-        from hotstart.files import exclusive
-
-        if store.is_read_only:
-            return _READ_ONLY
-        with exclusive(self._location.lock, wait=False) as held:
-            if not held:
-                return _BEHIND
-            self._lexical.sync(store)
-        return None
-
-
-def _is_current(path: str, known: StoredDocument | None) -> bool:
-    """Return whether the file `path` has the size and the time that are `known` of it."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return False
-    return known is not None and (status.st_size, status.st_mtime_ns) == (
-        known.size,
-        known.mtime_ns,
-    )
-
-
-def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> None:
-    if not isinstance(query, str) or not query.strip():
+def _check(
+    query: str, top_k: int, timeout: float | None, min_score: float, regex: str | None
+) -> None:
+    if not isinstance(query, str) or not (query.strip() or regex is not None):
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
         raise InvalidInput("top_k", got=top_k, expected="a positive integer")
@@ -588,74 +352,7 @@ def _check(query: str, top_k: int, timeout: float | None, min_score: float) -> N
         raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
-def _activations(store: Store) -> dict[str, float]:
-    """Return how likely each file is wanted now; none where no use was recorded."""
-    uses = store.uses()
-    return activations(uses, store.links(uses), time.time()) if uses else {}
+def _compiled(pattern: str) -> Expression:
+    from hotstart.search.expressions import Expression
 
-
-def _candidates(
-    passages: Mapping[int, Passage],
-    matches: Iterable[Match],
-    cosines: Mapping[int, float] = MappingProxyType({}),
-    weight: float = 0.0,
-) -> list[Candidate]:
-    """Return the chunks of `matches` that still exist, with what their vectors add."""
-    # A chunk without a vector yet counts as one of average meaning.
-    average = sum(cosines.values()) / len(cosines) if cosines else 0.0
-    return [
-        Candidate(
-            passage=passages[match.id],
-            score=match.score,
-            defines=match.defines,
-            semantic=weight * cosines.get(match.id, average),
-        )
-        for match in matches
-        if match.id in passages
-    ]
-
-
-def _fused(lexical: list[Ranked], nearest: list[Passage]) -> list[Ranked]:
-    """Return the chunks of both rankings by reciprocal rank fusion."""
-    rankings = {
-        "lexical": [each.passage.id for each in lexical],
-        "semantic": [passage.id for passage in nearest],
-    }
-    shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
-    passages = {each.id: each for each in (*(ranked.passage for ranked in lexical), *nearest)}
-    return [
-        Ranked(
-            passage=passages[one],
-            score=score,
-            own={name: of[one] for name, of in shares.items() if one in of},
-            of_file={},
-        )
-        for one, score in reciprocal_rank_fusion(list(rankings.values()))
-    ]
-
-
-def _reranked(
-    reranker: Reranker,
-    query: str,
-    groups: list[FileGroup],
-    texts: Mapping[int, str],
-    deadline: Deadline,
-) -> tuple[list[FileGroup], str | None]:
-    """Return `groups`, the first of them in the order of the reranker, and why not."""
-    first, others = groups[:_RERANKED], groups[_RERANKED:]
-    scores: dict[int, float] = {}
-    try:
-        for start in range(0, len(first), _A_RUN):
-            if scores and deadline.is_over:
-                return groups, f"{reranker.model!r} was late, so it reranked nothing"
-            passages = [group.best.passage for group in first[start : start + _A_RUN]]
-            documents = [f"{each.heading}\n{texts[each.id]}".strip() for each in passages]
-            for each in reranker.rank(
-                query, documents, activation="identity", timeout=deadline.left
-            ):
-                scores[start + each["corpus_id"]] = each["score"]
-    except InvalidInput:
-        raise
-    except HotstartError as error:
-        return groups, f"reranked nothing: {error.facts}"
-    return by_reranker(first, scores) + others, None
+    return Expression(pattern)

@@ -35,6 +35,7 @@ from hotstart.search.words import (
     normalized,
     pairs_of,
     query_words,
+    sequence_of,
     spellings_of,
     words_of,
 )
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 3  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 4  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
 _MOST_NEAR = 200  # chunks in which a misspelt word is looked for
@@ -184,31 +185,59 @@ class LexicalIndex:
         Raises:
             LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
-        words = query_words(query)
         index = self._index or self._open()
-        if not words or index is None:
+        if index is None:
             return []
         with self._distrusting():
-            return self._search(index, words, symbols_of(query), limit, among)
+            text = self._query(index, query)
+            if text is None:
+                return []
+            if among is not None:
+                text = self._within(index, "id", among, text)
+            searcher = index.searcher()
+            defining: dict[int, float] = {}
+            if symbols := symbols_of(query):
+                named = self._within(index, "defines", symbols, text)
+                defining = dict(_hits(searcher, named, min(limit, _MOST_DEFINING)))
+            found = dict(_hits(searcher, text, limit))
+        matches = [Match(one, score, one in defining) for one, score in found.items()]
+        matches += [Match(one, score, True) for one, score in defining.items() if one not in found]
+        # Those of `among` without a word of the query have no score, and others neither.
+        return matches if among is None else [each for each in matches if each.score > 0]
 
     def holding(self, text: str) -> list[int]:
-        """Return all chunks that hold every word of `text`, in no order.
-
-        Raises:
-            LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
-        """
+        """Return all chunks that a search for the words of `text` would find by each of them."""
         text = normalized(text)
-        words = [*words_of(text), *pairs_of(text)]
+        must = self._tantivy.Occur.Must
+
+        def query(index: Any) -> Any:
+            languages = self._languages(index)
+            words = [*words_of(text), *pairs_of(text)]
+            terms = [self._any_of(index, self._stems_of(word, languages)) for word in words]
+            return self._tantivy.Query.boolean_query([(must, term) for term in terms])
+
+        return self._every(query)
+
+    def holding_phrase(self, phrase: str) -> list[int]:
+        """Return all chunks with the words of `phrase`, as they are and in this order."""
+        words = sequence_of(phrase).split()
+        phrases = self._tantivy.Query
+
+        def query(index: Any) -> Any:
+            if len(words) == 1:
+                return phrases.term_query(index.schema, "sequence", words[0])
+            return phrases.phrase_query(index.schema, "sequence", words)
+
+        return self._every(query)
+
+    def _every(self, query: Callable[[Any], Any]) -> list[int]:
+        """Return all chunks of a query; raise LexicalIndexDamaged as `search`."""
         index = self._index or self._open()
-        if not words or index is None:
+        if index is None:
             return []
         with self._distrusting():
-            must = self._tantivy.Occur.Must
-            languages = self._languages(index)
-            terms = [(must, self._any_of(index, self._stems_of(word, languages))) for word in words]
             searcher = index.searcher()
-            query = self._tantivy.Query.boolean_query(terms)
-            return [one for one, _ in _hits(searcher, query, searcher.num_docs)]
+            return [one for one, _ in _hits(searcher, query(index), searcher.num_docs)]
 
     def corrections(self, query: str, store: Store) -> dict[str, str]:
         """Return the words of `query` that no chunk holds, and a word for each that one does.
@@ -237,14 +266,14 @@ class LexicalIndex:
         return found
 
     def _nearest_spelling(self, index: Any, searcher: Any, word: str, store: Store) -> str | None:
-        """Return the most frequent word near to `word`, those with its first letter before others."""
+        """Return the most frequent word near to `word`, if possible with its first letter."""
         tantivy = self._tantivy
         near = [
             (
                 tantivy.Occur.Should,
                 tantivy.Query.fuzzy_term_query(index.schema, field, word, distance=1),
             )
-            for field in ("words", "unstemmed")
+            for field in ("words", "sequence")
         ]
         ids = [one for one, _ in _hits(searcher, tantivy.Query.boolean_query(near), _MOST_NEAR)]
         places = store.passages(ids)
@@ -261,7 +290,8 @@ class LexicalIndex:
             spellings,
             key=lambda other: (other[0] == word[0], spellings[other].total(), other),
         )
-        return spellings[best].most_common(1)[0][0]
+        written = spellings[best]
+        return max(written, key=lambda one: (written[one], len(compounds_of(one)), one))
 
     @contextmanager
     def _distrusting(self) -> Iterator[None]:
@@ -287,49 +317,27 @@ class LexicalIndex:
         words = (frozenset(self._stems_of(word, languages)) for word in query_words(query))
         return WantedWords(words, forms_of)
 
-    def _search(
-        self,
-        index: Any,
-        words: list[str],
-        symbols: Sequence[str],
-        limit: int,
-        among: Sequence[int] | None,
-    ) -> list[Match]:
+    def _within(self, index: Any, field: str, terms: Sequence[Any], text: Any) -> Any:
+        """Return the query for the documents with one of `terms` in `field`, scored by `text`."""
         tantivy = self._tantivy
-        text = self._query(index, words, self._languages(index))
-        if among is not None:
-            chosen = tantivy.Query.term_set_query(index.schema, "id", list(among))
-            text = tantivy.Query.boolean_query(
-                [
-                    (tantivy.Occur.Must, tantivy.Query.const_score_query(chosen, 0.0)),
-                    (tantivy.Occur.Must, text),
-                ]
-            )
-        searcher = index.searcher()
-        defining: dict[int, float] = {}
-        if symbols:
-            named = tantivy.Query.term_set_query(index.schema, "defines", symbols)
-            both = [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
-                (tantivy.Occur.Should if among is None else tantivy.Occur.Must, text),
-            ]
-            query = tantivy.Query.boolean_query(both)
-            defining = dict(_hits(searcher, query, min(limit, _MOST_DEFINING)))
-        found = dict(_hits(searcher, text, limit))
-        matches = [Match(one, score, one in defining) for one, score in found.items()]
-        return matches + [
-            Match(one, score, True) for one, score in defining.items() if one not in found
+        named = tantivy.Query.term_set_query(index.schema, field, list(terms))
+        both = [
+            (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
+            (tantivy.Occur.Should, text),
         ]
+        return tantivy.Query.boolean_query(both)
 
-    def _query(self, index: Any, words: Sequence[str], languages: Sequence[str]) -> Any:
-        """Return the query for any of `words`, each stemmed as in a document of any language.
+    def _query(self, index: Any, query: str) -> Any:
+        """Return tantivy's query for any word of `query`, or None if it has none.
 
-        A word that stands in the query twice counts twice.
+        Each word is stemmed as in a document of any language. One that stands there twice counts
+        twice.
         """
         tantivy = self._tantivy
-        counts: Counter[tuple[str, ...]] = Counter()
-        for word in words:
-            counts[tuple(self._stems_of(word, languages))] += 1
+        languages = self._languages(index)
+        counts = Counter(tuple(self._stems_of(word, languages)) for word in query_words(query))
+        if not counts:
+            return None
         clauses = []
         for stems, count in counts.items():
             one = self._any_of(index, stems)
@@ -462,11 +470,10 @@ class LexicalIndex:
     def _document(self, passage: Passage, language: str) -> Any:
         # The heading is in the text as well, so that its words count twice.
         text = normalized(f"{passage.text}\n{passage.path}\n{passage.heading}")
-        forms = self._forms(text, language)
         return self._tantivy.Document(
             id=passage.id,
-            words=" ".join(forms),
-            unstemmed=" ".join(set(words_of(text)).difference(forms)),
+            words=" ".join(self._forms(text, language)),
+            sequence=[sequence_of(each) for each in (passage.text, passage.path, passage.heading)],
             defines=" ".join(defined_names(passage.path, passage.text)),
         )
 
@@ -494,8 +501,8 @@ def _schema(tantivy: Any) -> Any:
     builder.add_integer_field("id", stored=True, indexed=True)
     builder.add_text_field("stamp", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
-    # What a misspelt word is compared with.
-    builder.add_text_field("unstemmed", tokenizer_name="whitespace", index_option="basic")
+    # For phrases, and for misspelt words to be compared with.
+    builder.add_text_field("sequence", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("defines", tokenizer_name="whitespace", index_option="basic")
     return builder.build()
 

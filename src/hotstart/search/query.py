@@ -1,4 +1,4 @@
-"""The query language: phrases in quotes, words to leave out, `path:` and `lang:`.
+"""The query language: what a query says, and which chunks its filters leave.
 
 Whatever users paste is a query, and none of it filters by accident. Syntax stands between blanks:
 `"a phrase"`, `-word`, `-"a phrase"`, `path:part`, `path:GLOB`, `-path:...`, `lang:name`,
@@ -7,9 +7,13 @@ Whatever users paste is a query, and none of it filters by accident. Syntax stan
 - it has several lines: a stack trace, a log, code;
 - without its syntax no word is left to search for.
 
-A command line, told by its options (`--all`, `-v`, `-O2`, `-o=x`), has neither phrases nor words to
-leave out. An option of three letters or more is a word to leave out where nothing tells that the
-query is a command; the answer says what it left out.
+Neither phrases nor words to leave out are in
+
+- a command line, told by its options (`--all`, `-v`, `-O2`, `-o=x`);
+- prose: more than a dozen words besides them. It cites in quotes.
+
+An option of three letters or more is a word to leave out where nothing tells that the query is a
+command; the answer says what it left out.
 """
 
 from __future__ import annotations
@@ -17,11 +21,16 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.gitignore import GitignorePatterns
 from hotstart.search.words import all_query_words, normalized
+
+if TYPE_CHECKING:
+    from hotstart.search.expressions import Expression
+    from hotstart.search.lexical import LexicalIndex
+    from hotstart.search.store import Store
 
 
 class Query(NamedTuple):
@@ -65,6 +74,7 @@ _SYNTAX = re.compile(
     r"|(?P<word>(?<=-)(?:[A-Za-z]\w{2,}|[^\x00-\x7f\s][^\s!-/:-@\[-^`{-~]*))"
     r")(?!\S)"
 )
+_MOST_BESIDES = 12  # words of a query with phrases
 _OPTION = re.compile(r"(?<!\S)(?:--[A-Za-z]|-[A-Za-z](?:[A-Za-z]?(?!\S)|\d|[\w-]*=))")
 
 
@@ -77,7 +87,8 @@ def parse_query(query: str, *, needs_words: bool = True) -> Query:
     if len(query.strip().splitlines()) > 1:
         return plain
     found: dict[str, list[str]] = {}
-    is_command = _OPTION.search(query) is not None
+    is_long = len(_SYNTAX.sub("", query).split()) > _MOST_BESIDES
+    is_pasted = is_long or _OPTION.search(query) is not None
 
     def take(match: re.Match[str]) -> str:
         """Note a part of the syntax and return what remains of it in the text."""
@@ -89,7 +100,7 @@ def parse_query(query: str, *, needs_words: bool = True) -> Query:
         else:
             kind = "excluded" if match["minus"] else "phrases"
             value = match["phrase"] or match["word"]
-            if is_command or not all_query_words(value):
+            if is_pasted or not all_query_words(value):
                 return match[0]
         is_inverse = match["minus"] and match["key"]
         found.setdefault(f"excluded_{kind}" if is_inverse else kind, []).append(value)
@@ -198,11 +209,11 @@ perl: .pl .pm .t
 php: .php .phtml
 powershell pwsh: .ps1 .psm1 .psd1
 protobuf proto: .proto
-python: .py .pyi .pyw
+python py: .py .pyi .pyw
 r: .r .rmd
 restructuredtext rest: .rst
-ruby: .rb .rake .gemspec rakefile gemfile
-rust: .rs
+ruby rb: .rb .rake .gemspec rakefile gemfile
+rust rs: .rs
 sass scss: .sass .scss
 scala: .scala .sc
 scheme: .scm .ss
@@ -240,3 +251,72 @@ def files_of(language: str) -> tuple[str, ...]:
     extension = f".{name.removeprefix('.')}"
     is_extension = any(extension in files for files in known.values())
     return known.get(name) or ((extension,) if is_extension else ())
+
+
+# What the filters leave ------------------------------------------------------------------
+
+
+class Selection(NamedTuple):
+    """What the filters of a query leave.
+
+    Attributes:
+        ids: the chunks in the order of their files.
+        notes: what an answer must say of the filters.
+    """
+
+    ids: list[int]
+    notes: tuple[str, ...]
+
+
+def select_chunks(
+    query: Query, store: Store, lexical: LexicalIndex, expression: Expression | None = None
+) -> Selection:
+    """Return the chunks that pass the filters of `query` and hold a match of `expression`.
+
+    That is before any ranking is cut, so that the limit counts what passes. Phrases that no file
+    holds do not count: their words are searched.
+    """
+    notes: list[str] = []
+    passes = file_filter(query)
+    documents = {one for one, path in store.paths().items() if passes(path)}
+    if query.filters_files and not documents:
+        notes.append("no indexed file passes the filters of path and language")
+    for excluded in query.excluded:
+        is_phrase = len(excluded.split()) > 1
+        found = lexical.holding_phrase(excluded) if is_phrase else lexical.holding(excluded)
+        documents.difference_update(store.documents_of(found).values())
+        notes.append(f"without files that hold {excluded!r}")
+    ids = store.chunks_of(sorted(documents))
+    if query.phrases and ids:
+        phrased = _with_phrases(query.phrases, set(ids), store, lexical)
+        if phrased:
+            ids = [one for one in ids if one in phrased]
+        else:
+            missing = " and ".join(f'"{phrase}"' for phrase in query.phrases)
+            notes.append(f"no file holds {missing}: its words were searched")
+    if expression and ids:
+        matching = _matching(expression, store)
+        ids = [one for one in ids if one in matching]
+    return Selection(ids, tuple(notes))
+
+
+def _with_phrases(
+    phrases: Sequence[str], among: Collection[int], store: Store, lexical: LexicalIndex
+) -> set[int]:
+    """Return the chunks with one of `phrases`, of the files that hold all of them."""
+    chunks: set[int] = set()
+    documents: set[int] | None = None
+    for phrase in phrases:
+        found = [one for one in lexical.holding_phrase(phrase) if one in among]
+        held = set(store.documents_of(found).values())
+        documents = held if documents is None else documents & held
+        chunks.update(found)
+    of = store.documents_of(list(chunks))
+    return {one for one in chunks if of.get(one) in (documents or ())}
+
+
+def _matching(expression: Expression, store: Store) -> set[int]:
+    """Return the chunks that hold a match of `expression`."""
+    literal = max(expression.literals, key=len, default="")
+    texts = store.each_text(literal)
+    return {one for one, text in texts if next(expression.lines(text), None)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,8 +64,11 @@ class Semantic:
         limit: int,
         timeout: float | None,
         also: Sequence[int] = (),
+        among: Collection[int] | None = None,
     ) -> Nearest:
         """Return the `limit` chunks nearest to `query`, and the cosines of the chunks `also`.
+
+        With `among`, the nearest of these chunks.
 
         Return none, with a reason, if the model does not return the vector within `timeout` seconds
         or the store has no vectors. The fallback of the embedder may answer, because the index has
@@ -92,7 +95,7 @@ class Semantic:
         space = result.comparable_with or result.fingerprint
         vectors = self._vectors(store, space)
         vector = self._with_feedback(store, vectors, space, result.vectors)
-        ranking = vectors.nearest(store, vector, limit)
+        ranking = vectors.nearest(store, vector, limit, among)
         cosines = dict(ranking)
         cosines |= vectors.cosines(store, vector, [one for one in also if one not in cosines])
         return Nearest(

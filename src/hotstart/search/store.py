@@ -339,12 +339,8 @@ class Store:
         return [one for (one,) in self._database.run(sql, json.dumps(list(documents)))]
 
     def each_text(self, literal: str = "") -> Iterator[tuple[int, str]]:
-        """Yield id and text of the chunks whose text holds `literal`, in the order of their files."""
-        sql = (
-            "SELECT chunks.id, text FROM chunks JOIN documents ON documents.id = document_id"
-            " WHERE instr(text, ?) ORDER BY path, position"
-        )
-        yield from self._database.each(sql, literal)
+        """Yield id and text of the chunks that hold `literal`."""
+        yield from self._database.each("SELECT id, text FROM chunks WHERE instr(text, ?)", literal)
 
     # Changes, within a transaction ----------------------------------------------------------
 

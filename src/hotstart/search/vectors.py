@@ -18,7 +18,7 @@ import mmap
 import os
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 RowType = Literal["float32", "float16", "int8"]
 
 _BLOCK = 16_384  # rows of float16 that are widened at a time: 25 MB at 384 dimensions
+
+
+_WIDER = 4  # times as many chunks are looked at before all of those that a filter leaves
 
 
 class Neighbour(NamedTuple):
@@ -155,17 +158,38 @@ class Vectors:
                 data += vector
         self._recent = VectorMatrix(data, length // 4 or 1)
 
-    def nearest(self, store: Store, query: Sequence[float], limit: int) -> list[tuple[int, float]]:
+    def nearest(
+        self,
+        store: Store,
+        query: Sequence[float],
+        limit: int,
+        among: Collection[int] | None = None,
+    ) -> list[tuple[int, float]]:
         """Return chunk id and cosine of the `limit` vectors nearest to `query`, nearest first.
 
-        Of equal cosines the lower id comes first.
+        Of equal cosines the lower id comes first. With `among`, those of its chunks alone.
         """
+        if among is not None:
+            return self._nearest_among(store, query, limit, among)
         found = [
             (self._recent_ids[each.row], each.score) for each in self._recent.nearest(query, limit)
         ]
         if self._file:
             found += self._nearest_in_file(store, self._file, query, limit)
         return sorted(dict(found).items(), key=_order)[:limit]
+
+    def _nearest_among(
+        self, store: Store, query: Sequence[float], limit: int, among: Collection[int]
+    ) -> list[tuple[int, float]]:
+        ids = sorted(among)
+        chosen = set(ids)
+        near = [each for each in self.nearest(store, query, _WIDER * limit) if each[0] in chosen]
+        if len(near) >= min(limit, len(ids)):
+            return near[:limit]
+        for start in range(0, len(ids), _BLOCK):
+            near += self.cosines(store, query, ids[start : start + _BLOCK]).items()
+            near = sorted(dict(near).items(), key=_order)[:limit]
+        return near
 
     def _nearest_in_file(
         self, store: Store, file: _VectorFile, query: Sequence[float], limit: int

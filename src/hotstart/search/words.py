@@ -6,7 +6,6 @@ Query and index share these rules, so that a word copied from a text is found.
 from __future__ import annotations
 
 import functools
-import os.path
 import re
 import unicodedata
 from collections import Counter
@@ -330,13 +329,20 @@ def compounds_of(text: str) -> list[str]:
     return list(lacking)
 
 
+def replaced(text: str, word: str, other: str) -> str:
+    """Return `text` with `other` in the place of a folded word of it, or behind it."""
+    changed = re.sub(re.escape(word), lambda _: other, text, flags=re.IGNORECASE)
+    return f"{text} {other}" if changed == text else changed
+
+
 def is_near(one: str, other: str) -> bool:
     """Return whether two words differ by one letter, or by two that changed places."""
     if abs(len(one) - len(other)) > 1 or one == other:
         return False
     if len(one) < len(other):
         one, other = other, one
-    at = len(os.path.commonprefix([one, other]))
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((n for n, (a, b) in pairs if a != b), len(other))
     if len(one) > len(other):
         return one[at + 1 :] == other[at:]
     swapped = one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
