@@ -3,6 +3,9 @@
 texts ──check──▶ cache: known vectors ──▶ pool: loaded model ──▶ engine: run
  (encoding)       (if there is one)        └─ the first call loads it:
                                               models (find) ──▶ preparation ──▶ engines (open)
+
+The file is long because one class has the methods of sentence-transformers, of LangChain and their
+coroutines. Each checks its arguments and calls `_run` or `_arun`; what they do is elsewhere.
 """
 
 from __future__ import annotations
