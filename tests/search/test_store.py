@@ -142,3 +142,15 @@ def test_a_place_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
 def test_faults_of_the_program_are_not_called_damage(store: Store) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         store.put_vectors("f", [(1, b"of no chunk")])
+
+
+def test_names_of_an_unchanged_chunk_are_recorded_anew(store: Store) -> None:
+    with store.transaction():
+        store.put("a.py", StoredDocument(1, 1, "x"), [Chunk("def f(): pass", "def f", 1, 1)])
+    ((_, before),) = [(each.names, each.id) for each in store.chunks_after(0)]
+    generation = store.state().generation
+    named = Chunk("def f(): pass", "def f", 1, 1, ("f", "g"))
+    with store.transaction():
+        store.put("a.py", StoredDocument(1, 1, "x", rules=3), [named])
+    assert store.documents()["a.py"].rules == 3
+    assert [(each.id, each.names) for each in store.chunks_after(generation)] == [(before, "f g")]

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.files import remove_file
-from hotstart.search.definitions import defined_names, symbols_of
+from hotstart.search.definitions import symbols_of
 from hotstart.search.words import (
     DEFAULT_LANGUAGE,
     SCRIPTS,
     compounds_of,
+    joined,
     language_of,
     normalized,
     pairs_of,
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 2  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 3  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
 _HEAP = 50_000_000  # size of the writer's buffer in bytes
@@ -316,7 +317,7 @@ class LexicalIndex:
         return self._tantivy.Document(
             id=passage.id,
             words=" ".join(stems),
-            defines=" ".join(defined_names(passage.path, passage.text)),
+            defines=" ".join(joined(name) for name in passage.names.split()),
         )
 
     def _remove_temporary_files(self) -> None:
