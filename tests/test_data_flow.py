@@ -104,7 +104,7 @@ COUNTS = {
     "encode with a memory cache": (count_cached_encode, 16, {"cache/tiered.py", "engines/onnx.py"}),
     "aencode": (count_aencode, 13, {"pool/batching.py", "engines/onnx.py"}),
     "POST /v1/embeddings": (count_post, 25, {"server/routes/openai.py", "engines/onnx.py"}),
-    "hybrid search": (count_search, 19, {"search/index.py", "engines/onnx.py"}),
+    "hybrid search": (count_search, 23, {"search/index.py", "engines/onnx.py"}),
 }
 
 

@@ -26,6 +26,7 @@ EXAMPLES = [
     errors.ModelIncomplete("m", folder="/f", missing=["config.json"], on_hub=False),
     errors.ModelDamaged("/f/model.safetensors", reason="too short"),
     errors.UnsupportedModel("/f", feature="architecture", got="t5", supported=("bert",)),
+    errors.WrongKind("m", kind="sparse", wanted="embedding"),
     errors.DownloadFailed("m", reason="no network"),
     errors.ArtifactMissing("m", folder="/f"),
     errors.ArtifactMissing("m", folder="/f", arguments="m --kind reranker"),

@@ -78,6 +78,11 @@ def is_completion() -> bool:
     return "_ARGCOMPLETE" in os.environ
 
 
+def allows_colours() -> bool:
+    """Return whether a terminal may be sent colours: not with NO_COLOR, or a TERM without them."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def remote_access(protocol: str, environ: Mapping[str, str] | None = None) -> RemoteAccess:
     """Return key and address for a remote engine.
 

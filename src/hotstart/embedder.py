@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hotstart.cached_encoder import CachedEncoder, CacheInfo
     from hotstart.encoding import EncodeOptions
     from hotstart.telemetry import Metric
+    from hotstart.types import Coverage
 
     class AskOptions(EncodeOptions, total=False):
         """The keyword options of `encode` with `timeout`."""
@@ -374,6 +375,10 @@ class Embedder(LoadableModel):
             HotstartError: see `encode`.
         """
         return self._model.count(texts, timeout)
+
+    def coverage(self, text: str) -> Coverage | None:
+        """Return how the tokenizer reads `text`; None unless the model is loaded and can tell."""
+        return self._model.coverage(text)
 
     def check_lengths(self, texts: Sequence[str], *, timeout: float | None = None) -> None:
         """Raise InvalidText for a text that is longer than the model reads.

@@ -12,6 +12,7 @@ HotstartError
 │   ├── ModelIncomplete              some of its files are missing
 │   ├── ModelDamaged                 a file exists and its content is invalid
 │   ├── UnsupportedModel             no installed engine can run it
+│   │   └── WrongKind                it gives something else than was asked for
 │   ├── DownloadFailed               the hub did not deliver it
 │   ├── ArtifactMissing              it was not prepared yet
 │   ├── ArtifactDamaged              the prepared files do not match their record
@@ -251,7 +252,7 @@ class ModelDamaged(ModelError):
 
 
 class UnsupportedModel(ModelError):
-    """The `feature` of a model is `got`; hotstart supports `supported`."""
+    """The `feature` of a model is `got`; hotstart supports `supported` without torch."""
 
     def __init__(
         self,
@@ -263,10 +264,6 @@ class UnsupportedModel(ModelError):
         kind: str = "embedding",
         remedy: str | None = None,
     ) -> None:
-        shipped = {
-            "embedding": ", and repositories that ship onnx/model.onnx",
-            "reranker": ", and repositories that ship onnx/model.onnx with logits",
-        }.get(kind, "")
         usual = {
             "sparse": "Run it with sentence-transformers' SparseEncoder, or use another model",
             "multi_vector": (
@@ -274,12 +271,47 @@ class UnsupportedModel(ModelError):
             ),
         }
         super().__init__(
-            f"The model in {folder} has {feature} {got!r}; without torch hotstart runs "
-            f"{', '.join(supported)}{shipped}",
+            f"The model in {folder} has {feature} {_shortened(got)}; supported: {_few(supported)}",
             remedy
             or usual.get(kind)
             or "Run it with engine='torch' (pip install 'hotstart[torch]'), or export it to ONNX",
         )
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of `names`, and the number of the others."""
+    shown = ", ".join(names[:_MOST_NAMES])
+    others = len(names) - _MOST_NAMES
+    return f"{shown} and {others} more" if others > 0 else shown
+
+
+_MOST_NAMES = 8
+
+_OF_KIND = {
+    "embedding": ("an embedding model", "dense vectors", "Use Embedder.encode"),
+    "static": ("a static embedding model", "dense vectors", "Use Embedder.encode"),
+    "reranker": ("a reranker", "scores", 'Use Reranker, or kind = "reranker" in hotstart.toml'),
+    "sparse": (
+        "a sparse model",
+        "sparse embeddings",
+        "Use Embedder.encode_sparse, or hotstart embed --kind sparse",
+    ),
+    "multi_vector": (
+        "a multi-vector model",
+        "vectors of tokens",
+        "Use Embedder.encode_multi_vector, or hotstart embed --kind multi_vector",
+    ),
+}
+"""What a model of each kind is called, what it gives, and how to get that."""
+
+
+class WrongKind(UnsupportedModel):
+    """The model `source` is of another kind than `wanted`."""
+
+    def __init__(self, source: str, *, kind: str, wanted: str) -> None:
+        name, _, remedy = _OF_KIND[kind]
+        facts = f"The model {source} is {name}: it gives no {_OF_KIND[wanted][1]}"
+        HotstartError.__init__(self, facts, remedy)
 
 
 class DownloadFailed(ModelError):

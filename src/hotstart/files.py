@@ -46,12 +46,16 @@ def beside(path: str) -> str:
     return os.path.join(folder, f".{name}.{os.getpid()}-{os.urandom(4).hex()}")
 
 
-def write_whole(path: str, content: bytes) -> None:
-    """Write `content` to `path` atomically; a crash leaves the old file or the new one."""
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """Open a new file that replaces `path` at the end of the block, or is removed if it raises.
+
+    A crash leaves the old file or the new one.
+    """
     staged = beside(path)
     try:
         with open(staged, "xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, path)
@@ -62,6 +66,12 @@ def write_whole(path: str, content: bytes) -> None:
             os.unlink(staged)
         raise
     sync(os.path.dirname(path) or ".")
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Write `content` to `path` atomically; a crash leaves the old file or the new one."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def remove_file(path: str) -> None:

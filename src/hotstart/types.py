@@ -127,6 +127,14 @@ class TokenSettings(NamedTuple):
 
 
 Returns = Literal["vectors", "sparse", "token_weights", "token_vectors"]
+KIND_OF: dict[Returns, str] = {
+    "vectors": "embedding",
+    "sparse": "sparse",
+    "token_weights": "sparse",
+    "token_vectors": "multi_vector",
+}
+"""The kind of a model, a key of `hotstart.models.spec.KINDS`, by what it returns for a text."""
+
 """What a graph returns for each text: a vector, a weight for each token of the vocabulary, or a
 weight or a vector for each of its tokens."""
 
@@ -394,6 +402,18 @@ class EmbeddingResult(NamedTuple):
     comparable_with: str | None = None
 
 
+class Coverage(NamedTuple):
+    """How a tokenizer reads a text.
+
+    Attributes:
+        tokens: the tokens with letters or digits.
+        unknown: the letters that no token stands for.
+    """
+
+    tokens: int
+    unknown: int
+
+
 class GraphFiles(NamedTuple):
     """The ONNX files of an artifact.
 
@@ -404,6 +424,7 @@ class GraphFiles(NamedTuple):
         head: a second file, from token embeddings and mask to vectors; None if not needed.
         block: number of 8-bit weights that share a scale; None for float32.
         returns: what the graph returns for each text.
+        rows: the number of tokens that have an embedding, if the tokenizer gives more; else None.
     """
 
     encoder: str
@@ -412,6 +433,7 @@ class GraphFiles(NamedTuple):
     head: str | None
     block: int | None = None
     returns: Returns = "vectors"
+    rows: int | None = None
 
 
 class PreparedRoute(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,9 +17,7 @@ from hotstart import Embedder
 from hotstart._version import __version__
 from hotstart.cli import main
 from hotstart.config import Settings
-from hotstart.search.store import Store
 from support.golden import FAMILIES, MULTI_VECTOR, RERANKERS, SPARSE, cosines
-from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
 Python = Callable[..., "CompletedProcess[str]"]
@@ -107,6 +104,10 @@ def test_embed_of_an_endless_pipe_answers_as_it_goes() -> None:
         (["embed", "--model", TINY, "--prompt-name", "no", "x"], 2, "query, document"),
         (["embed", "--model", TINY, "\udcff"], 2, "lone surrogate"),
         (["index", "/no/such/folder"], 2, "folder"),
+        (["index", "/tmp", "--model", "splade-v3"], 1, "splade-v3 is a sparse model"),
+        (["embed", "--model", "bge-reranker-base", "x"], 1, "is a reranker: it gives no dense"),
+        (["embed", "--model", "splade-v3", "--normalize", "x"], 2, "the kind of the model is"),
+        (["models", "pull", "all-MinLM-L6-v2"], 1, "Did you mean all-minilm-l6-v2"),
         (["search", "x", "--path", "/"], 1, "hotstart index /"),
         (["models", "verify", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
         (["models", "rm", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
@@ -215,61 +216,6 @@ def test_embed_reads_a_pipe_without_being_told(python: Python) -> None:
     assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["one", "two"]
 
 
-def test_control_characters_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = "a\x1b]0;title\x07.md"
-    (tmp_path / name).write_text("# Head\x9b31m\n\nred \x1b[31m \u202egnirts\n")
-    assert main(["index", str(tmp_path), "--lexical"]) == 0
-    capsys.readouterr()
-    assert main(["search", "red", "--path", str(tmp_path), "-m", TINY]) == 0
-    out = capsys.readouterr().out
-    assert not set(out) & set("\x1b\x07\x9b\u202e")
-    assert r"a\x1b]0;title\x07.md:1  Head\x9b31m" in out
-    assert main(["index", f"{tmp_path}/\x1b[2J"]) == 2
-    assert r"\x1b[2J" in capsys.readouterr().err
-
-
-def test_progress_is_lines_where_there_is_no_terminal(tmp_path: Path, python: Python) -> None:
-    for number in range(200):
-        text = " ".join(f"word{number} of some length" for _ in range(60))
-        (tmp_path / f"{number}.md").write_text(text)
-    done = python("-m", "hotstart", "index", str(tmp_path))
-    lines = [line for line in done.stderr.splitlines() if line.startswith("Vectors: ")]
-    steps = [int(line.split()[1]) for line in lines]
-    assert steps == sorted(set(steps))
-    assert len(lines) >= 1
-    quiet = python("-m", "hotstart", "index", "-q", "--model", TINY, str(tmp_path))
-    assert quiet.stderr == ""
-
-
-def test_ctrl_c_says_that_the_work_is_kept(tmp_path: Path) -> None:
-    for number in range(400):
-        text = " ".join(f"word{number} of some length" for _ in range(60))
-        (tmp_path / f"{number}.md").write_text(text)
-    command = [sys.executable, "-m", "hotstart", "index", str(tmp_path)]
-    with subprocess.Popen(command, stderr=PIPE, stdout=PIPE, text=True) as indexing:
-        assert indexing.stderr is not None
-        while not indexing.stderr.readline().startswith("Vectors: "):
-            pass
-        indexing.send_signal(signal.SIGINT)
-        out, err = indexing.communicate(timeout=60)
-    assert (indexing.returncode, out) == (130, "")
-    assert err.endswith("What is indexed is kept. Run the same command to go on.\n")
-    assert Store(str(tmp_path / ".hotstart" / "index.db"))._database.number(
-        "SELECT count(*) FROM vectors"
-    )
-
-
-def test_an_index_without_a_model_says_what_is_there(
-    folder: Path, fresh: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["index", str(folder), "-m", "nobody/nothing"]) == 1
-    shown = capsys.readouterr()
-    assert "no vectors were computed" in shown.out
-    assert "hotstart models pull nobody/nothing" in shown.err
-    assert main(["search", "eviction", "--path", str(folder), "-m", "nobody/nothing"]) == 0
-    assert "mode lexical" in capsys.readouterr().out
-
-
 def test_a_shell_completes(tmp_path: Path) -> None:
     line = "hotstart mod"
     environ = {
@@ -353,143 +299,35 @@ def test_verify_finds_one_changed_byte(fresh: Settings, capsys: pytest.CaptureFi
     assert "differs from the record" in capsys.readouterr().err
 
 
-# Index and search -------------------------------------------------------------------------
+def test_models_search_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["sparse"], ["multilingual"], ["reranker"], ["english"]):
+        assert main(["models", "search", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0].startswith("MODEL ")
+        assert len(lines) > 5
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
-    (root / "docs").mkdir(parents=True)
-    (root / "docs" / "guide.md").write_text(
-        "# Guide\n\n## Eviction\n\nModels idle longest are unloaded first under pressure.\n\n"
-        "## Colours\n\nThe sky is blue in summer.\n"
-    )
-    (root / "app.py").write_text("def load_model(name):\n    return name\n")
-    (root / "ignored.txt").write_text("secret")
-    (root / ".gitignore").write_text("ignored.txt\n")
-    (root / "blob.bin").write_bytes(b"\0\1\2" * 100)
-    return root
+def test_models_search_without_a_match_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "search", "all-MinLM"]) == 1
+    assert "Did you mean all-minilm" in capsys.readouterr().err
+    assert main(["models", "search", "--json", "all-MinLM"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
 
 
-def test_index_then_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["index", str(folder)]) == 0
-    out = capsys.readouterr().out
-    assert "2 added, 0 changed, 0 removed, 0 unchanged" in out
-    assert "skipped: 1 binary" in out
-    assert main(["search", "who is unloaded under pressure?", "--path", str(folder / "docs")]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("docs/guide.md:1  Guide > Eviction, Colours\n")
-    summary = out.splitlines()[-1]
-    assert "mode hybrid" in summary
-    assert "engine onnx (all-MiniLM-L6-v2)" in summary
-    assert "secret" not in out
-
-
-def test_an_index_names_what_it_skips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "uv.lock").write_text("x")
-    command = ["index", str(folder), "--lexical"]
-    assert main(command) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "skipped: 1 binary, 1 hidden, 1 lock file (--verbose names them)"
-    assert main([*command, "--verbose", "--exclude", "*.py", "--include", "*.lock"]) == 0
-    out = capsys.readouterr().out
-    assert out.splitlines()[-1].startswith("1 added, 0 changed, 2 removed, 0 unchanged: 1 chunk,")
-    assert main([*command, "--verbose"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "skipped  lock file            uv.lock" in lines
-    assert main([*command, "--exclude", "["]) == 2
-    assert "--exclude must be a glob as in .gitignore, got '['." in capsys.readouterr().err
-
-
-def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store = str(folder.parent / "store")
-    (folder.parent / "notes").mkdir()
-    (folder.parent / "notes" / "a.md").write_text("an apple\n")
-    folders = [str(folder), str(folder.parent / "notes")]
-    assert main(["index", *folders, "--lexical"]) == 2
-    assert "PATH must be one folder, or several with a store" in capsys.readouterr().err
-    assert main(["index", *folders, "--lexical", "--store", store]) == 0
-    assert capsys.readouterr().out.startswith("3 added")
-    assert main(["index", "--lexical", "--store", store]) == 0
-    assert capsys.readouterr().out.startswith("0 added, 0 changed, 0 removed, 3 unchanged")
-    assert main(["search", "apple", "--store", store, "--timeout", "0"]) == 0
-    assert capsys.readouterr().out.startswith("notes/a.md:1\n")
-    assert main(["search", "apple", "--store", str(folder)]) == 1
-    assert f"Run: hotstart index PATH --store {folder}." in capsys.readouterr().err
-
-
-def test_a_second_index_touches_only_what_changed(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_embed_knows_the_kind_of_a_known_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["index", str(folder)])
-    (folder / "app.py").write_text("def unload_model(name):\n    return name\n")
-    capsys.readouterr()
-    assert main(["index", str(folder)]) == 0
-    out = capsys.readouterr().out
-    assert "0 added, 1 changed, 0 removed, 1 unchanged" in out
-    assert " 1 embedded" in out
+    kinds: list[str] = []
 
+    def made(model: str, *, strategy: str, kind: str) -> Embedder:
+        kinds.append(kind)
+        return Embedder(SPARSE / "bert" / "model", kind=kind)
 
-def test_a_search_that_waits_for_nothing_says_how_to_prepare_the_model(
-    folder: Path, fresh: Settings, python: Python
-) -> None:
-    """Its process ends before the model is prepared, each time."""
-    python("-m", "hotstart", "index", str(folder))
-    search = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--timeout", "0"]
-    assert python(*search).stderr == ""
-    main(["models", "rm", "all-MiniLM-L6-v2"])
-    assert "run hotstart models prepare all-MiniLM-L6-v2." in python(*search).stderr
-    assert [*Path(fresh.cache_dir).glob("models/*/.*")] == []
-
-
-def test_search_as_json_and_within_a_deadline(folder: Path, python: Python) -> None:
-    python("-m", "hotstart", "index", str(folder))
-    arguments = ["-m", "hotstart", "search", "eviction", "--path", str(folder), "--json"]
-    done = python(*arguments, "--timeout", "0")
-    answer = json.loads(done.stdout)
-    assert (done.returncode, answer["mode"], answer["model"]) == (0, "lexical", None)
-    assert "is loading" in answer["reason"]
-    assert answer["hits"][0]["heading"] == "Guide > Eviction, Colours"
-    waited = json.loads(python(*arguments, "--timeout", "60", "--top-k", "1").stdout)
-    assert (waited["mode"], waited["engine"], len(waited["hits"])) == ("hybrid", "onnx", 1)
-
-
-def test_a_score_is_explained_and_other_places_are_named(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    copy = " ".join(f"word{n}" for n in range(20))
-    (folder / "notes.md").write_text(f"eviction {copy}\n")
-    (folder / "notes_copy.md").write_text(f"eviction {copy}\n")
-    assert main(["index", "--lexical", str(folder)]) == 0
-    capsys.readouterr()
-    assert main(["search", "eviction word3", "--path", str(folder), "--explain"]) == 0
-    out = capsys.readouterr().out
-    assert "    also notes_copy.md:1\n    score 1." in out
-    assert "= words 1." in out
-
-
-def test_an_index_without_vectors_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["index", "--lexical", str(folder)]) == 0
-    capsys.readouterr()
-    assert main(["search", "eviction", "--path", str(folder)]) == 0
-    assert "mode lexical" in capsys.readouterr().out.splitlines()[-1]
-
-
-def test_the_bar_is_drawn_on_a_terminal_only(folder: Path, tmp_path: Path) -> None:
-    """A real terminal of util-linux's `script`; where it is absent the bar cannot be looked at."""
-    require_program("script", package="bsdutils")
-    command = f"{sys.executable} -m hotstart index {folder}"
-    done = subprocess.run(
-        ["script", "-qec", command, str(tmp_path / "typescript")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"TERM": "xterm"},
-    )
-    assert "Vectors" in done.stdout
-    assert "━" in done.stdout
-    quiet = subprocess.run(command.split(), capture_output=True, text=True, timeout=120)
-    assert "━" not in quiet.stdout + quiet.stderr
+    monkeypatch.setattr("hotstart.cli.embed.Embedder", made)
+    assert main(["embed", "--model", "splade-v3", "a text"]) == 0
+    assert {"text", "indices", "values"} <= json.loads(capsys.readouterr().out).keys()
+    assert kinds == ["sparse"]
 
 
 def test_a_reranker_is_prepared_shown_and_removed(
@@ -506,7 +344,11 @@ def test_a_reranker_is_prepared_shown_and_removed(
     shown = json.loads(say("show", "--json"))
     assert shown["classifier"]["labels"] == ["contradiction", "entailment", "neutral"]
     assert main(["models", "list"]) == 0
-    assert "onnx float32 reranker" in capsys.readouterr().out
+    head, row = capsys.readouterr().out.splitlines()[:2]
+    assert head.split()[:2] == ["MODEL", "KIND"]
+    assert " reranker " in row
+    assert main(["models", "list", "--json"]) == 0
+    assert [each["kind"] for each in json.loads(capsys.readouterr().out)] == ["reranker"]
     assert "match their checksums" in say("verify")
     assert "removed" in say("rm")
     assert main(["models", "verify", *model]) == 1
@@ -561,23 +403,3 @@ def test_wrong_values_are_told_before_the_work(
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert (printed.out, told in printed.err) == ("", True), printed.err
-
-
-def test_a_search_tells_the_remedy_for_a_missing_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "a.md").write_text("# Eviction\n\nThe oldest goes first.\n")
-    assert main(["index", str(tmp_path), "-m", TINY]) == 0
-    assert main(["search", "eviction", "--path", str(tmp_path), "-m", "nope"]) == 0
-    printed = capsys.readouterr()
-    assert "1 result" in printed.out
-    assert "Run: hotstart models pull nope" in printed.err
-
-
-def test_a_terminal_without_the_letters_of_a_result_gets_their_escapes(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text("# Żółw\n\nŻółw je sałatę.\n")
-    assert main(["index", str(tmp_path), "--lexical"]) == 0
-    command = [sys.executable, "-m", "hotstart", "search", "sałatę", "--path", str(tmp_path)]
-    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    done = subprocess.run(command, env=environ, capture_output=True, timeout=120)
-    assert (done.returncode, b"sa\\u0142at" in done.stdout) == (0, True), done.stderr

@@ -15,7 +15,8 @@ import pytest
 from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.engines.static import StaticEngine
-from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.errors import InvalidInput, ModelDamaged, ModelIncomplete, UnsupportedModel
+from hotstart.models.description import describe
 from hotstart.pool.pool import Pool
 from support.engines import STATIC
 
@@ -105,9 +106,31 @@ def test_the_engine_of_a_static_repository_is_found(fresh: Settings, name: str) 
         assert each.engine == "static"
 
 
-def test_another_engine_is_told_to_be_static() -> None:
-    with pytest.raises(UnsupportedModel, match="engine='static'"):
-        Embedder(STATIC / "st-nested" / "model", engine="openvino", pool=Pool()).encode("a")
+@pytest.mark.parametrize("name", ["st-nested", "unigram"])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"engine": "onnx"},
+        {"engine": "openvino"},
+        {"precision": "int8"},
+        {"file": "onnx/model.onnx"},
+    ],
+)
+def test_what_a_static_model_would_ignore_is_refused(name: str, argument: dict[str, Any]) -> None:
+    (key,) = argument
+    with pytest.raises(InvalidInput, match=f"{key} must be left out for a static model"):
+        Embedder(STATIC / name / "model", pool=Pool(), **argument)
+
+
+@pytest.mark.parametrize("argument", [{"precision": "float32"}, {"strategy": "quantized"}])
+def test_a_static_model_has_its_usual_precision(argument: dict[str, Any]) -> None:
+    embedder = Embedder(STATIC / "st-nested" / "model", pool=Pool(), **argument)
+    assert (len(embedder.encode("a")) > 0, embedder.engine) == (True, "static")
+
+
+def test_a_static_model_needs_no_preparation() -> None:
+    with pytest.raises(UnsupportedModel, match="It needs no preparation"):
+        describe(str(STATIC / "st-nested" / "model"), "m")
 
 
 def change(path: Path, new: Callable[[Any], Any]) -> None:

@@ -18,7 +18,7 @@ from hotstart import Embedder, Reranker
 from hotstart.config import Settings
 from hotstart.engines.torch import TorchEngine
 from hotstart.errors import ModelIncomplete, UnsupportedModel
-from hotstart.models.description import reads_task
+from hotstart.models.routes import reads_task
 from hotstart.pool.pool import Pool
 from hotstart.types import TaskText
 from support.golden import DATA, FAMILIES, MODULES, RERANKERS, cosines, family_texts, reranker_pairs

@@ -56,26 +56,3 @@ def test_damage_is_named_without_loading(fresh: Settings, tmp_path: Path, attrib
     (folder / "config.json").write_text('{"model_type": "bert", "hidden_size": [1]}')
     with pytest.raises(ModelDamaged):
         getattr(Embedder(folder, pool=Pool()), attribute)
-
-
-@pytest.mark.parametrize(
-    ("config", "tokenizer", "expected"),
-    [
-        ({"n_embd": 32, "n_positions": 8192}, {}, 8192),  # as nomic-embed-text-v1.5 has it
-        ({"hidden_size": 32}, {"model_max_length": 4096}, 4096),
-        ({"hidden_size": 32, "n_positions": 2048}, {"model_max_length": 10**30}, 2048),
-        ({"hidden_size": 32}, {}, 512),
-    ],
-)
-def test_the_limit_of_a_shipped_graph_is_its_own(
-    tmp_path: Path, config: dict[str, Any], tokenizer: dict[str, Any], expected: int
-) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(FAMILIES / "onnx-only" / "model", folder)
-    for name in ("modules.json", "sentence_bert_config.json"):
-        (folder / name).unlink(missing_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "unknown", **config}))
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    embedder = Embedder(folder, pool=Pool())
-    assert (embedder.max_seq_length, embedder.dimension) == (expected, 32)
-    assert len(embedder.encode("a text")) == 32

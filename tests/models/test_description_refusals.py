@@ -12,10 +12,11 @@ import pytest
 
 from hotstart import Embedder, Reranker
 from hotstart.config import Settings
-from hotstart.errors import InvalidInput, UnsupportedModel
+from hotstart.errors import UnsupportedModel, WrongKind
+from hotstart.models.architectures import FAMILIES as FAMILIES_BUILT
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, check_kind
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, RERANKERS, family_texts
 
@@ -72,37 +73,6 @@ def test_another_kind_of_local_rotation_is_refused(name: str, tmp_path: Path) ->
         Embedder(folder, pool=Pool()).encode("a text")
 
 
-def test_a_model_without_a_table_of_positions_reads_as_far_as_it_is_told(tmp_path: Path) -> None:
-    folder = changed(
-        FAMILIES / "llama-last" / "model",
-        tmp_path / "m",
-        "sentence_bert_config.json",
-        max_seq_length=100,
-    )
-    changed(Path(folder), tmp_path / "m", "config.json", max_position_embeddings=32)
-    assert describe(folder, "m").max_seq_length == 100
-    other = changed(
-        FAMILIES / "bert-mean-normalize" / "model",
-        tmp_path / "n",
-        "sentence_bert_config.json",
-        max_seq_length=100,
-    )
-    assert describe(other, "n").max_seq_length == 64  # so many rows there are
-
-
-def test_a_language_model_without_the_tokens_of_its_score_is_refused() -> None:
-    folder = str(RERANKERS / "qwen3-score" / "model")
-    with pytest.raises(UnsupportedModel, match="without the tokens"):
-        describe_as_language_model(folder)
-
-
-def describe_as_language_model(folder: str) -> None:
-    from hotstart.models import description
-
-    files = description.read_config_files(folder, "", "tokenizer.json", ())
-    description._logit_score(files)
-
-
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_a_text_without_tokens_has_zeros_whatever_its_batch(engine: str, tmp_path: Path) -> None:
     folder = shutil.copytree(FAMILIES / "qwen2-last" / "model", tmp_path / "m")
@@ -119,17 +89,41 @@ def test_a_text_without_tokens_has_zeros_whatever_its_batch(engine: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [("colbertv2", "multi_vector"), ("splade-v3", "sparse"), ("bge-reranker-v2-m3", "reranker")],
+    ("name", "kind", "said"),
+    [
+        ("colbertv2", "embedding", r"a multi-vector model: .* Use Embedder\.encode_multi_vector"),
+        ("splade-v3", "embedding", r"a sparse model: it gives no dense .*encode_sparse"),
+        ("bge-reranker-v2-m3", "embedding", "a reranker: it gives no dense vectors. Use Reranker"),
+        ("all-MiniLM-L6-v2", "reranker", r"an embedding model: it gives no scores. Use .*encode"),
+        ("potion-base-8M", "sparse", "a static embedding model: it gives no sparse embeddings"),
+        ("splade-v3", "multi_vector", "a sparse model: it gives no vectors of tokens"),
+    ],
 )
-def test_a_known_model_of_another_kind_gives_no_dense_vectors(
-    name: str, kind: str, fresh: Settings
+def test_a_known_model_of_another_kind_says_what_it_is(
+    name: str, kind: str, said: str, fresh: Settings
 ) -> None:
-    with pytest.raises(InvalidInput, match=f"kind must be {kind} for {name}"):
-        locate(ModelSpec(name), fresh)
+    with pytest.raises(WrongKind, match=f"The model {name} is {said}"):
+        locate(ModelSpec(name, kind=kind), fresh)
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "BAAI/bge-m3"])
+@pytest.mark.parametrize("kind", ["embedding", "sparse", "multi_vector"])
+def test_a_known_model_may_be_of_several_kinds(name: str, kind: str) -> None:
+    check_kind(name, kind)
 
 
 def test_a_static_model_is_no_reranker() -> None:
-    static = next((FAMILIES.parent / "static").iterdir())
-    with pytest.raises(UnsupportedModel):
-        Reranker(static / "model" if (static / "model").is_dir() else static).predict(("a", "b"))
+    folder = FAMILIES.parent / "static" / "st-wordpiece" / "model"
+    with pytest.raises(WrongKind, match="a static embedding model: it gives no scores"):
+        Reranker(folder, pool=Pool()).predict(("a", "b"))
+
+
+def test_a_refusal_is_short(tmp_path: Path) -> None:
+    folder = FAMILIES / "xlnet-unsupported" / "model"
+    with pytest.raises(UnsupportedModel) as raised:
+        describe(str(folder), "m")
+    known = [*FAMILIES_BUILT]
+    shown = f"{', '.join(known[:8])} and {len(known) - 8} more"
+    assert raised.value.facts == (
+        f"The model in {folder} has architecture 'xlnet'; supported: {shown}"
+    )

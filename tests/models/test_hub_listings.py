@@ -11,7 +11,7 @@ import pytest
 
 from hotstart.errors import UnsupportedModel
 from hotstart.models.architectures import FAMILIES
-from hotstart.models.description import missing_files
+from hotstart.models.files import missing_files
 from hotstart.models.hub import files_to_fetch
 from hotstart.models.spec import KINDS
 from support.golden import ROOT

@@ -17,7 +17,7 @@ from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelDamaged, ModelIncomplete, UnsupportedModel
 from hotstart.models.artifacts import verify
-from hotstart.models.description import routes_of
+from hotstart.models.routes import routes_of
 from hotstart.pool.loader import prepare_artifact
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, SPARSE, cosines, family_texts

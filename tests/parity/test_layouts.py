@@ -367,6 +367,23 @@ LAYOUTS |= {
         change("config.json", position_embedding_type="rotary"),
     ),
     "alibi": (MEAN, change("config.json", position_embedding_type="alibi")),
+    # What config.json says of padding and of layers
+    **{
+        f"pad_token_id -1 of {family}": (family, change("config.json", pad_token_id=-1))
+        for family in (MEAN, "roberta-mean", "mpnet-mean-normalize", "llama-last", "gte-cls")
+    },
+    "attention by its older name": (
+        "modernbert-cls",
+        change("config.json", layer_types=["attention", "sliding_attention"] * 2),
+    ),
+    "layer_types of Mistral": (
+        "mistral-last",
+        change("config.json", layer_types=["full_attention"] * 2),
+    ),
+    "layer_types without a window": (
+        "qwen2-last",
+        change("config.json", layer_types=["sliding_attention"] * 2, use_sliding_window=False),
+    ),
     "training prefix": (MEAN, prefixed("0.auto_model.")),
     "unknown names": (MEAN, tensors(lambda key, value: (key.replace("word", "token"), value))),
     "Dense without weights": ("bert-dense-tanh", without("2_Dense/model.safetensors")),
@@ -394,7 +411,7 @@ REFUSED = {
     *("float64", "ColBERT of PyLate", "is_decoder"),
     *("Transformer not first", "SPLADE", "Router", "saved by SparseEncoder", "gelu_10"),
     *("quick_gelu", "relative_key_query", "rotary", "alibi", "unknown names"),
-    "Dense without weights",
+    *("Dense without weights", "layer_types without a window"),
 }
 """Layouts that are refused by name; the others are those of sentence-transformers."""
 

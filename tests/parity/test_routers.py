@@ -12,8 +12,7 @@ import pytest
 
 from hotstart import Embedder
 from hotstart.errors import InvalidInput
-from hotstart.models.description import routes_of
-from hotstart.models.routes import TASKS
+from hotstart.models.routes import TASKS, routes_of
 from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, SPARSE, family_texts
 

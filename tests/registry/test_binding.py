@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from hotstart import Embedder, Reranker
-from hotstart.errors import CheckFailed, InvalidInput
+from hotstart.errors import CheckFailed, InvalidInput, WrongKind
 from hotstart.pool.pool import Pool
 from registry.conftest import Make, custom
-from support.golden import RERANKERS
+from support.golden import FAMILIES, RERANKERS
 
 RERANKER = str(RERANKERS / "bert" / "model")
 PAIRS = [["what is it?", "it is a cat"], ["what is it?", "the sea"]]
@@ -21,6 +24,24 @@ def test_get_model_returns_reranker(make: Make) -> None:
     scores = registry.predict("rank", PAIRS).output
     assert np.array_equal(scores, model.predict(PAIRS))
     assert scores.shape == (2,)
+
+
+def test_a_file_names_the_onnx_file_and_the_longest_pair(make: Make, tmp_path: Path) -> None:
+    source = str(shutil.copytree(FAMILIES / "onnx-only" / "model", tmp_path / "m"))
+    registry = make(
+        rank={"kind": "reranker", "source": RERANKER, "max_length": 7},
+        embed={"source": source, "file": "onnx/model.onnx"},
+    )
+    assert registry.get_model("rank", timeout=60).max_seq_length == 7
+    embedder = registry.get_model("embed", timeout=60)
+    expected = Embedder(source, file="onnx/model.onnx", pool=Pool())
+    assert embedder.fingerprint == expected.fingerprint
+
+
+def test_a_known_model_of_another_kind_is_named(make: Make) -> None:
+    error = make(m={"source": "bge-reranker-base"}).load_all()["m"].last_error
+    assert isinstance(error, WrongKind)
+    assert 'kind = "reranker" in hotstart.toml' in str(error)
 
 
 def test_reranker_checks_compare_scores(make: Make) -> None:

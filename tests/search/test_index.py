@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from hotstart import Embedder
+from hotstart import Embedder, Reranker
 from hotstart.errors import IndexMissing, InvalidInput
 from hotstart.files import exclusive
 from hotstart.pool.handle import ModelHandle
 from hotstart.pool.instance import Instance
+from hotstart.pool.pool import Pool
 from hotstart.search import SearchIndex
 from hotstart.search.store import Store
+from support.golden import RERANKERS
 
 Plant = Callable[[Mapping[str, str]], str]
 
@@ -41,6 +43,57 @@ def test_words_and_meaning_together_answer(root: str, embedder: Embedder) -> Non
     assert all(hit.found_by == ("lexical", "semantic") for hit in answer.hits)
     assert answer.hits[0].score >= answer.hits[1].score > 0
     assert answer.seconds > 0
+
+
+def test_a_hit_has_exact_scores_of_both_rankings(root: str, embedder: Embedder) -> None:
+    hits = SearchIndex(root, embedder).search("interest of the kitten").hits
+    parts = {hit.path: hit.parts for hit in hits}
+    assert {"words", "semantic"} <= parts["cats.txt"].keys() & parts["money.txt"].keys()
+    assert parts["code/pool.py"]["words"] == 0 < parts["cats.txt"]["words"]
+    assert parts["code/pool.py"]["semantic"] < parts["cats.txt"]["semantic"]
+
+
+def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(
+    plant: Plant, embedder: Embedder
+) -> None:
+    files = {"pool.txt": "Пул соединений с базой данных исчерпан.\n", "rates.txt": "Ставки.\n"}
+    index = SearchIndex(plant(FILES | files), embedder)
+    index.update()
+    answer = index.search("соединение с базой")
+    assert (answer.mode, [hit.path for hit in answer.hits]) == ("lexical", ["pool.txt"])
+    assert answer.reason == f"{embedder.model!r} does not know the words of the query"
+    assert index.search("котёнок").mode == "semantic"  # nothing else can answer
+
+
+def test_fusion_by_rank_is_there_to_choose(root: str, embedder: Embedder) -> None:
+    first = SearchIndex(root, embedder, fusion="rrf").search("kitten").hits[0]
+    assert first.parts == {"lexical": 1 / 61, "semantic": 1 / 61}
+    with pytest.raises(InvalidInput, match="linear or rrf"):
+        SearchIndex(root, fusion="mean")  # type: ignore[arg-type]
+
+
+def test_a_reranker_orders_the_hits(root: str, tmp_path: Path) -> None:
+    reranker = Reranker(RERANKERS / "bert" / "model", pool=Pool())
+    index = SearchIndex(root, reranker=reranker)
+    first = index.search("kitten bank name", timeout=0)  # its load has only begun
+    assert {hit.path for hit in first.hits} == FILES.keys()
+    assert not any("reranker" in hit.parts for hit in first.hits)
+    assert "reranked nothing" in str(first.reason)
+
+    answer = index.search("kitten bank name")
+    texts = [f"{hit.heading}\n{hit.text}".strip() for hit in answer.hits]
+    expected = reranker.rank("kitten bank name", texts)
+    assert [each["corpus_id"] for each in expected] == [0, 1, 2]
+    assert "rerank" not in str(answer.reason)
+    sums = [sum(hit.parts.values()) for hit in answer.hits]
+    assert sums == pytest.approx(sorted((sum(h.parts.values()) for h in first.hits), reverse=True))
+    assert len(index.search("kitten bank name", top_k=1).hits) == 1
+
+
+def test_a_reranker_of_several_labels_is_refused(root: str) -> None:
+    labelled = Reranker(RERANKERS / "bert-three-labels" / "model")
+    with pytest.raises(InvalidInput, match="label"):
+        SearchIndex(root, reranker=labelled).search("kitten")
 
 
 def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embedder) -> None:
@@ -70,11 +123,24 @@ def test_a_file_is_one_hit_that_lists_its_other_places(plant: Plant) -> None:
     assert first.others[0].start_line > first.end_line
 
 
-def test_the_parts_of_a_score_are_its_sum(root: str, embedder: Embedder) -> None:
+def test_hits_are_ordered_by_the_sum_of_their_parts(root: str, embedder: Embedder) -> None:
     for index in (SearchIndex(root), SearchIndex(root, embedder)):
-        for hit in index.search("kitten interest").hits:
-            assert sum(hit.parts.values()) == pytest.approx(hit.score)
-            assert hit.parts
+        sums = [sum(hit.parts.values()) for hit in index.search("kitten interest").hits]
+        assert sums == sorted(sums, reverse=True)
+        assert len(sums) >= 2
+
+
+def test_a_score_is_the_share_of_the_words_or_the_cosine(root: str, embedder: Embedder) -> None:
+    (hit,) = SearchIndex(root).search("kittens zebra quokka lemur").hits
+    assert hit.score == 0.25  # an inflected word counts
+    best = SearchIndex(root, embedder).search("feline napping").hits[0]
+    assert (best.path, best.found_by) == ("cats.txt", ("semantic",))
+    cosine = best.score
+    assert 0.3 < cosine < 1
+    index = SearchIndex(root, embedder)
+    assert index.search("feline napping", min_score=cosine).hits == (best,)
+    with pytest.raises(InvalidInput, match="min_score must be a number from 0 to 1"):
+        index.search("kitten", min_score=1.5)
 
 
 def test_an_index_of_an_earlier_format_is_rebuilt_by_a_search(
@@ -280,3 +346,33 @@ def test_a_lexical_answer_imports_neither_numpy_nor_an_engine(root: str) -> None
     assert "tantivy" in modules
     assert not modules & heavy
     assert not {name for name in modules if name.startswith("hotstart.models")}
+
+
+def test_a_used_file_and_its_neighbours_rank_higher_for_a_while(plant: Plant) -> None:
+    text = "The parser reads {} tokens from the stream."
+    root = plant({f"{name}.txt": text.format(name) for name in ("alpha", "beta", "gamma")})
+    index = SearchIndex(root)
+    index.update()
+    fresh = index.search("parser tokens")
+    assert "use" not in fresh.hits[0].parts
+    last = fresh.hits[-1].path
+    assert index.touch(last)
+    assert not index.touch("nowhere.txt")
+    used = index.search("parser tokens")
+    assert used.hits[0].path == last
+    assert used.hits[0].parts["use"] > 0.4
+    plain = index.search("parser tokens", activation=False)
+    assert plain.hits == fresh.hits
+
+
+def test_an_edit_is_a_use_and_a_checkout_is_none(plant: Plant) -> None:
+    names = [f"page{number}.txt" for number in range(60)]
+    root = plant({name: f"The parser of {name} reads tokens." for name in names})
+    index = SearchIndex(root)
+    index.update()
+    plant({name: f"The parser of {name} reads many tokens." for name in names})
+    index.update()
+    assert "use" not in index.search("parser tokens").hits[0].parts
+    plant({"page7.txt": "The parser of page7.txt reads other tokens."})
+    index.update()
+    assert index.search("parser tokens").hits[0].path == "page7.txt"

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from hotstart.search.ranking import (
     MOST_CANDIDATES,
     Candidate,
+    FileGroup,
     Ranked,
+    by_reranker,
     grouped,
     rank_candidates,
+    with_activation,
 )
 from hotstart.search.store import Passage
 
@@ -105,7 +108,7 @@ def test_every_candidate_is_ranked_once_by_the_sum_of_its_parts(scores: list[flo
 
 
 def ranked(path: str, text: str) -> Ranked:
-    return Ranked(Passage(next(IDS), path, "", 1, 1, text), {"words": 1.0})
+    return Ranked(Passage(next(IDS), path, "", 1, 1, text), 1.0, {"words": 1.0}, {})
 
 
 def test_a_file_is_one_group_and_a_copy_joins_it() -> None:
@@ -126,3 +129,33 @@ def test_a_file_is_one_group_and_a_copy_joins_it() -> None:
     others = [other.passage.path for other in groups[0].others]
     assert others == ["notes.md", "notes_copy.md", "notes_copy.md"]
     assert [len(group.others) for group in groups] == [3, 1, 0]
+
+
+def test_a_reranker_orders_groups_and_the_scores_stay_sorted_sums() -> None:
+    groups = [
+        FileGroup(ranked(name, "")._replace(score=n, own={"words": n}), [])
+        for name, n in (("a", 3.0), ("b", 2.0), ("c", 1.0))
+    ]
+    found = [group.best for group in by_reranker(groups, {0: -4.0, 1: 5.0, 2: 5.0})]
+    assert [(each.passage.path, each.score) for each in found] == [
+        ("b", 3.0),
+        ("c", 2.0),
+        ("a", 1.0),
+    ]
+    assert [each.parts["reranker"] for each in found] == [1.0, 1.0, -2.0]
+    assert all(sum(each.parts.values()) == each.score for each in found)
+
+
+def test_activation_decides_among_equals_and_not_against_the_clearly_better() -> None:
+    def ranked(path: str, score: float) -> Ranked:
+        return Ranked(candidate(path).passage, score, {"words": score}, {})
+
+    equal = [ranked("a.py", 2.0), ranked("b.py", 1.9)]
+    assert [each.passage.path for each in with_activation(equal, {"b.py": 0.9})] == ["b.py", "a.py"]
+    better = [ranked("a.py", 2.0), ranked("b.py", 1.0)]
+    assert with_activation(better, {"b.py": 0.9})[0] == better[0]
+    assert with_activation(better, {}) == better
+    assert with_activation([], {"b.py": 0.9}) == []
+    # Reciprocal ranks are small, and so is what is added to them.
+    small = [ranked("a.py", 0.033), ranked("b.py", 0.016)]
+    assert with_activation(small, {"b.py": 0.9})[0] == small[0]

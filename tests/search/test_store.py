@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from hotstart.errors import IndexBusy, IndexDamaged
 from hotstart.search import store as database
+from hotstart.search.activation import UseHistory
 from hotstart.search.chunking import Chunk
-from hotstart.search.store import Store, StoredDocument
+from hotstart.search.store import Store, StoredDocument, StorePool
 
 DOCUMENT = StoredDocument(1, 2, "digest")
 
@@ -154,3 +156,75 @@ def test_names_of_an_unchanged_chunk_are_recorded_anew(store: Store) -> None:
         store.put("a.py", StoredDocument(1, 1, "x", rules=3), [named])
     assert store.documents()["a.py"].rules == 3
     assert [(each.id, each.names) for each in store.chunks_after(generation)] == [(before, "f g")]
+
+
+def test_uses_stay_with_a_renamed_document_and_go_with_a_removed_one(store: Store) -> None:
+    put(store, "a", "x")
+    put(store, "b", "y")
+    with store.transaction():
+        assert store.use("a", 5.0)
+        assert store.use("a", 7.0)
+        assert store.use("b", 6.0)
+        assert not store.use("nowhere", 6.0)
+    assert store.uses() == {"a": UseHistory((7.0, 5.0), 2, 5.0), "b": UseHistory((6.0,), 1, 6.0)}
+    with store.transaction():
+        store.rename("a", "c")
+        store.remove("b")
+    assert store.uses() == {"c": UseHistory((7.0, 5.0), 2, 5.0)}
+
+
+def test_links_are_found_from_either_end(store: Store) -> None:
+    for path in "abc":
+        put(store, path, path)
+    with store.transaction():
+        store.put_links("a", ["b", "b", "later"])
+        store.put_links("c", ["a"])
+    assert set(store.links(["a"])) == {("a", "b"), ("a", "later"), ("c", "a")}
+    assert store.links(["b"]) == [("a", "b")]
+    with store.transaction():
+        store.put_links("a", [])
+        store.remove("c")
+    assert store.links(["a", "b", "c"]) == []
+
+
+def test_a_store_stays_open_between_two_uses(tmp_path: Path) -> None:
+    pool = StorePool(str(tmp_path / "index.db"))
+    with pool.borrow():
+        pass  # the file is made: another one from now on
+    with pool.borrow() as first, pool.borrow() as beside:
+        assert beside is not first
+    with pool.borrow() as again:
+        assert again in {first, beside}
+        with Store(str(tmp_path / "index.db")) as writer, writer.transaction():
+            writer.put("a", StoredDocument(0, 0, ""), [Chunk("x", "", 1, 1)])
+        assert again.count_chunks() == 1
+
+
+def test_a_replaced_file_is_opened_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "index.db"
+    Store(str(path)).close()
+    pool = StorePool(str(path))
+    with pool.borrow() as store:
+        identity = store.state().identity
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pool.borrow() as store:
+        assert store.state().identity != identity
+    with pool.borrow():
+        path.write_bytes(b"no database " * 1000)
+    with pytest.raises(IndexDamaged), pool.borrow():
+        pass
+
+
+def test_a_forked_child_opens_stores_of_its_own(tmp_path: Path) -> None:
+    pool = StorePool(str(tmp_path / "index.db"))
+    for _ in range(2):
+        with pool.borrow() as store:
+            store.count_chunks()
+    child = os.fork()
+    if child == 0:
+        with pool.borrow() as own:
+            os._exit(own.count_chunks())
+    assert os.waitpid(child, 0)[1] == 0
+    with pool.borrow() as store:
+        assert store.count_chunks() == 0

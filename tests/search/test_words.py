@@ -24,7 +24,7 @@ from hotstart.search.words import (
         ("Model2Vec", ["model", "2", "vec"]),
         ("MAX_WORDS", ["max", "words"]),
         ("Häuser", ["häuser"]),
-        ("istGrößer", ["ist", "größer"]),
+        ("istGrößer", ["ist", "grösser"]),
         ("Éléphant", ["éléphant"]),
         ("__init__", ["init"]),
     ],

@@ -260,6 +260,7 @@ def test_unix_socket_is_for_owner_only(tmp_path: Path) -> None:
         (("--port", "99999"), "--port must be"),
         (("--workers", "0"), "--workers must be"),
         (("--index", ""), "--index must be"),
+        (("--store", ""), "--store must be"),
         (("--config", "latin.toml"), "a TOML file"),
         (("--config", "odd.toml"), "must be a table"),
     ],

@@ -33,6 +33,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "origins": ["https://a.example"],
         "models": [],
         "index": "docs",
+        "index_store": "library",
         "index_model": "minilm",
         "timeout": 5,
         "max_body": "1MB",
@@ -44,6 +45,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     read = read_server({"server": table}, str(tmp_path))
     assert (read.port, read.workers, read.timeout, read.max_body) == (0, 2, 5, 1_000_000)
     assert (read.index, read.uds) == (str(tmp_path / "docs"), str(tmp_path / "sock"))
+    assert read.index_store == str(tmp_path / "library")
     assert (read.models, read.hosts) == ((), ("a.example",))
     assert "admin'" not in repr(read)
     assert "user" not in repr(read)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hotstart.cli.terminal import check_output, write_output
 from hotstart.embedder import Embedder
 from hotstart.errors import InvalidInput
+from hotstart.models.spec import check_kind, kind_known
 from hotstart.progress import spinner
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     texts = _texts(arguments.texts)
     if arguments.npy:
         check_output("--npy", arguments.npy)  # before the work
+    kind = arguments.kind or kind_known(arguments.model)
+    check_kind(arguments.model, kind)
     # The model loads while the texts are read.
-    embedder = Embedder(arguments.model, strategy="progressive", kind=arguments.kind)
-    if arguments.kind != "embedding":
-        return _print_rows(embedder, texts, arguments)
+    embedder = Embedder(arguments.model, strategy="progressive", kind=kind)
+    if kind != "embedding":
+        return _print_rows(embedder, texts, arguments, kind)
     options = {
         "prompt_name": arguments.prompt_name,
         "normalize_embeddings": arguments.normalize,
@@ -50,14 +53,16 @@ _OF_ONE_VECTOR = ("npy", "normalize", "truncate_dim")
 _WINDOW = 64  # texts that are embedded together
 
 
-def _print_rows(embedder: Embedder, texts: Iterator[str], arguments: argparse.Namespace) -> int:
+def _print_rows(
+    embedder: Embedder, texts: Iterator[str], arguments: argparse.Namespace, kind: str
+) -> int:
     """Print the sparse or multi-vector embedding of each text as a line of JSON."""
     for name in _OF_ONE_VECTOR:
         if getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
-            expected = f"absent with --kind {arguments.kind}, which prints JSON"
+            expected = f"left out: it is for dense vectors, and the kind of the model is {kind}"
             raise InvalidInput(option, got=getattr(arguments, name), expected=expected)
-    is_sparse = arguments.kind == "sparse"
+    is_sparse = kind == "sparse"
     encode = embedder.encode_sparse if is_sparse else embedder.encode_multi_vector
     name = arguments.prompt_name
     task = name if name in {"query", "document"} else None

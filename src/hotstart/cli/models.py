@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 
-from hotstart.cli.terminal import visible
+from hotstart.cli.terminal import file_size, table, visible
 from hotstart.config import Settings, read_settings
 from hotstart.engines import engine_for
 from hotstart.errors import (
@@ -17,23 +16,12 @@ from hotstart.errors import (
     ModelError,
 )
 from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
-from hotstart.models.catalogue import KnownModel, known_model, known_models, near, search
+from hotstart.models.catalogue import KnownModel, known_models, near, search
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
-from hotstart.models.spec import KINDS, ModelSpec, artifact_folder
+from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, kind_known
 from hotstart.preparation.prepare import prepare, remove
 from hotstart.progress import bar, bytes_bar
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return `rows` as an aligned table below `head`, control characters as escapes."""
-    shown = [[visible(cell) for cell in row] for row in rows]
-    lines = [list(head), *shown] if any(head) else shown
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
 
 
 def _shown(value: object) -> str:
@@ -45,21 +33,10 @@ def _shown(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
 
 
-def file_size(count: int) -> str:
-    """Return `count` bytes as text, for example 90.9 MB."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
-
-
 def _is_here(known: KnownModel) -> bool:
     """Return whether the model is on this machine."""
-    kind = known.kind if known.kind in KINDS else "embedding"
     try:
-        locate(ModelSpec(known.name, kind=kind), read_settings())
+        locate(ModelSpec(known.name, kind=kind_known(known.name)), read_settings())
     except ModelError:
         return False
     return True
@@ -77,7 +54,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         sources = {artifact.metadata.source for artifact in prepared}
         known = [each for each in known_models() if not sources & {*each.names}]
         rows += [_known_row(each) for each in known if _is_here(each)]
-        print(table(("MODEL", "DIMENSION", "MAX TOKENS", "SIZE", "PREPARED"), rows))
+        print(table(("MODEL", "KIND", "DIMENSION", "TOKENS", "SIZE", "PREPARED"), rows))
     for damaged in found:
         if isinstance(damaged, ArtifactDamaged):
             print(visible(f"damaged: {damaged.facts}"))
@@ -85,32 +62,35 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_search(arguments: argparse.Namespace) -> int:
-    """Print the models of the catalogue that match every word."""
+    """Print the models of the catalogue that match every word; the status is 1 without one."""
     found = search(arguments.words)
     if arguments.json:
         print(json.dumps([known._asdict() for known in found], indent=1, ensure_ascii=False))
-        return 0
+        return 0 if found else 1
     if not found:
         words = " ".join(arguments.words)
         meant = " or ".join(near(words))
         hint = f"Did you mean {meant}?" if meant else "Any owner/name of the hub can be pulled."
         sys.stderr.write(visible(f"No model of the catalogue matches {words!r}. {hint}\n"))
-        return 0
-    head = ("MODEL", "KIND", "DIMENSION", "MAX TOKENS", "PARAMETERS", "LICENSE", "LANGUAGES")
-    print(table(head, [_catalogue_row(known) for known in found]))
+        return 1
+    head = ("MODEL", "KIND", "DIM", "TOKENS", "PARAMS", "LANGUAGES", "LICENSE")
+    print(table(head, [_catalogue_row(known) for known in found], width=_TERMINAL))
     return 0
+
+
+_TERMINAL = 80  # columns
 
 
 def _catalogue_row(known: KnownModel) -> tuple[str, ...]:
     spoken = known.languages.split()
     return (
-        known.repository,
+        known.name,
         known.kind,
         _shown(known.dimension),
         _shown(known.max_seq_length),
         count_shown(known.parameters),
-        _shown(known.license),
         f"{len(spoken)} languages" if len(spoken) > _LISTED else _shown(known.languages),
+        _shown(known.license),
     )
 
 
@@ -137,6 +117,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         model = describe(located.folder, spec.source, spec.kind, spec.file, spec.max_length)
         facts = {
             "source": spec.source,
+            "kind": spec.kind,
             "origin": located.origin,
             "original_folder": located.folder,
             "revision": located.revision,
@@ -211,8 +192,7 @@ def run_rm(arguments: argparse.Namespace) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
-    known = known_model(arguments.model)
-    kind = arguments.kind or (known.kind if known and known.kind in KINDS else "embedding")
+    kind = arguments.kind or kind_known(arguments.model)
     if kind not in KINDS:
         raise InvalidInput("--kind", got=kind, expected=f"one of {', '.join(KINDS)}")
     return ModelSpec(
@@ -232,7 +212,8 @@ def _missing(spec: ModelSpec, settings: Settings) -> ArtifactMissing:
 
 
 def _summary(artifact: Artifact) -> dict[str, object]:
-    facts = artifact.metadata._asdict() | {"total_bytes": artifact.metadata.total_bytes}
+    computed = {"kind": artifact.metadata.kind, "total_bytes": artifact.metadata.total_bytes}
+    facts = artifact.metadata._asdict() | computed
     measured = artifact.metadata.measured
     facts["measured"] = measured._asdict() if measured else None
     classifier = artifact.metadata.classifier
@@ -247,10 +228,12 @@ def _summary(artifact: Artifact) -> dict[str, object]:
 def _row(artifact: Artifact) -> tuple[str, ...]:
     facts = artifact.metadata
     size = file_size(facts.total_bytes)
-    variant = f"{facts.engine} {facts.precision}" + " reranker" * (facts.classifier is not None)
-    return facts.source, str(facts.dimension), str(facts.max_seq_length), size, variant
+    variant = f"{facts.engine} {facts.precision}"
+    limit = str(facts.max_seq_length)
+    return facts.source, facts.kind, str(facts.dimension), limit, size, variant
 
 
 def _known_row(known: KnownModel) -> tuple[str, ...]:
     size = file_size(known.weights_bytes) if known.weights_bytes else "-"
-    return known.name, _shown(known.dimension), _shown(known.max_seq_length), size, "no"
+    limit = _shown(known.max_seq_length)
+    return known.name, known.kind, _shown(known.dimension), limit, size, "no"

@@ -68,6 +68,9 @@ def build_parser() -> Parser:
     _add_embed(commands)
     _add_index(commands)
     _add_search(commands)
+    _add_get(commands)
+    _add_status(commands)
+    _add_forget(commands)
     _add_models(commands)
     _add_profile(commands)
     _add_serve(commands)
@@ -123,8 +126,7 @@ def _add_embed(commands: Any) -> None:
     embed.add_argument(
         "--kind",
         choices=("embedding", "sparse", "multi_vector"),
-        default="embedding",
-        help="sparse and multi_vector print JSON",
+        help="sparse and multi_vector print JSON (default: that of a known model, else embedding)",
     )
     embed.add_argument("--normalize", action="store_true", help="scale each vector to length 1")
     embed.add_argument("--truncate-dim", type=int, metavar="N", help="keep the first N dimensions")
@@ -135,7 +137,7 @@ def _add_index(commands: Any) -> None:
     index = _command(
         commands,
         "index",
-        "hotstart.cli.search:run_index",
+        "hotstart.cli.index:run",
         "index the files of a folder; later, only the changed ones",
         "hotstart index",
         "hotstart index docs --lexical",
@@ -168,6 +170,9 @@ def _add_index(commands: Any) -> None:
         metavar="GLOB",
         help="leave out what this matches, as in .gitignore; may be repeated",
     )
+    index.add_argument(
+        "--watch", action="store_true", help="go on: update the index at each change, until Ctrl-C"
+    )
     index.set_defaults(kept="What is indexed is kept. Run the same command to go on.")
     _add_model(index)
 
@@ -180,14 +185,25 @@ def _add_search(commands: Any) -> None:
         "search an indexed folder",
         'hotstart search "who is unloaded first?"',
         "hotstart search eviction --path docs -n 3",
+        "hotstart search 'upload \"connection pool\" -test path:src lang:go'",
+        "hotstart search --regex 'class \\w+Pool'",
     )
-    search.add_argument("query", metavar="QUERY", help="words or a question")
+    search.add_argument(
+        "query",
+        nargs="?",
+        default="",
+        metavar="QUERY",
+        help='words or a question; "a phrase", -word, path:GLOB and lang:NAME narrow it',
+    )
+    search.add_argument(
+        "--regex", metavar="PATTERN", help="find the matches of this regular expression (RE2)"
+    )
     search.add_argument(
         "--path",
         default=".",
         help="an indexed folder or a folder below it (default: the current one)",
     )
-    search.add_argument("--store", metavar="FOLDER", help="the index that is kept here")
+    _add_store(search)
     search.add_argument(
         "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )
@@ -197,11 +213,91 @@ def _add_search(commands: Any) -> None:
         metavar="SECONDS",
         help="wait so long for the model, then answer lexically; 0 for no wait (default: no limit)",
     )
-    search.add_argument("--json", action="store_true", help="write one JSON object")
     search.add_argument(
-        "--explain", action="store_true", help="print what the score of each result is the sum of"
+        "--min-score",
+        type=float,
+        default=0.0,
+        metavar="SCORE",
+        help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
+    _add_display(search)
     _add_model(search)
+
+
+def _add_display(search: Any) -> None:
+    search.add_argument(
+        "-C",
+        "--context",
+        type=int,
+        metavar="LINES",
+        help="show so many lines around each that answers (default: three lines in all)",
+    )
+    form = search.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="write one JSON object")
+    form.add_argument(
+        "-l", "--files", action="store_true", help="print the paths of the files and nothing else"
+    )
+    form.add_argument(
+        "--explain", action="store_true", help="print what the rank of each result is the sum of"
+    )
+    search.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colour the output (default: auto, on a terminal without NO_COLOR)",
+    )
+
+
+def _add_get(commands: Any) -> None:
+    get = _command(
+        commands,
+        "get",
+        "hotstart.cli.search:run_get",
+        "print lines of a file in an indexed folder",
+        "hotstart get docs/guide.md:40-60",
+    )
+    get.add_argument("place", metavar="PATH[:LINE[-LINE]]", help="the file, and which of its lines")
+    get.add_argument("-N", "--no-line-number", action="store_true", help="print no line numbers")
+    _add_store(get)
+
+
+def _add_status(commands: Any) -> None:
+    status = _command(
+        commands,
+        "status",
+        "hotstart.cli.index:run_status",
+        "show what is indexed, and what changed since",
+        "hotstart status docs",
+    )
+    status.add_argument(
+        "path",
+        nargs="?",
+        default=".",
+        metavar="PATH",
+        help="an indexed folder or a path below it (default: the current one)",
+    )
+    status.add_argument("--json", action="store_true", help="write one JSON object")
+    _add_store(status)
+
+
+def _add_forget(commands: Any) -> None:
+    forget = _command(
+        commands,
+        "forget",
+        "hotstart.cli.index:run_forget",
+        "remove a file or a folder from an index, or the whole index",
+        "hotstart forget notes/private",
+        "hotstart forget --all",
+    )
+    forget.add_argument("path", nargs="?", metavar="PATH", help="the file or folder; it stays")
+    forget.add_argument(
+        "--all", action="store_true", help="remove the index of PATH (default: the current folder)"
+    )
+    _add_store(forget)
+
+
+def _add_store(command: Any) -> None:
+    command.add_argument("--store", metavar="FOLDER", help="the index that is kept here")
 
 
 def _add_models(commands: Any) -> None:
@@ -315,6 +411,12 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     serve.add_argument("--index", metavar="FOLDER", help="indexed folder for /search")
+    serve.add_argument(
+        "--store",
+        dest="index_store",
+        metavar="FOLDER",
+        help="the index for /search that is kept here",
+    )
     serve.add_argument(
         "--log-level", choices=LOG_LEVELS, help="what is logged on standard error (default: info)"
     )

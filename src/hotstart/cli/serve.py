@@ -14,10 +14,10 @@ def run(arguments: argparse.Namespace) -> int:
         from hotstart.server.run import read_all, serve
     options = {
         name: getattr(arguments, name)
-        for name in ("host", "port", "uds", "index", "workers", "log_level")
+        for name in ("host", "port", "uds", "index", "index_store", "workers", "log_level")
         if getattr(arguments, name) is not None
     }
-    for name in {"uds", "index"} & options.keys():
+    for name in {"uds", "index", "index_store"} & options.keys():
         # An empty path stays empty, and is refused.
         options[name] = options[name] and os.path.abspath(os.path.expanduser(options[name]))
     models, config = read_all(arguments.config, options)

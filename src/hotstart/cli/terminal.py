@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 
+from hotstart.config import allows_colours
 from hotstart.errors import InvalidInput
 from hotstart.files import write_whole
 
@@ -29,16 +31,58 @@ def _escaped(character: str) -> str:
 
 
 def columns() -> int:
-    """Return the width of the terminal, at most 100; 100 where there is none."""
+    """Return the width of the terminal; 160 where there is none."""
     try:
-        return min(100, os.get_terminal_size(sys.stdout.fileno()).columns) or 100
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _ELSEWHERE
     except (OSError, ValueError):
-        return 100
+        return _ELSEWHERE
+
+
+_ELSEWHERE = 160  # columns; most lines of code are shorter
+
+
+def has_colours(choice: str = "auto") -> bool:
+    """Return whether standard output is coloured: `always`, `never`, or `auto` on a terminal."""
+    if choice == "auto":
+        return sys.stdout.isatty() and allows_colours()
+    return choice == "always"
 
 
 def plural(count: int, noun: str) -> str:
     """Return count and noun, such as `1 chunk` or `2 chunks`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shown_path(path: str) -> str:
+    """Return the absolute `path`, or the way to it from the current folder if that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Return `rows` as an aligned table below `head`, control characters as escapes.
+
+    The last columns are left out where the table is wider than `width`.
+    """
+    shown = [[visible(cell) for cell in row] for row in rows]
+    lines = [list(head), *shown] if any(head) else shown
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        del widths[-1]
+    return "\n".join(
+        "  ".join(cell.ljust(each) for cell, each in zip(line, widths, strict=False)).rstrip()
+        for line in lines
+    )
+
+
+def file_size(count: int) -> str:
+    """Return `count` bytes as text, for example 90.9 MB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
 
 
 def check_output(option: str, path: str) -> None:

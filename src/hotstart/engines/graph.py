@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.concurrency import active_work
-from hotstart.errors import ModelDamaged, described
+from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
 from hotstart.types import (
     WORDPIECE,
+    Coverage,
     EngineOutput,
     Matrix,
     PreparedModel,
@@ -56,6 +57,20 @@ def open_tokenizer(path: str) -> Any:
             vocabulary, **{name: getattr(tokenizer.model, name) for name in settings}
         )
     return tokenizer
+
+
+def coverage_of(tokenizer: Any, text: str) -> Coverage:
+    """Return how a `tokenizers.Tokenizer` reads `text`, special tokens and punctuation aside."""
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    tokens = letters_unknown = 0
+    for token, (start, stop) in zip(encoding.tokens, encoding.offsets, strict=True):
+        letters = sum(map(str.isalnum, text[start:stop]))
+        if token == unknown:
+            letters_unknown += letters
+        elif letters:
+            tokens += 1
+    return Coverage(tokens, letters_unknown)
 
 
 class Tokens(NamedTuple):
@@ -176,6 +191,19 @@ class Tokenizer:
             self._prompts[prompt] = len(ids) - ends_special
         return self._prompts[prompt] if prompt else 0
 
+    def check(self, texts: Sequence[TextOrPair], tokens: Sequence[Tokens], rows: int) -> None:
+        """Raise InvalidInput for a text with a token from `rows` on."""
+        for text, each in zip(texts, tokens, strict=True):
+            largest = max(each.ids, default=0)
+            if largest >= rows:
+                token = self._tokenizer.id_to_token(largest)
+                expected = f"texts without {token!r}, a token that the model has no embedding of"
+                raise InvalidInput("inputs", got=text, expected=expected)
+
+    def coverage(self, text: str) -> Coverage:
+        """Return how the tokenizer reads `text`."""
+        return coverage_of(self._tokenizer, text)
+
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Return the positions of the texts that are cut at the model's limit."""
         encodings = self._tokenizer.encode_batch(list(texts))
@@ -245,6 +273,7 @@ class GraphEngine:
         self._folder = prepared.folder
         self._pad_token_id = prepared.pad_token_id
         self._returns = prepared.graphs.returns
+        self._rows = prepared.graphs.rows
         import_tokenizers()
         # Load both concurrently: loading a tokenizer holds the GIL, loading a session does not.
         opener = _Opener(open_run)
@@ -269,12 +298,15 @@ class GraphEngine:
         A text without a token has a vector of zeros.
 
         Raises:
+            InvalidInput: a text has a token that the model has no embedding of.
             ModelDamaged: the graph cannot be run, or a vector has numbers that are not finite, as
                 after damage to the weights.
             CancelledError: `is_cancelled` returned true.
         """
         assert self._run is not None, "embed after close"
         tokens = self.tokenizer.tokens(texts) if texts else []
+        if self._rows is not None:
+            self.tokenizer.check(texts, tokens, self._rows)
         token_counts = [len(each.ids) for each in tokens]
         # A text without tokens, as byte-level tokenizers give for an empty one, is not run.
         present = [position for position, count in enumerate(token_counts) if count]
@@ -324,6 +356,10 @@ class GraphEngine:
             _ITEMS[self._returns](tokens, part, width)
             for tokens, part in zip(batch, parts, strict=True)
         ]
+
+    def coverage(self, text: str) -> Coverage:
+        """Return how the tokenizer reads `text`."""
+        return self.tokenizer.coverage(text)
 
     def count(self, texts: Sequence[TextOrPair]) -> list[int]:
         """Return the token count of each text, special tokens included."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hotstart.engines.graph import open_tokenizer
+from hotstart.engines.graph import coverage_of, open_tokenizer
 from hotstart.errors import ModelDamaged, ModelIncomplete, UnsupportedModel
 from hotstart.files import read_bounded
 from hotstart.safetensors import read_header
-from hotstart.types import TOKENIZER, EngineOutput, Matrix
+from hotstart.types import TOKENIZER, Coverage, EngineOutput, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +117,10 @@ class StaticEngine:
         rounded_vectors = vectors.astype(rounded, copy=False)
         return EngineOutput(Matrix.of(rounded_vectors), token_counts)
 
+    def coverage(self, text: str) -> Coverage:
+        """Return how the tokenizer reads `text`."""
+        return coverage_of(self._words.tokenizer, text)
+
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the number of averaged tokens of each text."""
         return [len(tokens) for tokens in self._words.ids(texts)]
@@ -138,21 +142,21 @@ class _Words:
     """Converts texts to token ids, without special tokens, as the library of the layout does."""
 
     def __init__(self, layout: _Layout) -> None:
-        self._tokenizer = open_tokenizer(layout.tokenizer)
-        self._tokenizer.no_padding()
+        self.tokenizer = open_tokenizer(layout.tokenizer)
+        self.tokenizer.no_padding()
         max_length = layout.max_length
         if not layout.keeps_unknown:
-            self._tokenizer.no_truncation()
+            self.tokenizer.no_truncation()
             if max_length is not None:
-                self._tokenizer.enable_truncation(max_length)
+                self.tokenizer.enable_truncation(max_length)
         self._max_length = None if layout.keeps_unknown else max_length
         self._longest: int | None = None
-        self._unknown = None if layout.keeps_unknown else _unknown_id(self._tokenizer)
-        self.size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self._unknown = None if layout.keeps_unknown else _unknown_id(self.tokenizer)
+        self.size: int = self.tokenizer.get_vocab_size(with_added_tokens=True)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each of `texts`."""
-        encodings = self._tokenizer.encode_batch_fast(
+        encodings = self.tokenizer.encode_batch_fast(
             [self._cut(text) for text in texts], add_special_tokens=False
         )
         return [[id for id in each.ids if id != self._unknown] for each in encodings]
@@ -163,7 +167,7 @@ class _Words:
         if limit is None or len(text) <= limit:  # the median is at least 1
             return text
         if self._longest is None:  # deferred to the first long text: it reads the whole vocabulary
-            lengths = [len(token) for token in self._tokenizer.get_vocab()]
+            lengths = [len(token) for token in self.tokenizer.get_vocab()]
             self._longest = limit * int(np.median(lengths))
         return text[: self._longest]
 

@@ -110,4 +110,6 @@ def _external() -> list[str]:
 
 def _no_kind(name: str) -> InvalidInput:
     known = ", ".join([*_OF_TEXTS, *KINDS, *_external()])
-    return InvalidInput("kind", got=name, expected=f"one of {known}")
+    served = " (a program calls Embedder.encode_sparse)" if name == "sparse" else ""
+    served = " (a program calls Embedder.encode_multi_vector)" if name == "multi_vector" else served
+    return InvalidInput("kind", got=name, expected=f"one of {known}{served}")

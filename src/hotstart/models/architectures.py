@@ -1,4 +1,4 @@
-"""Encoder architectures and classifier heads, as data.
+"""Encoder architectures, as data.
 
 Every family is a transformer (Vaswani et al. 2017). The families differ in tensor names, in norms,
 in how positions are told, and in which tokens see each other; `Family` lists these differences with
@@ -13,49 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from hotstart.errors import UnsupportedModel
-from hotstart.scoring import ACTIVATIONS
-from hotstart.types import Classifier
-
-
-@dataclass(frozen=True)
-class ClassifierLayer:
-    """A dense layer of a classifier head, stored with the encoder's tensors.
-
-    Attributes:
-        bias: whether the layer has a bias; None if the weights tell.
-    """
-
-    name: str
-    activation: str
-    bias: bool | None = True
-
-    @property
-    def path(self) -> str:
-        """Folder of the tensors: empty, the encoder's folder."""
-        return ""
-
-
-@dataclass(frozen=True)
-class ClassifierNorm:
-    """A layer normalisation of a classifier head, stored with the encoder's tensors."""
-
-    name: str
-    epsilon: float = 1e-5
-
-
-@dataclass(frozen=True)
-class TokenScore:
-    """The logit of one token of a language model, less that of another one unless None.
-
-    Attributes:
-        matrices: names of the language model's output matrix; the first that is there counts. A
-            model may use its embeddings for it.
-    """
-
-    true_token_id: int
-    false_token_id: int | None
-    matrices: tuple[str, ...]
+from hotstart.models.modules import ClassifierLayer, ClassifierNorm
 
 
 class Part(NamedTuple):
@@ -99,7 +57,7 @@ class Family:
         relative_bias: the tensor of a relative position bias, else None.
         unscaled_attention: whether scores are not divided by the root of a head's size.
         keys: keys of config.json that differ from BERT's, by BERT's key; of several the first that
-            is there counts, and a dot leads into a table.
+            is there counts, and a dot leads into a table; without one, the default does.
         defaults: values of absent keys that differ from BERT's, by BERT's key.
         supported: the values of settings that the graph follows, where not all.
     """
@@ -153,6 +111,16 @@ class Family:
             elif value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
         return {name: defaults[name] if value is None else value for name, value in values.items()}
+
+    def lacks(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the keys of config.json that the kind of its rotary positions needs and has not.
+
+        transformers has no defaults for them.
+        """
+        kind = _found(config, self.keys.get("rope_type", ()))
+        needed = _SCALING.get(str(kind), ())
+        absent = [each for each in needed if _found(config, self.keys.get(each, each)) is None]
+        return [each.removeprefix("rope_") for each in absent]
 
 
 def _found(config: Mapping[str, Any], keys: str | tuple[str, ...]) -> Any:
@@ -213,6 +181,16 @@ _ROTARY_KEYS: dict[str, str | tuple[str, ...]] = {
     "rope_factor": ("rope_parameters.factor", "rope_scaling.factor"),
     "partial_rotary_factor": ("rope_parameters.partial_rotary_factor", "partial_rotary_factor"),
 }
+_SCALING = {
+    "linear": ("rope_factor",),
+    "ntk": ("rope_factor",),
+    "llama3": (
+        *("rope_factor", "low_freq_factor", "high_freq_factor"),
+        "original_max_position_embeddings",
+    ),
+}
+"""The settings that a `rope_type` needs."""
+
 _ROPE_TYPES = {"rope_type": ("default", "linear"), "partial_rotary_factor": (1.0,)}
 
 _WINDOWS = {
@@ -225,17 +203,36 @@ _WINDOWS = {
 """Which layers are local: see `is_local`."""
 
 
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+def refused_layers(settings: Mapping[str, Any]) -> list[str] | None:
+    """Return the `layer_types` of a model if transformers does not take them; else None.
+
+    It takes one of LAYER_TYPES for each layer, and a local layer only with a window.
+    """
+    names = settings.get("layer_types", ())
+    kinds = ["full_attention" if kind == "attention" else kind for kind in names]
+    allowed = LAYER_TYPES if _has_window(settings) else LAYER_TYPES[:1]
+    is_right = len(kinds) == settings["num_hidden_layers"] and {*kinds} <= {*allowed}
+    return kinds if kinds and not is_right else None
+
+
+def _has_window(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("sliding_window")) and settings.get("use_sliding_window") is not False
+
+
 def is_local(settings: Mapping[str, Any], layer: int) -> bool:
     """Return whether the tokens of a layer see only those in the window.
 
     `layer_types` says so, or else layers from `first_local_layer` on are local but every
     `full_attention_every`-th, counted from `full_attention_offset`.
     """
-    if not settings.get("sliding_window") or settings.get("use_sliding_window") is False:
+    if not _has_window(settings):
         return False
     kinds = settings["layer_types"]
     if kinds:
-        return layer < len(kinds) and kinds[layer] == "sliding_attention"
+        return bool(kinds[layer] == "sliding_attention")
     every = settings["full_attention_every"]
     is_full = every and (layer + settings["full_attention_offset"]) % every == 0
     return bool(layer >= settings["first_local_layer"] and not is_full)
@@ -294,6 +291,7 @@ _MPNET = Family(
     segments=False,
     classifier=_ROBERTA_CLASSIFIER,
     relative_bias="encoder.relative_attention_bias.weight",
+    keys={"pad_token_id": ()},  # it is in the code of transformers, whatever config.json says
     defaults={"pad_token_id": 1},
 )
 
@@ -755,126 +753,3 @@ def family_of(config: Mapping[str, Any]) -> str:
         code = str(config.get("auto_map"))
         return "jina_bert_qk_post_norm" if "qk-post-norm" in code else "jina_bert"
     return model_type
-
-
-RERANKER = "reranker"
-_ARCHITECTURE = "ForSequenceClassification"
-_TORCH_NN = "torch.nn."
-_DEFAULT_LABELS = 2  # transformers omits this number of labels from config.json
-_MOST_LABELS = 100_000
-
-
-def classifier_layers(
-    folder: str, config: Mapping[str, Any]
-) -> tuple[str, tuple[ClassifierLayer | ClassifierNorm, ...]]:
-    """Return the pooling of a classifier and its layers.
-
-    Raises:
-        UnsupportedModel: `config` does not describe a supported classifier.
-    """
-    architectures = [str(name) for name in config.get("architectures") or ()]
-    family = FAMILIES.get(family_of(config))
-    has_head = family is not None and family.classifier
-    is_classifier = not architectures or any(n.endswith(_ARCHITECTURE) for n in architectures)
-    if family is None or not has_head or not is_classifier:
-        names = [name for name, each in FAMILIES.items() if each.classifier]
-        supported = tuple(f"{name} ...{_ARCHITECTURE}" for name in names)
-        raise UnsupportedModel(
-            folder, feature="architecture", got=architectures, supported=supported, kind=RERANKER
-        )
-    poolings = family.classifier_pooling
-    named = config.get("classifier_pooling") if None not in poolings else None
-    pooling = poolings.get(named or next(iter(poolings)))
-    if pooling is None:
-        known = tuple(map(str, poolings))
-        raise UnsupportedModel(
-            folder, feature="classifier_pooling", got=named, supported=known, kind=RERANKER
-        )
-    epsilon = float(family.settings(config)["layer_norm_eps"])
-    layers = [
-        replace(step, epsilon=epsilon) if isinstance(step, ClassifierNorm) else step
-        for step in family.classifier
-    ]
-    return pooling, tuple(layers)
-
-
-CAUSAL_LM = "ForCausalLM"
-"""How the class of a language model ends, in `architectures` of config.json."""
-
-
-def is_causal_lm(config: Mapping[str, Any]) -> bool:
-    """Return whether a model is saved as a language model, as CrossEncoder looks at it."""
-    architectures = config.get("architectures") or [""]
-    return str(architectures[0]).endswith(CAUSAL_LM)
-
-
-def token_score(
-    folder: str, config: Mapping[str, Any], true_token_id: int, false_token_id: int | None
-) -> TokenScore:
-    """Return the score of a language model.
-
-    Raises:
-        UnsupportedModel: the architecture is not built, or limits its logits.
-        ValueError: an id is no token.
-    """
-    family = FAMILIES.get(family_of(config))
-    if family is None or family.words != _LLAMA.words:
-        known = tuple(n for n, each in FAMILIES.items() if each.words == _LLAMA.words)
-        got = config.get("architectures")
-        raise UnsupportedModel(
-            folder, feature="architecture", got=got, supported=known, kind=RERANKER
-        )
-    if config.get("final_logit_softcapping"):
-        raise UnsupportedModel(
-            folder,
-            feature="final_logit_softcapping",
-            got=config["final_logit_softcapping"],
-            supported=("None",),
-            kind=RERANKER,
-        )
-    for token in (true_token_id, *([] if false_token_id is None else [false_token_id])):
-        if type(token) is not int or token < 0:
-            raise ValueError(f"the id of a token is {str(token)[:100]!r}")
-    embeddings = tuple(prefix + family.words for prefix in family.prefixes)
-    return TokenScore(true_token_id, false_token_id, ("lm_head.weight", *embeddings))
-
-
-def read_classifier(
-    folder: str, config: Mapping[str, Any], sentence: Mapping[str, Any]
-) -> Classifier:
-    """Return the labels and the activation; `sentence` overrides `config`.
-
-    Args:
-        folder: the model folder, for error messages.
-        config: content of config.json.
-        sentence: content of config_sentence_transformers.json.
-
-    Raises:
-        UnsupportedModel: the activation is unknown.
-    """
-    labels = ("LABEL_0",) if is_causal_lm(config) else _labels(config)
-    path = (
-        sentence.get("activation_fn")
-        or (config.get("sentence_transformers") or {}).get("activation_fn")
-        or config.get("sbert_ce_default_activation_function")
-        or (f"{_TORCH_NN}Sigmoid" if len(labels) == 1 else f"{_TORCH_NN}Identity")
-    )
-    name = path.rpartition(".")[2].lower()
-    if not path.startswith(_TORCH_NN) or name not in ACTIVATIONS:
-        raise UnsupportedModel(
-            folder, feature="activation", got=path, supported=tuple(ACTIVATIONS), kind=RERANKER
-        )
-    return Classifier(labels, name)
-
-
-def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the label names; without names, the defaults of transformers.
-
-    Raises:
-        ValueError: the number of labels is none that a model has.
-    """
-    names = config.get("id2label") or {}
-    count = len(names) or int(config.get("num_labels") or _DEFAULT_LABELS)
-    if not 1 <= count <= _MOST_LABELS:
-        raise ValueError(f"num_labels is {count}")
-    return tuple(str(names.get(str(number), f"LABEL_{number}")) for number in range(count))

@@ -276,11 +276,9 @@ def folder_info(folder: str, dimension: int, engine: str) -> ModelInfo:
     The fingerprint covers the engine's name and every file that decides a vector: weights,
     tokenizer and configuration.
     """
-    from hotstart.models.description import (
-        prompts_of,
-        read_json,
-        reads_task,
-    )  # deferred: artifacts do not need it
+    # deferred: artifacts do not need it
+    from hotstart.models.configuration import prompts_of, read_json
+    from hotstart.models.routes import reads_task
 
     is_bare = not os.path.exists(os.path.join(folder, "modules.json"))
     sentence = {} if is_bare else read_json(folder, "config_sentence_transformers.json")

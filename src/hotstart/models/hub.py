@@ -35,19 +35,21 @@ from hotstart.files import exclusive, write_whole
 from hotstart.integrity import sha256
 from hotstart.models.architectures import FAMILIES, family_of
 from hotstart.models.catalogue import known_model, near
-from hotstart.models.description import (
+from hotstart.models.configuration import SPECIAL_TOKENS, inside, modules_of, read_json
+from hotstart.models.description import describe
+from hotstart.models.files import (
     CHECKPOINT,
     CHECKPOINT_INDEX,
+    COLBERT_LINEAR,
     SINGLE_WEIGHTS,
-    SPECIAL_TOKENS,
+    SPARSE_LINEAR,
     WEIGHTS_INDEX,
-    describe,
-    modules_of,
-    read_json,
 )
+from hotstart.models.late_interaction import COLBERT_SETTINGS
 from hotstart.models.locate import ModelLocation, locate
+from hotstart.models.modules import ROUTERS
 from hotstart.models.onnx_files import find_graph, is_graph
-from hotstart.models.routes import ROUTER_CONFIGS, ROUTERS, inside, router_config
+from hotstart.models.routes import ROUTER_CONFIGS, router_config
 from hotstart.models.spec import ModelSpec, hub_folder, is_static, repository_of
 from hotstart.types import TOKENIZER
 
@@ -63,9 +65,9 @@ _SMALL = (
     "config_sentence_transformers.json",
     *_TOKENIZER,
     "chat_template.jinja",
-    "sparse_linear.pt",
-    "colbert_linear.pt",
-    "artifact.metadata",
+    SPARSE_LINEAR,
+    COLBERT_LINEAR,
+    COLBERT_SETTINGS,
 )
 _SLOW_TOKENIZER = (
     "added_tokens.json",
@@ -128,7 +130,7 @@ def fetch(spec: ModelSpec, settings: Settings, on_progress: BytesProgress | None
         raise DownloadFailed(
             spec.source,
             reason="HF_HUB_OFFLINE is set",
-            remedy="Unset it, or copy the model",
+            remedy=_or_meant(spec, "unset it, or copy the model"),
         )
     hub = require("huggingface_hub", extra="hub")
     with _no_bars():
@@ -184,7 +186,7 @@ def _fetch(hub: Any, spec: ModelSpec, settings: Settings, on_progress: BytesProg
         _write(os.path.join(remote.home, ".no_exist", info.sha, "modules.json"), "")
     modules = remote.modules()
     first, home = modules[0]
-    config = _joined(home, "config.json")
+    config = inside(home, "config.json")
     remote.fetch_listed(config)
     family = family_of(read_json(remote.folder, config))
     chosen = files_to_fetch(
@@ -251,7 +253,7 @@ class _Repository:
             return {}
         for name in ROUTER_CONFIGS:
             self.fetch_listed(inside(folder, name))
-        config = router_config(folder, lambda name: read_json(self.folder, name))
+        config = router_config(self.folder, folder)
         types = config.get("types") or {}
         return {each: str(types[each]).rpartition(".")[2] for each in types}
 
@@ -277,7 +279,7 @@ class _Repository:
         self._report(0)
         if name.endswith(".onnx"):
             for each in locations(path):
-                self.fetch_listed(_joined(os.path.dirname(name), each))
+                self.fetch_listed(inside(os.path.dirname(name), each))
         self._link(name)
 
     def _link(self, name: str) -> str:
@@ -366,8 +368,8 @@ def files_to_fetch(
     chosen = [
         name for name in files if _is_small(name, ("", *folders)) or (code and name.endswith(".py"))
     ]
-    if engine == "torch" or _joined(folders[0], TOKENIZER) not in files:
-        beside = [_joined(os.path.dirname(name), each) for name in shipped for each in _TOKENIZER]
+    if engine == "torch" or inside(folders[0], TOKENIZER) not in files:
+        beside = [inside(os.path.dirname(name), each) for name in shipped for each in _TOKENIZER]
         chosen += [name for name in files if name in beside or _is_slow_tokenizer(name, folders)]
     for folder in folders[1:]:
         chosen += _weights(files, folder)
@@ -388,18 +390,13 @@ def _is_slow_tokenizer(name: str, folders: Iterable[str]) -> bool:
 def _weights(files: Sequence[str], folder: str) -> list[str]:
     """Return the weights in `folder`, with the index of shards."""
     for single, index, shards in _WEIGHTS:
-        if _joined(folder, single) in files:
-            return [_joined(folder, single)]
-        if _joined(folder, index) in files:
-            pattern = _joined(folder, shards)
+        if inside(folder, single) in files:
+            return [inside(folder, single)]
+        if inside(folder, index) in files:
+            pattern = inside(folder, shards)
             found = [name for name in files if fnmatch.fnmatchcase(name, pattern)]
-            return [_joined(folder, index), *found]
+            return [inside(folder, index), *found]
     return []
-
-
-def _joined(folder: str, name: str) -> str:
-    """Return the path of `name` in `folder`, as the hub writes it."""
-    return f"{folder}/{name}" if folder else name
 
 
 _LOCATION = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
@@ -423,6 +420,12 @@ def locations(path: str) -> list[str]:
             return sorted({name.decode(errors="replace") for name in found})
 
 
+def _or_meant(spec: ModelSpec, remedy: str) -> str:
+    """Return `remedy`, after the names that may have been meant."""
+    meant = " or ".join([] if known_model(spec.source) else near(spec.source))
+    return f"Did you mean {meant}? Otherwise {remedy}" if meant else remedy[0].upper() + remedy[1:]
+
+
 def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
     """Return what to tell of `error`, by the answer of the hub if there is one."""
     response = getattr(error, "response", None)
@@ -439,10 +442,8 @@ def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
         reason = f"{repository} has no revision {spec.revision or 'main'}"
         remedy = "Give a commit, tag or branch of the repository with --revision"
     elif status == 404 or code == "RepoNotFound":
-        meant = " or ".join(name for name in near(spec.source) if name != spec.source)
         reason = f"the hub has no public model {repository}"
-        remedy = f"Did you mean {meant}? Otherwise check" if meant else "Check"
-        remedy += " the name, or set HF_TOKEN for a private model"
+        remedy = _or_meant(spec, "check the name, or set HF_TOKEN for a private model")
     elif status in {401, 403}:
         reason = f"the hub refuses the access (HTTP {status})"
         remedy = "Check HF_TOKEN"
@@ -454,4 +455,6 @@ def _failure(spec: ModelSpec, error: Exception) -> DownloadFailed:
         remedy = "Pull again later; what is downloaded is kept"
     elif getattr(error, "errno", None) == errno.ENOSPC:
         remedy = "Free space, or set HF_HUB_CACHE to a folder with more; what is downloaded is kept"
+    else:  # no answer
+        remedy = _or_meant(spec, "check the name, the network and HF_TOKEN, then pull again")
     return DownloadFailed(spec.source, reason=reason, remedy=remedy)

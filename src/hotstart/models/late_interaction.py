@@ -33,8 +33,13 @@ _USUAL_LENGTH = 32  # tokens of a query
 _STRATEGIES = ("fixed", "min")
 
 
+def is_colbert(config: Mapping[str, Any]) -> bool:
+    """Return whether ColBERT saved a model, of its config.json."""
+    return COLBERT in (config.get("architectures") or ())
+
+
 class TokenLimits(NamedTuple):
-    """TokenLimits of tokens: the model's usual one, and the rows of its position embedding."""
+    """Limits of tokens: the model's usual one, and the rows of its position embedding."""
 
     usual: int
     positions: int

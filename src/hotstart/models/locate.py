@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hotstart.config import Settings
-from hotstart.errors import InvalidInput, ModelIncomplete, ModelNotFound
+from hotstart.errors import ModelIncomplete, ModelNotFound
 from hotstart.models.catalogue import known_model, near
-from hotstart.models.description import SINGLE_WEIGHTS, missing_files
-from hotstart.models.spec import KINDS, ModelSpec, hub_folder, repository_of, snapshots
+from hotstart.models.files import SINGLE_WEIGHTS, missing_files
+from hotstart.models.spec import ModelSpec, check_kind, hub_folder, repository_of, snapshots
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
     Raises:
         ModelNotFound: this machine has no copy of the model.
         ModelIncomplete: every copy lacks files.
-        InvalidInput: the catalogue knows the model, and it is not of this kind.
+        WrongKind: the catalogue knows the model, and it is not of this kind.
     """
-    _check_kind(spec)
+    check_kind(spec.source, spec.kind)
     partial = None
     for location in _candidates(spec, settings):
         if not location.missing:
@@ -63,14 +63,6 @@ def locate(spec: ModelSpec, settings: Settings) -> ModelLocation:
 def _near(spec: ModelSpec) -> list[str]:
     """Return names that may have been meant; none for a folder or a name of the catalogue."""
     return [] if spec.names_folder or known_model(spec.source) else near(spec.source)
-
-
-def _check_kind(spec: ModelSpec) -> None:
-    """Raise InvalidInput for dense vectors of a model that is known to give others."""
-    known = None if spec.names_folder or spec.kind != "embedding" else known_model(spec.source)
-    if known is not None and known.kind in KINDS and known.kind != spec.kind:
-        expected = f"{known.kind} for {spec.source}"
-        raise InvalidInput("kind", got=spec.kind, expected=expected)
 
 
 def _candidates(spec: ModelSpec, settings: Settings) -> Iterator[ModelLocation]:

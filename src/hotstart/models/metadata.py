@@ -10,7 +10,14 @@ from hotstart.errors import ArtifactDamaged
 from hotstart.files import write_whole
 from hotstart.integrity import FileRecord
 from hotstart.models.spec import FORMAT
-from hotstart.types import Classifier, GraphFiles, PreparedModel, PreparedRoute, TokenSettings
+from hotstart.types import (
+    KIND_OF,
+    Classifier,
+    GraphFiles,
+    PreparedModel,
+    PreparedRoute,
+    TokenSettings,
+)
 
 FILE_NAME = "metadata.json"
 
@@ -103,6 +110,11 @@ class Metadata(NamedTuple):
     tasks: tuple[str, ...] | None = None
     routes: tuple[PreparedRoute, ...] = ()
     format: int = FORMAT
+
+    @property
+    def kind(self) -> str:
+        """The kind of the model, a key of `hotstart.models.spec.KINDS`."""
+        return "reranker" if self.classifier else KIND_OF[self.graphs.returns]
 
     @property
     def total_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Modules of sentence-transformers after the transformer, as data.
+"""Modules of sentence-transformers and classifiers of transformers after the encoder, as data.
 
 Modules pass values on by name: a transformer gives `token_embeddings`, Pooling makes
 `sentence_embedding` of them. Only the modules that the wanted value depends on are kept.
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from hotstart.errors import UnsupportedModel
-from hotstart.models.architectures import ClassifierLayer, ClassifierNorm, TokenScore
 from hotstart.types import Returns
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -84,6 +83,46 @@ class NormLayer:
 
     path: str
     dimension: int
+
+
+@dataclass(frozen=True)
+class ClassifierLayer:
+    """A dense layer of a classifier head, stored with the encoder's tensors.
+
+    Attributes:
+        bias: whether the layer has a bias; None if the weights tell.
+    """
+
+    name: str
+    activation: str
+    bias: bool | None = True
+
+    @property
+    def path(self) -> str:
+        """Folder of the tensors: empty, the encoder's folder."""
+        return ""
+
+
+@dataclass(frozen=True)
+class ClassifierNorm:
+    """A layer normalisation of a classifier head, stored with the encoder's tensors."""
+
+    name: str
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """The logit of one token of a language model, less that of another one unless None.
+
+    Attributes:
+        matrices: names of the language model's output matrix; the first that is there counts. A
+            model may use its embeddings for it.
+    """
+
+    true_token_id: int
+    false_token_id: int | None
+    matrices: tuple[str, ...]
 
 
 HeadStep = (
@@ -263,6 +302,7 @@ class MaskedHead:
     decoder: str
     biases: tuple[str, ...]
     activation: str | None = "gelu"  # None for that of the encoder
+    needs_bias: bool = True  # of the decoder
 
 
 _BERT_HEAD = MaskedHead(
@@ -286,7 +326,11 @@ _DISTILBERT_HEAD = MaskedHead(
     activation=None,
 )
 _MODERNBERT_HEAD = MaskedHead(
-    dense="head.dense", norm="head.norm", decoder="decoder", biases=("decoder.bias",)
+    dense="head.dense",
+    norm="head.norm",
+    decoder="decoder",
+    biases=("decoder.bias",),
+    needs_bias=False,
 )
 _GTE_HEAD = MaskedHead(
     dense="lm_head.dense",
@@ -365,3 +409,13 @@ MODULES: dict[str, Callable[[str, str, Mapping[str, Any]], _Module]] = {
 """Functions that read a module after the transformer, by its class."""
 
 WITHOUT_EFFECT = ("Dropout",)  # the identity at inference
+
+ROUTERS = ("Router", "Asym")
+TABLES = {"StaticEmbedding": "embedding.weight", "SparseStaticEmbedding": "weight"}
+"""Modules without a transformer, by class, with the tensor that has a row for each token."""
+
+LOGIT_SCORE = "LogitScore"
+MULTI_VECTOR_MASK = "MultiVectorMask"
+_READ_ELSEWHERE = ("Transformer", "MLMTransformer", "SpladePooling", MULTI_VECTOR_MASK, LOGIT_SCORE)
+CLASSES = frozenset((*_READ_ELSEWHERE, *TABLES, *ROUTERS, *MODULES, *WITHOUT_EFFECT))
+"""The classes of sentence-transformers' modules that are read."""

@@ -7,15 +7,23 @@ The modules before and after it belong to every route.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hotstart.errors import UnsupportedModel
+from hotstart.errors import ModelDamaged, UnsupportedModel, described
+from hotstart.models.configuration import (
+    RAW_ERRORS,
+    check_inner,
+    class_name,
+    inside,
+    modules_of,
+    read_json,
+)
+from hotstart.models.modules import ROUTERS
 
 TASKS = ("document", "", "query")
 """The tasks of texts, empty for none. The first that a model has an encoder for describes it."""
 
-ROUTERS = ("Router", "Asym")
 ROUTER_CONFIGS = ("router_config.json", "config.json")
 """The files that list the modules of a Router, in the order of sentence-transformers."""
 
@@ -35,24 +43,43 @@ class TaskRoute(NamedTuple):
     modules: tuple[tuple[str, str], ...]
 
 
-def read_routes(
-    folder: str,
-    modules: Sequence[tuple[str, str]],
-    read: Callable[[str], Mapping[str, Any]],
-    name_class: Callable[[str], str],
-) -> list[TaskRoute]:
+def has_router(folder: str) -> bool:
+    """Return whether a text's task decides its encoder."""
+    return any(kind in ROUTERS for kind, _ in modules_of(folder))
+
+
+def reads_task(folder: str) -> bool:
+    """Return whether sentence-transformers reads the prompt or the task of a text on its own."""
+    return any(
+        kind in ROUTERS
+        or (
+            kind == "Pooling"
+            and read_json(folder, f"{path}/config.json").get("include_prompt") is False
+        )
+        for kind, path in modules_of(folder)
+    )
+
+
+def routes_of(folder: str) -> list[TaskRoute]:
     """Return the routes of a model, the one of documents first; one of all tasks without a Router.
 
-    Args:
-        folder: the model folder, for error messages.
-        modules: the class and the sub-folder of each entry of modules.json.
-        read: returns the JSON of a file of the model, empty without one.
-        name_class: returns the name of a class, of its full name.
-
     Raises:
+        ModelDamaged: the configuration of the Router is invalid.
         UnsupportedModel: the model has several Routers, or no route for a text.
-        LookupError, TypeError, ValueError, AttributeError: the configuration is invalid.
     """
+    modules = modules_of(folder)
+    try:
+        routes = _routes(folder, modules)
+    except RAW_ERRORS as error:
+        reason = f"its Router has an invalid configuration ({described(error)})"
+        raise ModelDamaged(folder, reason=reason) from error
+    for route in routes:
+        for _, inner in route.modules:
+            check_inner(folder, inner)
+    return routes
+
+
+def _routes(folder: str, modules: Sequence[tuple[str, str]]) -> list[TaskRoute]:
     places = [number for number, (kind, _) in enumerate(modules) if kind in ROUTERS]
     if not places:
         return [TaskRoute(TASKS, tuple(modules))]
@@ -61,7 +88,7 @@ def read_routes(
         raise UnsupportedModel(folder, feature="modules", got=got, supported=("one Router",))
     place = places[0]
     home = modules[place][1]
-    config = router_config(home, read)
+    config = router_config(folder, home)
     types, structure = config["types"], config["structure"]
     tasks: dict[str, list[str]] = {}
     for task in TASKS:
@@ -76,7 +103,7 @@ def read_routes(
             tuple(of_route),
             (
                 *modules[:place],
-                *((name_class(str(types[each])), inside(home, each)) for each in structure[name]),
+                *((class_name(str(types[each])), inside(home, each)) for each in structure[name]),
                 *modules[place + 1 :],
             ),
         )
@@ -84,15 +111,10 @@ def read_routes(
     ]
 
 
-def router_config(home: str, read: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
+def router_config(folder: str, home: str) -> Mapping[str, Any]:
     """Return the configuration of the Router in the sub-folder `home`; empty without one."""
-    found = (read(inside(home, name)) for name in ROUTER_CONFIGS)
+    found = (read_json(folder, inside(home, name)) for name in ROUTER_CONFIGS)
     return next((config for config in found if "types" in config), {})
-
-
-def inside(home: str, name: str) -> str:
-    """Return the path of `name` in the sub-folder `home`; either may stand for the other."""
-    return "/".join(part for part in (home, name) if part not in ("", "."))
 
 
 def _name_of(task: str, names: Sequence[str], parameters: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from hotstart.config import Settings
-from hotstart.errors import InvalidInput, check_count
+from hotstart.errors import InvalidInput, WrongKind, check_count
 from hotstart.models.catalogue import known_model, near
 
 KINDS = {
@@ -152,6 +152,25 @@ class ModelSpec:
     def folder(self) -> str:
         """The source as an absolute path."""
         return os.path.abspath(os.path.expanduser(self.source))
+
+
+def kind_known(source: str) -> str:
+    """Return the kind of a model of the catalogue, a key of KINDS; else `embedding`."""
+    known = known_model(source)
+    return known.kind if known is not None and known.kind in KINDS else "embedding"
+
+
+def check_kind(source: str, kind: str) -> None:
+    """Raise WrongKind if the catalogue knows the model `source`, and it is not of `kind`.
+
+    A model of dense vectors may have sparse ones and multi-vectors too, as bge-m3.
+    """
+    known = known_model(source)
+    if known is None or known.kind == kind:
+        return
+    may_have = {"static": ("embedding",), "embedding": ("sparse", "multi_vector")}
+    if kind not in may_have.get(known.kind, ()):
+        raise WrongKind(source, kind=known.kind, wanted=kind)
 
 
 def _is_revision(revision: object) -> bool:

@@ -21,6 +21,7 @@ from hotstart.pool.strategies import StrategyChoice, strategy_named
 from hotstart.progress import Advance
 from hotstart.telemetry import span
 from hotstart.types import (
+    Coverage,
     EmbedOutput,
     LoadProgress,
     ModelInfo,
@@ -210,6 +211,12 @@ class ModelHandle:
         with self._instance.lease(timeout, texts=0) as model:
             tokenizer = getattr(model.engine, "tokenizer", None)
             return tokenizer.too_long(texts) if tokenizer else []
+
+    def coverage(self, text: str) -> Coverage | None:
+        """Return how the tokenizer reads `text`; None unless the model is loaded and can tell."""
+        model = self._instance.peek()
+        told: Callable[[str], Coverage] | None = getattr(model and model.engine, "coverage", None)
+        return told(text) if told else None
 
     def metrics(self) -> Iterator[Metric]:
         """Yield the metrics of the lanes and, if loaded, of the engine."""

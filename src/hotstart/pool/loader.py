@@ -281,7 +281,8 @@ def _from_artifact(spec: ModelSpec, stage: Stage, report: Progress) -> LoadedMod
     try:
         artifact = _artifact(spec, settings, report)
     except UnsupportedModel:
-        if not _runs_static(spec) or spec.engine != "onnx":
+        usual = spec.replace(engine="onnx", precision="float32", file=None)
+        if spec != usual or not _is_static(spec):
             raise
         # It was downloaded just now: `spec_of` could not know.
         return _from_folder(spec.replace(engine="static"), stage, report)
@@ -517,8 +518,12 @@ def spec_of(
         max_length=max_length,
     )
     check_source(spec)
-    if engine is None and name == "onnx" and _runs_static(spec):
-        spec = spec.replace(engine="static")
+    if entry_of(name).opened_from == "artifact" and _is_static(spec):
+        for argument, given in (("engine", engine), ("precision", precision), ("file", file)):
+            if given not in {None, "float32"}:
+                expected = f"left out for a static model, which {source} is"
+                raise InvalidInput(argument, got=given, expected=expected)
+        spec = spec.replace(engine="static", precision="float32")
     return spec, choice
 
 
@@ -541,9 +546,9 @@ def _float32_bytes(spec: ModelSpec, settings: Settings) -> int:
         return 4 * (known.parameters or 0) if known else 0
 
 
-def _runs_static(spec: ModelSpec) -> bool:
+def _is_static(spec: ModelSpec) -> bool:
     """Return whether `spec` means a static model of the catalogue or of this machine."""
-    if spec.kind != "embedding" or spec.file or spec.precision != "float32":
+    if spec.kind != "embedding":
         return False
     known = None if spec.names_folder else known_model(spec.source)
     if known is not None:

@@ -145,7 +145,7 @@ def _temporary_variant(
     reference = tempfile.mkdtemp(prefix="float32-", dir=folder)
     try:
         graphs = write(model, reference).graphs
-        yield PreparedModel(reference, graphs, model.dimension, model.pad_token_id)
+        yield PreparedModel(reference, graphs, model.dimension, model.padding_token)
     finally:
         shutil.rmtree(reference, ignore_errors=True)
 
@@ -162,6 +162,8 @@ def greatest(
     session = Session(path, threads=threads, packed=False)
     names = [name for name in session.outputs if name != graphs.output]
     maxima: dict[str, NDArray[Any]] = {}
+    if not names:  # a model without layers
+        return maxima
     for tokens in Tokenizer(os.path.join(prepared.folder, TOKENIZER)).tokens(texts):
         inputs = feed(session.inputs, pad([tokens], prepared.pad_token_id))
         for name, tensor in zip(names, session.run(names, inputs), strict=True):

@@ -191,7 +191,7 @@ def _metadata(
             for name, record in records.items()
             if name not in other_files and os.path.basename(name) not in _TOKENIZER
         ),
-        pad_token_id=model.pad_token_id,
+        pad_token_id=model.padding_token,
         truncate_dim=model.truncate_dim,
         prompts=model.prompts,
         default_prompt_name=model.default_prompt_name,

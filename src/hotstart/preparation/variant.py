@@ -144,7 +144,7 @@ def write_variant(
                 tasks=part.tasks or (),
                 graphs=of_part.graphs,
                 tokenizer=f"{part.route}/{TOKENIZER}",
-                pad_token_id=part.pad_token_id,
+                pad_token_id=part.padding_token,
                 tokens=part.tokens,
             )
         )

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from hotstart.checkpoint import is_checkpoint, read_checkpoint
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import open_regular
-from hotstart.models.description import Description, check_inner, module_weights
+from hotstart.models.configuration import check_inner
+from hotstart.models.description import Description
+from hotstart.models.files import module_weights
 from hotstart.models.modules import DenseLayer, NormLayer
 from hotstart.preparation.graph.builder import external_files
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor, read_floats, read_header

@@ -27,7 +27,7 @@ from hotstart.errors import (
 )
 from hotstart.kinds import Kind, ModelSource, kind_named
 from hotstart.kinds.files import bytes_on_disk
-from hotstart.models.spec import ModelSpec
+from hotstart.models.spec import ModelSpec, check_kind
 from hotstart.pool.instance import Instance
 from hotstart.pool.loader import Limits, ModelFactory, factory_of
 from hotstart.pool.pool import Pool
@@ -485,8 +485,11 @@ def _bind_handle(config: ModelConfig, label: str, pool: Pool) -> ServedEmbedder 
     """Bind an embedding model or a reranker. Its instance is keyed by the specification."""
     from hotstart.pool.loader import spec_of
 
-    options = _spec_options(config)
+    options = {name: getattr(config, name) for name in _SPEC_OPTIONS}
+    if config.kind == "reranker":
+        options["max_length"] = config.max_length
     spec, _ = spec_of(config.versions[label].source, kind=config.kind, **options)
+    check_kind(spec.source, spec.kind)
     check = check_vectors if config.kind == "embedding" else check_scores
     recipe = _checked(config, factory_of(spec), check)
     binding = Binding(spec, pool.hold(spec, recipe, _limits(config)), pool)
@@ -532,9 +535,7 @@ def _checked(config: ModelConfig, recipe: ModelFactory, check: CheckLoaded) -> M
     return recipe._replace(load=load, pinned=config.pinned)
 
 
-def _spec_options(config: ModelConfig) -> dict[str, Any]:
-    names = ("revision", "strategy", "engine", "precision", "allow_download")
-    return {name: getattr(config, name) for name in names}
+_SPEC_OPTIONS = ("revision", "strategy", "engine", "precision", "file", "allow_download")
 
 
 def _limits(config: ModelConfig) -> Limits:

@@ -184,6 +184,8 @@ class ModelConfig(NamedTuple):
     engine: str | None = None
     precision: str | None = None
     revision: str | None = None
+    file: str | None = None
+    max_length: int | None = None
     truncate_dim: int | None = None
     cache: str | None = None
     allow_download: bool = False
@@ -283,6 +285,8 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         engine=_one_of(table, "engine", ENGINES),
         precision=_one_of(table, "precision", dict.fromkeys(sum(MODEL_KINDS.values(), ()))),
         revision=table.text("revision"),
+        file=table.text("file"),
+        max_length=table.count("max_length"),
         truncate_dim=table.count("truncate_dim"),
         cache=table.text("cache"),
         allow_download=table.flag("allow_download"),
@@ -293,6 +297,10 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
         options=table.table("options").content,
     )
     check_kind(config.kind)
+    for key in _IGNORED.get(config.kind, ()):
+        if getattr(config, key) is not None:
+            expected = f"left out for a model of kind {config.kind}"
+            raise InvalidInput(f"models.{name}.{key}", got=getattr(config, key), expected=expected)
     if config.cache is not None:
         CacheAddress.parse(config.cache)
     for other in config.names:
@@ -301,6 +309,10 @@ def read_model(name: str, content: Mapping[str, Any], home: str = ".") -> ModelC
     for key, versions in named.items():
         _expect_known(f"models.{name}.{key}", versions, config.versions)
     return config
+
+
+_IGNORED = {"embedding": ("max_length",), "reranker": ("truncate_dim", "cache")}
+"""The keys that a model of a kind would ignore."""
 
 
 def check_unnamed(config: RegistryConfig) -> None:

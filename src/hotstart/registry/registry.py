@@ -38,8 +38,8 @@ from hotstart.registry.events import ChangeEvents, LoadStep, StateChange
 from hotstart.registry.model import ChosenVersion, Prediction, RegisteredModel, RegisteredModelInfo
 from hotstart.registry.shadow import ShadowTraffic
 from hotstart.registry.version import Version
-from hotstart.registry.watch import Watch, steps_to
 from hotstart.telemetry import Metric
+from hotstart.watch import Watch, steps_to
 
 if TYPE_CHECKING:
     from hotstart.encoding import EncodeOptions

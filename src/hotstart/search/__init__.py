@@ -12,7 +12,8 @@ from hotstart._exports import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hotstart.search.index import Answer, Hit, SearchIndex
+    from hotstart.search.answer import Answer, Hit
+    from hotstart.search.index import SearchIndex
     from hotstart.search.indexing import UpdateReport
 
 __all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
@@ -20,8 +21,8 @@ __all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "Answer": "hotstart.search.index",
-        "Hit": "hotstart.search.index",
+        "Answer": "hotstart.search.answer",
+        "Hit": "hotstart.search.answer",
         "SearchIndex": "hotstart.search.index",
         "UpdateReport": "hotstart.search.indexing",
     },

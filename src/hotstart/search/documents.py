@@ -82,29 +82,21 @@ class FileSelection:
 
     def takes(self, path: str) -> bool:
         """Return whether the file of the relative `path` is chosen."""
-        included = self._include is None or self._covers(self._include, path)
-        return included and not (self._exclude and self._covers(self._exclude, path))
+        included = self._include is None or self._include.covers(path)
+        return included and not (self._exclude and self._exclude.covers(path))
 
     def names(self, path: str) -> bool:
         """Return whether a glob asks for the file `path`, whatever its kind."""
-        return self._include is not None and self._covers(self._include, path)
+        return self._include is not None and self._include.covers(path)
 
     def shows(self, path: str) -> bool:
         """Return whether a glob asks for the hidden file `path`."""
-        return self._hidden is not None and self._covers(self._hidden, path)
+        return self._hidden is not None and self._hidden.covers(path)
 
     def prunes(self, folder: str) -> bool:
         """Return whether nothing below the absolute `folder` is chosen."""
         is_below = folder.startswith(os.path.join(self.root, ""))  # not if the root is a link
         return bool(is_below and self._exclude and self._exclude.verdict(folder, is_folder=True))
-
-    def _covers(self, globs: GitignorePatterns, path: str) -> bool:
-        """Return whether `globs` match `path` or a folder that it lies in."""
-        ends = [match.start() for match in re.finditer("/", path)]
-        folders = (os.path.join(self.root, path[:end]) for end in ends)
-        if any(globs.verdict(folder, is_folder=True) for folder in folders):
-            return True
-        return bool(globs.verdict(os.path.join(self.root, path), is_folder=False))
 
 
 _NAMES_HIDDEN = re.compile(r"(?:^|/)\.[^/]")

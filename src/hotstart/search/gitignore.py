@@ -8,16 +8,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from hotstart._lazy import require
 from hotstart.config import git_config_files, git_ignore_file
 from hotstart.files import read_bounded
+from hotstart.search.expressions import PatternSet
 
 logger = logging.getLogger(__name__)
 
 LARGEST = 1_000_000
 """Bytes of the largest file of patterns that is read."""
-
-_MEMORY = 64 << 20  # bytes of RE2's automata, for folders with thousands of patterns
 
 
 class _Line(NamedTuple):
@@ -39,8 +37,8 @@ class GitignorePatterns:
         self._start = len(os.path.join(folder, ""))
         self._lines: list[_Line] = []
         self._fold_case = fold_case
-        self._by_name = _PatternSet(fold_case)
-        self._by_path = _PatternSet(fold_case)
+        self._by_name = PatternSet(fold_case)
+        self._by_path = PatternSet(fold_case)
         for line in lines:
             self._add(line)
         self._by_name.compile()
@@ -58,6 +56,14 @@ class GitignorePatterns:
             if is_folder or not line.for_folders:
                 return line.ignores
         return None
+
+    def covers(self, relative: str) -> bool:
+        """Return whether the lines match `relative`, a path below the folder, or one above it."""
+        path = os.path.join(self.folder, relative)
+        ends = [len(path) - len(relative) + each.start() for each in re.finditer("/", relative)]
+        if any(self.verdict(path[:end], is_folder=True) for end in ends):
+            return True
+        return bool(self.verdict(path, is_folder=False))
 
     def _add(self, line: bytes) -> None:
         pattern = _without_trailing_spaces(line)
@@ -77,40 +83,6 @@ class GitignorePatterns:
             chosen = self._by_name
         if expression is not None and chosen.add(expression, len(self._lines)):
             self._lines.append(_Line(ignores, for_folders))
-
-
-class _PatternSet:
-    """Expressions that are matched together, each with the number of its line."""
-
-    def __init__(self, fold_case: bool) -> None:
-        self._re2 = require("re2", extra="search")
-        options = self._re2.Options()
-        options.encoding = self._re2.Options.Encoding.LATIN1  # a byte is a character
-        options.dot_nl = True
-        options.case_sensitive = not fold_case
-        options.log_errors = False
-        options.max_mem = _MEMORY
-        self._set = self._re2.Set.FullMatchSet(options)
-        self._numbers: list[int] = []
-
-    def add(self, expression: bytes, number: int) -> bool:
-        """Add `expression`; return False if RE2 cannot compile it."""
-        try:
-            self._set.Add(expression)
-        except self._re2.error:
-            return False
-        self._numbers.append(number)
-        return True
-
-    def compile(self) -> None:
-        """Prepare the set, to which nothing can be added then."""
-        if self._numbers:
-            self._set.Compile()
-
-    def match(self, text: bytes) -> list[int]:
-        """Return the numbers of the expressions that match `text`."""
-        found = self._set.Match(text) if self._numbers else None
-        return [self._numbers[index] for index in found or ()]
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:

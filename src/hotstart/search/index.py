@@ -2,115 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from hotstart.concurrency import Deadline
-from hotstart.errors import HotstartError, IndexBusy, IndexDamaged, IndexMissing, InvalidInput
-from hotstart.search.lexical import LexicalIndex, LexicalIndexDamaged, Match
+from hotstart.errors import IndexMissing, InvalidInput
+from hotstart.search.fusion import Fusion
+from hotstart.search.lexical import LexicalIndex
 from hotstart.search.location import DATABASE, locate, stored_location
-from hotstart.search.ranking import Candidate, FileGroup, Ranked, grouped, rank_candidates
-from hotstart.search.semantic import Semantic
-from hotstart.search.store import Store
+from hotstart.search.query import parse_query
+from hotstart.search.searcher import Question, Searcher
+from hotstart.search.store import Store, StorePool
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
-    from hotstart.search.indexing import OnProgress, UpdateReport
-    from hotstart.types import Mode
-
-
-@dataclass(frozen=True)
-class Place:
-    """Another chunk that a hit stands for: of the same file, or nearly equal in another."""
-
-    path: str
-    start_line: int
-    end_line: int
-    heading: str
-
-
-@dataclass(frozen=True)
-class Hit:
-    """The best chunk of a file that answers a query.
-
-    Attributes:
-        path: the file, relative to the indexed folder, with forward slashes.
-        start_line: the chunk's first line, counted from 1.
-        end_line: its last line.
-        heading: headings or definitions around it, such as "Guide > Install"; may be empty.
-        text: text of the chunk at the last update of the index.
-        score: higher is better; scores compare within one answer only.
-        found_by: `lexical`, `semantic` or both.
-        parts: what the score is the sum of, by name.
-        others: other places that answer, best first: of this file, or nearly equal ones.
-    """
-
-    path: str
-    start_line: int
-    end_line: int
-    heading: str
-    text: str
-    score: float
-    found_by: tuple[str, ...]
-    parts: dict[str, float]
-    others: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The hits of one search, best first, and how they were found.
-
-    Attributes:
-        mode: `hybrid`, `lexical`, or `semantic` if no chunk contains a word of the query.
-        reason: why the answer is not hybrid over the whole index; None if it is.
-        seconds: duration of the search.
-        model: the model of the vectors; None for a lexical answer.
-        engine: the engine of the model.
-    """
-
-    hits: tuple[Hit, ...]
-    mode: Mode
-    reason: str | None
-    seconds: float
-    model: str | None
-    engine: str | None
-
-
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[int]], k: int = 60
-) -> list[tuple[int, float]]:
-    """Return the ids of all `rankings` with their fused score, best first.
-
-    The score of an id is the sum of 1 / (k + rank) over the rankings that contain it, with ranks
-    from 1. If a ranking repeats an id, its best rank counts. Of equal scores the lower id comes
-    first.
-
-    Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods", SIGIR 2009, which also gives k = 60.
-    """
-    terms: dict[int, list[float]] = {}
-    for ranking in rankings:
-        for rank, identifier in enumerate(dict.fromkeys(ranking), start=1):
-            terms.setdefault(identifier, []).append(1 / (k + rank))
-    scores = [(identifier, math.fsum(parts)) for identifier, parts in terms.items()]
-    return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
-
-
-_LOCK = "lock"
-_IGNORED = ".gitignore"
-_DEPTH = 100  # chunks of each ranking, at least
-_DEEPER = 3  # times as many chunks as hits: a file gives one hit
-_COMPARED = 2  # times as many files as hits, whose texts are compared
-_MOST_OTHERS = 10  # places that a hit lists
-_BEHIND = "another process is writing the index, so its latest changes may be missing"
-
-_READ_ONLY = "the index cannot be written here, so its latest changes may be missing"
-
-Ranking = list[tuple[int, float]]
+    from hotstart.reranker import Reranker
+    from hotstart.search.answer import Answer, Hit
+    from hotstart.search.documents import FileSelection
+    from hotstart.search.excerpt import Excerpt
+    from hotstart.search.expressions import Expression
+    from hotstart.search.indexing import IndexStatus, OnProgress, UpdateReport
 
 
 class SearchIndex:
@@ -121,6 +34,9 @@ class SearchIndex:
         embedder: computes the vectors; without one, answers are lexical.
         store: the folder of the index; required for several folders. By default the sub-folder
             `.hotstart`, or a folder of the cache if there is no index and none can be written.
+        fusion: how lexical and semantic ranking become one: `linear` adds scores, `rrf` the
+            reciprocals of ranks.
+        reranker: puts the first 20 hits in its own order, if the time of a search suffices.
     """
 
     def __init__(
@@ -128,16 +44,21 @@ class SearchIndex:
         path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         embedder: Embedder | None = None,
         store: str | os.PathLike[str] | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
     ) -> None:
+        if fusion not in get_args(Fusion):
+            raise InvalidInput("fusion", got=fusion, expected=" or ".join(get_args(Fusion)))
         paths = [path] if isinstance(path, str | os.PathLike) else path
         home = None if store is None else os.fspath(store)
         self._location = locate([os.fspath(each) for each in paths], home)
         self._path = self._location.root
-        self._home = self._location.home
-        self._database = os.path.join(self._home, DATABASE)
+        self._database = os.path.join(self._location.home, DATABASE)
         self._embedder = embedder
-        self._lexical = LexicalIndex(os.path.join(self._home, "lexical"))
-        self._semantic = Semantic(embedder)
+        self._stores = StorePool(self._database)
+        self._lexical = LexicalIndex(os.path.join(self._location.home, "lexical"))
+        self._searcher = Searcher(self._location, self._lexical, embedder, fusion, reranker)
 
     def __repr__(self) -> str:
         return f"SearchIndex({self._path!r})"
@@ -172,6 +93,16 @@ class SearchIndex:
         return self._path
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """The indexed folders."""
+        return self._location.folders
+
+    @property
+    def home(self) -> str:
+        """The folder of the index."""
+        return self._location.home
+
+    @property
     def exists(self) -> bool:
         """Whether the folder is indexed."""
         return os.path.isfile(self._database)
@@ -198,12 +129,111 @@ class SearchIndex:
             InvalidInput: the folder is not there, or a glob or the table cannot be read.
             HotstartError: the model could not be loaded; answers are lexical until it is.
         """
-        from hotstart.config import search_settings
-        from hotstart.files import exclusive
-        from hotstart.search.documents import FileSelection
         from hotstart.search.indexing import update_index
 
-        selections: list[FileSelection] = []
+        selections = self._selections(include, exclude)
+        self._location.refuse_links()
+        self._lexical.check_installed()
+        with self._location.writing(), Store(self._database) as store:
+            return update_index(
+                self._path, store, self._lexical, self._embedder, on_progress, selections
+            )
+
+    def forget(self, path: str | os.PathLike[str]) -> int:
+        """Remove a file, or a folder with all below it, from the index; return how many files.
+
+        All of them go at once, and no file of the index keeps a byte of them. The next update adds
+        what is still there, unless it is ignored or excluded.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+            InvalidInput: `path` is not below the folder, or nothing of it is indexed.
+        """
+        from hotstart.search.indexing import forget_documents
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        below = self._below(path)
+        self._location.refuse_links()
+        with self._location.writing(), Store(self._database) as store:
+            count = forget_documents([below], store, self._lexical)
+        if not count:
+            raise InvalidInput("path", got=os.fspath(path), expected="an indexed file or folder")
+        return count
+
+    def delete(self) -> None:
+        """Remove the whole index; the files that it is of stay.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process is updating the index.
+        """
+        import shutil
+
+        from hotstart.files import beside
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with self._location.writing():
+            # In one step, so that what is left after a crash is no index.
+            removed = beside(self._location.home)
+            os.rename(self._location.home, removed)
+            shutil.rmtree(removed)
+
+    def read(self, path: str | os.PathLike[str]) -> str:
+        """Return the text of a file below the folder, as it is now.
+
+        Raises:
+            InvalidInput: `path` is not below the folder, or is no text.
+        """
+        from hotstart.search.documents import read_document
+        from hotstart.search.text import SkippedFile
+
+        file = os.path.join(self._path, self._below(path))
+        try:
+            return read_document(file, is_named=True).text
+        except FileNotFoundError:
+            raise InvalidInput(
+                "path", got=os.fspath(path), expected="a file that is there"
+            ) from None
+        except SkippedFile as verdict:
+            expected = f"a text file, it is passed over: {verdict}"
+            raise InvalidInput("path", got=os.fspath(path), expected=expected) from None
+
+    def status(self) -> IndexStatus:
+        """Return what is indexed, and what changed since.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            InvalidInput: the folder is not there.
+        """
+        from hotstart.search.indexing import IndexStatus, pending_changes
+
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            return IndexStatus(
+                folders=self._location.folders,
+                home=self._location.home,
+                documents=len(store.documents()),
+                chunks=store.count_chunks(),
+                vectors=store.vector_spaces(),
+                size=self._location.size(),
+                changed_at=self._location.changed_at(),
+                pending=pending_changes(self._path, store, self._selections()),
+            )
+
+    def _selections(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> list[FileSelection]:
+        """Return which files of each folder are indexed."""
+        from hotstart.config import search_settings
+        from hotstart.search.documents import FileSelection
+
+        selections = []
         for folder in self._location.folders:
             if not os.path.isdir(folder):
                 raise InvalidInput("path", got=folder, expected="a folder that exists")
@@ -211,189 +241,118 @@ class SearchIndex:
             included = table.include if include is None else include
             excluded = table.exclude if exclude is None else exclude
             selections.append(FileSelection(folder, included, excluded))
-        self._refuse_links()
-        self._lexical.check_installed()
-        try:
-            self._location.claim()
-            with exclusive(self._lock_path, wait=False) as held:
-                if not held:
-                    raise IndexBusy(self._path)
-                self._keep_from_git()
-                with Store(self._database) as store:
-                    return update_index(
-                        self._path, store, self._lexical, self._embedder, on_progress, selections
-                    )
-        except HotstartError:  # some are OSErrors: a TimeoutError is one
-            raise
-        except OSError as error:
-            remedy = "Check the space and the permissions of the folder, then run this again"
-            reason = error.strerror or str(error)
-            raise IndexDamaged(self._home, reason=reason, remedy=remedy) from error
+        return selections
 
-    def search(self, query: str, top_k: int = 10, timeout: float | None = None) -> Answer:
-        """Return the `top_k` files that answer `query` best, each by its best chunk.
+    def _below(self, path: str | os.PathLike[str]) -> str:
+        """Return `path` relative to the folder, with forward slashes; links are followed."""
+        given = os.fspath(path)
+        root = os.path.realpath(self._path)
+        below = os.path.relpath(os.path.realpath(os.path.join(self._path, given)), root)
+        if below.split(os.sep)[0] == os.pardir:
+            raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
+        return "" if below == os.curdir else below.replace(os.sep, "/")
 
-        Fuse the lexical and the semantic ranking by reciprocal rank. If the vector of the query is
-        not available in time, the answer is lexical and has a `reason`.
+    def touch(self, path: str) -> bool:
+        """Record a use of a file, such as its opening: for a while it ranks higher.
 
         Args:
-            query: words or a question.
+            path: the file, as a hit names it.
+
+        Returns:
+            Whether the use was recorded. A file that is not indexed has no history, and an index
+            that cannot be written keeps none.
+
+        Raises:
+            IndexMissing: the folder is not indexed.
+            IndexBusy: another process holds a transaction for seconds.
+            IndexDamaged: the database belongs to another program, or cannot be read.
+        """
+        if not self.exists:
+            raise IndexMissing(self._path)
+        self._location.refuse_links()
+        with Store(self._database) as store:
+            if store.is_read_only:
+                return False
+            with store.transaction():
+                return store.use(path, time.time())
+
+    def search(
+        self,
+        query: str = "",
+        top_k: int = 10,
+        timeout: float | None = None,
+        *,
+        regex: str | None = None,
+        min_score: float = 0.0,
+        activation: bool = True,
+    ) -> Answer:
+        """Return the `top_k` files that answer `query` best, each by its best chunk.
+
+        If the vector of the query is not available in time, the answer is lexical and has a
+        `reason`.
+
+        Args:
+            query: words or a question, with phrases in quotes, `-word`, `path:` and `lang:`.
             top_k: maximal number of hits.
             timeout: seconds to wait for the model; 0 for no wait, None for no limit.
+            regex: a regular expression of RE2. The hits are its matches, whole lines each, in the
+                order of the words of the query, if it has any, and of the signals.
+            min_score: leave out hits with a lower score.
+            activation: whether files that were used of late rank higher; see `touch`.
 
         Raises:
             InvalidInput: an argument cannot be used.
             IndexMissing: the folder is not indexed.
             IndexDamaged: the database belongs to another program, or cannot be read.
         """
-        began = time.perf_counter()
-        _check(query, top_k, timeout)
+        _check(query, top_k, timeout, min_score, regex)
+        expression = None if regex is None else _compiled(regex)
+        question = Question(
+            query=parse_query(query, needs_words=expression is None),
+            expression=expression,
+            top_k=top_k,
+            min_score=min_score,
+            activation=activation,
+            deadline=Deadline(timeout),
+        )
         if not self.exists:
             raise IndexMissing(self._path)
-        self._refuse_links()
-        self._semantic.start()
-        depth = max(_DEEPER * top_k, _DEPTH)
-        with Store(self._database) as store:
-            words, incomplete = self._lexical_ranking(store, query, depth)
-            left = None if timeout is None else timeout - (time.perf_counter() - began)
-            nearest = self._semantic.nearest(store, query, depth, left)
-            meaning = nearest.ranking
-            hits = _hits(store, query, words, meaning, top_k)
-            short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
-        mode: Mode = "lexical"
-        if meaning:
-            mode = "hybrid" if words else "semantic"
-            if not words and incomplete is None:
-                incomplete = "no chunk holds a word of the query"
-        return Answer(
-            hits=hits,
-            mode=mode,
-            reason="; ".join(filter(None, (incomplete, nearest.reason, short))) or None,
-            seconds=time.perf_counter() - began,
-            model=nearest.model if meaning else None,
-            engine=nearest.engine if meaning else None,
-        )
+        self._location.refuse_links()
+        with self._stores.borrow() as store:
+            return self._searcher.answer(store, question)
 
-    def _remedy(self, store: Store) -> str:
-        """Return what brings the vectors that are missing."""
-        from hotstart.files import exclusive
+    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+        """Return the lines of `hit` with most words of `query`, as they are in the file now.
 
-        if store.is_read_only:
-            return "the index cannot be written here"
-        with exclusive(self._lock_path, wait=False) as held:
-            return "update the index" if held else "another process is computing them"
+        Args:
+            query: the words of the query, as `Answer.query` has them.
+            hit: a hit of this index.
+            context: lines to show around each of them; by default three lines in all.
+        """
+        from hotstart.search.excerpt import alone, take_excerpt, within_file
 
-    @property
-    def _lock_path(self) -> str:
-        return os.path.join(self._home, _LOCK)
-
-    def _lexical_ranking(
-        self, store: Store, query: str, depth: int
-    ) -> tuple[list[Match], str | None]:
-        """Return the chunks with a word of the query, and why some may be missing."""
-        agrees = self._lexical.agrees(store, recount=False)
-        incomplete = None if agrees else self._sync_lexical(store)
-        try:
-            return self._lexical.search(query, depth), incomplete
-        except LexicalIndexDamaged:
-            incomplete = self._sync_lexical(store)
-            if incomplete:
-                return [], incomplete
-            return self._lexical.search(query, depth), None
-
-    def _refuse_links(self) -> None:
-        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
-        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
-        for path in (os.path.join(self._home, name) if name else self._home for name in names):
-            if os.path.islink(path):
-                remedy = "Remove the link, then run hotstart index again"
-                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
-
-    def _sync_lexical(self, store: Store) -> str | None:
-        """Update the lexical index; return the reason if that is impossible now."""
-        from hotstart.files import exclusive
-
-        if store.is_read_only:
-            return _READ_ONLY
-        with exclusive(self._lock_path, wait=False) as held:
-            if not held:
-                return _BEHIND
-            self._lexical.sync(store)
-        return None
-
-    def _keep_from_git(self) -> None:
-        from hotstart.files import write_whole
-
-        path = os.path.join(self._home, _IGNORED)
-        if not os.path.exists(path):
-            write_whole(path, b"*\n")
+        if context is None and hit.is_current:
+            place = alone(hit.text, hit.start_line)
+        else:
+            place = within_file(hit.file, hit.text, hit.start_line)
+        return take_excerpt(place, self._lexical.wanted(query), context)
 
 
-def _check(query: str, top_k: int, timeout: float | None) -> None:
-    if not isinstance(query, str) or not query.strip():
+def _check(
+    query: str, top_k: int, timeout: float | None, min_score: float, regex: str | None
+) -> None:
+    if not isinstance(query, str) or not (query.strip() or regex is not None):
         raise InvalidInput("query", got=query, expected="a text with a word in it")
     if not isinstance(top_k, int) or top_k < 1:
         raise InvalidInput("top_k", got=top_k, expected="a positive integer")
     Deadline(timeout)  # raises for what is no number
     if timeout is not None and timeout < 0:
         raise InvalidInput("timeout", got=timeout, expected="a number from 0 on, or None")
+    if not 0 <= min_score <= 1:
+        raise InvalidInput("min_score", got=min_score, expected="a number from 0 to 1")
 
 
-def _hits(
-    store: Store, query: str, words: list[Match], meaning: Ranking, top_k: int
-) -> tuple[Hit, ...]:
-    """Return the `top_k` hits of both rankings, one for each file, without removed chunks."""
-    passages = store.passages([*(match.id for match in words), *(one for one, _ in meaning)])
-    candidates = [
-        Candidate(passages[match.id], match.score, match.defines)
-        for match in words
-        if match.id in passages
-    ]
-    nearest = [Ranked(passages[one], {"semantic": cos}) for one, cos in meaning if one in passages]
-    lexical = rank_candidates(query, candidates)
-    ranked = _fused(lexical, nearest) if lexical and nearest else lexical or nearest
-    found = {
-        "lexical": {match.id for match in words},
-        "semantic": {each.passage.id for each in nearest},
-    }
-    best = {each.passage.path: each.passage.id for each in reversed(ranked)}
-    heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
-    texts = store.texts(heads[: _COMPARED * top_k])
-    groups = grouped(ranked, top_k, texts)
-    return tuple(
-        _hit(group, texts[group.best.passage.id], found)
-        for group in groups
-        if group.best.passage.id in texts
-    )
+def _compiled(pattern: str) -> Expression:
+    from hotstart.search.expressions import Expression
 
-
-def _fused(lexical: list[Ranked], nearest: list[Ranked]) -> list[Ranked]:
-    """Return the chunks of both rankings by reciprocal rank fusion."""
-    rankings = {
-        "lexical": [each.passage.id for each in lexical],
-        "semantic": [each.passage.id for each in nearest],
-    }
-    shares = {name: dict(reciprocal_rank_fusion([ids])) for name, ids in rankings.items()}
-    passages = {each.passage.id: each.passage for each in (*lexical, *nearest)}
-    return [
-        Ranked(passages[one], {name: of[one] for name, of in shares.items() if one in of})
-        for one, _ in reciprocal_rank_fusion(list(rankings.values()))
-    ]
-
-
-def _hit(group: FileGroup, text: str, found: dict[str, set[int]]) -> Hit:
-    passage = group.best.passage
-    return Hit(
-        path=passage.path,
-        start_line=passage.start_line,
-        end_line=passage.end_line,
-        heading=passage.heading,
-        text=text,
-        score=group.best.score,
-        found_by=tuple(way for way, ids in found.items() if passage.id in ids),
-        parts=group.best.parts,
-        others=tuple(
-            Place(other.path, other.start_line, other.end_line, other.heading)
-            for other in (each.passage for each in group.others[:_MOST_OTHERS])
-        ),
-    )
+    return Expression(pattern)

@@ -23,8 +23,10 @@ from hotstart.search.documents import (
     find_documents,
     read_document,
 )
+from hotstart.search.links import FileNames, targets_of
 from hotstart.search.store import Store, StoredDocument
 from hotstart.search.text import SkippedFile
+from hotstart.search.vectors import rewrite_vectors, sync_vectors
 
 if TYPE_CHECKING:
     from hotstart.embedder import Embedder
@@ -37,6 +39,7 @@ OnProgress = Callable[[str, int, int], None]
 """Called with the phase (`documents`, `lexical`, `vectors`), the steps done and their number."""
 
 _DOCUMENTS_A_COMMIT = 50
+_MOST_EDITED = 50  # documents changed at once: more are a checkout, which says nothing of use
 _VECTORS_A_READ = 256
 _VECTORS_A_COMMIT = 16  # less than a second of work, so that progress moves and Ctrl-C loses little
 
@@ -68,6 +71,40 @@ class UpdateReport:
     chunks: int
     embedded: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class PendingChanges:
+    """What an update would find: documents added, changed and removed since the last one."""
+
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """What an index holds, and what changed since.
+
+    Attributes:
+        folders: the indexed folders.
+        home: the folder of the index.
+        documents: indexed files.
+        chunks: their chunks.
+        vectors: the number of vectors of each vector space, by its fingerprint.
+        size: bytes of the index.
+        changed_at: when the index was changed last, in seconds since the epoch.
+        pending: what an update would find.
+    """
+
+    folders: tuple[str, ...]
+    home: str
+    documents: int
+    chunks: int
+    vectors: dict[str, int]
+    size: int
+    changed_at: float
+    pending: PendingChanges
 
 
 def update_index(
@@ -110,6 +147,29 @@ def update_index(
     return result
 
 
+def pending_changes(root: str, store: Store, selections: Sequence[FileSelection]) -> PendingChanges:
+    """Return how the files of `selections` differ from `store`, which stays as it is."""
+    return _Scan(root, store, _no_report, selections).compare()
+
+
+def forget_documents(paths: Sequence[str], store: Store, lexical: LexicalIndex) -> int:
+    """Remove the documents `paths`, and those below them, from `store` and `lexical`.
+
+    All go in one transaction, and no file of the index keeps a byte of them. Return their number.
+    The caller holds the index lock.
+    """
+    folders = tuple(f"{path}/" if path else "" for path in paths)
+    known = [each for each in store.documents() if each in paths or each.startswith(folders)]
+    with store.transaction():
+        for path in known:
+            store.remove(path)
+    if known:
+        store.overwrite_removed()
+        lexical.rebuild(store)
+        rewrite_vectors(store)
+    return len(known)
+
+
 class _Scan:
     """One pass over the files below `root` that updates `store`."""
 
@@ -122,15 +182,16 @@ class _Scan:
         self._report = report
         self._known = store.documents()
         self._gone: dict[str, str] = {}
+        self._names = FileNames(())
+        self._edited: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.skipped: Skipped = {}
 
     def run(self) -> None:
         """Update the store."""
-        found = [file for selection in self._selections for file in self._find(selection)]
+        found, left = self._found()
+        self._names = FileNames(file.path for file in found)
         # A missing path was removed or renamed; the digest tells which.
-        left = self._known.keys() - {file.path for file in found}
-        left -= self._unreadable(left)
         self._gone = {self._known[path].sha256: path for path in sorted(left)}
         for start in range(0, len(found), _DOCUMENTS_A_COMMIT):
             self._report("documents", start, len(found))
@@ -140,7 +201,33 @@ class _Scan:
         with self._store.transaction():
             for path in sorted(left & self._known.keys()):
                 self._remove(path)
+            if len(self._edited) <= _MOST_EDITED:
+                for path, when in self._edited.items():
+                    self._store.use(path, min(when, time.time()))
         self._report("documents", len(found), len(found))
+
+    def compare(self) -> PendingChanges:
+        """Count what `run` would change."""
+        found, left = self._found()
+        counts = Counter({"removed": len(left)})
+        for file in found:
+            known = self._known.get(file.path)
+            if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
+                continue
+            content = self._read(file)
+            if content is not None and not known:
+                counts["added"] += 1
+            elif content is not None and known and content.sha256 != known.sha256:
+                counts["changed"] += 1
+            elif content is None and known and self.skipped.get(file.path) != "unreadable":
+                counts["removed"] += 1
+        return PendingChanges(counts["added"], counts["changed"], counts["removed"])
+
+    def _found(self) -> tuple[list[FoundFile], set[str]]:
+        """Return the files of the selections, and the known paths that are no longer there."""
+        found = [file for selection in self._selections for file in self._find(selection)]
+        left = self._known.keys() - {file.path for file in found}
+        return found, left - self._unreadable(left)
 
     def _find(self, selection: FileSelection) -> Iterator[FoundFile]:
         """Yield the files of `selection` by their paths below the root of the index."""
@@ -185,6 +272,11 @@ class _Scan:
             del self._known[former]
             self.counts["removed"] += 1
         self._store.put(file.path, document, chunk(file.path, content.text))
+        targets = targets_of(file.path, content.text)
+        linked = (self._names.find(file.path, target) for target in targets)
+        self._store.put_links(file.path, filter(None, linked))
+        if known:
+            self._edited[file.path] = file.mtime_ns / 1e9
         self.counts["changed" if known else "added"] += 1
 
     def _read(self, file: FoundFile) -> FileContent | None:
@@ -233,6 +325,7 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
                 last = 0
                 break
     report("vectors", done, total)
+    sync_vectors(store, space)
     return done
 
 

@@ -10,10 +10,12 @@ languages of its documents. All are committed with the documents.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,12 +26,18 @@ from hotstart.search.definitions import symbols_of
 from hotstart.search.words import (
     DEFAULT_LANGUAGE,
     SCRIPTS,
+    characters_of,
     compounds_of,
+    folded,
+    is_near,
+    is_stop_word,
     joined,
     language_of,
     normalized,
     pairs_of,
     query_words,
+    sequence_of,
+    spellings_of,
     words_of,
 )
 
@@ -41,9 +49,10 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 3  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 5  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
+_MOST_NEAR = 200  # chunks in which a misspelt word is looked for
 _HEAP = 50_000_000  # size of the writer's buffer in bytes
 _REPORT = 256  # chunks between progress reports
 
@@ -54,6 +63,30 @@ class Match(NamedTuple):
     id: int
     score: float
     defines: bool = False
+
+
+class WantedWords:
+    """The words of a query, and which of them a text holds.
+
+    Args:
+        words: the forms under which each word is looked up.
+        forms_of: returns the forms under which a text is in the index.
+    """
+
+    def __init__(
+        self, words: Iterable[frozenset[str]], forms_of: Callable[[str], frozenset[str]]
+    ) -> None:
+        self._words = list(dict.fromkeys(words))
+        self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
+
+    def within(self, text: str) -> frozenset[int]:
+        """Return which words of the query `text` holds, by their numbers."""
+        forms = self._forms_of(text)
+        return frozenset(n for n, word in enumerate(self._words) if not word.isdisjoint(forms))
+
+    def share(self, text: str) -> float:
+        """Return the share of the words of the query that `text` holds, from 0 to 1."""
+        return len(self.within(text)) / max(1, len(self._words))
 
 
 class Stamp(NamedTuple):
@@ -139,21 +172,133 @@ class LexicalIndex:
         self._open()
         self._distrusted = False
 
-    def search(self, query: str, limit: int) -> list[Match]:
+    def search(self, query: str, limit: int, among: Sequence[int] | None = None) -> list[Match]:
         """Return up to `limit` chunks with words of `query`, by BM25, best first.
 
         Behind them are chunks that define a symbol of the query and rank lower. A query without
         words or a missing index gives nothing.
 
+        Args:
+            query: the words.
+            limit: how many chunks to return.
+            among: the chunks to choose from, by default all.
+
         Raises:
             LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
-        words = query_words(query)
+        index = self._index or self._open()
+        if index is None:
+            return []
+        with self._distrusting():
+            text = self._query(index, query)
+            if text is None:
+                return []
+            if among is not None:
+                text = self._within(index, "id", among, text)
+            searcher = index.searcher()
+            defining: dict[int, float] = {}
+            if symbols := symbols_of(query):
+                named = self._within(index, "defines", symbols, text)
+                defining = dict(_hits(searcher, named, min(limit, _MOST_DEFINING)))
+            found = dict(_hits(searcher, text, limit))
+        matches = [Match(one, score, one in defining) for one, score in found.items()]
+        matches += [Match(one, score, True) for one, score in defining.items() if one not in found]
+        # Those of `among` without a word of the query have no score, and others neither.
+        return matches if among is None else [each for each in matches if each.score > 0]
+
+    def holding(self, text: str) -> list[int]:
+        """Return all chunks that a search for the words of `text` would find by each of them."""
+        text = normalized(text)
+        must = self._tantivy.Occur.Must
+
+        def query(index: Any) -> Any:
+            languages = self._languages(index)
+            words = [*words_of(text), *pairs_of(text)]
+            terms = [self._any_of(index, self._stems_of(word, languages)) for word in words]
+            return self._tantivy.Query.boolean_query([(must, term) for term in terms])
+
+        return self._every(query)
+
+    def holding_phrase(self, phrase: str) -> list[int]:
+        """Return all chunks with the words of `phrase`, as they are and in this order."""
+        words = sequence_of(phrase).split()
+        phrases = self._tantivy.Query
+
+        def query(index: Any) -> Any:
+            if len(words) == 1:
+                return phrases.term_query(index.schema, "sequence", words[0])
+            return phrases.phrase_query(index.schema, "sequence", words)
+
+        return self._every(query)
+
+    def _every(self, query: Callable[[Any], Any]) -> list[int]:
+        """Return all chunks of a query; raise LexicalIndexDamaged as `search`."""
+        index = self._index or self._open()
+        if index is None:
+            return []
+        with self._distrusting():
+            searcher = index.searcher()
+            return [one for one, _ in _hits(searcher, query(index), searcher.num_docs)]
+
+    def corrections(self, query: str, store: Store) -> dict[str, str]:
+        """Return the words of `query` that no chunk holds, and a word for each that one does.
+
+        It differs by one letter, or by two that changed places, and is written as in its chunk.
+        Words of less than 4 letters, with digits or marks, and those without such a word are left
+        out.
+
+        Raises:
+            LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
+        """
+        words = [word for word in query_words(query) if len(word) >= 4 and word.isalpha()]
         index = self._index or self._open()
         if not words or index is None:
-            return []
+            return {}
+        found = {}
+        with self._distrusting():
+            searcher = index.searcher()
+            languages = self._languages(index)
+            for word in dict.fromkeys(words):
+                stems = self._stems_of(word, languages)
+                if not any(searcher.doc_freq("words", stem) for stem in stems):
+                    spelling = self._nearest_spelling(index, searcher, word, store)
+                    if spelling is not None:
+                        found[word] = spelling
+        return found
+
+    def _nearest_spelling(self, index: Any, searcher: Any, word: str, store: Store) -> str | None:
+        """Return the most frequent word near to `word`, if possible with its first letter."""
+        tantivy = self._tantivy
+        near = [
+            (
+                tantivy.Occur.Should,
+                tantivy.Query.fuzzy_term_query(index.schema, field, word, distance=1),
+            )
+            for field in ("words", "sequence")
+        ]
+        ids = [one for one, _ in _hits(searcher, tantivy.Query.boolean_query(near), _MOST_NEAR)]
+        places = store.passages(ids)
+        spellings: dict[str, Counter[str]] = {}
+        for one, text in store.texts(ids).items():
+            every = normalized(f"{text}\n{places[one].path}\n{places[one].heading}")
+            for spelling in {*spellings_of(every), *compounds_of(every)}:
+                other = folded(spelling)
+                if is_near(word, other) and not is_stop_word(other, DEFAULT_LANGUAGE):
+                    spellings.setdefault(other, Counter())[spelling] += 1
+        if not spellings:
+            return None
+        best = max(
+            spellings,
+            key=lambda other: (other[0] == word[0], spellings[other].total(), other),
+        )
+        written = spellings[best]
+        return max(written, key=lambda one: (written[one], len(compounds_of(one)), one))
+
+    @contextmanager
+    def _distrusting(self) -> Iterator[None]:
+        """Raise LexicalIndexDamaged for what tantivy raises, and remember it for `sync`."""
         try:
-            return self._search(index, words, symbols_of(query), limit)
+            yield
         except BaseException as error:
             # Ctrl-C is no damage; a panic of tantivy is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
@@ -161,46 +306,60 @@ class LexicalIndex:
                 raise LexicalIndexDamaged(str(error)) from error
             raise
 
-    def _search(
-        self, index: Any, words: list[str], symbols: Sequence[str], limit: int
-    ) -> list[Match]:
+    def wanted(self, query: str) -> WantedWords:
+        """Return the words of `query`, stemmed in the languages of the index."""
+        languages = self._languages(self._index or self._open())
+
+        def forms_of(text: str) -> frozenset[str]:
+            text = normalized(text)
+            found = (self._forms(text, language) for language in languages)
+            return frozenset(chain.from_iterable(found))
+
+        words = (frozenset(self._stems_of(word, languages)) for word in query_words(query))
+        return WantedWords(words, forms_of)
+
+    def _within(self, index: Any, field: str, terms: Sequence[Any], text: Any) -> Any:
+        """Return the query for the documents with one of `terms` in `field`, scored by `text`."""
         tantivy = self._tantivy
-        stamp = self._last_stamp or self._stamp(index)
-        text = self._query(index, words, stamp.languages if stamp else ())
-        searcher = index.searcher()
-        defining: dict[int, float] = {}
-        if symbols:
-            named = tantivy.Query.term_set_query(index.schema, "defines", symbols)
-            both = [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
-                (tantivy.Occur.Should, text),
-            ]
-            query = tantivy.Query.boolean_query(both)
-            defining = dict(_hits(searcher, query, min(limit, _MOST_DEFINING)))
-        found = dict(_hits(searcher, text, limit))
-        matches = [Match(one, score, one in defining) for one, score in found.items()]
-        return matches + [
-            Match(one, score, True) for one, score in defining.items() if one not in found
+        named = tantivy.Query.term_set_query(index.schema, field, list(terms))
+        both = [
+            (tantivy.Occur.Must, tantivy.Query.const_score_query(named, 0.0)),
+            (tantivy.Occur.Should, text),
         ]
+        return tantivy.Query.boolean_query(both)
 
-    def _query(self, index: Any, words: Sequence[str], languages: Sequence[str]) -> Any:
-        """Return the query for any of `words`, each stemmed as in a document of any language.
+    def _query(self, index: Any, query: str) -> Any:
+        """Return tantivy's query for any word of `query`, or None if it has none.
 
-        A word that stands in the query twice counts twice.
+        Each word is stemmed as in a document of any language. One that stands there twice counts
+        twice.
         """
         tantivy = self._tantivy
-        counts: Counter[tuple[str, ...]] = Counter()
-        for word in words:
-            found = (self._stems(word, language) for language in languages or (DEFAULT_LANGUAGE,))
-            counts[tuple(dict.fromkeys(chain.from_iterable(found)))] += 1
+        languages = self._languages(index)
+        counts = Counter(tuple(self._stems_of(word, languages)) for word in query_words(query))
+        if not counts:
+            return None
         clauses = []
         for stems, count in counts.items():
-            terms = [tantivy.Query.term_query(index.schema, "words", s, "freq") for s in stems]
-            one = terms[0] if len(terms) == 1 else tantivy.Query.disjunction_max_query(terms)
+            one = self._any_of(index, stems)
             if count > 1:
                 one = tantivy.Query.boost_query(one, float(count))
             clauses.append((tantivy.Occur.Should, one))
         return tantivy.Query.boolean_query(clauses)
+
+    def _any_of(self, index: Any, stems: Sequence[str]) -> Any:
+        tantivy = self._tantivy
+        terms = [tantivy.Query.term_query(index.schema, "words", s, "freq") for s in stems]
+        return terms[0] if len(terms) == 1 else tantivy.Query.disjunction_max_query(terms)
+
+    def _languages(self, index: Any) -> Sequence[str]:
+        stamp = self._last_stamp or self._stamp(index)
+        return stamp.languages if stamp and stamp.languages else (DEFAULT_LANGUAGE,)
+
+    def _stems_of(self, word: str, languages: Sequence[str]) -> list[str]:
+        """Return what `word` may be in the index; pairs of characters are what they are."""
+        found = (self._stems(word, language) for language in languages)
+        return list(dict.fromkeys(chain.from_iterable(found))) or [word]
 
     def _stems(self, text: str, language: str) -> list[str]:
         """Return the words of `text`, stemmed as in a document in `language`.
@@ -215,7 +374,9 @@ class LexicalIndex:
             tantivy = self._tantivy
             # That of ASCII splits as `words_of` does, in less time; both yield lower case.
             tokenizer = tantivy.Tokenizer.simple() if plain else tantivy.Tokenizer.whitespace()
-            builder = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase())
+            builder = tantivy.TextAnalyzerBuilder(tokenizer)
+            if plain:
+                builder = builder.filter(tantivy.Filter.lowercase())
             for name in (language, *scripts):
                 builder = builder.filter(tantivy.Filter.stemmer(name))
             analyzer = self._analyzers[key] = builder.build()
@@ -310,15 +471,19 @@ class LexicalIndex:
     def _document(self, passage: Passage, language: str) -> Any:
         # The heading is in the text as well, so that its words count twice.
         text = normalized(f"{passage.text}\n{passage.path}\n{passage.heading}")
+        return self._tantivy.Document(
+            id=passage.id,
+            words=" ".join(self._forms(text, language)),
+            sequence=[sequence_of(each) for each in (passage.text, passage.path, passage.heading)],
+            defines=" ".join(joined(name) for name in passage.names.split()),
+        )
+
+    def _forms(self, text: str, language: str) -> list[str]:
+        """Return all under which a normalized `text` in `language` is found."""
         stems = self._stems(text, language)
         for more in compounds_of(text):
             stems += self._stems(more, language)
-        stems += pairs_of(text)
-        return self._tantivy.Document(
-            id=passage.id,
-            words=" ".join(stems),
-            defines=" ".join(joined(name) for name in passage.names.split()),
-        )
+        return stems + pairs_of(text) + characters_of(text)
 
     def _remove_temporary_files(self) -> None:
         """Remove the files that killed writers of tantivy left."""
@@ -337,6 +502,8 @@ def _schema(tantivy: Any) -> Any:
     builder.add_integer_field("id", stored=True, indexed=True)
     builder.add_text_field("stamp", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
+    # For phrases, and for misspelt words to be compared with.
+    builder.add_text_field("sequence", tokenizer_name="whitespace", index_option="position")
     builder.add_text_field("defines", tokenizer_name="whitespace", index_option="basic")
     return builder.build()
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from hotstart.config import indexes_folder
-from hotstart.errors import IndexDamaged, IndexMissing, InvalidInput
+from hotstart.errors import (
+    HotstartError,
+    IndexBusy,
+    IndexDamaged,
+    IndexMissing,
+    InvalidInput,
+)
 
 HOME = ".hotstart"
 """The folder, within the indexed one, that holds the index and nothing else."""
@@ -16,6 +23,8 @@ HOME = ".hotstart"
 DATABASE = "index.db"
 
 _RECORD = "folders.json"
+_LOCK = "lock"
+_IGNORED = ".gitignore"
 _LARGEST = 1_000_000  # bytes of a record
 
 
@@ -42,12 +51,60 @@ class IndexLocation(NamedTuple):
         """Whether the index lies in the one folder that it is of."""
         return self.home == os.path.join(self.root, HOME)
 
-    def claim(self) -> None:
-        """Record the folders in a home outside of them.
+    @property
+    def lock(self) -> str:
+        """The lock file of those who write the index."""
+        return os.path.join(self.home, _LOCK)
+
+    def size(self) -> int:
+        """Return the bytes of the index."""
+        files = (
+            os.path.join(folder, name) for folder, _, names in os.walk(self.home) for name in names
+        )
+        return sum(os.lstat(path).st_size for path in files if os.path.exists(path))
+
+    def changed_at(self) -> float:
+        """Return when the index was changed last, in seconds since the epoch."""
+        paths = (os.path.join(self.home, name) for name in (DATABASE, f"{DATABASE}-wal"))
+        return max(os.stat(path).st_mtime for path in paths if os.path.exists(path))
+
+    def refuse_links(self) -> None:
+        """Raise IndexDamaged for a link: a foreign folder's may lead to files of the user."""
+        names = ("", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", _LOCK, "lexical", _IGNORED)
+        for path in (os.path.join(self.home, name) if name else self.home for name in names):
+            if os.path.islink(path):
+                remedy = "Remove the link, then run hotstart index again"
+                raise IndexDamaged(path, reason="it is a symbolic link", remedy=remedy)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Make the folder of the index and hold its lock.
 
         Raises:
+            IndexBusy: another process holds it.
+            IndexDamaged: the folder cannot be written.
             InvalidInput: it holds other files, or the index of other folders.
         """
+        from hotstart.files import exclusive, write_whole
+
+        try:
+            self._claim()
+            with exclusive(self.lock, wait=False) as held:
+                if not held:
+                    raise IndexBusy(self.root)
+                ignored = os.path.join(self.home, _IGNORED)
+                if not os.path.exists(ignored):
+                    write_whole(ignored, b"*\n")
+                yield
+        except HotstartError:  # some are OSErrors: a TimeoutError is one
+            raise
+        except OSError as error:
+            remedy = "Check the space and the permissions of the folder, then run this again"
+            reason = error.strerror or str(error)
+            raise IndexDamaged(self.home, reason=reason, remedy=remedy) from error
+
+    def _claim(self) -> None:
+        """Record the folders in a home outside of them."""
         if self.is_within:
             return
         os.makedirs(self.home, exist_ok=True)
@@ -56,7 +113,7 @@ class IndexLocation(NamedTuple):
             if not set(known) & set(self.folders):
                 expected = "the store of these folders or a new one, it holds " + ", ".join(known)
                 raise InvalidInput("store", got=self.home, expected=expected)
-        elif set(os.listdir(self.home)) - {_RECORD, ".gitignore", "lock", "lexical"}:
+        elif set(os.listdir(self.home)) - {_RECORD, _IGNORED, _LOCK, "lexical"}:
             expected = "a new or empty folder, or the store of an index"
             raise InvalidInput("store", got=self.home, expected=expected)
         from hotstart.files import write_whole

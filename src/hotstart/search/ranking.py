@@ -10,10 +10,12 @@ import functools
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotstart.search.definitions import symbols_of
+from hotstart.search.fusion import unit_of
 from hotstart.search.words import joined, parts_of, query_words
 
 if TYPE_CHECKING:
@@ -24,29 +26,40 @@ MOST_CANDIDATES = 200
 
 
 class Candidate(NamedTuple):
-    """A chunk that holds words of the query.
+    """A chunk that may answer the query.
 
     Attributes:
         passage: the chunk.
         score: its BM25 score.
         defines: whether it defines a symbol of the query.
+        semantic: what its vector adds.
     """
 
     passage: Passage
     score: float
     defines: bool
+    semantic: float = 0.0
 
 
 class Ranked(NamedTuple):
-    """A chunk with the parts of its score by name."""
+    """A chunk with its score, the sum of its parts.
+
+    Attributes:
+        passage: the chunk.
+        score: the sum.
+        own: the parts of the chunk, by name.
+        of_file: the parts that all chunks of its file share.
+    """
 
     passage: Passage
-    parts: dict[str, float]
+    score: float
+    own: dict[str, float]
+    of_file: dict[str, float]
 
     @property
-    def score(self) -> float:
-        """The sum of the parts."""
-        return sum(self.parts.values())
+    def parts(self) -> dict[str, float]:
+        """All parts by name."""
+        return self.own | self.of_file
 
 
 class FileGroup(NamedTuple):
@@ -63,8 +76,10 @@ _PATH = 1.0
 _DEFINITION = 2.0
 _NAMED_SO = 1.5  # times the definition, in a file that is called like the symbol
 _FILE = 0.75
-_BEST = 10  # lexical scores whose mean is the unit
+_USE = 0.5  # files in use go before equally good ones, not before clearly better ones
+_CLOSE = 4  # power of the share of the best score
 _SUMMED = 60  # best chunks that speak for their file
+_PREFIX = 3  # letters that two words must share
 _HALF = 0.5  # of what a word in the file's name counts for one in its folder's
 _PROSE = "document"  # a page with more good parts is no better page, a source with more is
 _MOST = 0.8  # of the files: a penalty for more of them would say nothing
@@ -76,11 +91,15 @@ class _Penalty(NamedTuple):
     name: str
     value: float
     paths: re.Pattern[str]
-    words: str
+    words: frozenset[str]
 
 
 def _paths(folders: str, names: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|/)(?:(?:{folders})/|(?:{names})$)", re.IGNORECASE)
+
+
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
 
 
 _PENALTIES = (
@@ -92,7 +111,7 @@ _PENALTIES = (
             r"tests?[-_][^/]*|tests?\.\w+|conftest\.py|[^/]*[-_.](?:tests?|specs?|e2e)(?:-d)?\.\w+"
             r"|[^/]*(?-i:Tests?|Spec)\.(?:java|kt|cs|scala|swift|php|groovy)",
         ),
-        "test tests testing tested spec specs fixture fixtures mock mocks unittest",
+        _words("test tests testing tested spec specs fixture fixtures mock mocks unittest"),
     ),
     _Penalty(
         "example",
@@ -102,8 +121,10 @@ _PENALTIES = (
             r"|_vendor|third[-_]?party|node_modules|dist|build|out|generated|site|website|scripts",
             r"[^/]*\.min\.\w+|[^/]*_pb2?\.\w+|[^/]*\.(?:generated|pb|g)\.\w+|bench[-_][^/]*",
         ),
-        "example examples demo demos sample benchmark benchmarks tutorial doc docs"
-        " documentation guide vendor vendored",
+        _words(
+            "example examples demo demos sample benchmark benchmarks tutorial doc docs"
+            " documentation guide vendor vendored"
+        ),
     ),
     _Penalty(
         "document",
@@ -113,118 +134,155 @@ _PENALTIES = (
             r"[^/]*\.(?:md|markdown|mdx|rst|txt|adoc|json|lock|ya?ml|toml|ini|cfg|csv|tsv|xml|html?|css"
             r"|svg|map|po|pot|properties)|licen[sc]e[^/]*|changelog[^/]*|changes[^/]*|authors[^/]*",
         ),
-        "doc docs documentation readme changelog changes guide markdown license config"
-        " configuration settings json yaml toml css html",
+        _words(
+            "doc docs documentation readme changelog changes guide markdown license config"
+            " configuration settings json yaml toml css html"
+        ),
     ),
     _Penalty(
         "declaration",
         -0.25,
         _paths("(?!)", r"[^/]*\.(?:d\.[cm]?ts|pyi|hh?|hpp|hxx)"),
-        "header headers type types typing stub stubs declaration declarations interface",
+        _words("header headers type types typing stub stubs declaration declarations interface"),
     ),
 )
 
 
-def rank_candidates(query: str, candidates: Sequence[Candidate]) -> list[Ranked]:
-    """Return `candidates`, given by falling score, with all signals counted, best first."""
-    looked_at = candidates[:MOST_CANDIDATES]
-    if not looked_at:
-        return []
-    best = sorted((each.score for each in looked_at), reverse=True)[:_BEST]
-    unit = sum(best) / len(best) or 1.0
-    words = list(dict.fromkeys(query_words(query)))
+def rank_candidates(query: str, candidates: Iterable[Candidate]) -> list[Ranked]:
+    """Return `candidates` with all signals counted, best first."""
+    found = list(candidates)
+    unit = unit_of(each.score for each in found)
+    found.sort(key=lambda each: each.score / unit + each.semantic, reverse=True)
+    looked_at = found[:MOST_CANDIDATES]
+    of_file = _parts_of_files(query, looked_at, unit)
+    sums = {path: sum(parts.values()) for path, parts in of_file.items()}
     symbols = symbols_of(query)
-    of_file = _parts_of_files(words, looked_at)
     ranked = []
     for each in looked_at:
-        parts = {"words": each.score / unit}
+        path = each.passage.path
+        own = {"words": each.score / unit}
+        if each.semantic:
+            own["semantic"] = each.semantic
         if each.defines:
-            parts["definition"] = _definition(symbols, each.passage.path)
-        ranked.append(Ranked(each.passage, parts | of_file[each.passage.path]))
+            own["definition"] = _definition(symbols, path)
+        ranked.append(Ranked(each.passage, sum(own.values()) + sums[path], own, of_file[path]))
     ranked.sort(key=lambda each: (-each.score, each.passage.id))
-    lowest = ranked[-1].score
-    for each in candidates[MOST_CANDIDATES:]:
-        share = each.score / unit
-        ranked.append(Ranked(each.passage, {"words": share, "depth": min(0.0, lowest - share)}))
+    for each in found[MOST_CANDIDATES:]:
+        own = {"words": each.score / unit, "semantic": each.semantic}
+        score = sum(own.values())
+        own["depth"] = min(0.0, ranked[-1].score - score)
+        ranked.append(Ranked(each.passage, score + own["depth"], own, {}))
     return ranked
 
 
 def _parts_of_files(
-    words: Sequence[str], candidates: Sequence[Candidate]
+    query: str, candidates: Sequence[Candidate], unit: float
 ) -> dict[str, dict[str, float]]:
     """Return the parts that all chunks of a file share, by its path."""
-    files = {each.passage.path: _file_facts(each.passage.path) for each in candidates}
-    parts = {path: {"path": _PATH * _named(words, facts)} for path, facts in files.items()}
+    words = list(dict.fromkeys(query_words(query)))
+    starts = frozenset(word[:_PREFIX] for word in words)
+    parts: dict[str, dict[str, float]] = {}
+    hit: dict[str, list[str]] = defaultdict(list)
+    for path in {each.passage.path: None for each in candidates}:
+        facts = _file_facts(path)
+        named = 0.0 if starts.isdisjoint(facts.starts) else _named(words, facts)
+        parts[path] = {"path": _PATH * named}
+        for kind in facts.kinds:
+            hit[kind].append(path)
     for penalty in _PENALTIES:
-        if set(words).isdisjoint(penalty.words.split()):
-            hit = {path for path, facts in files.items() if penalty.name in facts.kinds}
-            if len(hit) < _MOST * len(files):
-                for path in hit:
-                    parts[path][penalty.name] = penalty.value
-                if penalty.name == _PROSE:
-                    for path, share in _coherence(candidates).items():
-                        if path not in hit:
-                            parts[path]["file"] = _FILE * share
+        if len(hit[penalty.name]) < _MOST * len(parts) and penalty.words.isdisjoint(words):
+            for path in hit[penalty.name]:
+                parts[path][penalty.name] = penalty.value
+            if penalty.name == _PROSE:
+                sources = parts.keys() - hit[_PROSE]
+                for path, share in _coherence(candidates, unit, sources).items():
+                    parts[path]["file"] = _FILE * share
     return parts
 
 
 class _FileFacts(NamedTuple):
-    """What a path says: the words of its name and folder, each after a blank, and its kinds."""
+    """What a path says: the words of its name and folder, their first letters, and its kinds."""
 
-    name: str
-    folder: str
+    name: list[str]
+    folder: list[str]
+    starts: frozenset[str]
     kinds: frozenset[str]
 
 
 @functools.lru_cache(maxsize=20_000)
 def _file_facts(path: str) -> _FileFacts:
-    folder, name = posixpath.split(path)
-    kinds = (penalty.name for penalty in _PENALTIES if penalty.paths.search(path))
+    parent, base = posixpath.split(path)
+    name = _name_words(base if base.startswith(".") else base.split(".")[0])
+    folder = _name_words(posixpath.basename(parent))
     return _FileFacts(
-        name=_name_words(name if name.startswith(".") else name.split(".")[0]),
-        folder=_name_words(posixpath.basename(folder)),
-        kinds=frozenset(kinds),
+        name=name,
+        folder=folder,
+        starts=frozenset(word[:_PREFIX] for word in (*name, *folder)),
+        kinds=frozenset(penalty.name for penalty in _PENALTIES if penalty.paths.search(path)),
     )
 
 
-def _name_words(name: str) -> str:
+def _name_words(name: str) -> list[str]:
     plain = re.sub(r"\W+", "_", name)
-    return "".join(f" {word}" for word in dict.fromkeys([*parts_of(plain), joined(plain)]) if word)
+    return [word for word in dict.fromkeys([*parts_of(plain), joined(plain)]) if word]
 
 
-def _coherence(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """Return how much of the best chunks each file holds, in shares of the file with most."""
+def _coherence(candidates: Sequence[Candidate], unit: float, paths: Set[str]) -> dict[str, float]:
+    """Return how much of the best chunks each of `paths` holds, in shares of the file with most."""
     sums: dict[str, float] = defaultdict(float)
     for each in candidates[:_SUMMED]:
-        sums[each.passage.path] += each.score
-    most = max(sums.values()) or 1.0
-    return {path: total / most for path, total in sums.items()}
+        sums[each.passage.path] += each.score / unit + each.semantic
+    most = max(sums.values(), default=0.0) or 1.0
+    return {path: total / most for path, total in sums.items() if path in paths}
 
 
 def _named(words: Sequence[str], file: _FileFacts) -> float:
     """Return the share of `words` that the name of the file holds; half for its folder's."""
     found = 0.0
     for word in words:
-        start = f" {word[:3]}"  # which nearly all files lack
-        if start in file.name and _holds(file.name, word):
+        if _holds(file.name, word):
             found += 1.0
-        elif start in file.folder and _holds(file.folder, word):
+        elif _holds(file.folder, word):
             found += _HALF
     return found / max(1, len(words))
 
 
-def _holds(names: str, word: str) -> bool:
+def _holds(names: Sequence[str], word: str) -> bool:
     """Return whether one of `names` is `word`, or one begins the other with 3 letters or more."""
     return any(
         name == word
-        or (min(len(name), len(word)) >= 3 and (name.startswith(word) or word.startswith(name)))
-        for name in names.split()
+        or (
+            min(len(name), len(word)) >= _PREFIX
+            and (name.startswith(word) or word.startswith(name))
+        )
+        for name in names
     )
 
 
 def _definition(symbols: Sequence[str], path: str) -> float:
     stem = joined(re.sub(r"\W+", "_", posixpath.basename(path).split(".")[0]))
     return _DEFINITION * (_NAMED_SO if stem in symbols else 1.0)
+
+
+def with_activation(ranked: Sequence[Ranked], activations: Mapping[str, float]) -> list[Ranked]:
+    """Return `ranked`, best first, with the activation of their files counted.
+
+    The part falls with the fourth power of the score: what answers badly gains little by its use.
+
+    Args:
+        ranked: the chunks, best first.
+        activations: how likely each file is wanted, from 0 to 1, by its path.
+    """
+    best = ranked[0].score if ranked else 0.0
+    if not activations or best <= 0:
+        return list(ranked)
+    used = []
+    for each in ranked:
+        share = max(0.0, each.score / best)
+        part = _USE * min(1.0, best) * share**_CLOSE * activations.get(each.passage.path, 0.0)
+        own = each.own | {"use": part}
+        used.append(each._replace(score=each.score + part, own=own) if part else each)
+    return sorted(used, key=lambda each: (-each.score, each.passage.id))
 
 
 _FEW = 8  # distinct words: shorter texts are alike by chance
@@ -263,8 +321,27 @@ def grouped(ranked: Iterable[Ranked], limit: int, texts: Mapping[int, str]) -> l
     return groups
 
 
+def by_reranker(groups: Sequence[FileGroup], scores: Mapping[int, float]) -> list[FileGroup]:
+    """Return the best `groups` by the `scores` of a reranker at their positions, best first.
+
+    The first takes the highest score of the groups, and so on. The part `reranker` is what each
+    gains by that.
+    """
+    sums = [group.best.score for group in groups]
+    order = sorted(range(len(groups)), key=lambda at: (-scores[at], at))
+    reordered = []
+    for score, at in zip(sums, order, strict=True):
+        best = groups[at].best
+        own = best.own | {"reranker": score - best.score}
+        reordered.append(groups[at]._replace(best=best._replace(score=score, own=own)))
+    return reordered
+
+
 def _are_alike(one: set[str], other: set[str]) -> bool:
+    """Return whether both hold _ALIKE of the words of either; look no further than it takes."""
     if min(len(one), len(other)) < max(_FEW, _ALIKE * max(len(one), len(other))):
         return False
-    shared = len(one & other)
-    return shared >= _ALIKE * (len(one) + len(other) - shared)
+    least = _ALIKE * (len(one) + len(other)) / (1 + _ALIKE)  # words that both hold
+    most = int(len(one) - least)
+    lacking = islice(filterfalse(other.__contains__, one), most + 1)
+    return len(list(lacking)) <= most

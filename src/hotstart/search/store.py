@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hotstart.concurrency import settle_at_fork
 from hotstart.errors import IndexBusy, IndexDamaged
+from hotstart.search.activation import UseHistory, with_use
 from hotstart.sqlite import NewerDatabase, migrate, transaction
 
 if TYPE_CHECKING:
@@ -60,6 +64,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (chunk_id, fingerprint))""",
     ),
     (
+        """CREATE TABLE uses (
+            document_id INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE,
+            latest BLOB NOT NULL,
+            number INTEGER NOT NULL,
+            first REAL NOT NULL)""",
+        # The other end is a path, not an id: it may be indexed later, or again.
+        """CREATE TABLE links (
+            document_id INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            linked TEXT NOT NULL,
+            PRIMARY KEY (document_id, linked)) WITHOUT ROWID""",
+        "CREATE INDEX links_to ON links (linked)",
+        "ALTER TABLE vectors ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
+        "CREATE INDEX vectors_by_generation ON vectors (fingerprint, generation)",
+        # Counting rows takes as long as a search; "" counts the chunks, a fingerprint its vectors.
+        "CREATE TABLE counts (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO counts SELECT '', count(*) FROM chunks",
+        "INSERT INTO counts SELECT fingerprint, count(*) FROM vectors GROUP BY fingerprint",
+        *(
+            f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN"
+            f" INSERT INTO counts VALUES ({name}, {change}) ON CONFLICT (name)"
+            f" DO UPDATE SET number = number + {change}; END"
+            for table, event, name, change in (
+                ("chunks", "insert", "''", 1),
+                ("chunks", "delete", "''", -1),
+                ("vectors", "insert", "new.fingerprint", 1),
+                ("vectors", "delete", "old.fingerprint", -1),
+            )
+        ),
+    ),
+    (
         "ALTER TABLE documents ADD COLUMN rules INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE chunks ADD COLUMN names TEXT NOT NULL DEFAULT ''",
     ),
@@ -73,7 +107,7 @@ _PAGE = 1000  # rows fetched at a time
 class Database:
     """A connection to the database at `path`, created and migrated if needed.
 
-    Only the thread that opened it may use it. Any method may raise IndexDamaged, or IndexBusy if
+    One thread at a time may use it. Any method may raise IndexDamaged, or IndexBusy if
     another process holds a transaction for seconds.
 
     Attributes:
@@ -94,7 +128,11 @@ class Database:
 
             place = f"{pathlib.Path(os.path.abspath(place)).as_uri()}?immutable=1"
         connection = sqlite3.connect(
-            place, timeout=_PATIENCE, isolation_level=None, uri=self.is_read_only
+            place,
+            timeout=_PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=self.is_read_only,
         )
         try:
             migrate(connection, _APPLICATION, MIGRATIONS)
@@ -209,6 +247,9 @@ class Passage(NamedTuple):
 class Store:
     """The store at `path`, created if it is absent. A context manager.
 
+    Attributes:
+        folder: where the database lies, and beside it what is derived from it.
+
     Raises:
         IndexDamaged: from any method: the file belongs to another program, or cannot be used.
         IndexBusy: from any method: another process holds a transaction for seconds.
@@ -217,6 +258,7 @@ class Store:
     def __init__(self, path: str) -> None:
         self._database = Database(path)
         self._raised_to: int | None = None
+        self.folder = os.path.dirname(path)
 
     @property
     def is_read_only(self) -> bool:
@@ -227,6 +269,10 @@ class Store:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
     # Reading --------------------------------------------------------------------------
@@ -237,13 +283,20 @@ class Store:
         [(identity, generation, vectors_generation)] = self._database.run(sql)
         return StoreState(identity, generation, vectors_generation)
 
-    def documents(self) -> dict[str, StoredDocument]:
-        """Return every document by its path."""
-        rows = self._database.run("SELECT path, size, mtime_ns, sha256, rules FROM documents")
+    def documents(self, paths: Sequence[str] | None = None) -> dict[str, StoredDocument]:
+        """Return the documents `paths`, by default every one, by their paths."""
+        sql = "SELECT path, size, mtime_ns, sha256, rules FROM documents"
+        if paths is None:
+            rows = self._database.run(sql)
+        else:
+            sql += " WHERE path IN (SELECT value FROM json_each(?))"
+            rows = self._database.run(sql, json.dumps(list(paths)))
         return {path: StoredDocument(*rest) for path, *rest in rows}
 
     def count_chunks(self, *, after: int = 0) -> int:
         """Return the number of chunks that `chunks_after` yields; by default of all chunks."""
+        if after == 0:
+            return self._database.number("SELECT number FROM counts WHERE name = ''")
         return self._database.number("SELECT count(*) FROM chunks WHERE generation > ?", after)
 
     def chunks_after(self, generation: int) -> Iterator[Passage]:
@@ -273,6 +326,27 @@ class Store:
         """Return the texts of the chunks with these `ids` that still exist."""
         sql = "SELECT id, text FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._database.run(sql, json.dumps(list(ids))))
+
+    def paths(self) -> dict[int, str]:
+        """Return the path of each document by its id."""
+        return dict(self._database.run("SELECT id, path FROM documents"))
+
+    def documents_of(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return the id of the document of each of the chunks `ids` that still exist."""
+        sql = "SELECT id, document_id FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.run(sql, json.dumps(list(ids))))
+
+    def chunks_of(self, documents: Sequence[int]) -> list[int]:
+        """Return the ids of the chunks of the documents with these ids, in order."""
+        sql = (
+            "SELECT id FROM chunks WHERE document_id IN (SELECT value FROM json_each(?))"
+            " ORDER BY document_id, position"
+        )
+        return [one for (one,) in self._database.run(sql, json.dumps(list(documents)))]
+
+    def each_text(self, literal: str = "") -> Iterator[tuple[int, str]]:
+        """Yield id and text of the chunks that hold `literal`."""
+        yield from self._database.each("SELECT id, text FROM chunks WHERE instr(text, ?)", literal)
 
     # Changes, within a transaction ----------------------------------------------------------
 
@@ -335,6 +409,11 @@ class Store:
         sql = "UPDATE chunks SET names = ?, generation = ? WHERE id = ?"
         self._database.run(sql, " ".join(chunk.names), self._next_generation(), chunk_id)
 
+    def overwrite_removed(self) -> None:
+        """Rewrite the files of the database, so that they hold no byte of what was removed."""
+        self._database.run("VACUUM")
+        self._database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _insert(self, document_id: int, place: tuple[int, int, int], chunk: Chunk) -> None:
         self._database.run(
             "INSERT INTO chunks (document_id, position, start_line, end_line, heading, text,"
@@ -364,21 +443,87 @@ class Store:
             self._raised_to = self._database.number(sql)
         return self._raised_to
 
+    # UseHistory and links -------------------------------------------------------------------------
+
+    def uses(self) -> dict[str, UseHistory]:
+        """Return the history of each document that has one, by its path."""
+        rows = self._database.run(
+            "SELECT path, latest, number, first FROM uses JOIN documents ON id = document_id"
+        )
+        return {
+            path: UseHistory(_times(latest), number, first) for path, latest, number, first in rows
+        }
+
+    def use(self, path: str, time: float) -> bool:
+        """Record a use of `path` at `time`, within a transaction; return whether it is indexed."""
+        rows = self._database.run(
+            "SELECT id, latest, number, first FROM documents"
+            " LEFT JOIN uses ON document_id = id WHERE path = ?",
+            path,
+        )
+        if not rows:
+            return False
+        [(document_id, latest, number, first)] = rows
+        uses = with_use(UseHistory(_times(latest), number, first) if number else None, time)
+        self._database.run(
+            "INSERT OR REPLACE INTO uses VALUES (?, ?, ?, ?)",
+            document_id,
+            struct.pack(f"<{len(uses.latest)}d", *uses.latest),
+            uses.number,
+            uses.first,
+        )
+        return True
+
+    def links(self, paths: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the pairs of linked documents of which `paths` holds one."""
+        ends = json.dumps(list(paths))
+        sql = (
+            "SELECT path, linked FROM links JOIN documents ON id = document_id WHERE {} IN"
+            " (SELECT value FROM json_each(?))"
+        )
+        pairs = [*self._database.run(sql.format("path"), ends)]
+        pairs += self._database.run(sql.format("linked"), ends)
+        return list(dict.fromkeys(pairs))
+
+    def put_links(self, path: str, linked: Iterable[str]) -> None:
+        """Replace the links of `path`, within a transaction."""
+        [(document_id,)] = self._database.run("SELECT id FROM documents WHERE path = ?", path)
+        self._database.run("DELETE FROM links WHERE document_id = ?", document_id)
+        rows: list[tuple[object, ...]] = [(document_id, other) for other in dict.fromkeys(linked)]
+        self._database.run_many("INSERT INTO links VALUES (?, ?)", rows)
+
     # Vectors --------------------------------------------------------------------------------
 
     def has_vectors(self) -> bool:
         """Return whether there is a vector of any vector space."""
-        return bool(self._database.number("SELECT EXISTS (SELECT 1 FROM vectors)"))
+        sql = "SELECT EXISTS (SELECT 1 FROM counts WHERE name <> '' AND number > 0)"
+        return bool(self._database.number(sql))
 
-    def count_vectors(self, fingerprint: str) -> int:
-        """Return the number of vectors of one vector space."""
-        sql = "SELECT count(*) FROM vectors WHERE fingerprint = ?"
-        return self._database.number(sql, fingerprint)
+    def vector_spaces(self) -> dict[str, int]:
+        """Return the number of vectors of each vector space, by its fingerprint."""
+        sql = "SELECT name, number FROM counts WHERE name <> '' AND number > 0"
+        return dict(self._database.run(sql))
 
-    def vectors(self, fingerprint: str) -> Iterator[tuple[int, bytes]]:
-        """Yield each vector of one vector space with the id of its chunk."""
-        sql = "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ?"
-        yield from self._database.each(sql, fingerprint)
+    def count_vectors(self, fingerprint: str, *, after: int = 0) -> int:
+        """Return the number of vectors of one space, of generations after `after`."""
+        if after == 0:
+            sql = "SELECT coalesce(max(number), 0) FROM counts WHERE name = ?"
+            return self._database.number(sql, fingerprint)
+        sql = "SELECT count(*) FROM vectors WHERE fingerprint = ? AND generation > ?"
+        return self._database.number(sql, fingerprint, after)
+
+    def vectors(self, fingerprint: str, *, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield each vector of one space with the id of its chunk, of generations after `after`."""
+        sql = "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ? AND generation > ?"
+        yield from self._database.each(sql, fingerprint, after)
+
+    def vectors_of(self, fingerprint: str, ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the vectors of the chunks `ids` that have one, by the id of the chunk."""
+        sql = (
+            "SELECT chunk_id, vector FROM vectors WHERE fingerprint = ?"
+            " AND chunk_id IN (SELECT value FROM json_each(?))"
+        )
+        return dict(self._database.run(sql, fingerprint, json.dumps(list(ids))))
 
     def lacking_vector(self, fingerprint: str, *, after: int, limit: int) -> list[Passage]:
         """Return the first `limit` chunks with an id above `after` that lack a vector."""
@@ -390,7 +535,79 @@ class Store:
 
     def put_vectors(self, fingerprint: str, vectors: Sequence[tuple[int, bytes]]) -> None:
         """Store `vectors` (chunk id, unit vector as little-endian float32) in one transaction."""
-        rows: list[tuple[object, ...]] = [(one, fingerprint, vector) for one, vector in vectors]
         with self._database.transaction():
-            self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?)", rows)
-            self._database.run("UPDATE meta SET vectors_generation = vectors_generation + 1")
+            sql = "UPDATE meta SET vectors_generation = vectors_generation + 1"
+            generation = self._database.number(f"{sql} RETURNING vectors_generation")
+            rows: list[tuple[object, ...]] = [
+                (one, fingerprint, vector, generation) for one, vector in vectors
+            ]
+            self._database.run_many("INSERT INTO vectors VALUES (?, ?, ?, ?)", rows)
+
+
+def _times(latest: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(latest) // 8}d", latest)
+
+
+class StorePool:
+    """Stores at `path` that stay open between searches; each is lent to one thread at a time.
+
+    To open and close one takes as long as a search by words.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._idle: list[Store] = []
+        self._file: tuple[object, ...] = ()
+        settle_at_fork(self)
+
+    def __del__(self) -> None:
+        """Close what nobody will borrow again."""
+        self._close_idle()
+
+    @contextmanager
+    def borrow(self) -> Iterator[Store]:
+        """Yield a store. One whose file was replaced, or that fails, is closed."""
+        file = _identity(self._path)
+        with self._lock:
+            if file != self._file:
+                self._close_idle()
+                self._file = file
+            store = self._idle.pop() if self._idle else None
+        store = store or Store(self._path)
+        try:
+            yield store
+        except BaseException:
+            store.close()
+            raise
+        with self._lock:
+            if file and file == self._file:  # otherwise it was made or replaced meanwhile
+                self._idle.append(store)
+                return
+        store.close()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def settle(self) -> None:
+        """Close idle stores before a fork: a child must not inherit SQLite's locks."""
+        self._lock.acquire()
+        self._close_idle()
+
+    def resume(self) -> None:
+        """Lend stores again."""
+        self._lock.release()
+
+
+def _identity(path: str) -> tuple[object, ...]:
+    """Return what changes where the file `path` is replaced, damaged or may no longer be written.
+
+    Commits do not change it: they go into the write-ahead log.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    is_writable = os.access(os.path.dirname(path), os.W_OK)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, is_writable)

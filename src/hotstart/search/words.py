@@ -155,42 +155,112 @@ SCRIPTS = {
 }
 """The languages that the script of a word tells; the others share the Latin script."""
 
-_LISTS = {language: frozenset(words.split()) for language, words in _STOP_WORDS.items()}
-_SCRIPTED = frozenset[str]().union(*(_LISTS[language] for language in SCRIPTS))
-_LATIN: dict[str, list[str]] = {}
-for _language, _list in _LISTS.items():
-    # Neither single letters nor words that are frequent in source code tell a language.
-    for _word in _list.difference(["var", "end", "min", "as", "do", "no"]):
-        if _language not in SCRIPTS and len(_word) > 1:
-            _LATIN.setdefault(_word, []).append(_language)
-
 _LETTERS = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"\w+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # within words
 _READ = 4000  # characters from which the language is told
 _CLEAR = 1.5  # times the stop words of English
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]{2,}")
+_JOINER = re.compile("[\u00ad\u180e\u200b-\u200d\u2060\ufeff]")  # not seen, within words
+_IGNORED = re.compile(
+    # What is not seen: marks of direction, variants, tags.
+    "[\u061c\u180b-\u180d\u200e\u200f\u202a-\u202e\u2061-\u2069\ufe00-\ufe0f\U000e0000-\U000e0fff"
+    # What few people type: Arabic vowels and tatweel, Hebrew points.
+    "\u0610-\u061a\u0640\u064b-\u0652\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"
+)
+_UNSPACED = (
+    # Thai, Lao, Burmese, Khmer
+    "\u0e00-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff"
+    # the scripts of Tai, Balinese and Javanese
+    "\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf\u1b00-\u1b7f\ua980-\ua9df"
+    # Chinese, Japanese, Yi
+    "\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\ua48f\uf900-\ufaff"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    # Korean, which has spaces, and particles at its words
+    "\uac00-\ud7a3"
+)
+_RUN = re.compile(f"[{_UNSPACED}]+")
+_EMOJI = "[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 
 
 def normalized(text: str) -> str:
-    """Return `text` in the form that is indexed: compatibility forms and marks composed."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    """Return `text` in the form that is indexed: compatibility forms and marks composed.
+
+    Without characters that are not seen or that few people type.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKC", _IGNORED.sub("", unicodedata.normalize("NFKC", text)))
+
+
+def folded(text: str) -> str:
+    """Return a normalized text without the difference of case: `Straße` and `STRASSE` are one."""
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKC", _JOINER.sub("", text).casefold())
+    # The dot of a Turkish capital I is a mark of its own in lower case, and an alef has many forms.
+    return text.replace("i\u0307", "i").replace("\u0671", "\u0627")
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a normalized text in lower case: letters, digits and their marks."""
-    text = text.lower()
+    """Return the folded words of a normalized text, but those of `pairs_of`, and each emoji."""
+    return spellings_of(folded(text))
+
+
+def spellings_of(text: str) -> list[str]:
+    """Return the words of a normalized text as they are written there."""
     if text.isascii():
         return _LETTERS.findall(text)
+    return _pattern_of(text).findall(text)
+
+
+def sequence_of(text: str) -> str:
+    """Return the folded words of `text` in order, and each character of scripts without spaces.
+
+    There is a blank before and behind each, so that a phrase is a part of it.
+    """
+    text = folded(normalized(text))
+    if not text.isascii():
+        text = _RUN.sub(lambda run: f" {' '.join(run[0])} ", text)
+    words = spellings_of(text) if text.isascii() else _pattern_of(text, _RUN.pattern).findall(text)
+    return f" {' '.join(words)} "
+
+
+def spans_of(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each word of `text`, as it is written, and of each pair of it."""
+    spans = []
+    for word in _pattern_of(text, _RUN.pattern).finditer(text):
+        start, end = word.span()
+        if end - start > 2 and _RUN.fullmatch(word[0]):
+            spans += [(at, at + 2) for at in range(start, end - 1)]
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _pattern_of(text: str, *more: str) -> re.Pattern[str]:
     marks = {each for each in set(text) if unicodedata.category(each).startswith("M")}
-    return _letters_with("".join(sorted(marks))).findall(text)
+    return _letters_with("".join(sorted(marks)), *more)
 
 
 @functools.lru_cache
-def _letters_with(marks: str) -> re.Pattern[str]:
+def _letters_with(marks: str, *others: str) -> re.Pattern[str]:
     """Return the pattern of a word; Python counts no mark as a part of words, not even vowels."""
-    return re.compile(rf"[^\W_](?:[^\W_]|[{marks}])*") if marks else _LETTERS
+    letter = rf"[^\W_{_UNSPACED}]"
+    more = rf"(?:{letter}|[{marks}])*" if marks else rf"{letter}*"
+    return re.compile("|".join([f"{letter}{more}", _EMOJI, *others]))
+
+
+_LISTS = {
+    language: frozenset(map(folded, words.split())) for language, words in _STOP_WORDS.items()
+}
+_SCRIPTED = frozenset[str]().union(*(_LISTS[language] for language in SCRIPTS))
+_LATIN: dict[str, list[str]] = {}
+for _language, _list in _STOP_WORDS.items():
+    # Neither single letters nor words that are frequent in source code tell a language.
+    for _word in set(_list.split()).difference(["var", "end", "min", "as", "do", "no"]):
+        if _language not in SCRIPTS and len(_word) > 1:
+            _LATIN.setdefault(_word, []).append(_language)
 
 
 def language_of(text: str, least: int = 3) -> str:
@@ -221,30 +291,33 @@ def parts_of(name: str) -> list[str]:
 
 
 def _humps(word: str) -> list[str]:
-    """Return the parts of a word in camel case, in lower case."""
+    """Return the folded parts of a word in camel case."""
     if word.islower() or word.isupper():
-        return [word.lower()]
+        return [folded(word)]
     if word.isascii():
         return [part.lower() for part in _PART.findall(word)]
     starts = [0]
     for place in range(1, len(word)):
         if word[place].isupper() and word[place - 1].islower():
             starts.append(place)
-    return [word[start:end].lower() for start, end in pairwise([*starts, len(word)])]
+    return [folded(word[start:end]) for start, end in pairwise([*starts, len(word)])]
 
 
 def joined(name: str) -> str:
     """Return an identifier as one word, whichever way its parts are joined."""
-    return name.replace("_", "").lower()
+    return folded(name.replace("_", ""))
 
 
 def compounds_of(text: str) -> list[str]:
     """Return what the plain words of `text` lack: parts and wholes of its compound identifiers.
 
     `getModelName` is the word getmodelname and lacks get, model, name; `get_model_name` is the
-    words get, model, name and lacks getmodelname.
+    words get, model, name and lacks getmodelname. Joiners that are not seen make compounds too.
     """
     lacking: dict[str, None] = {}
+    if not text.isascii():
+        glued = (name for name in text.split() if _JOINER.search(name))
+        lacking.update(dict.fromkeys(_JOINER.sub(" ", " ".join(glued)).split()))
     for name in dict.fromkeys(_NAME.findall(text)):
         if "_" in name:
             if name.strip("_").count("_"):
@@ -256,15 +329,48 @@ def compounds_of(text: str) -> list[str]:
     return list(lacking)
 
 
+def replaced(text: str, word: str, other: str) -> str:
+    """Return `text` with `other` in the place of a folded word of it, or behind it."""
+    changed = re.sub(re.escape(word), lambda _: other, text, flags=re.IGNORECASE)
+    return f"{text} {other}" if changed == text else changed
+
+
+def is_near(one: str, other: str) -> bool:
+    """Return whether two words differ by one letter, or by two that changed places."""
+    if abs(len(one) - len(other)) > 1 or one == other:
+        return False
+    if len(one) < len(other):
+        one, other = other, one
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((n for n, (a, b) in pairs if a != b), len(other))
+    if len(one) > len(other):
+        return one[at + 1 :] == other[at:]
+    swapped = one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
+    return one[at + 1 :] == other[at + 1 :] or swapped == other[at:]
+
+
 def pairs_of(text: str) -> list[str]:
-    """Return the pairs of neighbours in Chinese and Japanese, which put no space between words."""
+    """Return the pairs of neighbours in scripts without spaces between words, as Chinese or Thai.
+
+    A character that stands alone is one by itself.
+    """
     if text.isascii():
         return []
-    return [run[at : at + 2] for run in _CJK.findall(text) for at in range(len(run) - 1)]
+    found = []
+    for run in _RUN.findall(folded(text)):
+        found += [run[at : at + 2] for at in range(len(run) - 1)] or [run]
+    return found
 
 
-def query_words(query: str) -> list[str]:
-    """Return the words of `query` in lower case, in order, and what compounds and pairs add.
+def characters_of(text: str) -> list[str]:
+    """Return the characters of the runs of `pairs_of`, so that a word of one letter is found."""
+    if text.isascii():
+        return []
+    return [each for run in _RUN.findall(folded(text)) if len(run) > 1 for each in run]
+
+
+def all_query_words(query: str) -> list[str]:
+    """Return the folded words of `query` in order, and what compounds and pairs add.
 
     Without stop words, unless it has no other words.
     """
@@ -272,4 +378,10 @@ def query_words(query: str) -> list[str]:
     words = words_of(query)
     language = language_of(query, least=2)
     telling = [word for word in words if not is_stop_word(word, language)]
-    return [*(telling or words), *compounds_of(query), *pairs_of(query)][:MOST_WORDS]
+    compounds = words_of(" ".join(compounds_of(query)))
+    return [*(telling or words), *compounds, *pairs_of(query)]
+
+
+def query_words(query: str) -> list[str]:
+    """Return those of `all_query_words` that count: the first ones."""
+    return all_query_words(query)[:MOST_WORDS]

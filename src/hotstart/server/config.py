@@ -31,7 +31,8 @@ class ServerConfig:
         hosts: allowed Host names besides those of the machine.
         origins: allowed origins of other sites.
         models: models to load at the start; None for all, empty for none.
-        index: folder of `/search`; None for no search.
+        index: indexed folder of `/search`; None for no search, or for the folders of the store.
+        index_store: folder that holds the index; None for one within the indexed folder.
         index_model: embedding model of the search; None for the first one.
         timeout: maximal seconds that a request waits for its answer.
         max_body: maximal bytes of a request.
@@ -51,6 +52,7 @@ class ServerConfig:
     origins: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
     index: str | None = None
+    index_store: str | None = None
     index_model: str | None = None
     timeout: float = 60.0
     max_body: int = 16_000_000
@@ -66,6 +68,11 @@ class ServerConfig:
             for name, value in asdict(self).items()
         )
         return f"ServerConfig({', '.join(fields)})"
+
+    @property
+    def searches(self) -> bool:
+        """Whether there is an index to search."""
+        return self.index is not None or self.index_store is not None
 
     @property
     def is_local(self) -> bool:
@@ -107,7 +114,7 @@ def read_server(content: Mapping[str, Any], home: str = ".") -> ServerConfig:
         "max_body": table.size("max_body"),
         "port": _port(table),
     }
-    folders = {name: _path(table.text(name), home) for name in ("index", "uds")}
+    folders = {name: _path(table.text(name), home) for name in ("index", "index_store", "uds")}
     texts = {"host": table.text("host"), "index_model": table.text("index_model")}
     texts["log_level"] = _log_level(table)
     values = {

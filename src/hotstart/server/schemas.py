@@ -380,6 +380,7 @@ class SearchBody(Body):
         le=3600,
         description="Seconds to wait for the model; 0 searches lexically at once.",
     )
+    min_score: float = Field(0.0, ge=0, le=1, description="Leave out hits with a lower score.")
 
 
 class LoadBody(Body):

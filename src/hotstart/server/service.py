@@ -200,7 +200,7 @@ class Service:
         for name in names:
             self.registry.info(name)
         self._loading = asyncio.create_task(self._load(names))
-        if self.config.index is not None:
+        if self.config.searches:
             await in_thread(self._look_at_index, waits=True)
 
     async def close(self) -> None:
@@ -309,12 +309,18 @@ class Service:
     def index(self) -> SearchIndex:
         """The index to search. Raises IndexMissing without a configured index."""
         if self._index is None:
-            from hotstart.search.index import SearchIndex
-
-            if self.config.index is None:
-                raise IndexMissing(None)
-            self._index = SearchIndex(self.config.index, self._embedder())
+            self._index = self._open_index(self._embedder())
         return self._index
+
+    def _open_index(self, embedder: Any = None) -> SearchIndex:
+        from hotstart.search.index import SearchIndex
+
+        folder, store = self.config.index, self.config.index_store
+        if folder is not None:
+            return SearchIndex(folder, embedder, store)
+        if store is None:
+            raise IndexMissing(None)
+        return SearchIndex.stored(store, embedder)
 
     def keep_searching(self, body: Body) -> None:
         """Set the keep-alive of the search model to that of the request."""
@@ -333,11 +339,14 @@ class Service:
 
     def _look_at_index(self) -> None:
         """Log a missing index; it may still be made while the server runs."""
-        from hotstart.search.index import SearchIndex
-
-        assert self.config.index is not None
-        if not SearchIndex(self.config.index).exists:
-            remedy = f"hotstart index {self.config.index}"
+        store = self.config.index_store
+        try:
+            exists = self._open_index().exists
+        except IndexMissing:
+            exists = False
+        if not exists:
+            kept = f" --store {store}" if store else ""
+            remedy = f"hotstart index {self.config.index or 'FOLDER'}{kept}"
             logger.warning("/search has no index until you run: %s", remedy)
 
     # Status -------------------------------------------------------------------------------------

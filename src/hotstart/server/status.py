@@ -146,7 +146,7 @@ def _of_service(service: Service) -> dict[str, Any]:
             "left": left.bytes,
             "limited_by": left.limit,
         },
-        "index": config.index is not None,
+        "index": config.searches,
         "keys": {"api": bool(config.api_key), "admin": bool(config.admin_key)},
         "draining": service.draining.begun,
         "requests": service.metrics.summary(),

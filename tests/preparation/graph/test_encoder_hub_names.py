@@ -166,7 +166,7 @@ def test_settings_that_do_not_fit_the_weights_are_damage(
     ("name", "change"),
     [
         ("qwen3-last", {"head_dim": 10**9}),
-        ("qwen3-last", {"num_hidden_layers": 10**9}),
+        ("qwen3-last", {"num_hidden_layers": 10**9, "layer_types": None}),
         ("t5-mean", {"relative_attention_max_distance": 10**9}),
         ("deberta-cls", {"max_position_embeddings": 10**9, "model_max_length": 10**9}),
     ],

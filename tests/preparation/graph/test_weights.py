@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.config import Settings
-from hotstart.models.description import describe, read_json
+from hotstart.models.configuration import read_json
+from hotstart.models.description import describe
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.loader import ensure
 from hotstart.preparation.calibrate import PROBES, greatest

@@ -37,6 +37,22 @@ def test_search_is_hybrid_with_model(serve: Serve, tmp_path: Path) -> None:
     assert served.post("/search", {"query": "cat", "keep_alive": -1}).status_code == 200
 
 
+def test_an_index_of_several_folders_is_searched(serve: Serve, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cats.md").write_text("# Cats\n\nA cat sat on the mat.\n")
+    (tmp_path / "b" / "dogs.md").write_text("A dog ran.\n")
+    store = str(tmp_path / "store")
+    SearchIndex([tmp_path / "a", tmp_path / "b"], store=store).update()
+    served = serve({"fake": {"source": "fake:name=stored"}}, index_store=store)
+    answer = served.post("/search", {"query": "dog zebra", "timeout": 0}).json()
+    (hit,) = answer["hits"]
+    assert (hit["path"], hit["score"]) == ("b/dogs.md", 0.5)
+    assert str(tmp_path) not in str(answer)  # where it lies is the server's own business
+    body = {"query": "dog zebra", "timeout": 0, "min_score": 0.6}
+    assert served.post("/search", body).json()["hits"] == []
+
+
 def test_search_without_index_is_404(served: Served) -> None:
     answer = served.post("/search", {"query": "cat"})
     assert answer.status_code == 404

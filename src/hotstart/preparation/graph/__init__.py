@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
 from hotstart.files import write_whole
-from hotstart.models.architectures import FAMILIES, ClassifierLayer
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import Description
-from hotstart.models.modules import Pipeline, Pooling, last_width
+from hotstart.models.modules import ClassifierLayer, Pipeline, Pooling, last_width
 from hotstart.preparation.graph.builder import OUTPUT, GraphBuilder, GraphPort, read_ports
 from hotstart.preparation.graph.encoder import Encoder
 from hotstart.preparation.graph.head import add_splade, apply_steps, pool, up_to_last
@@ -63,12 +63,12 @@ def _write_built(
     mask = _pooled_mask(model.pipeline)
     if model.table is None:
         encoder = Encoder(graph, weights, model, tensors[""])
-        encoder.check(largest_token)
+        encoder.check()
         tokens = encoder.tokens(*names)
-        hidden = encoder.hidden
+        hidden, rows = encoder.hidden, encoder.rows
         names.append(mask)
     else:
-        tokens, hidden = _add_table(graph, weights, model.table, tensors[""], largest_token)
+        tokens, (rows, hidden) = _add_table(graph, weights, model.table, tensors[""])
         names = ["input_ids", *([mask] if model.pipeline.pooling else [])]
     inputs = dict.fromkeys(names, ("INT32", 2))
     head = model.pipeline.head
@@ -77,6 +77,14 @@ def _write_built(
         and model.pipeline.pooling == Pooling(("lasttoken",))
         and isinstance(head[0], ClassifierLayer)
     ):
+        if model.pad_token_id < 0:  # in transformers, the scores depend on the batch then
+            raise UnsupportedModel(
+                model.folder,
+                feature="pad_token_id",
+                got=model.pad_token_id,
+                supported=("a token, for a classifier of the last one",),
+                kind=model.kind,
+            )
         mask = up_to_last(graph, "input_ids", model.pad_token_id)
     if model.pipeline.splade is not None:
         result = add_splade(graph, weights, tokens, model, tensors[""])
@@ -94,6 +102,7 @@ def _write_built(
         head=None,
         block=weights.block,
         returns=model.pipeline.returns,
+        rows=rows if rows <= largest_token else None,
     )
 
 
@@ -102,22 +111,18 @@ def _add_table(
     weights: Weights,
     name: str,
     tensors: Mapping[str, Tensor],
-    largest_token: int,
-) -> tuple[str, int]:
-    """Add the row of each token in the table `name`, and return the rows and their length.
+) -> tuple[str, tuple[int, int]]:
+    """Add the row of each token in the table `name`, and return them and the table's shape.
 
     A row of a table with one axis is a number.
     """
     table = tensors.get(name)
     if table is None:
         raise ModelDamaged(name, reason="no such tensor of floating-point numbers")
-    if table.shape[0] <= largest_token:
-        reason = f"{table.shape[0]} rows, its tokenizer gives the token {largest_token}"
-        raise ModelDamaged(table.path, reason=reason)
     rows = graph.node("Gather", weights.whole(table), "input_ids")
     if len(table.shape) == 1:
-        return graph.node("Unsqueeze", rows, graph.constant([-1], "INT64")), 1
-    return rows, table.shape[1]
+        rows = graph.node("Unsqueeze", rows, graph.constant([-1], "INT64"))
+    return rows, (table.shape[0], sum(table.shape[1:]) or 1)
 
 
 def _pooled_mask(pipeline: Pipeline) -> str:

@@ -34,6 +34,7 @@ class Encoder:
 
     Attributes:
         hidden: the length of a token's embedding.
+        rows: the number of tokens that have an embedding.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Encoder:
         self._refuse_settings()
         self._layers = Layers(graph, weights, model, tensors)
         self.hidden = int(self._settings["hidden_size"])
+        self.rows = sum(self._words_shape()[:1])
         self._heads = int(self._settings["num_attention_heads"])
         self._key_heads = int(self._settings.get("num_key_value_heads") or self._heads)
         self._size = int(self._settings.get("head_dim") or self.hidden // max(1, self._heads))
@@ -82,8 +84,7 @@ class Encoder:
     def _embeddings(self, input_ids: str, token_type_ids: str) -> str:
         graph = self._graph
         family = self._family
-        rows = sum(self._words_shape()[:1])
-        words = self._layers.lookup(family.words, input_ids, rows, self.hidden)
+        words = self._layers.lookup(family.words, input_ids, self.rows, self.hidden)
         if family.scaled_embeddings:
             words = graph.node("Mul", words, graph.constant(self.hidden**0.5, "FLOAT"))
         segment = ""
@@ -270,16 +271,13 @@ class Encoder:
     def _words_shape(self) -> tuple[int, ...]:
         return self._layers.shape(self._family.words.removesuffix(".weight"))
 
-    def check(self, largest_token: int) -> None:
-        """Raise ModelDamaged if config.json contradicts itself, the tokenizer or the embeddings.
-
-        Args:
-            largest_token: the largest id that the tokenizer gives.
-        """
+    def check(self) -> None:
+        """Raise ModelDamaged if config.json contradicts itself or the embeddings."""
         model = self._model
         heads = f"{self._heads} heads of {self._size}, {self._key_heads} of keys"
         words = self._words_shape()
-        rows = sum(words[:1])
+        # As in PyTorch, a negative token counts from the end; -1 is common for none.
+        first_pad = -1 if self._family.positions == "after padding" else -self.rows
         own_size = "head_dim" in self._settings and self._settings["head_dim"]
         for fact, is_right in (
             (
@@ -312,13 +310,13 @@ class Encoder:
                 f"rotary positions for heads of {self._size}",
                 self._family.positions != "rotary" or self._size % 2 == 0,
             ),
-            (f"pad_token_id {model.pad_token_id} of {rows} tokens", 0 <= model.pad_token_id < rows),
+            (
+                f"pad_token_id {model.pad_token_id} of {self.rows} tokens",
+                first_pad <= model.pad_token_id < self.rows,
+            ),
         ):
             if not is_right:
                 raise ModelDamaged(model.folder, reason=f"config.json has {fact}")
-        if largest_token >= rows:
-            reason = f"its tokenizer has token {largest_token}, its embeddings {rows} rows"
-            raise ModelDamaged(model.folder, reason=reason)
 
     def _refuse_settings(self) -> None:
         """Raise UnsupportedModel for a setting that the graph does not follow."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES, ClassifierLayer, ClassifierNorm, TokenScore
+from hotstart.models.architectures import FAMILIES
 from hotstart.models.description import Description
 from hotstart.models.modules import (
     MASKED_HEADS,
+    ClassifierLayer,
+    ClassifierNorm,
     DenseLayer,
     HeadStep,
     MaskedHead,
     NormLayer,
     Pooling,
     Splade,
+    TokenScore,
 )
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.layers import ACTIVATIONS, Layers
@@ -266,14 +269,14 @@ def add_splade(
     splade = model.pipeline.splade
     assert splade is not None
     layers = Layers(graph, weights, model, tensors)
-    decoder, bias = _decoder(model, names, layers, tensors)
-    hidden = decoder.shape[1]
+    decoder = _decoder(model, names, layers, tensors)
+    hidden = decoder[0].shape[1]
     rows = graph.node("Reshape", tokens, graph.constant([-1, hidden], "INT64"))
     rows = _transformed(graph, weights, rows, model, names, layers, tensors)
     mask = graph.cast(_as_column(graph, "attention_mask"), "FLOAT")
     pooled = []
-    for first in range(0, decoder.shape[0], _VOCABULARY_ROWS):
-        parts = [each.rows(first, _VOCABULARY_ROWS) for each in (decoder, bias)]
+    for first in range(0, decoder[0].shape[0], _VOCABULARY_ROWS):
+        parts = [each.rows(first, _VOCABULARY_ROWS) for each in decoder]
         logits = graph.node("Gemm", rows, *[weights.whole(part) for part in parts], transB=1)
         positive = graph.node("Relu", logits)
         shape = _with_width(graph, tokens, parts[0].shape[0])
@@ -328,8 +331,8 @@ def _transformed(
 
 def _decoder(
     model: Description, names: MaskedHead, layers: Layers, tensors: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the decoder; without a weight of its own it has the embeddings."""
+) -> list[Tensor]:
+    """Return the weight of the decoder, by default the embeddings, and its bias if it has one."""
     hidden = int(model.settings["hidden_size"])
     decoder = tensors.get(f"{names.decoder}.weight")
     if decoder is None:
@@ -338,10 +341,12 @@ def _decoder(
         reason = f"{names.decoder}.weight has the shape {decoder.shape}"
         raise ModelDamaged(model.folder, reason=f"{reason}, vocab_size is {model.dimension}")
     biases = [tensors[name] for name in names.biases if name in tensors]
+    if not biases and not names.needs_bias:
+        return [decoder]
     if not biases or tuple(biases[0].shape) != (model.dimension,):
         reason = f"no {names.biases[0]} for {model.dimension} tokens"
         raise ModelDamaged(model.folder, reason=reason)
-    return decoder, biases[0]
+    return [decoder, biases[0]]
 
 
 def _cls(graph: GraphBuilder, tokens: str, mask: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from typing import Any
 
@@ -193,6 +194,13 @@ class Search(Group):
         self.service.check_texts([body.query], "query")
         self.service.keep_searching(body)
         results = await in_thread(
-            self.service.index.search, body.query, body.top_k, deadline, waits=True
+            functools.partial(self.service.index.search, min_score=body.min_score),
+            body.query,
+            body.top_k,
+            deadline,
+            waits=True,
         )
-        return json_response(asdict(results))
+        content = asdict(results)
+        for hit in content["hits"]:
+            del hit["folder"]  # where it lies on the server is nobody's business
+        return json_response(content)

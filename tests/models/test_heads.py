@@ -1,4 +1,4 @@
-"""The description of a reranker's folder, and unsupported settings."""
+"""The head of a reranker, and unsupported settings of one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 
 from hotstart import Reranker
 from hotstart.config import Settings
-from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel
+from hotstart.errors import LoadFailed, ModelDamaged, UnsupportedModel, WrongKind
+from hotstart.models.configuration import read_config_files
 from hotstart.models.description import Description, describe
+from hotstart.models.heads import TASK_HEADS
 from hotstart.models.metadata import read_metadata
 from hotstart.models.modules import Pooling
 from hotstart.models.spec import ModelSpec, artifact_folder, repository_of
@@ -124,10 +126,10 @@ def test_unsupported_settings_raise(
 
 def test_an_embedding_model_raises_as_a_reranker() -> None:
     folder = str(FAMILIES / "bert-mean-normalize" / "model")
-    with pytest.raises(UnsupportedModel, match="Pooling"):
+    with pytest.raises(WrongKind, match=r"an embedding model.* Use Embedder\.encode\."):
         describe(folder, "m", "reranker")
     bare = str(FAMILIES / "bert-plain" / "model")
-    with pytest.raises(UnsupportedModel, match=r"BertModel.*engine='torch'"):
+    with pytest.raises(UnsupportedModel, match=r"BertModel.*Load it with Embedder"):
         describe(bare, "m", "reranker")
 
 
@@ -180,3 +182,11 @@ def test_two_rerankers_have_two_fingerprints(changed: Any, fresh: Settings) -> N
     folder = changed("bert", "config.json", sbert_ce_default_activation_function=IDENTITY)
     other = ensure(ModelSpec(folder, kind="reranker"), fresh)
     assert one.metadata.fingerprint != other.metadata.fingerprint
+
+
+def test_a_language_model_without_the_tokens_of_its_score_is_refused() -> None:
+    folder = str(RERANKERS / "qwen3-score" / "model")
+    files = read_config_files(folder, "", "tokenizer.json", ())
+    config = files.config | {"architectures": ["Qwen3ForCausalLM"]}
+    with pytest.raises(UnsupportedModel, match="without the tokens"):
+        TASK_HEADS["reranker"](files._replace(config=config), True)

@@ -9,7 +9,7 @@ import pytest
 
 from hotstart import ModelRegistry
 from hotstart.errors import MissingExtra
-from hotstart.registry.watch import Watch, steps_to
+from hotstart.watch import Watch, steps_to
 from support.waiting import wait_until
 
 
@@ -40,6 +40,33 @@ def test_cover_replaces_watched_paths(tmp_path: Path) -> None:
     (tmp_path / "b" / "m").touch()
     wait_until(lambda: str(tmp_path / "b" / "m") in told)
     assert str(tmp_path / "a" / "m") not in told
+    watch.close()
+
+
+def test_ignored_folders_are_not_watched(tmp_path: Path) -> None:
+    told: set[str] = set()
+    ignored = tmp_path / ".git"
+    (ignored / "objects").mkdir(parents=True)
+    watch = Watch(told.update, lambda path: ".git" in path.split(os.sep))
+    watch.cover([str(tmp_path)])
+    assert not any(".git" in folder for folder in watch._folders)
+    (ignored / "a").touch()
+    (tmp_path / "b").touch()
+    wait_until(lambda: str(tmp_path / "b") in told)
+    assert str(ignored) not in told
+    watch.close()
+
+
+def test_a_folder_that_is_gone_is_awaited(tmp_path: Path) -> None:
+    told: set[str] = set()
+    watch = Watch(told.update)
+    path = tmp_path / "gone" / "deep" / "m"
+    watch.cover([str(path)])
+    path.parent.mkdir(parents=True)
+    wait_until(lambda: str(tmp_path / "gone") in told)
+    watch.cover([str(path)])
+    path.touch()
+    wait_until(lambda: str(path) in told)
     watch.close()
 
 

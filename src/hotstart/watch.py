@@ -1,15 +1,20 @@
-"""Watch model files and reload what changed.
+"""Watch files and folders for changes.
 
 The only file that imports `watchfiles`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from hotstart._lazy import require
+
+logger = logging.getLogger(__name__)
+
+Ignores = Callable[[str], bool]
 
 _SETTLING = 100
 """Milliseconds in which changes are gathered: one write often causes several."""
@@ -40,16 +45,20 @@ def _first_link(path: str) -> str | None:
     return above or (path if os.path.islink(path) else None)
 
 
-def _folders_of(path: str) -> Iterator[str]:
+def _folders_of(path: str, ignores: Ignores) -> Iterator[str]:
     """Yield the folders in which a change may concern `path`.
 
-    Folders are watched because an atomic write replaces the file.
+    Folders are watched because an atomic write replaces the file. Of a path that is gone it is the
+    nearest one above.
     """
     for step in steps_to(path):
-        if os.path.isdir(os.path.dirname(step)):
-            yield os.path.dirname(step)
-        for folder, _, _ in os.walk(step):
+        above = os.path.dirname(step)
+        while not os.path.isdir(above):
+            above = os.path.dirname(above)
+        yield above
+        for folder, names, _ in os.walk(step):
             yield folder
+            names[:] = [name for name in names if not ignores(os.path.join(folder, name))]
 
 
 class _Stop(threading.Event):
@@ -58,6 +67,7 @@ class _Stop(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self.begun = threading.Event()
+        self.fault: BaseException | None = None
 
     def is_set(self) -> bool:
         # watchfiles asks between two looks, and first when it has set up everything.
@@ -70,11 +80,15 @@ class Watch:
 
     Args:
         changed: called by the watching thread; it must not take long.
+        ignores: whether changes of a path, and of all below it, are none.
     """
 
-    def __init__(self, changed: Callable[[set[str]], object]) -> None:
+    def __init__(
+        self, changed: Callable[[set[str]], object], ignores: Ignores = lambda path: False
+    ) -> None:
         self._watchfiles = require("watchfiles", extra="watch")
         self._changed = changed
+        self._ignores = ignores
         self._folders: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._stop: _Stop | None = None
@@ -83,14 +97,26 @@ class Watch:
         """Watch `paths`, their links and all below them, instead of the previous ones.
 
         A change after the return is reported, and none is missed between the old and the new watch.
+
+        Raises:
+            OSError: the system watches no more folders.
         """
-        folders = frozenset(folder for path in paths for folder in _folders_of(path))
+        watched = list(paths)
         with self._lock:
-            if folders != self._folders:
-                before, self._stop = self._stop, self._begin(folders)
-                self._folders = folders
-                if before is not None:
-                    before.set()
+            while True:
+                found = (each for path in watched for each in _folders_of(path, self._ignores))
+                folders = frozenset(found)
+                if folders == self._folders:
+                    return
+                stop = self._begin(folders)
+                if stop is None or not isinstance(stop.fault, FileNotFoundError):
+                    break  # else a folder went meanwhile
+            if stop is not None and stop.fault is not None:
+                raise stop.fault
+            before, self._stop = self._stop, stop
+            self._folders = folders
+            if before is not None:
+                before.set()
 
     def close(self) -> None:
         """Stop watching."""
@@ -121,6 +147,11 @@ class Watch:
             for batch in changes:
                 if stop.is_set():
                     return
-                self._changed({os.path.abspath(path) for _, path in batch})
+                paths = {os.path.abspath(path) for _, path in batch}
+                if paths := {path for path in paths if not self._ignores(path)}:
+                    self._changed(paths)
+        except OSError as error:
+            stop.fault = error
+            logger.warning("Changes of files are no longer noticed: %s", error)
         finally:
             stop.begun.set()  # nobody waits for a watch that failed
