@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.files import remove_file
-from hotstart.search.definitions import defined_names, symbols_of
+from hotstart.search.definitions import symbols_of
 from hotstart.search.words import (
     DEFAULT_LANGUAGE,
     SCRIPTS,
@@ -31,6 +31,7 @@ from hotstart.search.words import (
     folded,
     is_near,
     is_stop_word,
+    joined,
     language_of,
     normalized,
     pairs_of,
@@ -48,7 +49,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 4  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 5  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
 _MOST_NEAR = 200  # chunks in which a misspelt word is looked for
@@ -498,7 +499,7 @@ class LexicalIndex:
             id=passage.id,
             words=" ".join(self._forms(text, language)),
             sequence=[sequence_of(each) for each in (passage.text, passage.path, passage.heading)],
-            defines=" ".join(defined_names(passage.path, passage.text)),
+            defines=" ".join(joined(name) for name in passage.names.split()),
         )
 
     def _forms(self, text: str, language: str) -> list[str]:
