@@ -107,7 +107,7 @@ def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embed
 def test_a_hit_says_where_it_stands(root: str) -> None:
     (hit,) = SearchIndex(root).search("model name").hits
     assert (hit.path, hit.start_line, hit.end_line) == ("code/pool.py", 1, 3)
-    assert hit.heading == "class Pool > def getModelName"
+    assert hit.heading == "class Pool"
     assert hit.text == FILES["code/pool.py"].rstrip()
     assert hit.found_by == ("lexical",)
 

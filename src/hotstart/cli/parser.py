@@ -200,10 +200,15 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument(
         "--path",
-        default=".",
-        help="an indexed folder or a folder below it (default: the current one)",
+        action="append",
+        help="an indexed folder or a folder below it (default: the current one); may be repeated",
     )
-    _add_store(search)
+    search.add_argument(
+        "--store",
+        action="append",
+        metavar="FOLDER",
+        help="the index that is kept here; may be repeated",
+    )
     search.add_argument(
         "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )

@@ -336,13 +336,16 @@ class SearchIndex:
         with self._stores.borrow() as store:
             return self._searcher.answer(store, question)
 
-    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+    def excerpt(
+        self, query: str, hit: Hit, context: int | None = None, *, regex: str | None = None
+    ) -> Excerpt:
         """Return the lines of `hit` with most words of `query`, as they are in the file now.
 
         Args:
             query: the words of the query, as `Answer.query` has them.
             hit: a hit of this index.
             context: lines to show around each of them; by default three lines in all.
+            regex: the regular expression of the search, whose matches are marked.
         """
         from hotstart.search.excerpt import alone, take_excerpt, within_file
 
@@ -350,7 +353,8 @@ class SearchIndex:
             place = alone(hit.text, hit.start_line)
         else:
             place = within_file(hit.file, hit.text, hit.start_line)
-        return take_excerpt(place, self._lexical.wanted(query), context)
+        expression = None if regex is None else _compiled(regex)
+        return take_excerpt(place, self._lexical.wanted(query), context, expression)
 
 
 def _check(

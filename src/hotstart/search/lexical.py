@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import require
 from hotstart.files import remove_file
-from hotstart.search.definitions import defined_names, symbols_of
+from hotstart.search.definitions import symbols_of
 from hotstart.search.words import (
     DEFAULT_LANGUAGE,
     SCRIPTS,
@@ -31,6 +31,7 @@ from hotstart.search.words import (
     folded,
     is_near,
     is_stop_word,
+    joined,
     language_of,
     normalized,
     pairs_of,
@@ -48,7 +49,7 @@ logger = logging.getLogger(__name__)
 Advance = Callable[[int, int], None]
 """Called with the chunks done and the chunks in all."""
 
-_FORMAT = 4  # incremented with each change of the fields; an index of another format is rebuilt
+_FORMAT = 5  # incremented with each change of the fields; an index of another format is rebuilt
 _STAMP_ID = 0  # chunk ids begin at 1
 _MOST_DEFINING = 50  # chunks that define a symbol of the query to add to the ranking
 _MOST_NEAR = 200  # chunks in which a misspelt word is looked for
@@ -79,7 +80,7 @@ class WantedWords:
         self._forms_of = functools.lru_cache(maxsize=10_000)(forms_of)
 
     def within(self, text: str) -> frozenset[int]:
-        """Return which words of the query `text` holds, by their numbers."""
+        """Return which words of the query the short `text` holds, by their numbers."""
         forms = self._forms_of(text)
         return frozenset(n for n, word in enumerate(self._words) if not word.isdisjoint(forms))
 
@@ -264,13 +265,14 @@ class LexicalIndex:
         """Return the words of `query` that no chunk holds, and a word for each that one does.
 
         It differs by one letter, or by two that changed places, and is written as in its chunk.
-        Words of less than 4 letters, with digits or marks, and those without such a word are left
-        out.
+        Beside other words, which find something, what may be another word does not count. Words
+        of less than 4 letters, with digits or marks, and those without such a word are left out.
 
         Raises:
             LexicalIndexDamaged: the index cannot be read; the next `sync` rebuilds it.
         """
-        words = [word for word in query_words(query) if len(word) >= 4 and word.isalpha()]
+        every = query_words(query)
+        words = [word for word in every if len(word) >= 4 and word.isalpha()]
         index = self._index or self._open()
         if not words or index is None:
             return {}
@@ -281,12 +283,12 @@ class LexicalIndex:
             for word in dict.fromkeys(words):
                 stems = self._stems_of(word, languages)
                 if not any(searcher.doc_freq("words", stem) for stem in stems):
-                    spelling = self._nearest_spelling(index, searcher, word, store)
+                    spelling = self._nearest_spelling(index, word, store, strict=len(every) > 1)
                     if spelling is not None:
                         found[word] = spelling
         return found
 
-    def _nearest_spelling(self, index: Any, searcher: Any, word: str, store: Store) -> str | None:
+    def _nearest_spelling(self, index: Any, word: str, store: Store, *, strict: bool) -> str | None:
         """Return the most frequent word near to `word`, if possible with its first letter."""
         tantivy = self._tantivy
         near = [
@@ -296,14 +298,18 @@ class LexicalIndex:
             )
             for field in ("words", "sequence")
         ]
-        ids = [one for one, _ in _hits(searcher, tantivy.Query.boolean_query(near), _MOST_NEAR)]
+        ids = [
+            one for one, _ in _hits(index.searcher(), tantivy.Query.boolean_query(near), _MOST_NEAR)
+        ]
         places = store.passages(ids)
         spellings: dict[str, Counter[str]] = {}
         for one, text in store.texts(ids).items():
             every = normalized(f"{text}\n{places[one].path}\n{places[one].heading}")
             for spelling in {*spellings_of(every), *compounds_of(every)}:
                 other = folded(spelling)
-                if is_near(word, other) and not is_stop_word(other, DEFAULT_LANGUAGE):
+                if is_near(word, other, strict=strict) and not is_stop_word(
+                    other, DEFAULT_LANGUAGE
+                ):
                     spellings.setdefault(other, Counter())[spelling] += 1
         if not spellings:
             return None
@@ -495,7 +501,7 @@ class LexicalIndex:
             id=passage.id,
             words=" ".join(self._forms(text, language)),
             sequence=[sequence_of(each) for each in (passage.text, passage.path, passage.heading)],
-            defines=" ".join(defined_names(passage.path, passage.text)),
+            defines=" ".join(joined(name) for name in passage.names.split()),
         )
 
     def _forms(self, text: str, language: str) -> list[str]:

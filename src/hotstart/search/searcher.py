@@ -106,23 +106,26 @@ class Searcher:
     def answer(self, store: Store, question: Question) -> Answer:
         """Return the best files, each by its best chunk."""
         began = time.perf_counter()
-        expression, deadline = question.expression, question.deadline
+        text, expression, deadline = question.query.text, question.expression, question.deadline
         if expression is None:
-            self._semantic.start()
-        if self._reranker:
-            self._reranker.start_loading()
+            self._start_loading(store)
         depth = max(_DEEPER * question.top_k, _DEPTH)
         found = self._find(store, question.query, expression, depth)
+        nearest = Nearest([], "a regular expression has no vector")
         if expression is None:
-            nearest = self._nearest(store, found, depth, deadline.left)
-        else:
-            nearest = Nearest([], "a regular expression has no vector")
+            nearest = self._nearest(store, text, found, depth, deadline.left)
         used = _activations(store) if question.activation else {}
         ranked = with_activation(self._ranked(store, found, nearest), used)
-        groups, texts, late = self._grouped(store, found.text, ranked, question.top_k, deadline)
+        if expression is None:
+            groups, texts, late = self._grouped(store, text, ranked, question.top_k, deadline)
+        else:  # each file with a match is one hit, however alike they are
+            groups, late = grouped(ranked, question.top_k, {}), None
+            texts = store.texts([group.best.passage.id for group in groups])
         hits = list(self._hits(store, groups, texts, found, nearest))
         if expression:
             hits = list(_matching_lines(store, hits, groups, expression))
+            if not text:  # no words to have a share of
+                hits = [replace(hit, score=1.0) for hit in hits]
         short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         notes = found.notes
         mode: Mode = "lexical"
@@ -139,6 +142,12 @@ class Searcher:
             model=nearest.model if nearest.ranking else None,
             engine=nearest.engine if nearest.ranking else None,
         )
+
+    def _start_loading(self, store: Store) -> None:
+        if store.has_vectors():
+            self._semantic.start()
+        if self._reranker:
+            self._reranker.start_loading()
 
     # Words ------------------------------------------------------------------------------------
 
@@ -194,12 +203,13 @@ class Searcher:
 
     # Meaning ----------------------------------------------------------------------------------
 
-    def _nearest(self, store: Store, found: Found, depth: int, timeout: float | None) -> Nearest:
+    def _nearest(
+        self, store: Store, text: str, found: Found, depth: int, timeout: float | None
+    ) -> Nearest:
         """Return the chunks whose vectors are nearest, and the cosines of those already found."""
         ids = [match.id for match in found.matches]
-        nearest = self._semantic.nearest(
-            store, found.text, depth, timeout, also=ids, among=found.among
-        )
+        # The text as it was typed: a model reads misspelt words, and none is replaced wrongly.
+        nearest = self._semantic.nearest(store, text, depth, timeout, also=ids, among=found.among)
         if ids and self._fusion == "linear" and not nearest.legibility:
             return Nearest([], f"{nearest.model!r} does not know the words of the query")
         return nearest
@@ -400,5 +410,6 @@ def _matching_lines(
                 start_line=places[0].start_line,
                 end_line=places[0].end_line,
                 text="\n".join(lines),
+                score=1.0,
                 others=tuple(places[1 : _MOST_OTHERS + 1]),
             )
