@@ -103,6 +103,8 @@ class LexicalIndex:
         self._counted: tuple[Any, str, int] | None = None
         self._last_stamp: Stamp | None = None
         self._analyzers: dict[tuple[object, ...], Any] = {}
+        # One search asks for each word several times.
+        self._stems_of = functools.lru_cache(maxsize=1_000)(self._look_up_stems)
 
     def agrees(self, store: Store, *, recount: bool = True) -> bool:
         """Return whether the index holds exactly the chunks of `store`.
@@ -214,13 +216,13 @@ class LexicalIndex:
         with self._distrusting():
             occur, make = self._tantivy.Occur, self._tantivy.Query
             languages = self._languages(index)
-            words = {tuple(self._stems_of(word, languages)) for word in query_words(query)}
+            words = {self._stems_of(word, languages) for word in query_words(query)}
             # For a few chunks this takes a fifth of the time of `term_set_query`.
             named = [(occur.Should, make.term_query(index.schema, "id", one)) for one in ids]
             chosen = make.boolean_query(named)
             clauses = [(occur.Must, make.const_score_query(chosen, 0.0))]
             for stems in words:  # each that is there counts 1
-                counted = make.const_score_query(self._any_of(index, list(stems)), 1.0)
+                counted = make.const_score_query(self._any_of(index, stems), 1.0)
                 clauses.append((occur.Should, counted))
             found = _hits(index.searcher(), make.boolean_query(clauses), len(ids))
         return {one: count / max(1, len(words)) for one, count in found}
@@ -360,7 +362,7 @@ class LexicalIndex:
         """
         tantivy = self._tantivy
         languages = self._languages(index)
-        counts = Counter(tuple(self._stems_of(word, languages)) for word in query_words(query))
+        counts = Counter(self._stems_of(word, languages) for word in query_words(query))
         if not counts:
             return None
         clauses = []
@@ -376,14 +378,14 @@ class LexicalIndex:
         terms = [tantivy.Query.term_query(index.schema, "words", s, "freq") for s in stems]
         return terms[0] if len(terms) == 1 else tantivy.Query.disjunction_max_query(terms)
 
-    def _languages(self, index: Any) -> Sequence[str]:
+    def _languages(self, index: Any) -> tuple[str, ...]:
         stamp = self._last_stamp or self._stamp(index)
         return stamp.languages if stamp and stamp.languages else (DEFAULT_LANGUAGE,)
 
-    def _stems_of(self, word: str, languages: Sequence[str]) -> list[str]:
+    def _look_up_stems(self, word: str, languages: tuple[str, ...]) -> tuple[str, ...]:
         """Return what `word` may be in the index; pairs of characters are what they are."""
         found = (self._stems(word, language) for language in languages)
-        return list(dict.fromkeys(chain.from_iterable(found))) or [word]
+        return tuple(dict.fromkeys(chain.from_iterable(found))) or (word,)
 
     def _stems(self, text: str, language: str) -> list[str]:
         """Return the words of `text`, stemmed as in a document in `language`.

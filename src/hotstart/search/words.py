@@ -383,12 +383,17 @@ def all_query_words(query: str) -> list[str]:
 
     Without stop words, unless it has no other words.
     """
+    return list(_query_words(query))
+
+
+@functools.lru_cache(maxsize=64)  # one search asks several times
+def _query_words(query: str) -> tuple[str, ...]:
     query = normalized(query)
     words = words_of(query)
     language = language_of(query, least=2)
     telling = [word for word in words if not is_stop_word(word, language)]
     compounds = words_of(" ".join(compounds_of(query)))
-    return [*(telling or words), *compounds, *pairs_of(query)]
+    return (*(telling or words), *compounds, *pairs_of(query))
 
 
 def query_words(query: str) -> list[str]:
