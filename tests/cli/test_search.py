@@ -360,3 +360,52 @@ def test_get_reads_text_below_an_indexed_folder_alone(
     assert main(["get", place]) in {1, 2}
     printed = capsys.readouterr()
     assert (printed.out, told in printed.err) == ("", True), printed.err
+
+
+def test_a_folder_without_an_index_is_indexed_by_its_words(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["search", "unloaded pressure", "--path", str(folder), "--timeout", "0"]
+    assert main([*command, "--no-index"]) == 1
+    assert "Run: hotstart index" in capsys.readouterr().err
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "guide.md:5  1.00" in shown.out
+    assert "was not indexed: 2 files are now" in shown.err
+    assert main(command) == 0
+    assert "was not indexed" not in capsys.readouterr().err
+
+
+def test_what_was_read_ranks_higher(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("alpha", "beta"):
+        (folder / f"{name}.txt").write_text(f"The {name} parser reads tokens.")
+    command = ["search", "parser tokens", "--path", str(folder), "--files", "--timeout", "0"]
+    assert main(command) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert main(["get", last]) == 0
+    capsys.readouterr()
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [last, first]
+    assert main([*command, "--no-activation"]) == 0
+    assert capsys.readouterr().out.splitlines() == [first, last]
+
+
+def test_the_answer_by_words_is_refined_in_place(folder: Path, tmp_path: Path) -> None:
+    """A real terminal of util-linux's `script`, of which every byte is looked at."""
+    require_program("script", package="bsdutils")
+    assert main(["index", str(folder), "--quiet"]) == 0
+    search = f"{sys.executable} -m hotstart search pressure --path {folder} --color never"
+    done = subprocess.run(
+        ["script", "-qec", f"stty cols 100 rows 40; {search}", str(tmp_path / "typescript")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    first, refined = re.split(r"\x1b\[\d+F\x1b\[J", done.stdout)
+    assert "mode lexical" in first
+    assert "mode hybrid" in refined
+    rows = int(re.findall(r"\x1b\[(\d+)F", done.stdout)[0])
+    before = first.split("\x1b")[0].replace("\r\n", "\n")
+    assert before.count("\n") == rows

@@ -182,7 +182,7 @@ def _add_search(commands: Any) -> None:
         commands,
         "search",
         "hotstart.cli.search:run",
-        "search an indexed folder",
+        "search a folder",
         'hotstart search "who is unloaded first?"',
         "hotstart search eviction --path docs -n 3",
         "hotstart search 'upload \"connection pool\" -test path:src lang:go'",
@@ -210,8 +210,19 @@ def _add_search(commands: Any) -> None:
         help="the index that is kept here; may be repeated",
     )
     search.add_argument(
+        "--no-index",
+        action="store_true",
+        help="refuse a folder that is not indexed (default: index its words first)",
+    )
+    search.add_argument(
         "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )
+    _add_ranking(search)
+    _add_display(search)
+    _add_model(search)
+
+
+def _add_ranking(search: Any) -> None:
     search.add_argument(
         "--timeout",
         type=float,
@@ -226,12 +237,15 @@ def _add_search(commands: Any) -> None:
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
     search.add_argument(
+        "--no-activation",
+        action="store_true",
+        help="leave out which files were opened and edited of late",
+    )
+    search.add_argument(
         "--reranker",
         metavar="MODEL",
         help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
     )
-    _add_display(search)
-    _add_model(search)
 
 
 def _add_display(search: Any) -> None:

@@ -6,55 +6,91 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
+from contextlib import suppress
 
 from hotstart.cli.display import Display, as_json
-from hotstart.cli.terminal import columns, has_colours, shown_path, visible
+from hotstart.cli.terminal import columns, has_colours, plural, shown_path, visible
 from hotstart.config import read_settings
 from hotstart.embedder import Embedder
-from hotstart.errors import InvalidInput, ModelNotFound, check_count
+from hotstart.errors import (
+    IndexBusy,
+    IndexMissing,
+    InvalidInput,
+    ModelNotFound,
+    check_count,
+)
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import spinner
 from hotstart.reranker import Reranker
-from hotstart.search import SearchIndex
+from hotstart.search import Answer, SearchIndex
 from hotstart.search.indexes import SearchIndexes
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search and print the answer."""
+    """Search and print the answer; on a terminal first by words, then refined in place."""
     _check(arguments)
     embedder = Embedder(arguments.model, strategy="progressive")
     reranker = Reranker(arguments.reranker) if arguments.reranker else None
     index = _indexes(arguments, embedder, reranker)
+    first: list[str] = []
+    if _refines(arguments):
+        answer = _answer(index, arguments, timeout=0)
+        shown = _shown(index, answer, arguments)
+        if answer.hits and len(shown) < shutil.get_terminal_size().lines:
+            first = shown
+            print("\n".join(first), flush=True)
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
-        answer = index.search(
-            arguments.query,
-            top_k=arguments.top_k,
-            timeout=arguments.timeout,
-            regex=arguments.regex,
-            min_score=arguments.min_score,
-        )
-    lines = (
+        answer = _answer(index, arguments, arguments.timeout)
+    shown = _shown(index, answer, arguments)
+    # One write, so that nothing flickers: to the first line, clear what is below, the answer.
+    start = f"\033[{len(first)}F\033[J" if first else ""
+    print(start + "\n".join(shown))
+    _print_remedies(embedder, ModelSpec(arguments.model))
+    return 0
+
+
+def _refines(arguments: argparse.Namespace) -> bool:
+    """Return whether a first answer is shown while the model loads."""
+    waits = arguments.timeout is None or arguments.timeout > 0
+    is_plain = not (arguments.json or arguments.files or arguments.regex)
+    return waits and is_plain and sys.stdout.isatty()
+
+
+def _answer(
+    index: SearchIndex | SearchIndexes, arguments: argparse.Namespace, timeout: float | None
+) -> Answer:
+    return index.search(
+        arguments.query,
+        top_k=arguments.top_k,
+        timeout=timeout,
+        regex=arguments.regex,
+        min_score=arguments.min_score,
+        activation=not arguments.no_activation,
+    )
+
+
+def _shown(
+    index: SearchIndex | SearchIndexes, answer: Answer, arguments: argparse.Namespace
+) -> list[str]:
+    """Return the lines to print."""
+    if arguments.files:
+        return [visible(shown_path(hit.file)) for hit in answer.hits]
+    excerpts = (
         index.excerpt(answer.query, hit, arguments.context, regex=arguments.regex)
         for hit in answer.hits
     )
-    if arguments.files:
-        for hit in answer.hits:
-            print(visible(shown_path(hit.file)))
-    elif arguments.json:
-        print(json.dumps(as_json(answer, lines), ensure_ascii=False, indent=1))
-    else:
-        display = Display(
-            width=columns(),
-            colours=has_colours(arguments.color),
-            explain=arguments.explain,
-            gaps=arguments.context is not None,
-        )
-        for line in display.answer(answer, lines):
-            print(line)
-    _print_remedies(embedder, ModelSpec(arguments.model))
-    return 0
+    if arguments.json:
+        return [json.dumps(as_json(answer, excerpts), ensure_ascii=False, indent=1)]
+    display = Display(
+        width=columns(),
+        colours=has_colours(arguments.color),
+        explain=arguments.explain,
+        gaps=arguments.context is not None,
+    )
+    return list(display.answer(answer, excerpts))
 
 
 def _indexes(
@@ -62,11 +98,31 @@ def _indexes(
 ) -> SearchIndex | SearchIndexes:
     """Return the index to search, or the several that are named."""
     paths = arguments.path or ([] if arguments.store else ["."])
-    indexes = [SearchIndex.nearest(path, embedder, reranker=reranker) for path in paths]
+    indexes = [_nearest(path, embedder, reranker, arguments) for path in paths]
     indexes += [
         SearchIndex.stored(store, embedder, reranker=reranker) for store in arguments.store or ()
     ]
     return indexes[0] if len(indexes) == 1 else SearchIndexes(indexes)
+
+
+def _nearest(
+    path: str, embedder: Embedder, reranker: Reranker | None, arguments: argparse.Namespace
+) -> SearchIndex:
+    """Return the index of `path`; index the words of a folder that was never indexed."""
+    try:
+        return SearchIndex.nearest(path, embedder, reranker=reranker)
+    except IndexMissing:
+        if arguments.no_index or not os.path.isdir(path):
+            raise
+    with spinner(f"Indexing {path}", shown=not arguments.quiet):
+        report = SearchIndex(path).update()
+    if not arguments.quiet:
+        print(
+            f"{visible(path)} was not indexed: {plural(report.added, 'file')} are now, in "
+            f"{report.seconds:.1f} s, by their words. For vectors, run hotstart index.",
+            file=sys.stderr,
+        )
+    return SearchIndex(path, embedder, reranker=reranker)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -108,7 +164,10 @@ def run_get(arguments: argparse.Namespace) -> int:
         else SearchIndex.nearest(os.path.dirname(path) or ".")
     )
     # As hotstart search shows it, from here; or as a hit has it, from the indexed folder.
-    text = index.read(os.path.abspath(path) if os.path.exists(path) else path)
+    wanted = os.path.abspath(path) if os.path.exists(path) else path
+    text = index.read(wanted)
+    with suppress(IndexBusy):  # the lines are worth more than the note that they were read
+        index.touch(wanted)
     lines = re.split(r"\r\n|\r|\n", text.removesuffix("\n"))
     first = int(place["first"]) if place else 1
     last = int(place["last"] or first) if place else len(lines)

@@ -267,11 +267,11 @@ class SearchIndex:
             raise InvalidInput("path", got=given, expected=f"a path below {self._path}")
         return "" if below == os.curdir else below.replace(os.sep, "/")
 
-    def touch(self, path: str) -> bool:
+    def touch(self, path: str | os.PathLike[str]) -> bool:
         """Record a use of a file, such as its opening: for a while it ranks higher.
 
         Args:
-            path: the file, as a hit names it.
+            path: the file: its absolute path, or the one below the folder.
 
         Returns:
             Whether the use was recorded. A file that is not indexed has no history, and an index
@@ -281,15 +281,17 @@ class SearchIndex:
             IndexMissing: the folder is not indexed.
             IndexBusy: another process holds a transaction for seconds.
             IndexDamaged: the database belongs to another program, or cannot be read.
+            InvalidInput: `path` is not below the folder.
         """
         if not self.exists:
             raise IndexMissing(self._path)
+        below = self._below(path)
         self._location.refuse_links()
         with Store(self._database) as store:
             if store.is_read_only:
                 return False
             with store.transaction():
-                return store.use(path, time.time())
+                return store.use(below, time.time())
 
     def search(
         self,
