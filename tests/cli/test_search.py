@@ -15,7 +15,7 @@ import pytest
 
 from hotstart.cli import main
 from hotstart.config import Settings
-from support.golden import FAMILIES
+from support.golden import FAMILIES, RERANKERS
 from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
@@ -57,7 +57,22 @@ def test_index_then_search(
     assert "secret" not in out
 
 
-def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reranker_orders_the_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(folder), "--lexical"]) == 0
+    reranker = str(RERANKERS / "bert" / "model")
+    command = ["search", "sky models", "--path", str(folder), "--explain", "--reranker", reranker]
+    assert main(command) == 0
+    assert "reranker" in capsys.readouterr().out
+    assert main([*command[:-1], "./no-model", "--timeout", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "reranked nothing: " in out
+    assert "no-model" in out
+
+
+def test_several_folders_in_a_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
     store = str(folder.parent / "store")
     (folder.parent / "notes").mkdir()
     (folder.parent / "notes" / "a.md").write_text("an apple\n")
@@ -69,7 +84,7 @@ def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["index", "--lexical", "--store", store]) == 0
     assert capsys.readouterr().out.startswith("0 added, 0 changed, 0 removed, 3 unchanged")
     assert main(["search", "apple", "--store", store, "--timeout", "0"]) == 0
-    place = os.path.relpath(folder.parent / "notes" / "a.md")
+    place = os.path.join("notes", "a.md")
     assert capsys.readouterr().out.startswith(f"{place}:1  1.00\n  1: an apple\n")
     assert main(["search", "apple", "--store", str(folder)]) == 1
     assert f"Run: hotstart index PATH --store {folder}." in capsys.readouterr().err

@@ -4,27 +4,44 @@ import time
 
 import pytest
 
-from hotstart.search.definitions import defined_names, symbols_of
+from hotstart.search.definitions import find_definitions, symbols_of
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "names"),
+    ("path", "text", "titles"),
     [
-        ("a.py", "class Token_Store(Base):\n  async def get_user(self):\n", "tokenstore getuser"),
-        ("a.js", "export const makePool = async (n) => n\n", "makepool"),
-        ("b.js", "exports.close = function () {}\n", "close"),
-        ("a.ts", "export class Pool {\n  private open(n: number): void {", "pool open"),
-        ("a.go", "func (p *Pool) Close() error {\ntype Pool struct {\n", "close pool"),
-        ("a.rs", "pub(crate) fn parse_name<'a>(x: &str) {\nimpl Pool {\n", "parsename pool"),
-        ("a.c", "static int\nread_all(int fd) {\n#define MOST_WORDS 3\n", "mostwords readall"),
-        ("A.java", "  public static List<String> namesOf(Object it) throws E {\n", "namesof"),
-        ("a.ex", "defmodule Plug.Conn do\n  def send_resp(conn) do\n", "plug sendresp"),
-        ("a.md", "class Pool:\n", ""),
-        ("b.py", "return class_\nname = value\n", ""),
+        ("a.py", "class Pool(Base):\n  async def get(self):\n", ["class Pool", "  def get"]),
+        ("a.js", "export const make = async (n) => n\n", ["const make"]),
+        ("b.js", "exports.close = function () {}\n", ["exports.close"]),
+        ("a.ts", "export class A {\n  private open(n: number): void {", ["class A", "  open"]),
+        ("a.dart", "class A {\n  Future<int> get(\n    int n) async {", ["class A", "  get"]),
+        ("a.go", "func (p *Pool) Close() error {\n", ["func (p *Pool) Close"]),
+        ("a.c", "static int\nread_all(int fd) {\n#define MOST 3\n", ["read_all", "#define MOST"]),
+        (
+            "a.ex",
+            "defmodule Plug.Conn do\n  def send(conn) do\n",
+            ["defmodule Plug.Conn", "  def send"],
+        ),
+        ("a.sql", "create or replace view free as\n", ["create or replace view free"]),
+        ("a.proto", "message Pool {\n", ["message Pool"]),
+        ("a.r", "read.all <- function(x) {\n", ["read.all <- function"]),
+        ("a.clj", "(defn make-pool [n]\n", ["defn make-pool"]),
+        ("b.py", "return class_\nname = value\n", []),
     ],
-)  # fmt: skip
-def test_definitions_of_many_languages_are_found(path: str, text: str, names: str) -> None:
-    assert defined_names(path, text) == names.split()
+)
+def test_definitions_of_many_languages_are_found(path: str, text: str, titles: list[str]) -> None:
+    found = find_definitions(path, text.split("\n"))
+    assert [f"{'  ' * one.depth}{one.title}" for one in found] == titles
+
+
+def test_a_definition_has_the_comments_above_and_what_is_indented_below() -> None:
+    lines = ["#include <a.h>", "// about", "struct A {", "  // on it", "  void f() {", "  }", "};"]
+    found = find_definitions("a.c", [*lines, "", "struct B {", "};"])
+    assert [(one.start, one.end, one.name) for one in found] == [
+        (1, 8, "A"),
+        (3, 8, "f"),
+        (8, 10, "B"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -44,10 +61,8 @@ def test_a_query_names_symbols_by_the_way_they_are_written(query: str, symbols: 
     assert symbols_of(query) == symbols
 
 
-@pytest.mark.parametrize(
-    "text", ["a " * 600, "*" * 1200, "a(" * 600, "a<" * 600, "\n" * 1200, "((" * 600]
-)
-def test_no_text_takes_long(text: str) -> None:
+@pytest.mark.parametrize("line", ["a " * 600, "*" * 1200, "a(" * 600, "a<" * 600, "", "((" * 600])
+def test_no_text_takes_long(line: str) -> None:
     began = time.perf_counter()
-    defined_names("a.c", text)
-    assert time.perf_counter() - began < 1
+    find_definitions("a.c", [line] * 1000)
+    assert time.perf_counter() - began < 5

@@ -10,7 +10,6 @@ import pytest
 
 from hotstart.errors import InvalidInput
 from hotstart.search.documents import (
-    LARGEST,
     FileSelection,
     Skipped,
     find_documents,
@@ -64,7 +63,7 @@ def test_an_ignored_folder_that_is_asked_for_is_searched(plant: Plant) -> None:
 
 
 def test_what_cannot_be_searched_is_skipped_for_a_reason(plant: Plant) -> None:
-    root = plant({"ok.txt": "\ufeffgrüß", "huge.txt": "x" * (LARGEST + 1)})
+    root = plant({"ok.txt": "\ufeffgrüß", "huge.txt": "x" * (1_000_000 + 1)})
     contents = {"nul.dat": b"a\0b", "control.txt": b"a\x01\xe4"}
     for name, data in contents.items():
         with open(os.path.join(root, name), "wb") as file:
@@ -84,7 +83,7 @@ def test_what_cannot_be_searched_is_skipped_for_a_reason(plant: Plant) -> None:
 
 
 def test_a_file_that_outgrew_its_listing_is_too_large(plant: Plant) -> None:
-    root = plant({"a.txt": "x" * (LARGEST + 1)})
+    root = plant({"a.txt": "x" * (1_000_000 + 1)})
     with pytest.raises(SkippedFile, match="too large"):
         read_document(os.path.join(root, "a.txt"))
 

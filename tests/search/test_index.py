@@ -50,7 +50,7 @@ def test_a_hit_has_exact_scores_of_both_rankings(root: str, embedder: Embedder) 
     parts = {hit.path: hit.parts for hit in hits}
     assert {"words", "semantic"} <= parts["cats.txt"].keys() & parts["money.txt"].keys()
     assert parts["code/pool.py"]["words"] == 0 < parts["cats.txt"]["words"]
-    assert parts["code/pool.py"]["semantic"] < parts["cats.txt"]["semantic"]
+    assert "semantic" not in parts["code/pool.py"]  # the least near one
 
 
 def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(
@@ -107,7 +107,7 @@ def test_meaning_alone_answers_where_no_word_is_found(root: str, embedder: Embed
 def test_a_hit_says_where_it_stands(root: str) -> None:
     (hit,) = SearchIndex(root).search("model name").hits
     assert (hit.path, hit.start_line, hit.end_line) == ("code/pool.py", 1, 3)
-    assert hit.heading == "class Pool > def getModelName"
+    assert hit.heading == "class Pool"
     assert hit.text == FILES["code/pool.py"].rstrip()
     assert hit.found_by == ("lexical",)
 

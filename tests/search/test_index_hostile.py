@@ -16,7 +16,8 @@ import pytest
 from hotstart import Embedder, SearchIndex
 from hotstart.errors import IndexDamaged
 from hotstart.pool.pool import Pool
-from hotstart.search.chunking import outline_of
+from hotstart.search.chunking import chunk
+from hotstart.search.definitions import find_definitions
 from hotstart.search.documents import find_documents
 from hotstart.search.gitignore import read_patterns
 
@@ -111,26 +112,9 @@ def test_files_of_killed_writers_are_removed(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["x.cpp", "X.java"])
 def test_an_outline_of_long_names_takes_no_time(name: str, line: str) -> None:
     began = time.process_time()
-    outline_of(name, [line] * 1000)
+    chunk(name, "\n".join([line] * 1000))
+    find_definitions(name, [line] * 1000)
     assert time.process_time() - began < 5
-
-
-def test_the_outline_of_c() -> None:
-    lines = [
-        "int main(void) {",
-        "static char *name_of(int n)",
-        "Foo::Foo() {",
-        "~Foo() {",
-        "x = f(1);",
-    ]
-    outline = outline_of("x.c", lines)
-    assert [outline.get(n) for n in range(5)] == [
-        ("main",),
-        ("name_of",),
-        ("Foo::Foo",),
-        None,
-        None,
-    ]
 
 
 _BIND, _REMOUNT, _READ_ONLY, _DETACH = 4096, 32, 1, 2  # mount(2), umount2(2)

@@ -11,7 +11,7 @@ import pytest
 from hotstart import Embedder
 from hotstart.errors import IndexBusy, IndexDamaged, InvalidInput, ModelNotFound
 from hotstart.files import exclusive
-from hotstart.search import SearchIndex, UpdateReport
+from hotstart.search import SearchIndex, UpdateReport, chunking, grammars
 from hotstart.search.store import Store, StoreState
 
 Plant = Callable[[Mapping[str, str]], str]
@@ -286,3 +286,19 @@ def test_commits_lost_in_a_crash_do_not_pass_for_those_that_follow(plant: Plant)
     SearchIndex(root).update()
     assert SearchIndex(root).search("lost").hits == ()
     assert [hit.path for hit in SearchIndex(root).search("instead").hits] == ["notes/a.txt"]
+
+
+def test_a_file_cut_by_other_rules_is_cut_again_and_keeps_what_is_the_same(
+    plant: Plant, counting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = plant(FILES)
+    with monkeypatch.context() as patch:  # without the extra code
+        patch.setattr(grammars, "has_grammar", lambda path: False)
+        SearchIndex(root, counting).update()
+        assert counts(SearchIndex(root, counting).update()) == (0, 0, 0, 3, 0)
+    assert counts(SearchIndex(root, counting).update()) == (0, 1, 0, 2, 0)
+    with monkeypatch.context() as patch:  # nothing becomes worse
+        patch.setattr(grammars, "has_grammar", lambda path: False)
+        assert counts(SearchIndex(root, counting).update()) == (0, 0, 0, 3, 0)
+    monkeypatch.setattr(chunking, "_RULES", chunking._RULES + 1)
+    assert counts(SearchIndex(root, counting).update()) == (0, 3, 0, 0, 0)

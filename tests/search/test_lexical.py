@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from hotstart.search.store import Store, StoredDocument
 
 def put(store: Store, path: str, *texts: str, heading: str = "") -> None:
     with store.transaction():
-        chunks = [Chunk(text, heading, n, n) for n, text in enumerate(texts, 1)]
+        chunks = [
+            Chunk(text, heading, n, n, tuple(re.findall(r"class (\w+)", text)))
+            for n, text in enumerate(texts, 1)
+        ]
         store.put(path, StoredDocument(0, 0, ""), chunks)
 
 

@@ -146,6 +146,18 @@ def test_faults_of_the_program_are_not_called_damage(store: Store) -> None:
         store.put_vectors("f", [(1, b"of no chunk")])
 
 
+def test_names_of_an_unchanged_chunk_are_recorded_anew(store: Store) -> None:
+    with store.transaction():
+        store.put("a.py", StoredDocument(1, 1, "x"), [Chunk("def f(): pass", "def f", 1, 1)])
+    ((_, before),) = [(each.names, each.id) for each in store.chunks_after(0)]
+    generation = store.state().generation
+    named = Chunk("def f(): pass", "def f", 1, 1, ("f", "g"))
+    with store.transaction():
+        store.put("a.py", StoredDocument(1, 1, "x", rules=3), [named])
+    assert store.documents()["a.py"].rules == 3
+    assert [(each.id, each.names) for each in store.chunks_after(generation)] == [(before, "f g")]
+
+
 def test_uses_stay_with_a_renamed_document_and_go_with_a_removed_one(store: Store) -> None:
     put(store, "a", "x")
     put(store, "b", "y")

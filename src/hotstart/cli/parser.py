@@ -225,6 +225,11 @@ def _add_search(commands: Any) -> None:
         metavar="SCORE",
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
     )
+    search.add_argument(
+        "--reranker",
+        metavar="MODEL",
+        help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
+    )
     _add_display(search)
     _add_model(search)
 
@@ -306,7 +311,7 @@ def _add_store(command: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    text = "list, search, download, prepare and remove models"
+    text = "list, search, download, prepare, calibrate and remove models"
     models = commands.add_parser("models", help=text, description=f"{text.capitalize()}.")
     models.set_defaults(parser=models)
     actions = models.add_subparsers(metavar="ACTION")
@@ -327,6 +332,7 @@ def _add_models(commands: Any) -> None:
         ("show", "show the details of a model"),
         ("pull", "download a model from the Hugging Face hub"),
         ("prepare", "prepare a model for a fast load"),
+        ("calibrate", "measure how much the cosines of a model count in hybrid search"),
         ("verify", "compare the files of a prepared model with their checksums"),
         ("rm", "remove the prepared files; the original files stay"),
     ):

@@ -16,6 +16,7 @@ from hotstart.errors import InvalidInput, ModelNotFound, check_count
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import spinner
+from hotstart.reranker import Reranker
 from hotstart.search import SearchIndex
 from hotstart.search.indexes import SearchIndexes
 
@@ -24,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
     _check(arguments)
     embedder = Embedder(arguments.model, strategy="progressive")
-    index = _indexes(arguments, embedder)
+    reranker = Reranker(arguments.reranker) if arguments.reranker else None
+    index = _indexes(arguments, embedder, reranker)
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(
             arguments.query,
@@ -55,11 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _indexes(arguments: argparse.Namespace, embedder: Embedder) -> SearchIndex | SearchIndexes:
+def _indexes(
+    arguments: argparse.Namespace, embedder: Embedder, reranker: Reranker | None
+) -> SearchIndex | SearchIndexes:
     """Return the index to search, or the several that are named."""
     paths = arguments.path or ([] if arguments.store else ["."])
-    indexes = [SearchIndex.nearest(path, embedder) for path in paths]
-    indexes += [SearchIndex.stored(store, embedder) for store in arguments.store or ()]
+    indexes = [SearchIndex.nearest(path, embedder, reranker=reranker) for path in paths]
+    indexes += [
+        SearchIndex.stored(store, embedder, reranker=reranker) for store in arguments.store or ()
+    ]
     return indexes[0] if len(indexes) == 1 else SearchIndexes(indexes)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from hotstart.config import git_environment
 from hotstart.errors import InvalidInput
 from hotstart.files import open_regular
+from hotstart.search.formats import largest, readable
 from hotstart.search.gitignore import (
     GitignorePatterns,
     GitRepository,
@@ -35,9 +36,6 @@ from hotstart.search.text import (
 )
 
 logger = logging.getLogger(__name__)
-
-LARGEST = 1_000_000
-"""Bytes of the largest file that is read; what is larger is data or generated."""
 
 Skipped = dict[str, Reason]
 """What is passed over, by its relative path, that of a folder with a slash at its end."""
@@ -157,22 +155,22 @@ def _judge(root: str, path: str, skipped: Skipped, selection: FileSelection) -> 
         skipped[path] = "unreadable"
     else:
         named = selection.names(path)
-        reason = _objection(status) or kind_by_name(path, status.st_size, is_named=named)
+        reason = _objection(path, status) or kind_by_name(path, status.st_size, is_named=named)
         if reason is None:
             return FoundFile(path, status.st_size, status.st_mtime_ns, named)
         skipped[path] = reason
     return None
 
 
-def _objection(status: os.stat_result) -> Reason | None:
-    """Return why what has this `status` is not read."""
+def _objection(path: str, status: os.stat_result) -> Reason | None:
+    """Return why `path`, which has this `status`, is not read."""
     if stat.S_ISLNK(status.st_mode):
         return "link"
     if stat.S_ISDIR(status.st_mode):  # a submodule
         return "another repository"
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file"
-    return "too large" if status.st_size > LARGEST else None
+    return "too large" if status.st_size > largest(path) else None
 
 
 def _list_folder(root: str, skipped: Skipped, selection: FileSelection) -> set[str]:
@@ -317,15 +315,15 @@ def read_document(path: str, *, is_named: bool = False) -> FileContent:
             data = file.read(PROBE)
             if is_binary(data):
                 raise SkippedFile("binary")
-            data += file.read(LARGEST + 1 - len(data))
+            data += file.read(largest(path) + 1 - len(data))
     except FileNotFoundError:
         raise
     except OSError as error:
         logger.info("%s is passed over: %s", path, error.strerror)
         raise SkippedFile("unreadable") from error
-    if len(data) > LARGEST:
+    if len(data) > largest(path):
         raise SkippedFile("too large")
-    text = decode(data)
+    text = readable(path, decode(data))
     reason = kind_by_text(path, text, is_named=is_named)
     if reason:
         raise SkippedFile(reason)

@@ -64,7 +64,14 @@ class SearchIndex:
         return f"SearchIndex({self._path!r})"
 
     @classmethod
-    def nearest(cls, path: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def nearest(
+        cls,
+        path: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index of `path` or of its nearest indexed parent.
 
         Raises:
@@ -75,17 +82,25 @@ class SearchIndex:
             folder, below = os.path.dirname(folder), folder
             if folder == below:
                 raise IndexMissing(start if os.path.isdir(start) else os.path.dirname(start))
-        return cls(folder, embedder)
+        return cls(folder, embedder, fusion=fusion, reranker=reranker)
 
     @classmethod
-    def stored(cls, store: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def stored(
+        cls,
+        store: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index in the folder `store`, of the folders that it was made of.
 
         Raises:
             IndexMissing: there is no index.
             IndexDamaged: its record of the folders cannot be read.
         """
-        return cls(stored_location(os.fspath(store)).folders, embedder, store)
+        folders = stored_location(os.fspath(store)).folders
+        return cls(folders, embedder, store, fusion=fusion, reranker=reranker)
 
     @property
     def path(self) -> str:

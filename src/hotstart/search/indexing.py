@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hotstart.search.chunking import chunk
+from hotstart.search.chunking import chunk, rules_for
 from hotstart.search.documents import (
     FileContent,
     FileSelection,
@@ -50,7 +50,7 @@ class UpdateReport:
 
     Attributes:
         added: documents under a new path.
-        changed: documents with changed content.
+        changed: documents with changed content, or cut again by the rules of this version.
         removed: documents whose path is gone. A renamed document is added and removed.
         unchanged: documents with unchanged content.
         kept: documents that cannot be read at the moment; the index has them as they were.
@@ -249,7 +249,9 @@ class _Scan:
 
     def _take(self, file: FoundFile) -> None:
         known = self._known.get(file.path)
-        if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
+        rules = rules_for(file.path)
+        current = known if known and known.rules >= rules else None
+        if current and (current.size, current.mtime_ns) == (file.size, file.mtime_ns):
             self.counts["unchanged"] += 1
             return
         content = self._read(file)
@@ -259,8 +261,8 @@ class _Scan:
             elif known:
                 self._remove(file.path)
             return
-        document = StoredDocument(file.size, file.mtime_ns, content.sha256)
-        if known and known.sha256 == content.sha256:
+        document = StoredDocument(file.size, file.mtime_ns, content.sha256, rules)
+        if current and current.sha256 == content.sha256:
             self._store.restamp(file.path, document)
             self.counts["unchanged"] += 1
             return

@@ -93,6 +93,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             )
         ),
     ),
+    (
+        "ALTER TABLE documents ADD COLUMN rules INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE chunks ADD COLUMN names TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 
@@ -199,7 +203,7 @@ class Database:
 
 
 _PASSAGES = (
-    "SELECT chunks.id, path, heading, start_line, end_line, text"
+    "SELECT chunks.id, path, heading, start_line, end_line, text, names"
     " FROM chunks JOIN documents ON documents.id = document_id"
 )
 
@@ -220,15 +224,16 @@ class StoreState(NamedTuple):
 
 
 class StoredDocument(NamedTuple):
-    """The state of a file when it was read."""
+    """The state of a file when it was read, and the number of the rules that cut it."""
 
     size: int
     mtime_ns: int
     sha256: str
+    rules: int = 0
 
 
 class Passage(NamedTuple):
-    """A chunk and its file."""
+    """A chunk and its file; `names` are the names that it defines, separated by spaces."""
 
     id: int
     path: str
@@ -236,6 +241,7 @@ class Passage(NamedTuple):
     start_line: int
     end_line: int
     text: str
+    names: str = ""
 
 
 class Store:
@@ -279,7 +285,7 @@ class Store:
 
     def documents(self, paths: Sequence[str] | None = None) -> dict[str, StoredDocument]:
         """Return the documents `paths`, by default every one, by their paths."""
-        sql = "SELECT path, size, mtime_ns, sha256 FROM documents"
+        sql = "SELECT path, size, mtime_ns, sha256, rules FROM documents"
         if paths is None:
             rows = self._database.run(sql)
         else:
@@ -354,25 +360,30 @@ class Store:
     def put(self, path: str, document: StoredDocument, chunks: Sequence[Chunk]) -> None:
         """Replace the chunks of `path`. Unchanged chunks keep their ids and vectors."""
         document_id = self._database.number(
-            "INSERT INTO documents (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
+            "INSERT INTO documents (path, size, mtime_ns, sha256, rules) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET size = excluded.size, rules = excluded.rules,"
             " mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256 RETURNING id",
             path,
             *document,
         )
-        known: dict[tuple[str, str], list[int]] = {}
-        sql = "SELECT heading, text, id FROM chunks WHERE document_id = ? ORDER BY position DESC"
-        for heading, text, chunk_id in self._database.run(sql, document_id):
-            known.setdefault((heading, text), []).append(chunk_id)
+        known: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        sql = "SELECT heading, text, id, names FROM chunks WHERE document_id = ?"
+        for heading, text, *rest in self._database.run(
+            f"{sql} ORDER BY position DESC", document_id
+        ):
+            known.setdefault((heading, text), []).append((rest[0], rest[1]))
         for position, chunk in enumerate(chunks):
             place = (position, chunk.start_line, chunk.end_line)
             same = known.get((chunk.heading, chunk.text))
             if same:
+                chunk_id, names = same.pop()
                 sql = "UPDATE chunks SET position = ?, start_line = ?, end_line = ? WHERE id = ?"
-                self._database.run(sql, *place, same.pop())
+                self._database.run(sql, *place, chunk_id)
+                if names != " ".join(chunk.names):
+                    self._rename_defined(chunk_id, chunk)
             else:
                 self._insert(document_id, place, chunk)
-        self._bury([chunk_id for ids in known.values() for chunk_id in ids])
+        self._bury([chunk_id for same in known.values() for chunk_id, _ in same])
 
     def restamp(self, path: str, document: StoredDocument) -> None:
         """Record that `path` was touched without a change of content."""
@@ -393,6 +404,11 @@ class Store:
         self._bury([chunk_id for (chunk_id,) in rows])
         self._database.run("DELETE FROM documents WHERE path = ?", path)
 
+    def _rename_defined(self, chunk_id: int, chunk: Chunk) -> None:
+        """Record the names that a known chunk defines."""
+        sql = "UPDATE chunks SET names = ?, generation = ? WHERE id = ?"
+        self._database.run(sql, " ".join(chunk.names), self._next_generation(), chunk_id)
+
     def overwrite_removed(self) -> None:
         """Rewrite the files of the database, so that they hold no byte of what was removed."""
         self._database.run("VACUUM")
@@ -401,11 +417,12 @@ class Store:
     def _insert(self, document_id: int, place: tuple[int, int, int], chunk: Chunk) -> None:
         self._database.run(
             "INSERT INTO chunks (document_id, position, start_line, end_line, heading, text,"
-            " generation) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " names, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             document_id,
             *place,
             chunk.heading,
             chunk.text,
+            " ".join(chunk.names),
             self._next_generation(),
         )
 
