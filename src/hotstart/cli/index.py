@@ -16,7 +16,13 @@ from dataclasses import asdict
 from hotstart.cli.terminal import columns, file_size, plural, shown_path, table, visible
 from hotstart.config import read_settings
 from hotstart.embedder import Embedder
-from hotstart.errors import IndexBusy, InvalidInput, ModelError, ReadinessError
+from hotstart.errors import (
+    HotstartError,
+    IndexBusy,
+    InvalidInput,
+    ModelError,
+    ReadinessError,
+)
 from hotstart.models.artifacts import Artifact, list_artifacts
 from hotstart.models.spec import check_kind
 from hotstart.progress import Advance, bar
@@ -135,7 +141,7 @@ class _Watching:
 
     def _follow(self) -> float | None:
         """Update the index; return after how many seconds to do so without a change."""
-        gone = {folder for folder in self._index.folders if not os.path.isdir(folder)}
+        gone = self._missing()
         for folder in sorted(gone - self._gone):
             _say(f"{folder} is gone; waiting for it")
         self._gone = gone
@@ -148,13 +154,16 @@ class _Watching:
         except (ModelError, ReadinessError) as error:
             sys.stderr.write(f"hotstart: {visible(str(error))}\n")
             return None
-        except InvalidInput:
-            if all(map(os.path.isdir, self._index.folders)):
+        except HotstartError:
+            if not self._missing():
                 raise
             return 0.0  # it went meanwhile
         if report.added or report.changed or report.removed or report.embedded:
             _say(_changes(report))
         return None
+
+    def _missing(self) -> set[str]:
+        return {folder for folder in self._index.folders if not os.path.isdir(folder)}
 
     def _ignores(self, path: str) -> bool:
         """Return whether `path` is one of git's or of an index, or below one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from hotstart.config import indexes_folder
@@ -104,8 +104,10 @@ class IndexLocation(NamedTuple):
             raise IndexDamaged(self.home, reason=reason, remedy=remedy) from error
 
     def _claim(self) -> None:
-        """Record the folders in a home outside of them."""
+        """Make the home; record the folders in one outside of them."""
         if self.is_within:
+            with suppress(FileExistsError):
+                os.mkdir(self.home)  # never the folder itself, which may have gone
             return
         os.makedirs(self.home, exist_ok=True)
         if self.exists:
