@@ -27,8 +27,7 @@ from hotstart.search.location import DATABASE, locate
 from hotstart.search.semantic import Semantic
 from hotstart.search.store import Store
 
-MODEL = "all-MiniLM-L6-v2"
-COLUMNS = ("lexical", "BM25", "semantic", "hybrid")
+COLUMNS = ("lexical", "BM25", "semantic", "RRF", "hybrid")
 _CHUNKS = 60  # to ask for, so that ten files are among them
 _TEST = re.compile(r"(^|/)(tests?|t|spec|specs|Tests)/|(^|/)test_|[._-]test\.|_test\.")
 
@@ -130,6 +129,7 @@ def rankings_of(root: Path, embedder: Embedder | None, most_chunks: int) -> dict
         hybrid = SearchIndex(root, embedder)
         hybrid.update()
         found["semantic"] = _semantic(root, embedder)
+        found["RRF"] = _asked(SearchIndex(root, embedder, fusion="rrf"))
         found["hybrid"] = _asked(hybrid)
     return found
 
@@ -173,12 +173,13 @@ def ask(package: Package, root: Path, rankings: Mapping[str, Rank]) -> Iterator[
 # Tables -----------------------------------------------------------------------------------------
 
 
-def measure(folder: Path, split: str | None, most_chunks: int, worst: bool) -> None:
+def measure(
+    folder: Path, split: str | None, embedder: Embedder | None, most_chunks: int, worst: bool
+) -> None:
     """Print the figures of each split; with vectors, of packages of at most `most_chunks`."""
-    embedder = Embedder(MODEL, cache=f"sqlite:{folder}/vectors.db") if most_chunks else None
     packages = read_packages(split)
     for name in dict.fromkeys(package.split for package in packages):
-        print(_row(f"questions, {name}", "n", "first", COLUMNS))
+        print(row(f"questions, {name}", "n", "first", COLUMNS))
         every: list[Answered] = []
         for package in (package for package in packages if package.split == name):
             root = fetch(package, folder)
@@ -208,10 +209,11 @@ def _figures(title: str, answered: Sequence[Answered]) -> str:
         known = all(column in each.rankings for each in answered)
         cells.append(summary([each.gain(column) for each in answered]) if known else "–")
     first = sum(each.first in each.question.files for each in answered)
-    return _row(title, str(len(answered)), str(first), cells)
+    return row(title, str(len(answered)), str(first), cells)
 
 
-def _row(title: str, count: str, first: str, cells: Sequence[str]) -> str:
+def row(title: str, count: str, first: str, cells: Sequence[str]) -> str:
+    """Return a line of a table."""
     rest = "  ".join(f"{cell:13}" for cell in cells).rstrip()
     return f"{title:40} {count:>4} {first:>5}  {rest}"
 

@@ -3,6 +3,9 @@
 texts ──check──▶ cache: known vectors ──▶ pool: loaded model ──▶ engine: run
  (encoding)       (if there is one)        └─ the first call loads it:
                                               models (find) ──▶ preparation ──▶ engines (open)
+
+The file is long because one class has the methods of sentence-transformers, of LangChain and their
+coroutines. Each checks its arguments and calls `_run` or `_arun`; what they do is elsewhere.
 """
 
 from __future__ import annotations
@@ -110,36 +113,27 @@ class Embedder(LoadableModel):
         on_progress: Progress | None = None,
         pool: Pool | None = None,
     ) -> None:
-        self._spec, choice = spec_of(
-            model,
-            kind=kind,
-            revision=revision,
-            strategy=strategy,
-            engine=engine,
-            precision=precision,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            allow_download=allow_download,
-            file=file,
-        )
+        of_spec: dict[str, Any] = {
+            "kind": kind,
+            "revision": revision,
+            "strategy": strategy,
+            "engine": engine,
+            "precision": precision,
+            "device": device,
+            "trust_remote_code": trust_remote_code,
+            "allow_download": allow_download,
+            "file": file,
+        }
+        self._spec, choice = spec_of(model, **of_spec)
         check_count("truncate_dim", truncate_dim, optional=True)
         if not isinstance(fallback, (str, Embedder, type(None))):
             raise InvalidInput("fallback", got=fallback, expected="an Embedder or a model name")
         self._limits = Limits.checked(load_timeout, keep_alive)
         self._pool = pool or default_pool()
         instance = self._pool.instance(self._spec, self._limits)
-        arguments = {
+        arguments = of_spec | {
             "model": self._spec.source,
-            "revision": revision,
-            "strategy": strategy,
-            "kind": kind,
-            "engine": engine,
-            "precision": precision,
-            "device": device,
-            "trust_remote_code": trust_remote_code,
-            "file": file,
             "truncate_dim": truncate_dim,
-            "allow_download": allow_download,
             "load_timeout": load_timeout,
             "keep_alive": keep_alive,
             "cache": cache,
@@ -675,6 +669,7 @@ class Embedder(LoadableModel):
             reason=None,
             tokens=output.tokens,
             comparable_with=None if space is None else self._cut(space),
+            similarity_scale=output.info.similarity_scale,
         )
 
     def _cut(self, fingerprint: str) -> str:

@@ -43,7 +43,7 @@ HotstartError
     └── IndexDamaged                 the database cannot be read
 
 Each class composes its message from the arguments of its constructor, so that all messages of
-one kind read alike.
+one kind read alike. The tree is in one file, so that messages are read, and kept plain, together.
 """
 
 from __future__ import annotations

@@ -68,23 +68,7 @@ class Reranker(LoadableModel):
         on_progress: Progress | None = None,
         pool: Pool | None = None,
     ) -> None:
-        self._spec, choice = spec_of(
-            model,
-            kind="reranker",
-            revision=revision,
-            strategy=strategy,
-            engine=engine,
-            precision=precision,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            max_length=max_length,
-            allow_download=allow_download,
-            file=file,
-        )
-        limits = Limits.checked(load_timeout, keep_alive)
-        instance = (pool or default_pool()).instance(self._spec, limits)
-        arguments = {
-            "model": self._spec.source,
+        of_spec: dict[str, Any] = {
             "revision": revision,
             "strategy": strategy,
             "engine": engine,
@@ -92,8 +76,14 @@ class Reranker(LoadableModel):
             "device": device,
             "trust_remote_code": trust_remote_code,
             "max_length": max_length,
-            "file": file,
             "allow_download": allow_download,
+            "file": file,
+        }
+        self._spec, choice = spec_of(model, kind="reranker", **of_spec)
+        limits = Limits.checked(load_timeout, keep_alive)
+        instance = (pool or default_pool()).instance(self._spec, limits)
+        arguments = of_spec | {
+            "model": self._spec.source,
             "load_timeout": load_timeout,
             "keep_alive": keep_alive,
             "on_progress": on_progress,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from hotstart.errors import InvalidInput
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -86,6 +88,42 @@ class QueryExpansion(NamedTuple):
     is_attended: bool
 
 
+class ChatTemplate(NamedTuple):
+    """A chat template: fixed texts, and where the inputs stand among them.
+
+    A number in a list is the place of an input: of the text, or of query and document.
+
+    Attributes:
+        plain: the fixed texts and places without a prompt.
+        prompted: the same with a prompt, which is the first input; None if there can be none.
+    """
+
+    plain: tuple[str | int, ...]
+    prompted: tuple[str | int, ...] | None = None
+
+    def render(self, text: TextOrPair) -> str:
+        """Return `text` within the fixed texts.
+
+        Raises:
+            InvalidInput: it has a prompt, and the template no place for one.
+        """
+        inputs: tuple[str, ...] = (text,) if isinstance(text, str) else text
+        pieces = self.plain
+        if isinstance(text, TaskText) and text.prompt:
+            if self.prompted is None:
+                expected = "none: the chat template of the model has no place for it"
+                raise InvalidInput("prompt", got=text.prompt, expected=expected)
+            inputs = (text.prompt, text[len(text.prompt) :])
+            pieces = self.prompted
+        return "".join(piece if isinstance(piece, str) else inputs[piece] for piece in pieces)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> ChatTemplate:
+        """Return the template of `content`, written as `json.dumps` writes it."""
+        prompted = content["prompted"]
+        return cls(tuple(content["plain"]), prompted and tuple(prompted))
+
+
 class TokenSettings(NamedTuple):
     """The tokens of a text that are read, and those that have a vector or a weight.
 
@@ -98,6 +136,7 @@ class TokenSettings(NamedTuple):
         skiplist: tokens without a vector or weight.
         skiplist_tasks: the tasks of texts that the skiplist is for.
         skipped: leading tokens without a vector.
+        template: what a text or a pair is written into; None where it is read as it is.
     """
 
     length: int | None = None
@@ -107,23 +146,29 @@ class TokenSettings(NamedTuple):
     skiplist: tuple[str, ...] = ()
     skiplist_tasks: tuple[str, ...] = ("document",)
     skipped: int = 0
+    template: ChatTemplate | None = None
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> TokenSettings:
         """Return the settings of `content`, written as `json.dumps` writes them."""
         expansion = content["expansion"]
+        template = content.get("template")
         return cls(
             **content
             | {
                 "expansion": expansion and QueryExpansion(**expansion),
                 "skiplist": tuple(content["skiplist"]),
                 "skiplist_tasks": tuple(content["skiplist_tasks"]),
+                "template": template and ChatTemplate.from_json(template),
             }
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return self._asdict() | {"expansion": self.expansion and self.expansion._asdict()}
+        return self._asdict() | {
+            "expansion": self.expansion and self.expansion._asdict(),
+            "template": self.template and self.template._asdict(),
+        }
 
 
 Returns = Literal["vectors", "sparse", "token_weights", "token_vectors"]
@@ -173,6 +218,7 @@ class ModelInfo(NamedTuple):
         max_active_dims: the largest values that a sparse embedding keeps; None for all.
         tasks: the tasks that a model with a Router has encoders for, empty for texts without one;
             None for a model that encodes all texts alike.
+        similarity_scale: see `EmbeddingResult`.
     """
 
     dimension: int | None
@@ -186,6 +232,7 @@ class ModelInfo(NamedTuple):
     reads_task: bool = False
     max_active_dims: int | None = None
     tasks: tuple[str, ...] | None = None
+    similarity_scale: float | None = None
 
 
 _ITEM = 4  # bytes of a float32
@@ -391,6 +438,8 @@ class EmbeddingResult(NamedTuple):
             cached.
         comparable_with: fingerprint of the float32 space that search may compare these vectors
             with; None if there is none.
+        similarity_scale: what differences of cosines are multiplied with to be as large as those of
+            all-MiniLM-L6-v2; None if it was not measured.
     """
 
     vectors: Any
@@ -400,6 +449,7 @@ class EmbeddingResult(NamedTuple):
     reason: str | None
     tokens: int | None = None
     comparable_with: str | None = None
+    similarity_scale: float | None = None
 
 
 class Coverage(NamedTuple):

@@ -17,6 +17,7 @@ from hotstart import Embedder
 from hotstart._version import __version__
 from hotstart.cli import main
 from hotstart.config import Settings
+from hotstart.pool.pool import Pool
 from support.golden import FAMILIES, MULTI_VECTOR, RERANKERS, SPARSE, cosines
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
@@ -261,6 +262,17 @@ def test_models_from_nothing_to_nothing(
     assert facts["max_seq_length"] == Embedder(TINY).max_seq_length
     assert "removed" in shown("rm", TINY)
     assert json.loads(shown("list", "--json")) == []
+
+
+def test_calibrate_records_the_scale_of_cosines(
+    fresh: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Embedder(pool=Pool()).embed("a").similarity_scale is None
+    assert main(["models", "calibrate", "all-MiniLM-L6-v2"]) == 0
+    assert capsys.readouterr().out.endswith("hybrid search multiplies its cosines with 1\n")
+    assert Embedder(pool=Pool()).embed("a").similarity_scale == pytest.approx(1.0, abs=0.001)
+    assert main(["models", "calibrate", TINY]) == 2  # its weights are random
+    assert "MODEL must be a model that tells texts apart" in capsys.readouterr().err
 
 
 def test_rm_removes_the_named_variant_alone(

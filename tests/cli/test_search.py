@@ -15,7 +15,7 @@ import pytest
 
 from hotstart.cli import main
 from hotstart.config import Settings
-from support.golden import FAMILIES
+from support.golden import FAMILIES, RERANKERS
 from support.programs import require_program
 
 TINY = str(FAMILIES / "bert-mean-normalize" / "model")
@@ -43,7 +43,7 @@ def test_index_then_search(
     assert "2 added, 0 changed, 0 removed, 0 unchanged" in out
     assert "skipped: 1 binary" in out
     monkeypatch.chdir(folder)
-    assert main(["search", "who is unloaded under pressure?", "--path", "docs"]) == 0
+    assert main(["search", "idle models are unloaded first under pressure", "--path", "docs"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
         "docs/guide.md:5  1.00  Guide > Eviction, Colours\n"
@@ -57,7 +57,22 @@ def test_index_then_search(
     assert "secret" not in out
 
 
-def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reranker_orders_the_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", str(folder), "--lexical"]) == 0
+    reranker = str(RERANKERS / "bert" / "model")
+    command = ["search", "sky models", "--path", str(folder), "--explain", "--reranker", reranker]
+    assert main(command) == 0
+    assert "reranker" in capsys.readouterr().out
+    assert main([*command[:-1], "./no-model", "--timeout", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "reranked nothing: " in out
+    assert "no-model" in out
+
+
+def test_several_folders_in_a_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
     store = str(folder.parent / "store")
     (folder.parent / "notes").mkdir()
     (folder.parent / "notes" / "a.md").write_text("an apple\n")
@@ -69,7 +84,7 @@ def test_several_folders_in_a_store(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["index", "--lexical", "--store", store]) == 0
     assert capsys.readouterr().out.startswith("0 added, 0 changed, 0 removed, 3 unchanged")
     assert main(["search", "apple", "--store", store, "--timeout", "0"]) == 0
-    place = os.path.relpath(folder.parent / "notes" / "a.md")
+    place = os.path.join("notes", "a.md")
     assert capsys.readouterr().out.startswith(f"{place}:1  1.00\n  1: an apple\n")
     assert main(["search", "apple", "--store", str(folder)]) == 1
     assert f"Run: hotstart index PATH --store {folder}." in capsys.readouterr().err
@@ -153,6 +168,28 @@ def test_paths_lead_from_here_to_the_file(
     assert Path(capsys.readouterr().out.strip()).samefile(folder / "docs" / "guide.md")
 
 
+def test_several_indexes_give_one_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    for name in ("notes", "papers"):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "a.md").write_text(f"{name} of the summer\n")
+    main(["index", "--lexical", "-q", "project"])
+    main(["index", "--lexical", "-q", "notes"])
+    main(["index", "--lexical", "-q", "papers", "--store", "store"])
+    capsys.readouterr()
+    search = ["search", "papers summer", "--timeout", "0", "--path", "project", "--path", "notes"]
+    assert main([*search, "--store", "store", "--files"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "papers/a.md",
+        "project/docs/guide.md",
+        "notes/a.md",
+    ]
+    assert main([*search, "--path", "nowhere"]) == 2
+    assert main([*search, "--path", "/"]) == 1
+
+
 def test_context_comes_from_the_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +217,29 @@ def test_a_score_means_the_same_in_every_answer(
     assert scores("sky") == [1.0]
     assert scores("summers sky zebra quokka") == [0.5]  # two of four words, one of them inflected
     assert scores("summers sky zebra quokka", "--min-score", "0.6") == []
+
+
+def test_matches_of_a_regular_expression_are_marked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    main(["index", "--lexical", "-q"])
+    capsys.readouterr()
+    search = ["search", "--regex", r"bl[u-v]e\s\w+", "--color", "always"]
+    assert main(search) == 0
+    out = capsys.readouterr().out
+    assert "docs/guide.md:9\x1b[0m  1.00  " in out
+    assert ": The sky is \x1b[1;31mblue in\x1b[0m summer.\n" in out
+
+
+def test_a_misspelt_word_marks_what_was_searched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    main(["index", "--lexical", "-q"])
+    capsys.readouterr()
+    assert main(["search", "sumer", "--color", "always"]) == 0
+    assert "\x1b[1;31msummer\x1b[0m" in capsys.readouterr().out
 
 
 def test_json_names_file_line_and_matches(

@@ -86,6 +86,7 @@ FAMILIES: tuple[Family, ...] = (
         config={"use_bidirectional_attention": True},
         **LONG,
     ),
+    Family("gemma-last", "gemma", tokenizer="bert", pooling="lasttoken", **LONG),
     Family("gemma3-last", "gemma3_text", tokenizer="bert", pooling="lasttoken", **LONG),
     Family("t5-mean", "t5", tokenizer="bert", **LONG),
     Family("t5-gated", "t5", tokenizer="bert", config={"feed_forward_proj": "gated-gelu"}, **LONG),

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from alibi_bert import make_alibi_bert
 from family_models import FAMILIES, Family, assembled
 from family_texts import FAMILY_TEXTS
 from folder_formats import FORMATS, EmbedOutput, write_json
+from nomic_moe import make_nomic_moe
 from onnx_folder import make_onnx_only
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, normalizers
@@ -110,9 +112,9 @@ def make_unsupported(folder: Path) -> None:
     shutil.copytree(modules / "1_Pooling", folder / "1_Pooling")
 
 
-def make_alibi(home: Path) -> None:
-    """The folder of jina-embeddings-v2, and its vectors."""
-    vectors = make_alibi_bert(home, FAMILY_TEXTS)
+def make_of_hub(home: Path, write: Any) -> None:
+    """A folder of an architecture whose code lies on the hub, and its vectors."""
+    vectors = write(home, FAMILY_TEXTS)
     check_spread(home.name, vectors)
     np.save(home / "vectors.npy", vectors)
 
@@ -125,7 +127,9 @@ def main() -> None:
     for family in FAMILIES:
         make(family)
     make_onnx_only(FOLDER / "bert-mean-normalize", FOLDER / "onnx-only", max_length=32)
-    make_alibi(FOLDER / "jina-bert-mean")
+    make_of_hub(FOLDER / "jina-bert-mean", make_alibi_bert)
+    make_of_hub(FOLDER / "jina-code-mean", partial(make_alibi_bert, of_code=True))
+    make_of_hub(FOLDER / "nomic-moe-mean", make_nomic_moe)
     make_unsupported(FOLDER / "xlnet-unsupported" / "model")
 
 

@@ -49,7 +49,29 @@ class Reranker:
     modern: bool = False
     activation: nn.Module | None = None
     is_language_model: bool = False
+    template: str | None = None
+    prompts: dict[str, str] = field(default_factory=dict)
 
+
+INSTRUCTION = (
+    '<Instruct>: {{ messages | selectattr("role", "eq", "system") | map(attribute="content")'
+    ' | first | default("Find passages that answer the query") }}\n'
+)
+QUERY = 'messages | selectattr("role", "eq", "query")'
+DOCUMENT = 'messages | selectattr("role", "eq", "document")'
+JUDGE = (
+    "<|im_start|>system\nAnswer yes or no.<|im_end|>\n<|im_start|>user\n"
+    + INSTRUCTION
+    + f'<Query>: {{{{ {QUERY} | map(attribute="content") | first }}}}\n'
+    + f'<Document>: {{{{ {DOCUMENT} | map(attribute="content") | first }}}}<|im_end|>\n'
+    + "<|im_start|>assistant\n<think>\n\n</think>\n\n\n"
+)
+"""A template like Qwen3-Reranker's."""
+PARTS = (
+    f"{{{{ bos_token }}}}question:{{{{ ({QUERY} | first).content[0].text }}}} \n \n "
+    f"passage:{{{{ ({DOCUMENT} | first).content[0].text }}}}"
+)
+"""A template like those of the classifiers: lists of parts, nothing after the document."""
 
 MEAN: dict[str, Any] = {"classifier_pooling": "mean"}
 
@@ -90,6 +112,35 @@ RERANKERS = (
         is_language_model=True,
         modern=True,
     ),
+    Reranker(
+        "gemma-yes-no",
+        "gemma",
+        tokenizer="yes-no",
+        max_length=64,
+        config={"tie_word_embeddings": False},
+        is_language_model=True,
+    ),
+    Reranker(
+        "qwen3-chat",
+        "qwen3",
+        tokenizer="yes-no",
+        max_length=170,
+        config={"max_position_embeddings": 256},
+        is_language_model=True,
+        template=JUDGE,
+    ),
+    Reranker(
+        "qwen3-chat-modern",
+        "qwen3",
+        tokenizer="qwen2-yes-no",
+        max_length=200,
+        config={"max_position_embeddings": 256},
+        is_language_model=True,
+        modern=True,
+        template=JUDGE,
+        prompts={"web": "Given a web search query, retrieve relevant passages"},
+    ),
+    Reranker("llama-chat-score", "llama", tokenizer="roberta", max_length=64, template=PARTS),
 )
 
 
@@ -97,6 +148,7 @@ def write_model(reranker: Reranker, folder: Path) -> None:
     """The folder as transformers saves it."""
     tokenizer = TOKENIZERS[reranker.tokenizer or reranker.kind]()
     tokenizer.model_max_length = reranker.max_length
+    tokenizer.chat_template = reranker.template
     names = dict(enumerate(reranker.labels))
     changes: dict[str, Any] = {
         "id2label": names,
@@ -122,7 +174,13 @@ def make(reranker: Reranker, pairs: list[list[str]]) -> None:
     folder = home / "model"
     write_model(reranker, folder)
     if reranker.modern:
-        made = CrossEncoder(str(folder), device="cpu", activation_fn=reranker.activation)
+        prompts = {"prompts": reranker.prompts, "default_prompt_name": next(iter(reranker.prompts))}
+        made = CrossEncoder(
+            str(folder),
+            device="cpu",
+            activation_fn=reranker.activation,
+            **(prompts if reranker.prompts else {}),
+        )
         shutil.rmtree(folder)
         made.save(str(folder), create_model_card=False)
     model = CrossEncoder(str(folder), device="cpu")

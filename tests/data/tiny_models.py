@@ -44,6 +44,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2": GROUPED,
     "qwen3": GROUPED | {"head_dim": 16},
     "eurobert": GROUPED,
+    "gemma": GROUPED | {"num_key_value_heads": 1, "head_dim": 16},
     "gemma3_text": GROUPED
     | {
         "num_hidden_layers": 4,
@@ -87,6 +88,10 @@ SPREADS: tuple[tuple[str, float, float], ...] = (
     ("norm1.weight", 1.0, 0.3),
     ("norm2.weight", 1.0, 0.3),
     ("norm.weight", 1.0, 0.3),
+    ("layer_norm_q.weight", 1.0, 0.3),
+    ("layer_norm_k.weight", 1.0, 0.3),
+    ("layer_norm_1.weight", 1.0, 0.3),
+    ("layer_norm_2.weight", 1.0, 0.3),
     ("_ln.weight", 1.0, 0.3),
     ("embed_tokens.weight", 0.0, 2.0),
     ("shared.weight", 0.0, 2.0),
@@ -95,6 +100,8 @@ SPREADS: tuple[tuple[str, float, float], ...] = (
     ("relative_attention_bias.weight", 0.0, 1.5),
     ("word_embeddings.weight", 0.0, 2.0),
     ("embeddings.weight", 0.0, 0.7),
+    ("mlp.w1", 0.0, 0.3),
+    ("mlp.w2", 0.0, 0.3),
     (".bias", 0.0, 0.1),
     (".weight", 0.0, 0.3),
 )

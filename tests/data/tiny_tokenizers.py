@@ -141,6 +141,14 @@ def qwen2() -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def qwen2_yes_no() -> PreTrainedTokenizerBase:
+    """Qwen2 as a reranker has it: the tokens of a chat, and those that score a pair."""
+    vocab, merges = byte_level(["<|endoftext|>", "yes", "no"])
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges)
+    tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    return tokenizer
+
+
 def xlm_roberta() -> PreTrainedTokenizerBase:
     """XLM-R: Unigram over metaspace, padding id 1."""
     return XLMRobertaTokenizer(vocab=unigram(ROBERTA_SPECIALS))
@@ -159,6 +167,7 @@ TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "mpnet": mpnet,
     "roberta": roberta,
     "qwen2": qwen2,
+    "qwen2-yes-no": qwen2_yes_no,
     "xlm-roberta": xlm_roberta,
     "camembert": camembert,
 }

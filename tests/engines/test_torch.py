@@ -32,7 +32,8 @@ pytestmark = [
 TEXTS = family_texts()
 PAIRS = reranker_pairs()
 RERANKER_NAMES = sorted(folder.name for folder in RERANKERS.iterdir() if folder.is_dir())
-NOT_OF_TORCH = {"onnx-only", "jina-bert-mean"}  # no weights; code that lies on the hub
+NOT_OF_TORCH = {"onnx-only", "jina-bert-mean", "jina-code-mean", "nomic-moe-mean"}
+"""No weights; code that lies on the hub."""
 NAMES = sorted(
     {folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists()}
     - NOT_OF_TORCH

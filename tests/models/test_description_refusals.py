@@ -18,7 +18,7 @@ from hotstart.models.description import describe
 from hotstart.models.locate import locate
 from hotstart.models.spec import ModelSpec, check_kind
 from hotstart.pool.pool import Pool
-from support.golden import FAMILIES, RERANKERS, family_texts
+from support.golden import FAMILIES, family_texts
 
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }} {% endfor %}"
 
@@ -32,31 +32,26 @@ def changed(source: Path, folder: Path, file: str, **changes: Any) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("name", ["qwen3-yes-no", "qwen3-score", "bert"])
-def test_a_reranker_with_a_chat_template_is_refused(name: str, tmp_path: Path) -> None:
-    folder = changed(
-        RERANKERS / name / "model", tmp_path / "m", "tokenizer_config.json", chat_template=TEMPLATE
-    )
-    with pytest.raises(UnsupportedModel, match="chat_template"):
-        describe(folder, "m", "reranker")
-
-
-def test_a_bare_model_with_a_chat_template_is_refused(tmp_path: Path) -> None:
-    folder = shutil.copytree(FAMILIES / "bert-plain" / "model", tmp_path / "m")
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    with pytest.raises(UnsupportedModel, match="chat_template"):
-        describe(str(folder), "m")
-
-
 def test_a_chat_template_is_read_by_models_that_know_messages_alone(tmp_path: Path) -> None:
     source = FAMILIES / "bert-mean-normalize" / "model"
     folder = changed(source, tmp_path / "m", "tokenizer_config.json", chat_template=TEMPLATE)
-    assert (
-        describe(folder, "m").dimension == 32
-    )  # as Qwen3-Embedding: the texts are read as they are
-    settings = {"text": {}, "message": {"format": "structured"}}
+    assert describe(folder, "m").adds_special  # as Qwen3-Embedding: the texts are read as they are
+    settings = {"text": {}, "message": {"format": "flat"}}
     changed(source, tmp_path / "m", "sentence_bert_config.json", modality_config=settings)
-    with pytest.raises(UnsupportedModel, match="chat_template"):
+    assert not describe(folder, "m").adds_special
+
+
+def test_a_setting_that_transformers_follows_by_halves_is_refused(tmp_path: Path) -> None:
+    source = FAMILIES / "gemma-last" / "model"
+    folder = changed(source, tmp_path / "m", "config.json", use_bidirectional_attention=True)
+    with pytest.raises(UnsupportedModel, match="use_bidirectional_attention"):
+        Embedder(folder, pool=Pool()).encode("a text")
+
+
+def test_an_adapter_is_refused(tmp_path: Path) -> None:
+    source = FAMILIES / "bert-mean-normalize" / "model"
+    folder = changed(source, tmp_path / "m", "adapter_config.json", peft_type="LORA")
+    with pytest.raises(UnsupportedModel, match="merge_and_unload"):
         describe(folder, "m")
 
 

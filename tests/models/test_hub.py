@@ -16,7 +16,7 @@ import pytest
 from hotstart.config import Settings, read_settings
 from hotstart.errors import DownloadFailed
 from hotstart.models.catalogue import known_model
-from hotstart.models.hub import fetch, files_to_fetch, locations
+from hotstart.models.hub import fetch, files_to_fetch
 from hotstart.models.spec import ModelSpec
 from support.golden import FAMILIES
 from support.local_hub import LocalHub, content_of
@@ -413,13 +413,6 @@ def test_a_cache_that_another_program_filled_is_completed(
         pulled = pull()
         assert "downloaded to" in pulled.stdout, pulled.stderr
         assert embed().stdout == expected
-
-
-def test_locations_are_those_that_onnx_reads(onnx_only: Path, tmp_path: Path) -> None:
-    assert locations(str(onnx_only / "onnx" / "model.onnx")) == ["Constant_7_attr__value"]
-    assert locations(str(FAMILIES / "onnx-only" / "model" / "onnx" / "model.onnx")) == []
-    (tmp_path / "empty.onnx").touch()
-    assert locations(str(tmp_path / "empty.onnx")) == []
 
 
 def test_progress_counts_the_bytes_of_all_files(

@@ -58,6 +58,11 @@ def test_a_pull_fetches_one_set_of_weights_and_nothing_else_that_is_large(
     assert len(files) == len({*files})
 
 
+def test_a_pull_fetches_the_chat_template_of_a_reranker_and_the_tokens_that_score_it() -> None:
+    (listing,) = (each for each in LISTINGS if each["repository"] == "Qwen/Qwen3-Reranker-0.6B")
+    assert {"chat_template.jinja", "1_LogitScore/config.json"} <= {*chosen(listing)}
+
+
 @each_listing
 def test_a_pull_fetches_a_whole_tokenizer(listing: dict[str, Any]) -> None:
     names = {name.rpartition("/")[2] for name in chosen(listing)}

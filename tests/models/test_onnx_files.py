@@ -16,7 +16,7 @@ from hotstart import Embedder, Reranker
 from hotstart.cli import main
 from hotstart.config import Settings
 from hotstart.errors import InvalidInput, ModelIncomplete, UnsupportedModel
-from hotstart.models.onnx_files import find_graph
+from hotstart.models.onnx_files import external_files, find_graph
 from hotstart.models.spec import ModelSpec
 from hotstart.pool.pool import Pool
 from hotstart.preparation.prepare import prepare
@@ -258,3 +258,19 @@ def test_a_reranker_is_run_by_its_onnx_file(
     expected = np.load(RERANKERS / name / "scores.npy")
     scores = Reranker(folder, engine=engine, pool=Pool()).predict(reranker_pairs())
     np.testing.assert_allclose(scores, expected.reshape(scores.shape), atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 22, 127, 128, 250])
+def test_the_files_that_a_graph_names_are_those_that_onnx_reads(folder: Path, length: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = folder / "onnx" / "model.onnx"
+    assert external_files(str(path)) == []
+    name = "x" * length
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=name, size_threshold=1000)
+    assert external_files(str(path)) == [name]
+    assert cosines(encode(folder), GOLDEN).min() > 0.999999
+
+
+def test_an_empty_file_names_none(tmp_path: Path) -> None:
+    (tmp_path / "empty.onnx").touch()
+    assert external_files(str(tmp_path / "empty.onnx")) == []

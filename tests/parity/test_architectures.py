@@ -48,6 +48,8 @@ MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
         LONG | {"num_key_value_heads": 1, "head_dim": 12},
     ),
     "qwen3, bidirectional": ("qwen3", "bert", "mean", LONG | {"is_causal": False}),
+    "gemma": ("gemma", "bert", "lasttoken", LONG | {"head_dim": 12}),
+    "gemma, bidirectional": ("gemma", "bert", "mean", LONG | {"is_causal": False}),
     "gemma3": (
         "gemma3_text",
         "bert",

@@ -79,6 +79,12 @@ def with_added_tokens(folder: Path) -> None:
     change("tokenizer_config.json", added_tokens_decoder=None)(folder)
 
 
+CHAT = "{% for m in messages %}a {{ m['role'] }}: {{ m['content'] }}. {% endfor %}"
+PARTS = "{% for m in messages %}{{ m.content[0].text }} the end{% endfor %}"
+TRIMMED = "{% for m in messages %}{{ m['content'] | trim }}{% endfor %}"
+OUTPUT = {"method": "forward", "method_output_name": "last_hidden_state"}
+MESSAGES = {"text": OUTPUT, "message": OUTPUT}
+
 MEAN = "bert-mean-normalize"
 LAYOUTS: dict[str, tuple[str, Change]] = {
     **{
@@ -387,6 +393,25 @@ LAYOUTS |= {
     "training prefix": (MEAN, prefixed("0.auto_model.")),
     "unknown names": (MEAN, tensors(lambda key, value: (key.replace("word", "token"), value))),
     "Dense without weights": ("bert-dense-tanh", without("2_Dense/model.safetensors")),
+    # Texts within a chat template, cut or not, with a prompt and without
+    "chat template of a bare model": ("bert-plain", change(TOKENS, chat_template=CHAT)),
+    "chat template of messages": (
+        "bert-prompts",
+        together(
+            change(TOKENS, chat_template=CHAT + "{{ cls_token }}"),
+            change("sentence_bert_config.json", modality_config=MESSAGES),
+        ),
+    ),
+    "chat template of parts": (
+        MEAN,
+        together(
+            change(TOKENS, chat_template=PARTS),
+            change("sentence_bert_config.json", modality_config=MESSAGES),
+            change("sentence_bert_config.json", module_output_name="token_embeddings"),
+        ),
+    ),
+    "chat template that trims": ("bert-plain", change(TOKENS, chat_template=TRIMMED)),
+    "chat template without messages": (MEAN, change(TOKENS, chat_template=CHAT)),
 }
 
 
@@ -411,7 +436,7 @@ REFUSED = {
     *("float64", "ColBERT of PyLate", "is_decoder"),
     *("Transformer not first", "SPLADE", "Router", "saved by SparseEncoder", "gelu_10"),
     *("quick_gelu", "relative_key_query", "rotary", "alibi", "unknown names"),
-    *("Dense without weights", "layer_types without a window"),
+    *("Dense without weights", "layer_types without a window", "chat template that trims"),
 }
 """Layouts that are refused by name; the others are those of sentence-transformers."""
 

@@ -21,9 +21,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # torch's and transformers' own
 ]
 
-WITHOUT_PEER = {
-    "jina-bert-mean"
-}  # its code lies on the hub; sentence-transformers takes it for BERT
+WITHOUT_PEER = {"jina-bert-mean", "jina-code-mean", "nomic-moe-mean"}
+"""Their code lies on the hub; sentence-transformers takes them for other models."""
 NAMES = sorted(
     {folder.name for folder in FAMILIES.iterdir() if (folder / "vectors.npy").exists()}
     - WITHOUT_PEER

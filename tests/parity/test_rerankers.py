@@ -75,6 +75,7 @@ CLASSIFIERS = [
     name
     for name in NAMES
     if "ForCausalLM" not in (RERANKERS / name / "model/config.json").read_text()
+    and not (RERANKERS / name / "model/chat_template.jinja").exists()
 ]
 
 

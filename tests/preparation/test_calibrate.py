@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hotstart import Embedder
 from hotstart.config import Settings
 from hotstart.engines import open_engine
 from hotstart.errors import InvalidInput
@@ -196,3 +197,15 @@ def test_int8_raises_for_a_model_with_only_an_onnx_file(fresh: Settings) -> None
     spec = ModelSpec(str(FAMILIES / "onnx-only" / "model"), precision="int8")
     with pytest.raises(InvalidInput, match=r"float32: .*onnx-only.* got 'int8'"):
         ensure(spec, fresh)
+
+
+def test_the_scale_of_cosines_is_that_of_the_usual_model() -> None:
+    embedder = Embedder()
+    questions = embedder.encode_query(calibrate.QUESTIONS, normalize_embeddings=True)
+    passages = embedder.encode_document(calibrate.PASSAGES, normalize_embeddings=True)
+    assert calibrate.similarity_scale(questions, passages) == pytest.approx(1.0, abs=0.001)
+    # A model that has one direction in all vectors: every cosine is between 0.75 and 1.
+    common = np.full((len(questions), 1), np.sqrt(0.75), np.float32)
+    near, far = (np.hstack([0.5 * rows, common]) for rows in (questions, passages))
+    assert calibrate.similarity_scale(near, far) == pytest.approx(4.0, abs=0.01)
+    assert calibrate.similarity_scale(questions, -passages) is None

@@ -50,7 +50,7 @@ def test_a_hit_has_exact_scores_of_both_rankings(root: str, embedder: Embedder) 
     parts = {hit.path: hit.parts for hit in hits}
     assert {"words", "semantic"} <= parts["cats.txt"].keys() & parts["money.txt"].keys()
     assert parts["code/pool.py"]["words"] == 0 < parts["cats.txt"]["words"]
-    assert parts["code/pool.py"]["semantic"] < parts["cats.txt"]["semantic"]
+    assert "semantic" not in parts["code/pool.py"]  # the least near one
 
 
 def test_a_query_that_the_model_cannot_read_is_answered_by_its_words(

@@ -119,6 +119,15 @@ def test_matches_are_where_the_file_has_them(plant: Plant) -> None:
     assert other.start_line == 1
 
 
+def test_each_file_with_a_match_is_a_hit(plant: Plant) -> None:
+    text = "def one(): return 'the same text in two files, word by word, to the end'\n"
+    index = SearchIndex(plant({"a.py": text, "b.py": text}))
+    index.update()
+    assert len(index.search("one").hits) == 1
+    hits = index.search(regex="one|two").hits
+    assert [(hit.path, hit.score) for hit in hits] == [("a.py", 1.0), ("b.py", 1.0)]
+
+
 def test_a_query_filters_and_orders_matches(index: SearchIndex) -> None:
     assert paths(index.search("lang:go", regex="[Pp]ool")) == ["src/pool.go"]
     assert paths(index.search("connection", regex="pool"))[0] == "guide.md"

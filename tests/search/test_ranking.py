@@ -50,7 +50,7 @@ def test_sources_stand_before_tests_unless_the_query_asks_for_tests() -> None:
         ("dist/pool.min.js", {"example"}),
         ("api/pool_pb2.py", {"example"}),
         ("README.md", {"document"}),
-        ("docs/pool.rst", {"example", "document"}),
+        ("docs/pool.rst", {"example"}),
         ("package-lock.json", {"document"}),
         ("src/pool.py", set()),
         ("include/pool.h", {"declaration"}),
@@ -88,6 +88,13 @@ def test_a_definition_stands_before_its_uses() -> None:
     assert paths("TokenStore", candidate("src/tokens.py", 1.0, defines=True), named_so)[0] == (
         "src/token_store.py"
     )
+
+
+def test_a_definition_outside_of_tests_counts_not_for_who_looks_for_tests() -> None:
+    source = candidate("src/tokens.py", 1.0, defines=True)
+    test = candidate("tests/test_tokens.py", 1.0)
+    assert paths("tests of token_store", source, test)[0] == "tests/test_tokens.py"
+    assert paths("token_store", source, test)[0] == "src/tokens.py"
 
 
 def test_a_file_with_many_good_chunks_stands_before_one_with_a_single_one() -> None:

@@ -73,6 +73,8 @@ def test_random_bytes_are_binary() -> None:
         ("jquery.min.js", "minified"),
         ("site-min.css", "minified"),
         ("app.js.map", "generated"),
+        ("PKG-INFO", "generated"),
+        ("src/pool.egg-info/SOURCES.txt", "generated"),
         ("rows.CSV", "data"),
         ("locale/de.po", "data"),
         ("package.json", None),

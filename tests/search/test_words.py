@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from hotstart.search.words import (
     MOST_WORDS,
     compounds_of,
+    is_near,
     language_of,
     normalized,
     pairs_of,
     parts_of,
     query_words,
+    sequence_of,
 )
 
 
@@ -80,6 +82,43 @@ def test_the_language_is_that_of_most_stop_words(text: str, language: str) -> No
 def test_neighbours_are_the_words_of_a_script_without_spaces() -> None:
     assert pairs_of("连接池 pool 東京") == ["连接", "接池", "東京"]
     assert pairs_of("pool") == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_so", "is_strictly_so"),
+    [
+        ("exhasted", "exhausted", True, True),
+        ("connectoin", "connection", True, True),
+        ("ypthon", "python", True, True),
+        ("quantizotion", "quantization", True, True),
+        ("night", "right", True, False),
+        ("night", "knight", True, False),
+        ("built", "build", True, False),
+        ("long", "log", False, False),
+        ("same", "same", False, False),
+        ("abcdef", "abdcfe", False, False),
+        ("", "a", False, False),
+    ],
+)
+def test_near_words_differ_by_one_letter(
+    one: str, other: str, is_so: bool, is_strictly_so: bool
+) -> None:
+    for first, second in [(one, other), (other, one)]:
+        assert is_near(first, second) == is_so
+        assert is_near(first, second, strict=True) == is_strictly_so
+
+
+@pytest.mark.parametrize(
+    ("text", "sequence"),
+    [
+        ("The connection-pool's Größe", " the connection pool s grösse "),
+        ("Python入门 ok", " python 入 门 ok "),
+        ("हिन्दी में", " हिन्दी में "),
+        ("?!", "  "),
+    ],
+)
+def test_the_sequence_of_a_text_holds_its_phrases(text: str, sequence: str) -> None:
+    assert sequence_of(text) == sequence
 
 
 @given(st.text())

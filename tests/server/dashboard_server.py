@@ -174,8 +174,10 @@ def _search(service: FakeService, body: dict[str, Any]) -> dict[str, Any]:
             "end_line": 9,
             "heading": "Guide > Storage",
             "text": PASSAGES[path],
-            "score": 0.03,
+            "score": 0.75,
             "found_by": ["lexical", "semantic"] if hybrid else ["lexical"],
+            "line": 5,
+            "lines": [{"number": 5, "text": f"  \U0001f512 {PASSAGES[path]}", "matches": [[4, 8]]}],
         }
         for path in (HYBRID if hybrid else LEXICAL)
     ]

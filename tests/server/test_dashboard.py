@@ -285,7 +285,11 @@ def test_search_replaces_lexical_hits_by_hybrid_hits(served: Served, open_page: 
     answer, hits = page.locator("#search-status"), page.locator("#hits li")
     expect(answer).to_contain_text("lexical in 3 ms")
     expect(answer).to_contain_text("minilm is loading")
-    expect(hits.first).to_contain_text("docs/models.md:3–9")
+    expect(hits.first).to_contain_text("docs/models.md:5")
+    text = hits.first.locator("pre").text_content()
+    assert text is not None
+    assert text.startswith("5   \U0001f512 ")  # indentation is kept
+    assert hits.first.locator("mark").text_content() == text[6:10]
     control.hybrid.set()
     expect(answer).to_contain_text("hybrid in 12 ms · 3 hits · 1 new, 2 moved")
     expect(hits.locator(".path")).to_have_text(

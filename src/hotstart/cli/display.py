@@ -132,8 +132,7 @@ def as_json(answer: Answer, excerpts: Iterable[Excerpt]) -> dict[str, Any]:
     """Return `answer` with the excerpts of its hits, for JSON."""
     content = asdict(answer)
     for hit, fields, found in zip(answer.hits, content["hits"], excerpts, strict=True):
-        lines = [line._asdict() for line in found.lines]
-        fields |= {"file": hit.file, "line": found.line, "lines": lines, "note": found.note}
+        fields |= {"file": hit.file, **found.fields()}
     return content
 
 

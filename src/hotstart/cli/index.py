@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 
 from hotstart.cli.terminal import columns, file_size, plural, shown_path, table, visible
@@ -126,19 +126,17 @@ class _Watching:
     def run(self) -> int:
         """Watch and update; return the exit status."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        with closing(self._watch):
             self._watch.cover(self._index.folders)
             print(_summary(_update(self._arguments, self._index), names_skipped=False))
             print("watching; Ctrl-C ends it", flush=True)
-            while True:
-                wait = self._follow()
-                self._changed.wait(wait)
-                self._changed.clear()
-                self._watch.cover(self._index.folders)
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            self._watch.close()
+            try:
+                while True:
+                    self._changed.wait(self._follow())
+                    self._changed.clear()
+                    self._watch.cover(self._index.folders)
+            except KeyboardInterrupt:
+                return 0
 
     def _follow(self) -> float | None:
         """Update the index; return after how many seconds to do so without a change."""

@@ -1,4 +1,4 @@
-"""`hotstart models`: list, show, pull, prepare, verify and remove models."""
+"""`hotstart models`: list, show, pull, prepare, calibrate, verify and remove models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hotstart.errors import (
     InvalidInput,
     ModelError,
 )
-from hotstart.models.artifacts import Artifact, find, list_artifacts, verify
+from hotstart.models.artifacts import Artifact, find, list_artifacts, record_scale, verify
 from hotstart.models.catalogue import KnownModel, known_models, near, search
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
@@ -177,6 +177,32 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if faults:
         raise ArtifactDamaged(artifact.folder, reason="; ".join(faults), arguments=spec.arguments)
     print(f"{spec.source}: {len(artifact.metadata.files)} files match their checksums")
+    return 0
+
+
+def run_calibrate(arguments: argparse.Namespace) -> int:
+    """Measure how far the cosines of one model spread, for hybrid search."""
+    from hotstart.embedder import Embedder
+    from hotstart.preparation.calibrate import PASSAGES, QUESTIONS, similarity_scale
+
+    spec = _spec(arguments)
+    embedder = Embedder(
+        spec.source,
+        revision=spec.revision,
+        engine=spec.engine,
+        precision=spec.precision,
+        file=spec.file,
+    )
+    questions = embedder.encode_query(QUESTIONS, normalize_embeddings=True)
+    passages = embedder.encode_document(PASSAGES, normalize_embeddings=True)
+    scale = similarity_scale(questions, passages)
+    artifact = find(spec, read_settings())
+    if artifact is None:
+        raise _missing(spec, read_settings())
+    if scale is None:
+        raise InvalidInput("MODEL", got=spec.source, expected="a model that tells texts apart")
+    record_scale(artifact, scale)
+    print(f"{spec.source}: hybrid search multiplies its cosines with {scale:.3g}")
     return 0
 
 

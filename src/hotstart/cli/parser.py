@@ -200,10 +200,15 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument(
         "--path",
-        default=".",
-        help="an indexed folder or a folder below it (default: the current one)",
+        action="append",
+        help="an indexed folder or a folder below it (default: the current one); may be repeated",
     )
-    _add_store(search)
+    search.add_argument(
+        "--store",
+        action="append",
+        metavar="FOLDER",
+        help="the index that is kept here; may be repeated",
+    )
     search.add_argument(
         "-n", "--top-k", type=int, default=5, metavar="N", help="number of results (default: 5)"
     )
@@ -219,6 +224,11 @@ def _add_search(commands: Any) -> None:
         default=0.0,
         metavar="SCORE",
         help="leave out what has a lower score, from 0 to 1 (default: 0)",
+    )
+    search.add_argument(
+        "--reranker",
+        metavar="MODEL",
+        help="put the first 20 results in the order of this cross-encoder, if --timeout suffices",
     )
     _add_display(search)
     _add_model(search)
@@ -301,7 +311,7 @@ def _add_store(command: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
-    text = "list, search, download, prepare and remove models"
+    text = "list, search, download, prepare, calibrate and remove models"
     models = commands.add_parser("models", help=text, description=f"{text.capitalize()}.")
     models.set_defaults(parser=models)
     actions = models.add_subparsers(metavar="ACTION")
@@ -322,6 +332,7 @@ def _add_models(commands: Any) -> None:
         ("show", "show the details of a model"),
         ("pull", "download a model from the Hugging Face hub"),
         ("prepare", "prepare a model for a fast load"),
+        ("calibrate", "measure how much the cosines of a model count in hybrid search"),
         ("verify", "compare the files of a prepared model with their checksums"),
         ("rm", "remove the prepared files; the original files stay"),
     ):

@@ -16,18 +16,17 @@ from hotstart.errors import InvalidInput, ModelNotFound, check_count
 from hotstart.models.artifacts import find
 from hotstart.models.spec import ModelSpec
 from hotstart.progress import spinner
+from hotstart.reranker import Reranker
 from hotstart.search import SearchIndex
+from hotstart.search.indexes import SearchIndexes
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Search and print the answer."""
     _check(arguments)
     embedder = Embedder(arguments.model, strategy="progressive")
-    index = (
-        SearchIndex.stored(arguments.store, embedder)
-        if arguments.store
-        else SearchIndex.nearest(arguments.path, embedder)
-    )
+    reranker = Reranker(arguments.reranker) if arguments.reranker else None
+    index = _indexes(arguments, embedder, reranker)
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = index.search(
             arguments.query,
@@ -36,14 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
             regex=arguments.regex,
             min_score=arguments.min_score,
         )
+    lines = (
+        index.excerpt(answer.query, hit, arguments.context, regex=arguments.regex)
+        for hit in answer.hits
+    )
     if arguments.files:
         for hit in answer.hits:
             print(visible(shown_path(hit.file)))
     elif arguments.json:
-        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         print(json.dumps(as_json(answer, lines), ensure_ascii=False, indent=1))
     else:
-        lines = (index.excerpt(answer.query, hit, arguments.context) for hit in answer.hits)
         display = Display(
             width=columns(),
             colours=has_colours(arguments.color),
@@ -56,6 +57,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _indexes(
+    arguments: argparse.Namespace, embedder: Embedder, reranker: Reranker | None
+) -> SearchIndex | SearchIndexes:
+    """Return the index to search, or the several that are named."""
+    paths = arguments.path or ([] if arguments.store else ["."])
+    indexes = [SearchIndex.nearest(path, embedder, reranker=reranker) for path in paths]
+    indexes += [
+        SearchIndex.stored(store, embedder, reranker=reranker) for store in arguments.store or ()
+    ]
+    return indexes[0] if len(indexes) == 1 else SearchIndexes(indexes)
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Raise InvalidInput before anything is read."""
     check_count("--top-k", arguments.top_k)
@@ -66,8 +79,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InvalidInput("--min-score", got=arguments.min_score, expected=expected)
     if arguments.context is not None and arguments.context < 0:
         raise InvalidInput("--context", got=arguments.context, expected="a number from 0 on")
-    if not os.path.exists(arguments.path):
-        raise InvalidInput("--path", got=arguments.path, expected="a folder that is there")
+    for path in arguments.path or ():
+        if not os.path.exists(path):
+            raise InvalidInput("--path", got=path, expected="a folder that is there")
 
 
 def _print_remedies(embedder: Embedder, spec: ModelSpec) -> None:

@@ -169,7 +169,7 @@ def _imported(home: str) -> Callable[..., Engine]:
     return loaded
 
 
-_ROUTED = "hotstart.engines.graph:RoutedEngine"
+_ROUTED = "hotstart.engines.composed:RoutedEngine"
 """What holds the engines of a model with a Router."""
 
 

@@ -1,12 +1,15 @@
-"""Base of engines that run an ONNX graph: tokenize, batch, pad, run, restore the order."""
+"""Base of engines that run an ONNX graph: tokenize, batch, pad, run, restore the order.
+
+The file holds the whole way of a text through an engine, because a reader follows it step by step,
+and because each first vector pays for the import of each file.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart._lazy import require
@@ -15,6 +18,7 @@ from hotstart.errors import InvalidInput, ModelDamaged, described
 from hotstart.ort import OrtValue, RuntimeFault
 from hotstart.types import (
     WORDPIECE,
+    ChatTemplate,
     Coverage,
     EngineOutput,
     Matrix,
@@ -26,7 +30,6 @@ from hotstart.types import (
 )
 
 if TYPE_CHECKING:
-    from hotstart.engines import Engine
     from hotstart.telemetry import Metric
 
     Run = Callable[[Iterable["Batch"]], Iterator[bytes | bytearray]]
@@ -125,6 +128,7 @@ class Tokenizer:
             self._skiplist = {number for number in found if number is not None}
             mask = self._tokenizer.encode("a").special_tokens_mask
             self._after = next((n for n, special in enumerate(mask[::-1]) if not special), 0)
+            self._limit, self._suffix = _end(self._tokenizer, settings.template)
 
     def tokens(self, texts: Sequence[TextOrPair]) -> list[Tokens]:
         """Return the tokens of each text, or of each pair.
@@ -132,6 +136,8 @@ class Tokenizer:
         Raises:
             ModelDamaged: the tokenizer fails, as when its parts contradict one another.
         """
+        settings = self._settings
+        texts = self._written(texts)
         pairs = isinstance(texts[0], tuple)
         try:
             if len(texts) == 1:  # encode_batch_fast would start threads for a single text
@@ -145,17 +151,29 @@ class Tokenizer:
             raise ModelDamaged(self._path, reason=f"it fails ({described(error)})") from error
         if pairs:
             return [Tokens(each.ids, each.type_ids) for each in encodings]
+        if settings is not None and settings.template is not None:
+            return [Tokens(self._ended(each.ids), None) for each in encodings]
         tokens = [
             Tokens(each.ids, None, self._prompt_length(text))
             for text, each in zip(texts, encodings, strict=True)
         ]
-        settings = self._settings
         if settings is None:
             return tokens
         tasks = [text.task if isinstance(text, TaskText) else "" for text in texts]
         return [
             self._of_task(each, task, settings) for each, task in zip(tokens, tasks, strict=True)
         ]
+
+    def _written(self, texts: Sequence[TextOrPair]) -> Sequence[TextOrPair]:
+        """Return `texts` within the chat template, if the model has one."""
+        template = self._settings.template if self._settings is not None else None
+        return texts if template is None else [template.render(text) for text in texts]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """Return `ids`, which end as the chat template does although they were cut."""
+        if len(ids) < self._limit or not self._suffix:
+            return ids
+        return ids[: -len(self._suffix)] + self._suffix[-len(ids) :]
 
     def _of_task(self, tokens: Tokens, task: str, settings: TokenSettings) -> Tokens:
         """Return `tokens` cut and filled up for `task`, with the positions that are kept."""
@@ -206,8 +224,26 @@ class Tokenizer:
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Return the positions of the texts that are cut at the model's limit."""
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = self._tokenizer.encode_batch(list(self._written(texts)))
         return [position for position, each in enumerate(encodings) if each.overflowing]
+
+
+def _end(tokenizer: Any, template: ChatTemplate | None) -> tuple[int, list[int]]:
+    """Return the most tokens of a text, and those that end every text of a chat template.
+
+    The template's are what two unlike texts end with, as sentence-transformers finds them.
+    """
+    cut = tokenizer.truncation
+    if template is None or cut is None:
+        return 0, []
+    tokenizer.no_truncation()
+    first, second = (
+        tokenizer.encode(template.render((text, text))).ids[::-1] for text in ("0", "1 2 3 4")
+    )
+    tokenizer.enable_truncation(**cut)
+    pairs = zip(first, second, strict=False)
+    count = next((n for n, (left, right) in enumerate(pairs) if left != right), 0)
+    return cut["max_length"], first[:count][::-1]
 
 
 def batches(
@@ -485,157 +521,3 @@ def feed(inputs: Mapping[str, str], batch: Batch) -> dict[str, OrtValue]:
         name: OrtValue(array(_TYPECODES[kind], values[name]), batch.shape, kind)
         for name, kind in inputs.items()
     }
-
-
-class RoutedEngine:
-    """The engines of a model with a Router, each for the texts of some tasks.
-
-    Args:
-        engines: the engines; the first also reads texts of tasks that none is for.
-        tasks: the tasks of each engine.
-
-    Attributes:
-        engines: the engines.
-    """
-
-    def __init__(self, engines: Sequence[GraphEngine], tasks: Sequence[Collection[str]]) -> None:
-        self.name = engines[0].name
-        self.dimension = engines[0].dimension
-        self.engines = tuple(engines)
-        self._numbers = {task: n for n, each in enumerate(tasks) for task in each}
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the first engine."""
-        return self.engines[0].tokenizer
-
-    @property
-    def runtime(self) -> str:
-        """What runs the graphs."""
-        return str(getattr(self.engines[0], "runtime", ""))
-
-    def embed(
-        self,
-        texts: Sequence[Any],
-        batch_size: int | None = None,
-        timeout: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-    ) -> EngineOutput:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
-        parts = [
-            (positions, engine.embed(chosen, batch_size, timeout, is_cancelled))
-            for positions, engine, chosen in self._chosen(texts)
-        ]
-        if len(parts) == 1:
-            return parts[0][1]
-        items: list[bytes | bytearray | memoryview] = [b""] * len(texts)
-        counts = [0] * len(texts)
-        lengths = [1] * len(texts)
-        for positions, output in parts:
-            rows = 0
-            for number, position in enumerate(positions):
-                lengths[position] = output.lengths[number] if output.lengths is not None else 1
-                items[position] = output.vectors.slice(rows, rows + lengths[position]).data
-                counts[position] = (output.token_counts or counts)[number]
-                rows += lengths[position]
-        first = parts[0][1]
-        matrix = Matrix(bytearray().join(items), first.vectors.dimension)
-        return first._replace(
-            vectors=matrix, token_counts=counts, lengths=first.lengths and lengths
-        )
-
-    def count(self, texts: Sequence[Any]) -> list[int]:
-        """Return the token count of each text, special tokens included."""
-        counts = [0] * len(texts)
-        for positions, engine, chosen in self._chosen(texts):
-            for position, count in zip(positions, engine.count(chosen), strict=True):
-                counts[position] = count
-        return counts
-
-    def _chosen(
-        self, texts: Sequence[Any]
-    ) -> Iterator[tuple[list[int], GraphEngine, Sequence[Any]]]:
-        """Yield the positions of the texts of each engine, the engine and the texts."""
-        groups: dict[int, list[int]] = {}
-        for position, text in enumerate(texts):
-            number = self._numbers.get(getattr(text, "task", ""), 0)
-            groups.setdefault(number, []).append(position)
-        for number, positions in (groups or {0: []}).items():
-            yield positions, self.engines[number], [texts[position] for position in positions]
-
-    def metrics(self) -> Iterator[Metric]:
-        """Yield the metrics of each engine."""
-        return chain.from_iterable(engine.metrics() for engine in self.engines)
-
-    def close(self) -> None:
-        """Free the memory of each engine."""
-        for engine in self.engines:
-            engine.close()
-
-
-_BULK = 4096  # characters: about the size of a batch of questions
-
-
-class DualEngine:
-    """Two engines of one artifact: one for questions, one for bulk work.
-
-    `close` closes both engines.
-
-    Args:
-        question: runs small calls.
-        bulk: runs large calls, and gives the DualEngine its name.
-
-    Attributes:
-        parts: both engines.
-    """
-
-    def __init__(self, question: GraphEngine | RoutedEngine, bulk: Engine) -> None:
-        self.name = bulk.name
-        self.dimension = bulk.dimension
-        self._question = question
-        self._bulk = bulk
-        self.parts: tuple[Engine, ...] = (question, bulk)
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The artifact's tokenizer; engines opened `beside` this engine share it."""
-        return self._question.tokenizer
-
-    @property
-    def engines(self) -> tuple[GraphEngine, ...]:
-        """The engines of the routes of a model with a Router; otherwise none."""
-        question = self._question
-        return question.engines if isinstance(question, RoutedEngine) else ()
-
-    @property
-    def runtime(self) -> str:
-        """What runs the graph of questions."""
-        return str(getattr(self._question, "runtime", ""))
-
-    def embed(
-        self,
-        texts: Sequence[Any],
-        batch_size: int | None = None,
-        timeout: float | None = None,
-        is_cancelled: Callable[[], bool] | None = None,
-    ) -> EngineOutput:
-        """Return the vectors of `texts`, float32 (len(texts), dimension), with token counts."""
-        engine = self._bulk if _characters(texts) > _BULK else self._question
-        return engine.embed(texts, batch_size, timeout, is_cancelled)
-
-    def count(self, texts: Sequence[Any]) -> list[int] | None:
-        """Return the token count of each text, special tokens included."""
-        return self._question.count(texts)
-
-    def metrics(self) -> Iterator[Metric]:
-        """Yield the metrics of both engines."""
-        return chain(self._question.metrics(), self._bulk.metrics())
-
-    def close(self) -> None:
-        """Free the memory of both engines."""
-        self._question.close()
-        self._bulk.close()
-
-
-def _characters(texts: Sequence[Any]) -> int:
-    return sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)

@@ -24,6 +24,18 @@ class Part(NamedTuple):
     parts: int
 
 
+class Experts(NamedTuple):
+    """Names of the tensors of a mixture of experts, which stands for a feed-forward network.
+
+    The matrices of all experts are stored as one, those of `output` as (in, out).
+    """
+
+    router: str
+    intermediate: str
+    output: str
+    bias: str
+
+
 @dataclass(frozen=True)
 class Family:
     """Names of tensors and settings in one architecture.
@@ -38,9 +50,14 @@ class Family:
         layer: the prefix of a layer, with a placeholder for the layer number.
         embedding_norm: the norm of the embeddings, unless None.
         query_norm: the norm of each head of the queries, unless None; `key_norm` likewise.
+        joined_heads: whether these are norms of all heads together.
         attention_output_norm: the norm of what attention adds, unless None;
             `feed_forward_output_norm` likewise.
+        second_norm: the norm of another sum of the layer's input and what came of attention and
+            its norm, unless None.
         final_norm: the norm after the last layer, unless None.
+        projected: whether each token of an embedding model goes through the layer `linear` at
+            last, which has `num_labels` outputs and no bias, and no prefix.
         norm: `layer` (Ba et al. 2016), `rms` (Zhang and Sennrich 2019), or `rms + 1`, which adds 1
             to the weights.
         first_norm: whether the first layer has a norm before attention.
@@ -52,14 +69,16 @@ class Family:
         classifier: the layers after pooling in a classifier.
         classifier_pooling: the pooling of a classifier by `classifier_pooling` of config.json; the
             first is the default. `late` pools what the last layer gets of each token.
-        ungated: the layer in the place of `gate` and `intermediate` where the activation is not
+        ungated: the layer in the place of `gate` and `intermediate` where the network is not
             gated, unless None.
+        experts: the tensors of a mixture of experts, which some layers have, unless None.
         relative_bias: the tensor of a relative position bias, else None.
         unscaled_attention: whether scores are not divided by the root of a head's size.
         keys: keys of config.json that differ from BERT's, by BERT's key; of several the first that
             is there counts, and a dot leads into a table; without one, the default does.
         defaults: values of absent keys that differ from BERT's, by BERT's key.
         supported: the values of settings that the graph follows, where not all.
+        meant: values that transformers takes for another, by BERT's key.
     """
 
     prefixes: tuple[str, ...]
@@ -71,16 +90,20 @@ class Family:
     value: str | Part = "attention.self.value"
     query_norm: str | None = None
     key_norm: str | None = None
+    joined_heads: bool = False
     attention_output: str = "attention.output.dense"
     attention_norm: str = "attention.output.LayerNorm"
     attention_output_norm: str | None = None
+    second_norm: str | None = None
     gate: str | Part | None = None
     intermediate: str | Part = "intermediate.dense"
     ungated: str | None = None
+    experts: Experts | None = None
     output: str = "output.dense"
     output_norm: str = "output.LayerNorm"
     feed_forward_output_norm: str | None = None
     final_norm: str | None = None
+    projected: bool = False
     norm: Literal["layer", "rms", "rms + 1"] = "layer"
     norm_first: bool = False
     first_norm: bool = True
@@ -96,6 +119,7 @@ class Family:
     keys: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     supported: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    meant: dict[str, dict[Any, Any]] = field(default_factory=dict)
 
     def settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return each setting that decides a vector, by BERT's key; absent ones have defaults.
@@ -110,7 +134,8 @@ class Family:
                 values[name] = value.split("|")  # as older versions of transformers saved it
             elif value is not None and not _is_like(value, defaults[name]):
                 raise ValueError(f"{name} is {str(value)[:100]!r}")
-        return {name: defaults[name] if value is None else value for name, value in values.items()}
+        found = {name: defaults[name] if value is None else value for name, value in values.items()}
+        return found | {name: of.get(found[name], found[name]) for name, of in self.meant.items()}
 
     def lacks(self, config: Mapping[str, Any]) -> list[str]:
         """Return the keys of config.json that the kind of its rotary positions needs and has not.
@@ -238,6 +263,12 @@ def is_local(settings: Mapping[str, Any], layer: int) -> bool:
     return bool(layer >= settings["first_local_layer"] and not is_full)
 
 
+def has_experts(settings: Mapping[str, Any], layer: int) -> bool:
+    """Return whether a layer has a mixture of experts: every `moe_every_n_layers`-th, from 1 on."""
+    every = settings.get("moe_every_n_layers") or 0
+    return bool(settings.get("num_experts") and every and layer % every == 1)
+
+
 _ROBERTA_CLASSIFIER = (
     ClassifierLayer("classifier.dense", "Tanh"),
     ClassifierLayer("classifier.out_proj", "Identity"),
@@ -306,6 +337,13 @@ _NOMIC = Family(
     attention_norm="norm1",
     gate="mlp.fc12",
     intermediate="mlp.fc11",
+    ungated="mlp.fc1",
+    experts=Experts(
+        router="mlp.router.layer",
+        intermediate="mlp.experts.mlp.w1",
+        output="mlp.experts.mlp.w2",
+        bias="mlp.experts.bias",
+    ),
     output="mlp.fc2",
     output_norm="norm2",
     positions="rotary",
@@ -332,16 +370,23 @@ _NOMIC = Family(
         "prenorm": False,
         "use_rms_norm": False,
         "num_experts": 0,
+        "moe_every_n_layers": 0,
+        "moe_top_k": 1,
+        "moe_normalize_expert_weights": False,
+        "expert_choice_router": False,
+        "num_shared_experts": 0,
     },
     supported=_ROPE_TYPES
     | {
-        "hidden_act": ("silu", "swiglu"),
+        "hidden_act": ("silu", "swiglu", "gelu"),
         "rotary_emb_fraction": (1.0,),
         "rotary_emb_interleaved": (False,),
         "rotary_scaling_factor": (0.0,),
         "prenorm": (False,),
         "use_rms_norm": (False,),
-        "num_experts": (0,),
+        "moe_normalize_expert_weights": (False,),
+        "expert_choice_router": (False,),
+        "num_shared_experts": (0,),
     },
 )
 _GTE = Family(
@@ -415,6 +460,15 @@ _JINA_V3 = Family(
         "rope_theta": 20_000.0,
     },
     supported=_ROPE_TYPES,
+)
+_XLM_ROBERTA_FLASH = replace(
+    _JINA_V3,
+    prefixes=("", "roberta."),
+    positions="after padding",
+    classifier=_ROBERTA_CLASSIFIER,
+    keys={},
+    defaults={"pad_token_id": 1, "layer_norm_eps": 1e-5, "type_vocab_size": 1},
+    supported={},
 )
 _MODERNBERT = Family(
     prefixes=("", "model."),
@@ -553,6 +607,7 @@ _QWEN3 = replace(
     key_norm="self_attn.k_norm",
     defaults=_QWEN2.defaults | {"head_dim": 128},
 )
+_VOYAGE = replace(_QWEN3, projected=True, defaults=_QWEN3.defaults | {"is_causal": False})
 _EUROBERT = replace(
     _LLAMA,
     classifier=(
@@ -570,6 +625,24 @@ _EUROBERT = replace(
         "pad_token_id": 128_001,
         "is_causal": False,
     },
+)
+_GEMMA = replace(
+    _LLAMA,
+    norm="rms + 1",
+    scaled_embeddings=True,
+    defaults=_LLAMA.defaults
+    | {
+        "hidden_size": 3072,
+        "num_attention_heads": 16,
+        "head_dim": 256,
+        "num_hidden_layers": 28,
+        "hidden_act": "gelu_pytorch_tanh",
+        "max_position_embeddings": 8192,
+        "use_bidirectional_attention": False,
+    },
+    # In transformers it has an effect with one implementation of attention, and none with another.
+    supported=_LLAMA.supported | {"use_bidirectional_attention": (False,)},
+    meant={"hidden_act": {"gelu": "gelu_pytorch_tanh"}},
 )
 _GEMMA3 = replace(
     _LLAMA,
@@ -678,6 +751,17 @@ _JINA_BERT = Family(
     defaults={"hidden_act": "original", "max_position_embeddings": 8192},
     supported={"hidden_act": ("geglu", "reglu"), "position_embedding_type": ("alibi",)},
 )
+_JINA_BERT_CODE = replace(
+    _JINA_BERT,
+    query_norm="attention.self.layer_norm_q",
+    key_norm="attention.self.layer_norm_k",
+    joined_heads=True,
+    second_norm="layer_norm_1",
+    gate=Part("mlp.up_gated_layer", 1, 2),
+    intermediate=Part("mlp.up_gated_layer", 0, 2),
+    output="mlp.down_layer",
+    output_norm="layer_norm_2",
+)
 _DEBERTA = Family(
     prefixes=("", "deberta."),
     query="attention.self.query_proj",
@@ -728,15 +812,19 @@ FAMILIES = {
     "gte": _GTE,
     "new": _NEW,
     "jina_embeddings_v3": _JINA_V3,
+    "xlm_roberta_flash": _XLM_ROBERTA_FLASH,
     "llama": _LLAMA,
     "mistral": _MISTRAL,
     "qwen2": _QWEN2,
     "qwen3": _QWEN3,
+    "voyage_qwen3": _VOYAGE,
     "eurobert": _EUROBERT,
+    "gemma": _GEMMA,
     "gemma3_text": _GEMMA3,
     "t5": _T5,
     "mt5": _T5,
     "jina_bert": _JINA_BERT,
+    "jina_bert_qk_post_norm": _JINA_BERT_CODE,
     "deberta-v2": _DEBERTA,
 }
 """Families by their name, see `family_of`."""
@@ -745,11 +833,21 @@ FAMILIES = {
 def family_of(config: Mapping[str, Any]) -> str:
     """Return the name of a model's family: `model_type` of config.json, but for custom code.
 
-    Jina's models call themselves BERT and XLM-R, and have other positions and layers.
+    Jina's models call themselves BERT and XLM-R, and have other positions and layers. Voyage's
+    call themselves Qwen3, are bidirectional, and have another layer at their end.
     """
     model_type = str(config.get("model_type"))
-    positions = config.get("position_embedding_type")
-    if model_type == "bert" and positions == "alibi":
-        code = str(config.get("auto_map"))
+    code = str(config.get("auto_map"))
+    if model_type == "bert" and config.get("position_embedding_type") == "alibi":
         return "jina_bert_qk_post_norm" if "qk-post-norm" in code else "jina_bert"
+    for name, (base, mark) in _CUSTOM.items():
+        if model_type == base and mark in code:
+            return name
     return model_type
+
+
+_CUSTOM = {
+    "xlm_roberta_flash": ("xlm-roberta", "XLMRobertaFlash"),
+    "voyage_qwen3": ("qwen3", "Qwen3BidirectionalModel"),
+}
+"""Families of custom code: their `model_type`, and what their `auto_map` names."""

@@ -159,6 +159,11 @@ def _follow_sources(artifact: Artifact, spec: ModelSpec, settings: Settings) -> 
     return _renewed(artifact, artifact.metadata._replace(original_files=originals | touched))
 
 
+def record_scale(artifact: Artifact, scale: float) -> None:
+    """Write the `similarity_scale` of `artifact`; the next load of the model reads it."""
+    write_metadata(artifact.folder, artifact.metadata._replace(similarity_scale=scale))
+
+
 def _renewed(artifact: Artifact, metadata: Metadata) -> Artifact:
     """Return `artifact` with `metadata`, written if it differs and the folder can be written.
 
@@ -263,6 +268,7 @@ def artifact_info(artifact: Artifact) -> ModelInfo:
         reads_task=metadata.reads_task,
         max_active_dims=metadata.max_active_dims,
         tasks=metadata.tasks,
+        similarity_scale=metadata.similarity_scale,
     )
 
 

@@ -21,6 +21,7 @@ from hotstart.errors import (
     described,
 )
 from hotstart.models.architectures import FAMILIES, LAYER_TYPES, refused_layers
+from hotstart.models.chat_template import CHAT_TEMPLATE, read_template, without_template
 from hotstart.models.configuration import (
     MOST_POSITIONS,
     RAW_ERRORS,
@@ -39,6 +40,7 @@ from hotstart.models.configuration import (
     truncate_dim,
 )
 from hotstart.models.files import (
+    ADAPTER,
     CHECKPOINT,
     CHECKPOINT_INDEX,
     COLBERT_LINEAR,
@@ -219,6 +221,8 @@ def instead_of_weights(folder: str, error: UnsupportedModel) -> str | None:
 def _describe(
     folder: str, source: str, kind: str, file: str | None, max_length: int | None
 ) -> Description:
+    if not file:
+        _refuse_adapter(folder)
     missing = missing_files(folder, file)
     if missing:
         raise ModelIncomplete(source, folder=folder, missing=missing, on_hub=False)
@@ -243,6 +247,21 @@ def _describe(
         _check_route(part, main)
     named = tuple(replace(part, route=(part.tasks or ("",))[0] or "default") for part in others)
     return replace(main, routes=named)
+
+
+def _refuse_adapter(folder: str) -> None:
+    """Raise UnsupportedModel for an adapter, which sentence-transformers adds to other weights."""
+    for part in {"", encoder_part(modules_of(folder))}:
+        name = inside(part, ADAPTER)
+        if os.path.isfile(os.path.join(folder, name)):
+            raise UnsupportedModel(
+                folder,
+                feature="an adapter",
+                got=name,
+                supported=("models whose adapters are merged into their weights",),
+                remedy="Merge it (merge_and_unload of peft) and save the model, or run it with "
+                "engine='torch' (pip install 'hotstart[torch]' peft)",
+            )
 
 
 def _refuse_static(folder: str, kind: str) -> None:
@@ -304,11 +323,15 @@ def _describe_route(
     settings = _settings(files, kind) if weights else {}
     check_prompts(files.sentence)
     check_kind(files, kind)
-    _refuse_chat_template(files, kind)
+    template = read_template(files, kind)
+    if template is not None:
+        files = without_template(files, kind)
     if kind in HEAD_FILES and not weights:
         only = (SINGLE_WEIGHTS,)
         raise UnsupportedModel(folder, feature="only", got=shipped, supported=only, kind=kind)
     task = TASK_HEADS[kind](files, bool(weights))
+    if template is not None:
+        task = task._replace(tokens=TokenSettings(template=template))
     return Description(
         folder=folder,
         model_type=files.model_type,
@@ -337,6 +360,7 @@ def _describe_route(
         markers=tuple(markers_of(files.sentence).values()) if kind == "multi_vector" else (),
         max_active_dims=max_active_dims(files),
         modules=modules,
+        adds_special=template is None,
     )
 
 
@@ -479,25 +503,6 @@ def _refuse_architecture(files: ConfigFiles, kind: str) -> None:
     )
 
 
-def _refuse_chat_template(files: ConfigFiles, kind: str) -> None:
-    """Raise UnsupportedModel where sentence-transformers writes texts into a chat template.
-
-    It does so if its settings know messages, and without settings of its own.
-    """
-    path = os.path.join(files.folder, "chat_template.jinja")
-    if not files.tokenizer.get("chat_template") and not os.path.isfile(path):
-        return
-    is_bare = not files.transformer and (kind == RERANKER or not files.modules)
-    if is_bare or "message" in (files.transformer.get("modality_config") or {}):
-        raise UnsupportedModel(
-            files.folder,
-            feature="a tokenizer with",
-            got="chat_template",
-            supported=("models that read texts as they are",),
-            kind=kind,
-        )
-
-
 def files_read(model: Description) -> list[str]:
     """Return the files that decide the artifact of `model`, relative to its folder.
 
@@ -531,6 +536,8 @@ def _files_of_part(model: Description) -> list[str]:
         CHECKPOINT,
         CHECKPOINT_INDEX,
         SHIPPED_GRAPH,
+        CHAT_TEMPLATE,
+        ADAPTER,
     ]
     return [
         *(inside(model.part, name) for name in of_encoder),

@@ -21,6 +21,7 @@ CHECKPOINT = "pytorch_model.bin"
 CHECKPOINT_INDEX = "pytorch_model.bin.index.json"
 SPARSE_LINEAR = "sparse_linear.pt"
 COLBERT_LINEAR = "colbert_linear.pt"
+ADAPTER = "adapter_config.json"
 VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
 VOCABULARY_SETTINGS = ("merges.txt", "added_tokens.json")
 """What older models have for tokenizer.json; see `hotstart.models.vocabulary`."""

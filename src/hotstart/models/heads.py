@@ -61,8 +61,14 @@ def _embedding(files: ConfigFiles, is_built: bool) -> TaskHead:
     refuse_settings(files.folder, files.transformer)
     pipeline = _read_modules(files.folder, files.modules)
     family = FAMILIES.get(files.model_type)
-    hidden = family.settings(files.config)["hidden_size"] if family else _hidden_size(files.config)
-    return TaskHead(pipeline, dimension_of(int(hidden), pipeline))
+    hidden = int(
+        family.settings(files.config)["hidden_size"] if family else _hidden_size(files.config)
+    )
+    if is_built and family is not None and family.projected:
+        width = int(files.config["num_labels"])
+        last = DenseLayer("", hidden, width, bias=False, activation="Identity")
+        pipeline = pipeline._replace(token_steps=(last, *pipeline.token_steps))
+    return TaskHead(pipeline, dimension_of(hidden, pipeline))
 
 
 def _hidden_size(config: dict[str, Any]) -> int:

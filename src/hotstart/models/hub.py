@@ -14,9 +14,7 @@ from __future__ import annotations
 import errno
 import fnmatch
 import io
-import mmap
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +36,7 @@ from hotstart.models.catalogue import known_model, near
 from hotstart.models.configuration import SPECIAL_TOKENS, inside, modules_of, read_json
 from hotstart.models.description import describe
 from hotstart.models.files import (
+    ADAPTER,
     CHECKPOINT,
     CHECKPOINT_INDEX,
     COLBERT_LINEAR,
@@ -48,7 +47,7 @@ from hotstart.models.files import (
 from hotstart.models.late_interaction import COLBERT_SETTINGS
 from hotstart.models.locate import ModelLocation, locate
 from hotstart.models.modules import ROUTERS
-from hotstart.models.onnx_files import find_graph, is_graph
+from hotstart.models.onnx_files import external_files, find_graph, is_graph
 from hotstart.models.routes import ROUTER_CONFIGS, router_config
 from hotstart.models.spec import ModelSpec, hub_folder, is_static, repository_of
 from hotstart.types import TOKENIZER
@@ -65,6 +64,7 @@ _SMALL = (
     "config_sentence_transformers.json",
     *_TOKENIZER,
     "chat_template.jinja",
+    ADAPTER,
     SPARSE_LINEAR,
     COLBERT_LINEAR,
     COLBERT_SETTINGS,
@@ -110,7 +110,7 @@ def complete_location(spec: ModelSpec, settings: Settings) -> ModelLocation | No
     if graph is None or spec.names_folder:
         return location
     path = os.path.join(location.folder, graph)
-    beside = [os.path.join(os.path.dirname(path), name) for name in locations(path)]
+    beside = [os.path.join(os.path.dirname(path), name) for name in external_files(path)]
     return location if all(map(os.path.isfile, beside)) else None
 
 
@@ -278,7 +278,7 @@ class _Repository:
         self._here += self.sizes[name]
         self._report(0)
         if name.endswith(".onnx"):
-            for each in locations(path):
+            for each in external_files(path):
                 self.fetch_listed(inside(os.path.dirname(name), each))
         self._link(name)
 
@@ -397,27 +397,6 @@ def _weights(files: Sequence[str], folder: str) -> list[str]:
             found = [name for name in files if fnmatch.fnmatchcase(name, pattern)]
             return [inside(folder, index), *found]
     return []
-
-
-_LOCATION = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
-"""The entry of external data in an ONNX file (protobuf): its key, and the length of its value."""
-
-
-def locations(path: str) -> list[str]:
-    """Return the files with weights that the ONNX file at `path` names, relative to its folder.
-
-    The bytes are searched for the entries: neither the package onnx nor memory for the weights of
-    the file is needed. A name has less than 128 bytes.
-    """
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            found = (
-                content[match.end() : match.end() + match[1][0]]
-                for match in _LOCATION.finditer(content)
-            )
-            return sorted({name.decode(errors="replace") for name in found})
 
 
 def _or_meant(spec: ModelSpec, remedy: str) -> str:

@@ -79,6 +79,7 @@ class Metadata(NamedTuple):
         tokens: see `hotstart.types.PreparedModel`.
         tasks: see `hotstart.types.ModelInfo`.
         routes: see `hotstart.types.PreparedModel`.
+        similarity_scale: see `hotstart.types.EmbeddingResult`; None until it is measured.
     """
 
     source: str
@@ -109,6 +110,7 @@ class Metadata(NamedTuple):
     tokens: TokenSettings | None = None
     tasks: tuple[str, ...] | None = None
     routes: tuple[PreparedRoute, ...] = ()
+    similarity_scale: float | None = None
     format: int = FORMAT
 
     @property

@@ -1,9 +1,11 @@
-"""Choose the ONNX file of a repository that is run."""
+"""Choose the ONNX file of a repository that is run, and find the files that it names."""
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
+import re
 from collections.abc import Iterable
 
 _NAMES = (
@@ -50,3 +52,29 @@ def graphs_in(folder: str) -> list[str]:
         with contextlib.suppress(OSError):  # the sub-folder may be absent
             names += [part + name for name in os.listdir(os.path.join(folder, part))]
     return sorted(n for n in names if is_graph(n) and os.path.isfile(os.path.join(folder, n)))
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f]|[\x80-\xff][\x00-\x7f])", re.DOTALL)
+"""The entry of external data in an ONNX file (protobuf): its key, and the length of its value."""
+
+
+def external_files(path: str) -> list[str]:
+    """Return the files with weights that the ONNX file at `path` names, relative to its folder.
+
+    The bytes are searched for the entries: neither the package onnx nor memory for the weights of
+    the file is needed. A name has less than 16,384 bytes.
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = (
+                content[match.end() : match.end() + _length(match[1])]
+                for match in _LOCATION.finditer(content)
+            )
+            return sorted({name.decode(errors="replace") for name in found})
+
+
+def _length(varint: bytes) -> int:
+    """Return the number in a varint of one or two bytes."""
+    return varint[0] if len(varint) == 1 else (varint[0] & 0x7F) + (varint[1] << 7)

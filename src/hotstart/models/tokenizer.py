@@ -141,40 +141,24 @@ def write_tokenizer(
     """
     try:
         content = _read(path, model_type)
-        if normalizer and (content.get("model") or {}).get("type") != "WordPiece":
-            # transformers 4 keeps this normaliser; 5 would build a WordPiece tokenizer over the
-            # vocabulary, which gives other tokens than the model was trained with.
-            logger.info("%s keeps its normalizer: its model is not WordPiece", path)
-            normalizer = None
-        if normalizer:
+        if normalizer and _rebuilds(path, content):
             _check_special_tokens(content, special_tokens)
-        content["normalizer"] = _joined(lowercase, normalizer or content.get("normalizer"))
+            content["normalizer"] = normalizer
+        content["normalizer"] = _joined(lowercase, content.get("normalizer"))
         if add_prefix_space is not None:
             _set_prefix_space(os.path.dirname(path), content, add_prefix_space)
         _add_markers(content, markers)
         content["padding"] = None
         content["post_processor"] = content.get("post_processor") if adds_special else None
-        content["truncation"] = (
-            content.get("truncation")
-            if max_seq_length is None
-            else {
-                "direction": truncation_side.capitalize(),
-                "max_length": max_seq_length,
-                "strategy": "LongestFirst",
-                "stride": 0,
-            }
-        )
+        content["truncation"] = _truncation(content, max_seq_length, truncation_side)
         largest = _largest_id(content)
-        lines = take_vocabulary(content)
-        vocabulary = None if lines is None else "".join(f"{line}\n" for line in lines).encode()
-        raw = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        files = _serialized(content)
     except HotstartError:
         raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelDamaged(path, reason=f"not a tokenizer ({described(error)})") from error
-    if vocabulary is not None:
-        write_whole(os.path.join(folder, WORDPIECE), vocabulary)
-    write_whole(os.path.join(folder, TOKENIZER), raw)
+    for name, raw in files.items():
+        write_whole(os.path.join(folder, name), raw)
     return largest
 
 
@@ -186,6 +170,37 @@ def _read(path: str, model_type: str) -> dict[str, Any]:
         return build_tokenizer(path, model_type)
     content: dict[str, Any] = json.loads(read_bounded(path, _LARGEST))
     return content
+
+
+def _rebuilds(path: str, content: Mapping[str, Any]) -> bool:
+    """Return whether a normaliser of other files replaces that of tokenizer.json.
+
+    Only where its model is WordPiece: transformers 4 keeps the normaliser of another model; 5 would
+    build a WordPiece tokenizer over the vocabulary, which gives other tokens than the model was
+    trained with.
+    """
+    if (content.get("model") or {}).get("type") == "WordPiece":
+        return True
+    logger.info("%s keeps its normalizer: its model is not WordPiece", path)
+    return False
+
+
+def _truncation(content: Mapping[str, Any], max_length: int | None, side: str) -> Any:
+    """Return the setting that cuts longer texts at `side`; without a limit, that of `content`."""
+    if max_length is None:
+        return content.get("truncation")
+    strategy = {"strategy": "LongestFirst", "stride": 0}
+    return {"direction": side.capitalize(), "max_length": max_length, **strategy}
+
+
+def _serialized(content: dict[str, Any]) -> dict[str, bytes]:
+    """Return the files of the tokenizer, by name; the vocabulary of WordPiece is one of its own."""
+    files = {}
+    lines = take_vocabulary(content)
+    if lines is not None:
+        files[WORDPIECE] = "".join(f"{line}\n" for line in lines).encode()
+    files[TOKENIZER] = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return files
 
 
 def _add_markers(content: dict[str, Any], markers: Mapping[str, int]) -> None:

@@ -64,7 +64,8 @@ from hotstart.types import (
 )
 
 if TYPE_CHECKING:
-    from hotstart.engines.graph import GraphEngine, RoutedEngine
+    from hotstart.engines.composed import RoutedEngine
+    from hotstart.engines.graph import GraphEngine
 
 
 def unprepared_info(spec: ModelSpec) -> ModelInfo | None:
@@ -202,7 +203,7 @@ def _check_promotion(spec: ModelSpec, serving: LoadedModel, promoted: LoadedMode
 
     A compiled model may be damaged although its file is as recorded. It is removed.
     """
-    from hotstart.engines.graph import DualEngine
+    from hotstart.engines.composed import DualEngine
 
     probes: list[Any] = list(_PROBES)
     if spec.kind == "reranker":
@@ -384,7 +385,7 @@ def _open(
     report(stage, 0.5)
     opened = functools.partial(_engine, artifact, beside=beside)
     if stage == "throughput":
-        from hotstart.engines.graph import DualEngine  # rarely needed
+        from hotstart.engines.composed import DualEngine  # rarely needed
 
         question = cast("GraphEngine | RoutedEngine", opened(THROUGHPUT_ENGINE, "fast_start"))
         engine: Engine = DualEngine(question, opened(THROUGHPUT_ENGINE, stage))

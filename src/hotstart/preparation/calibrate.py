@@ -1,4 +1,4 @@
-"""Measure a quantized artifact in fresh processes.
+"""Measure a quantized artifact in fresh processes, and the cosines of any model.
 
 A fresh process is needed because a library's memory stays in the process that imported the library.
 The child process runs `run_task`. It reads and writes JSON.
@@ -95,6 +95,76 @@ def comparison_probes() -> list[str]:
         for first in range(len(PROBES))
     )
     return [*PROBES, *itertools.islice(pairs, _COMPARED - len(PROBES))]
+
+
+_PAIRS = (
+    ("How do I reset my password?", "Open the account settings and choose a new password."),
+    ("What is the capital of France?", "Paris is the capital and most populous city of France."),
+    ("why is the sky blue", "Air scatters short wavelengths of sunlight more than long ones."),
+    (
+        "how long do eggs boil",
+        "Cook eggs in simmering water for seven minutes until they are firm.",
+    ),
+    (
+        "cheap flights to Rome in May",
+        "Low-cost airlines sell spring tickets to Italy from 30 euros.",
+    ),
+    ("symptoms of the flu", "Influenza begins with fever, a cough, and pain in the muscles."),
+    ("who wrote Hamlet", "Shakespeare finished the tragedy of the Danish prince about 1600."),
+    ("dog does not eat", "A pet that refuses its food may be ill; call a veterinarian."),
+    ("interest rates decision", "The central bank left the cost of borrowing money unchanged."),
+    (
+        "rules of offside in football",
+        "A player nearer to the goal than the ball may not receive a pass.",
+    ),
+    (
+        "fix a flat bicycle tyre",
+        "Take out the inner tube, find the hole, and glue a patch over it.",
+    ),
+    ("how do vaccines work", "An immunization teaches the body to recognise a virus."),
+    ("grow tomatoes on a balcony", "The plants need sun, a deep pot, and water every day."),
+    ("cancel a subscription", "You can end your membership at any time on the billing page."),
+    ("train from Berlin to Prague", "The railway line between both cities follows the river Elbe."),
+    ("noise of the neighbours at night", "Tenants must be quiet from 10 p.m. to 6 a.m."),
+    ("read a file line by line in Python", "for row in open(path): print(row.rstrip())"),
+    ("sort a list of dicts by a key", "return sorted(rows, key=lambda row: row[name])"),
+    (
+        "retry a request after a timeout",
+        "def fetch(url, attempts=3): # tries again if the server is late",
+    ),
+    ("connect to a database", "engine = create_engine('postgresql://localhost/shop')"),
+    ("remove duplicates from an array", "const unique = [...new Set(values)];"),
+    (
+        "parse command line arguments",
+        "parser = argparse.ArgumentParser(); parser.add_argument('--port')",
+    ),
+    ("undo the last commit", "git reset --soft HEAD~1 keeps the changes in the index."),
+    (
+        "hash passwords before they are stored",
+        "salt = bcrypt.gensalt(); digest = bcrypt.hashpw(secret, salt)",
+    ),
+)
+QUESTIONS = [question for question, _ in _PAIRS]
+PASSAGES = [passage for _, passage in _PAIRS]
+
+_TYPICAL_GAP = 0.4695
+"""By how much a passage is nearer to its question than to others, for all-MiniLM-L6-v2."""
+
+
+def similarity_scale(questions: NDArray[np.float32], passages: NDArray[np.float32]) -> float | None:
+    """Return by what to multiply differences of cosines to make them those of all-MiniLM-L6-v2.
+
+    None if no passage is nearer to its question than to others.
+
+    Args:
+        questions: the vectors of QUESTIONS, of length 1.
+        passages: those of PASSAGES.
+    """
+    products = questions @ passages.T
+    size = len(products)
+    own = float(np.trace(products)) / size
+    others = (float(products.sum()) - size * own) / (size * (size - 1))
+    return _TYPICAL_GAP / (own - others) if own > others else None
 
 
 def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from hotstart.models.configuration import check_inner
 from hotstart.models.description import Description
 from hotstart.models.files import module_weights
 from hotstart.models.modules import DenseLayer, NormLayer
-from hotstart.preparation.graph.builder import external_files
+from hotstart.models.onnx_files import external_files
 from hotstart.safetensors import FLOATS, ITEM_BYTES, Tensor, read_floats, read_header
 
 _CONVERTED = {"F16", "BF16"}

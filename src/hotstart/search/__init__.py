@@ -14,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hotstart.search.answer import Answer, Hit
     from hotstart.search.index import SearchIndex
+    from hotstart.search.indexes import SearchIndexes
     from hotstart.search.indexing import UpdateReport
 
-__all__ = ["Answer", "Hit", "SearchIndex", "UpdateReport"]
+__all__ = ["Answer", "Hit", "SearchIndex", "SearchIndexes", "UpdateReport"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -24,6 +25,7 @@ __getattr__ = lazy_names(
         "Answer": "hotstart.search.answer",
         "Hit": "hotstart.search.answer",
         "SearchIndex": "hotstart.search.index",
+        "SearchIndexes": "hotstart.search.indexes",
         "UpdateReport": "hotstart.search.indexing",
     },
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hotstart.search.words import spans_of
 
 if TYPE_CHECKING:
+    from hotstart.search.expressions import Expression
     from hotstart.search.lexical import WantedWords
 
 _LINES = 3
@@ -41,6 +42,11 @@ class Excerpt(NamedTuple):
     line: int
     lines: tuple[Line, ...]
     note: str | None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a hit in JSON has of it."""
+        lines = [line._asdict() for line in self.lines]
+        return {"line": self.line, "lines": lines, "note": self.note}
 
 
 class Surroundings(NamedTuple):
@@ -85,14 +91,24 @@ def within_file(path: str, text: str, start_line: int) -> Surroundings:
     return Surroundings(lines, start, start + len(chunk), 1, None)
 
 
-def take_excerpt(place: Surroundings, wanted: WantedWords, context: int | None) -> Excerpt:
+def take_excerpt(
+    place: Surroundings,
+    wanted: WantedWords,
+    context: int | None,
+    expression: Expression | None = None,
+) -> Excerpt:
     """Return the lines of the chunk with most of the `wanted` words.
 
     Args:
         place: the chunk.
         wanted: the words of the query.
         context: lines to show around each; None fills up to three lines.
+        expression: what is marked instead of the words.
     """
+
+    def matches(line: str) -> tuple[tuple[int, int], ...]:
+        return _matches(line, wanted) if expression is None else tuple(expression.spans(line))
+
     chosen = _telling(place, wanted)
     if context is None:
         shown = _filled_up(chosen, place)
@@ -102,8 +118,7 @@ def take_excerpt(place: Surroundings, wanted: WantedWords, context: int | None) 
     return Excerpt(
         line=place.first + chosen[0],
         lines=tuple(
-            Line(place.first + n, place.lines[n], _matches(place.lines[n], wanted))
-            for n in sorted(shown)
+            Line(place.first + n, place.lines[n], matches(place.lines[n])) for n in sorted(shown)
         ),
         note=place.note,
     )

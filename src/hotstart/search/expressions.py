@@ -94,6 +94,10 @@ class Expression:
                 reached = last
                 yield line, last
 
+    def spans(self, line: str) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each match in `line`."""
+        yield from (each.span() for each in self._compiled.finditer(line) if each[0])
+
 
 _PIECE = re.compile(
     r"\\(?P<escaped>[^\w\s])|(?P<set>\\[bBdDsSwWAzntr]|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\])"

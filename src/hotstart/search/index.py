@@ -64,7 +64,14 @@ class SearchIndex:
         return f"SearchIndex({self._path!r})"
 
     @classmethod
-    def nearest(cls, path: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def nearest(
+        cls,
+        path: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index of `path` or of its nearest indexed parent.
 
         Raises:
@@ -75,17 +82,25 @@ class SearchIndex:
             folder, below = os.path.dirname(folder), folder
             if folder == below:
                 raise IndexMissing(start if os.path.isdir(start) else os.path.dirname(start))
-        return cls(folder, embedder)
+        return cls(folder, embedder, fusion=fusion, reranker=reranker)
 
     @classmethod
-    def stored(cls, store: str | os.PathLike[str], embedder: Embedder | None = None) -> SearchIndex:
+    def stored(
+        cls,
+        store: str | os.PathLike[str],
+        embedder: Embedder | None = None,
+        *,
+        fusion: Fusion = "linear",
+        reranker: Reranker | None = None,
+    ) -> SearchIndex:
         """Return the index in the folder `store`, of the folders that it was made of.
 
         Raises:
             IndexMissing: there is no index.
             IndexDamaged: its record of the folders cannot be read.
         """
-        return cls(stored_location(os.fspath(store)).folders, embedder, store)
+        folders = stored_location(os.fspath(store)).folders
+        return cls(folders, embedder, store, fusion=fusion, reranker=reranker)
 
     @property
     def path(self) -> str:
@@ -321,13 +336,16 @@ class SearchIndex:
         with self._stores.borrow() as store:
             return self._searcher.answer(store, question)
 
-    def excerpt(self, query: str, hit: Hit, context: int | None = None) -> Excerpt:
+    def excerpt(
+        self, query: str, hit: Hit, context: int | None = None, *, regex: str | None = None
+    ) -> Excerpt:
         """Return the lines of `hit` with most words of `query`, as they are in the file now.
 
         Args:
             query: the words of the query, as `Answer.query` has them.
             hit: a hit of this index.
             context: lines to show around each of them; by default three lines in all.
+            regex: the regular expression of the search, whose matches are marked.
         """
         from hotstart.search.excerpt import alone, take_excerpt, within_file
 
@@ -335,7 +353,8 @@ class SearchIndex:
             place = alone(hit.text, hit.start_line)
         else:
             place = within_file(hit.file, hit.text, hit.start_line)
-        return take_excerpt(place, self._lexical.wanted(query), context)
+        expression = None if regex is None else _compiled(regex)
+        return take_excerpt(place, self._lexical.wanted(query), context, expression)
 
 
 def _check(

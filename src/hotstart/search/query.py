@@ -10,7 +10,7 @@ Whatever users paste is a query, and none of it filters by accident. Syntax stan
 Neither phrases nor words to leave out are in
 
 - a command line, told by its options (`--all`, `-v`, `-O2`, `-o=x`);
-- prose: more than a dozen words besides them. It cites in quotes.
+- prose: more than eight words besides them. It cites in quotes.
 
 An option of three letters or more is a word to leave out where nothing tells that the query is a
 command; the answer says what it left out.
@@ -74,7 +74,7 @@ _SYNTAX = re.compile(
     r"|(?P<word>(?<=-)(?:[A-Za-z]\w{2,}|[^\x00-\x7f\s][^\s!-/:-@\[-^`{-~]*))"
     r")(?!\S)"
 )
-_MOST_BESIDES = 12  # words of a query with phrases
+_MOST_BESIDES = 8  # words of a query with phrases
 _OPTION = re.compile(r"(?<!\S)(?:--[A-Za-z]|-[A-Za-z](?:[A-Za-z]?(?!\S)|\d|[\w-]*=))")
 
 

@@ -102,17 +102,18 @@ def _words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_PENALTIES = (
-    _Penalty(
-        "test",
-        -1.0,
-        _paths(
-            r"tests?|__tests?__|specs?|testing|test[-_]?data|fixtures|e2e|__mocks__|[\w.-]+[-_]tests?",
-            r"tests?[-_][^/]*|tests?\.\w+|conftest\.py|[^/]*[-_.](?:tests?|specs?|e2e)(?:-d)?\.\w+"
-            r"|[^/]*(?-i:Tests?|Spec)\.(?:java|kt|cs|scala|swift|php|groovy)",
-        ),
-        _words("test tests testing tested spec specs fixture fixtures mock mocks unittest"),
+_TEST = _Penalty(
+    "test",
+    -1.0,
+    _paths(
+        r"tests?|__tests?__|specs?|testing|test[-_]?data|fixtures|e2e|__mocks__|[\w.-]+[-_]tests?",
+        r"tests?[-_][^/]*|tests?\.\w+|conftest\.py|[^/]*[-_.](?:tests?|specs?|e2e)(?:-d)?\.\w+"
+        r"|[^/]*(?-i:Tests?|Spec)\.(?:java|kt|cs|scala|swift|php|groovy)",
     ),
+    _words("test tests testing tested spec specs fixture fixtures mock mocks unittest"),
+)
+_PENALTIES = (  # the largest first: of several kinds of a file, one counts
+    _TEST,
     _Penalty(
         "example",
         -0.5,
@@ -135,7 +136,7 @@ _PENALTIES = (
             r"|svg|map|po|pot|properties)|licen[sc]e[^/]*|changelog[^/]*|changes[^/]*|authors[^/]*",
         ),
         _words(
-            "doc docs documentation readme changelog changes guide markdown license config"
+            "doc docs documentation readme changelog changes guide tutorial markdown license config"
             " configuration settings json yaml toml css html"
         ),
     ),
@@ -157,13 +158,14 @@ def rank_candidates(query: str, candidates: Iterable[Candidate]) -> list[Ranked]
     of_file = _parts_of_files(query, looked_at, unit)
     sums = {path: sum(parts.values()) for path, parts in of_file.items()}
     symbols = symbols_of(query)
+    wants_tests = not _TEST.words.isdisjoint(query_words(query))
     ranked = []
     for each in looked_at:
         path = each.passage.path
         own = {"words": each.score / unit}
         if each.semantic:
             own["semantic"] = each.semantic
-        if each.defines:
+        if each.defines and (not wants_tests or _TEST.name in _file_facts(path).kinds):
             own["definition"] = _definition(symbols, path)
         ranked.append(Ranked(each.passage, sum(own.values()) + sums[path], own, of_file[path]))
     ranked.sort(key=lambda each: (-each.score, each.passage.id))
@@ -183,6 +185,7 @@ def _parts_of_files(
     starts = frozenset(word[:_PREFIX] for word in words)
     parts: dict[str, dict[str, float]] = {}
     hit: dict[str, list[str]] = defaultdict(list)
+    penalized: set[str] = set()
     for path in {each.passage.path: None for each in candidates}:
         facts = _file_facts(path)
         named = 0.0 if starts.isdisjoint(facts.starts) else _named(words, facts)
@@ -191,8 +194,9 @@ def _parts_of_files(
             hit[kind].append(path)
     for penalty in _PENALTIES:
         if len(hit[penalty.name]) < _MOST * len(parts) and penalty.words.isdisjoint(words):
-            for path in hit[penalty.name]:
+            for path in set(hit[penalty.name]) - penalized:
                 parts[path][penalty.name] = penalty.value
+            penalized.update(hit[penalty.name])
             if penalty.name == _PROSE:
                 sources = parts.keys() - hit[_PROSE]
                 for path, share in _coherence(candidates, unit, sources).items():

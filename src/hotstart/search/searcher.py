@@ -106,23 +106,26 @@ class Searcher:
     def answer(self, store: Store, question: Question) -> Answer:
         """Return the best files, each by its best chunk."""
         began = time.perf_counter()
-        expression, deadline = question.expression, question.deadline
+        text, expression, deadline = question.query.text, question.expression, question.deadline
         if expression is None:
-            self._semantic.start()
-        if self._reranker:
-            self._reranker.start_loading()
+            self._start_loading(store)
         depth = max(_DEEPER * question.top_k, _DEPTH)
         found = self._find(store, question.query, expression, depth)
+        nearest = Nearest([], "a regular expression has no vector")
         if expression is None:
-            nearest = self._nearest(store, found, depth, deadline.left)
-        else:
-            nearest = Nearest([], "a regular expression has no vector")
+            nearest = self._nearest(store, text, found, depth, deadline.left)
         used = _activations(store) if question.activation else {}
         ranked = with_activation(self._ranked(store, found, nearest), used)
-        groups, late = self._grouped(store, found.text, ranked, question.top_k, deadline)
-        hits = list(self._hits(store, groups, found, nearest))
+        if expression is None:
+            groups, texts, late = self._grouped(store, text, ranked, question.top_k, deadline)
+        else:  # each file with a match is one hit, however alike they are
+            groups, late = grouped(ranked, question.top_k, {}), None
+            texts = store.texts([group.best.passage.id for group in groups])
+        hits = list(self._hits(store, groups, texts, found, nearest))
         if expression:
             hits = list(_matching_lines(store, hits, groups, expression))
+            if not text:  # no words to have a share of
+                hits = [replace(hit, score=1.0) for hit in hits]
         short = nearest.shortfall and f"{nearest.shortfall}: {self._remedy(store)}"
         notes = found.notes
         mode: Mode = "lexical"
@@ -139,6 +142,12 @@ class Searcher:
             model=nearest.model if nearest.ranking else None,
             engine=nearest.engine if nearest.ranking else None,
         )
+
+    def _start_loading(self, store: Store) -> None:
+        if store.has_vectors():
+            self._semantic.start()
+        if self._reranker:
+            self._reranker.start_loading()
 
     # Words ------------------------------------------------------------------------------------
 
@@ -194,12 +203,13 @@ class Searcher:
 
     # Meaning ----------------------------------------------------------------------------------
 
-    def _nearest(self, store: Store, found: Found, depth: int, timeout: float | None) -> Nearest:
+    def _nearest(
+        self, store: Store, text: str, found: Found, depth: int, timeout: float | None
+    ) -> Nearest:
         """Return the chunks whose vectors are nearest, and the cosines of those already found."""
         ids = [match.id for match in found.matches]
-        nearest = self._semantic.nearest(
-            store, found.text, depth, timeout, also=ids, among=found.among
-        )
+        # The text as it was typed: a model reads misspelt words, and none is replaced wrongly.
+        nearest = self._semantic.nearest(store, text, depth, timeout, also=ids, among=found.among)
         if ids and self._fusion == "linear" and not nearest.legibility:
             return Nearest([], f"{nearest.model!r} does not know the words of the query")
         return nearest
@@ -230,14 +240,14 @@ class Searcher:
         except LexicalIndexDamaged:  # the next search rebuilds it
             also = []
         others |= {match.id: match for match in also}
-        weight = SEMANTIC * (nearest.legibility if words else 1.0)
+        weight = SEMANTIC * nearest.scale * (nearest.legibility if words else 1.0)
         candidates = _candidates(passages, [*words, *others.values()], nearest.cosines, weight)
         return rank_candidates(found.text, candidates)
 
     def _grouped(
         self, store: Store, query: str, ranked: list[Ranked], top_k: int, deadline: Deadline
-    ) -> tuple[list[FileGroup], str | None]:
-        """Return the first `top_k` files, and why they are not in the order of the reranker."""
+    ) -> tuple[list[FileGroup], dict[int, str], str | None]:
+        """Return the first `top_k` files, the texts of their best chunks, and why not reranked."""
         limit = max(top_k, _RERANKED) if self._reranker else top_k
         best = {each.passage.path: each.passage.id for each in reversed(ranked)}
         heads = [each.passage.id for each in ranked if best[each.passage.path] == each.passage.id]
@@ -248,24 +258,30 @@ class Searcher:
         late = None
         if self._reranker:
             groups, late = _reranked(self._reranker, query, groups, texts, deadline)
-        return groups[:top_k], late
+        return groups[:top_k], texts, late
 
     # Hits -------------------------------------------------------------------------------------
 
     def _hits(
-        self, store: Store, groups: Sequence[FileGroup], found: Found, nearest: Nearest
+        self,
+        store: Store,
+        groups: Sequence[FileGroup],
+        texts: Mapping[int, str],
+        found: Found,
+        nearest: Nearest,
     ) -> Iterator[Hit]:
         """Yield the hit of each group."""
-        texts = store.texts([group.best.passage.id for group in groups])
         known = store.documents([group.best.passage.path for group in groups])
-        wanted = self._lexical.wanted(found.text)
+        try:
+            shares = self._lexical.shares(found.text, [group.best.passage.id for group in groups])
+        except LexicalIndexDamaged:  # the next search rebuilds it
+            shares = {}
         matching = {match.id for match in found.matches}
         near = dict(nearest.ranking)
         root = self._location.root
         for each in groups:
             passage = each.best.passage
-            text = texts.get(passage.id, "")
-            share = wanted.share(f"{passage.path}\n{passage.heading}\n{text}")
+            cosine = nearest.cosines.get(passage.id, 0.0)
             ways = {"lexical": passage.id in matching, "semantic": passage.id in near}
             others = [other.passage for other in each.others[:_MOST_OTHERS]]
             yield Hit(
@@ -274,8 +290,8 @@ class Searcher:
                 start_line=passage.start_line,
                 end_line=passage.end_line,
                 heading=passage.heading,
-                text=text,
-                score=max(share, min(1.0, nearest.cosines.get(passage.id, 0.0))),
+                text=texts[passage.id],
+                score=min(1.0, max(shares.get(passage.id, 0.0), cosine)),
                 found_by=tuple(way for way, is_so in ways.items() if is_so),
                 parts=each.best.parts,
                 others=tuple(
@@ -311,14 +327,15 @@ def _candidates(
     weight: float = 0.0,
 ) -> list[Candidate]:
     """Return the chunks of `matches` that still exist, with what their vectors add."""
-    # A chunk without a vector yet counts as one of average meaning.
+    # The least near one adds nothing; one without a vector yet counts as one of average meaning.
     average = sum(cosines.values()) / len(cosines) if cosines else 0.0
+    least = min(cosines.values(), default=0.0)
     return [
         Candidate(
             passage=passages[match.id],
             score=match.score,
             defines=match.defines,
-            semantic=weight * cosines.get(match.id, average),
+            semantic=weight * (cosines.get(match.id, average) - least),
         )
         for match in matches
         if match.id in passages
@@ -393,5 +410,6 @@ def _matching_lines(
                 start_line=places[0].start_line,
                 end_line=places[0].end_line,
                 text="\n".join(lines),
+                score=1.0,
                 others=tuple(places[1 : _MOST_OTHERS + 1]),
             )

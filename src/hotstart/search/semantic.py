@@ -27,6 +27,7 @@ class Nearest(NamedTuple):
         reason: why there is none, or why the fallback answers; None otherwise.
         cosines: those of the ranking, and of the other chunks that were asked for.
         legibility: how well the model reads the query, from 0 to 1.
+        scale: the `similarity_scale` of the model, 1 if it was not measured.
         model: the model of the query's vector; None without one.
         engine: the engine of the model.
         shortfall: how many chunks lack vectors; None if none does.
@@ -36,6 +37,7 @@ class Nearest(NamedTuple):
     reason: str | None
     cosines: Mapping[int, float] = MappingProxyType({})
     legibility: float = 1.0
+    scale: float = 1.0
     model: str | None = None
     engine: str | None = None
     shortfall: str | None = None
@@ -103,6 +105,7 @@ class Semantic:
             reason=f"{result.model!r} answers: {result.reason}" if result.reason else None,
             cosines=cosines,
             legibility=1.0 if told is None else legibility(query[:READ], told),
+            scale=result.similarity_scale or 1.0,
             model=result.model,
             engine=result.engine,
             shortfall=_shortfall(store.count_vectors(space), store, result.model),

@@ -142,12 +142,15 @@ def kind_by_name(path: str, size: int, *, is_named: bool = False) -> Reason | No
         return None
     if name in _LOCK_FILES or name.endswith(".lock"):
         return "lock file"
-    if _SOURCE_MAP.search(name) or name.endswith(".snap"):
+    if _SOURCE_MAP.search(name) or name.endswith(".snap") or _PACKAGED.search(path):
         return "generated"
     if name.endswith(_DATA) or (name.endswith(_DATA_IF_LARGE) and size > _LARGE):
         return "data"
     return None
 
+
+# What setuptools writes: a list of all files, and a copy of README.
+_PACKAGED = re.compile(r"\.(?:egg|dist)-info[/\\]|(?:^|[/\\])PKG-INFO$")
 
 _SHORT = 2000  # characters; shorter texts cost too little to be judged
 _WITHOUT_SPACE = re.compile(r"[!-~]{1000,}")

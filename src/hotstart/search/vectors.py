@@ -226,7 +226,7 @@ def _order(scored: tuple[int, float]) -> tuple[float, int]:
 _HEADER = struct.Struct("<8sIIQQ32s")  # magic, format, dimension, rows, generation, identity: 64
 _MAGIC = b"hotstart"
 _FORMAT = 1
-_BLOCK = 4_096  # vectors that are rounded at a time
+_ROUNDED = 4_096  # vectors that are rounded at a time
 
 
 class _VectorFile(NamedTuple):
@@ -308,7 +308,7 @@ def _write(path: str, store: Store, fingerprint: str) -> None:
     length = 0
     with replacing(path) as file:
         file.write(bytes(_HEADER.size))
-        while block := list(islice(vectors, _BLOCK)):
+        while block := list(islice(vectors, _ROUNDED)):
             length = length or len(block[0][1])
             usable = [(one, vector) for one, vector in block if len(vector) == length]
             levels, factors = _rounded(b"".join(vector for _, vector in usable), length // 4)

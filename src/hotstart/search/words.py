@@ -335,18 +335,27 @@ def replaced(text: str, word: str, other: str) -> str:
     return f"{text} {other}" if changed == text else changed
 
 
-def is_near(one: str, other: str) -> bool:
-    """Return whether two words differ by one letter, or by two that changed places."""
-    if abs(len(one) - len(other)) > 1 or one == other:
+_LEAST = 4  # letters of words that are compared
+_LONG = 6  # letters of a word in which another letter is rather a slip than another word
+
+
+def is_near(one: str, other: str, *, strict: bool = False) -> bool:
+    """Return whether two words differ by one letter, or by two that changed places.
+
+    If `strict`, they begin with the same letter, and a letter stands for another in long words
+    alone: `night`, `right` and `knight` are three words.
+    """
+    one, other = sorted((one, other), key=len, reverse=True)
+    if len(one) - len(other) > 1 or one == other or len(other) < _LEAST:
         return False
-    if len(one) < len(other):
-        one, other = other, one
     pairs = enumerate(zip(one, other, strict=False))
     at = next((n for n, (a, b) in pairs if a != b), len(other))
+    if one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :] == other[at:]:
+        return True
     if len(one) > len(other):
-        return one[at + 1 :] == other[at:]
-    swapped = one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
-    return one[at + 1 :] == other[at + 1 :] or swapped == other[at:]
+        return one[at + 1 :] == other[at:] and not (strict and at == 0)
+    is_other_word = strict and (at == 0 or len(one) < _LONG)
+    return one[at + 1 :] == other[at + 1 :] and not is_other_word
 
 
 def pairs_of(text: str) -> list[str]:

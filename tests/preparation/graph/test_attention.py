@@ -43,6 +43,7 @@ def made_long(name: str, folder: Path) -> Path:
         "gemma3-dense",
         "t5-mean",
         "jina-bert-mean",
+        "nomic-moe-mean",
     ],
 )
 def test_chunks_change_no_vector(

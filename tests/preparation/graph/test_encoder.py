@@ -23,7 +23,8 @@ def test_every_family_has_golden_vectors() -> None:
         json.loads((FAMILIES / name / "model/config.json").read_text())["model_type"]
         for name in NAMES
     }
-    same = {"new": "gte", "mt5": "t5", "jina_bert": "bert"}
+    same = {"new": "gte", "mt5": "t5", "jina_bert": "bert", "voyage_qwen3": "qwen3"}
+    same |= {"xlm_roberta_flash": "xlm-roberta", "jina_bert_qk_post_norm": "bert"}
     assert {same.get(name, name) for name in ARCHITECTURES} <= families
 
 

@@ -105,6 +105,20 @@ def test_blocks_multiplies_columns_by_their_factors(tmp_path: Path) -> None:
     assert file.blocks(tensor, 16, factors.copy()) == scaled, "a tensor must be written once"
 
 
+def test_a_transposed_matrix_is_turned_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "_CHUNK", 100)
+    matrix = np.random.default_rng(1).standard_normal((70, 33), np.float32)
+    tensor = stored(tmp_path, matrix)
+    turned = BlockFile(str(tmp_path / "turned.bin")).blocks(tensor, 32, transposed=True)
+    (tmp_path / "other").mkdir()
+    whole = stored(tmp_path / "other", np.ascontiguousarray(matrix.T))
+    plain = BlockFile(str(tmp_path / "plain.bin")).blocks(whole, 32)
+    for left, right in zip(turned, plain, strict=True):
+        np.testing.assert_array_equal(array_of(left), array_of(right))
+
+
 def test_equal_numbers_are_written_once(tmp_path: Path) -> None:
     values = np.arange(7, dtype=np.float32)
     file = BlockFile(str(tmp_path / "weights.bin"))

@@ -199,21 +199,6 @@ def _port(entry: Any) -> GraphPort:
     )
 
 
-def external_files(path: str) -> list[str]:
-    """Return the files with weights that the ONNX file at `path` names, relative to its folder.
-
-    Raises:
-        ModelDamaged: the file is not an ONNX file.
-    """
-    helper = require("onnx.external_data_helper")
-    names = {
-        helper.ExternalDataInfo(tensor).location
-        for tensor in helper._get_all_tensors(_read(path))
-        if helper.uses_external_data(tensor)
-    }
-    return sorted(names)
-
-
 def _read(path: str) -> Any:
     onnx = require("onnx")
     try:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 
 from hotstart.errors import ModelDamaged, UnsupportedModel
-from hotstart.models.architectures import FAMILIES, Part, is_local
+from hotstart.models.architectures import FAMILIES, Part, has_experts, is_local
 from hotstart.models.description import Description
 from hotstart.preparation.graph.attention import CHUNK, Attention, Bias
 from hotstart.preparation.graph.builder import GraphBuilder
 from hotstart.preparation.graph.disentangled import DisentangledPositions
+from hotstart.preparation.graph.experts import MixtureOfExperts
 from hotstart.preparation.graph.layers import ACTIVATIONS, Layers
 from hotstart.preparation.graph.positions import (
     Rotation,
@@ -129,13 +130,18 @@ class Encoder:
         if family.norm_first and (number > 0 or family.first_norm):
             inner = self._layers.norm(prefix + family.attention_norm, hidden, self.hidden)
         attended = self._attended(prefix, inner, attention_mask, attention, rotation)
-        hidden = self._add(
-            prefix, family.attention_norm, family.attention_output_norm, attended, hidden
-        )
+        norm = family.attention_norm
+        if family.second_norm is not None:
+            attended = self._layers.add_and_norm(prefix + norm, attended, hidden, self.hidden)
+            norm = family.second_norm
+        hidden = self._add(prefix, norm, family.attention_output_norm, attended, hidden)
         inner = hidden
         if family.norm_first:
             inner = self._layers.norm(prefix + family.output_norm, hidden, self.hidden)
-        fed = self._feed_forward(prefix, inner)
+        if has_experts(self._settings, number):
+            fed = self._mixture(prefix, inner)
+        else:
+            fed = self._feed_forward(prefix, inner)
         return self._add(prefix, family.output_norm, family.feed_forward_output_norm, fed, hidden)
 
     def _add(
@@ -171,10 +177,13 @@ class Encoder:
                 self.hidden,
                 exact=name is family.value,
             )
-            if norm is not None or (turns and rotation is not None) or heads != self._heads:
+            if norm is not None and family.joined_heads:
+                projected = self._layers.norm(prefix + norm, projected, heads * self._size)
+            of_head = None if family.joined_heads else norm
+            if of_head is not None or (turns and rotation is not None) or heads != self._heads:
                 projected = self._graph.node("Reshape", projected, self._shape(heads, self._size))
-                if norm is not None:
-                    projected = self._layers.norm(prefix + norm, projected, self._size)
+                if of_head is not None:
+                    projected = self._layers.norm(prefix + of_head, projected, self._size)
                 if turns and rotation is not None:
                     projected = rotate(self._graph, projected, rotation, self._size)
                 if heads != self._heads:
@@ -195,14 +204,27 @@ class Encoder:
         column = graph.node("Unsqueeze", heads, graph.constant([3], "INT64"))
         return graph.node("Tile", column, times)
 
+    def _mixture(self, prefix: str, rows: str) -> str:
+        assert self._family.experts is not None
+        mixture = MixtureOfExperts(
+            self._graph,
+            self._layers,
+            self._family.experts,
+            int(self._settings["num_experts"]),
+            int(self._settings["moe_top_k"]),
+        )
+        activate = partial(self._layers.activate, str(self._settings["hidden_act"]))
+        return mixture.add(prefix, rows, self.hidden, activate)
+
     def _feed_forward(self, prefix: str, rows: str) -> str:
         family = self._family
         activation = str(self._settings["hidden_act"])
         is_gated = family.gate is not None
         name = _within(prefix, family.intermediate)
-        if family.ungated is not None and not activation.startswith("gated-"):
+        ungated = prefix + (family.ungated or "")
+        if not activation.startswith("gated-") and self._layers.has(f"{ungated}.weight"):
             is_gated = False
-            name = prefix + family.ungated
+            name = ungated
         width = sum(self._layers.shape(name)[:1])
         inner = self._layers.linear(name, rows, width, self.hidden)
         if not is_gated or family.gate is None:
@@ -313,6 +335,11 @@ class Encoder:
             (
                 f"pad_token_id {model.pad_token_id} of {self.rows} tokens",
                 first_pad <= model.pad_token_id < self.rows,
+            ),
+            (
+                f"moe_top_k {self._settings.get('moe_top_k')}",
+                not self._settings.get("num_experts")
+                or 0 < self._settings["moe_top_k"] <= self._settings["num_experts"],
             ),
         ):
             if not is_right:

@@ -118,6 +118,22 @@ class Layers:
         label = f"{name.name}.{name.number}"
         return self._weights.linear(label, rows, weight, bias, exact=exact)
 
+    def matrix(self, part: Part, rows: str, columns: int, *, transposed: bool = False) -> str:
+        """Return rows @ matrix.T, or rows @ matrix if it is `transposed`.
+
+        The matrix of `columns` is one of those that are stored as one tensor, without a bias.
+        """
+        joined = self._get(part.name).shape
+        height = joined[0] // part.parts
+        weight = self.tensor(part.name, height * part.parts, columns)
+        return self._weights.linear(
+            f"{part.name}.{part.number}",
+            rows,
+            weight.rows(height * part.number, height),
+            None,
+            transposed=transposed,
+        )
+
     def norm(self, name: str, value: str, width: int) -> str:
         """Return the norm of `value` over its last axis, of the length `width`."""
         weight = self.whole(f"{name}.weight", width)

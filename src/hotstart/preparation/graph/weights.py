@@ -109,16 +109,21 @@ class BlockFile:
         return self._numbers[content]
 
     def blocks(
-        self, tensor: Tensor, block: int, factors: NDArray[np.float32] | None = None
+        self,
+        tensor: Tensor,
+        block: int,
+        factors: NDArray[np.float32] | None = None,
+        *,
+        transposed: bool = False,
     ) -> QuantizedBlocks:
-        """Write the matrix `tensor`, with each column times its factor, in 8 bits.
+        """Write the matrix `tensor`, `transposed`, with each column times its factor, in 8 bits.
 
         Raises:
             ModelDamaged: the tensor contains an infinity or NaN, which cannot be scaled.
         """
         key = tensor, b"" if factors is None else factors.tobytes()
         if key not in self._blocks:
-            rows, width = tensor.shape
+            rows, width = tensor.shape[::-1] if transposed else tensor.shape
             count = -(-width // block)
             placed = QuantizedBlocks(
                 self._reserve("U8", (rows, count, block), 1),
@@ -127,7 +132,7 @@ class BlockFile:
             )
             step = max(1, _CHUNK // width)
             for first in range(0, rows, step):
-                numbers = _rows(tensor, first, min(step, rows - first))
+                numbers = _rows(tensor, first, min(step, rows - first), transposed)
                 scaled = numbers if factors is None else numbers * factors
                 self._write_rows(placed, first, scaled, block)
             self._blocks[key] = placed
@@ -159,16 +164,20 @@ class BlockFile:
             file.write(content)
 
 
-def _rows(tensor: Tensor, first: int, count: int) -> NDArray[np.float32]:
-    """Return `count` rows of a matrix.
+def _rows(tensor: Tensor, first: int, count: int, transposed: bool) -> NDArray[np.float32]:
+    """Return `count` rows of a matrix; of a `transposed` one, which is read whole, columns.
 
     Raises:
         ModelDamaged: the rows contain an infinity or NaN.
     """
     import numpy as np
 
-    width = tensor.shape[1]
-    numbers = read_floats(tensor, first * width, count * width).reshape(count, width)
+    height, width = tensor.shape
+    if transposed:
+        whole = read_floats(tensor, 0, height * width).reshape(height, width)
+        numbers = np.ascontiguousarray(whole[:, first : first + count].T)
+    else:
+        numbers = read_floats(tensor, first * width, count * width).reshape(count, width)
     if not np.isfinite(numbers).all():
         raise ModelDamaged(tensor.path, reason="a weight is not a finite number")
     return numbers
@@ -198,7 +207,14 @@ class Weights(Protocol):
         """Return `tensor` in float32."""
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
+        self,
+        name: str,
+        rows: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        exact: bool = False,
+        transposed: bool = False,
     ) -> str:
         """Return rows @ weight.T + bias, because torch stores a weight as (out, in).
 
@@ -208,6 +224,7 @@ class Weights(Protocol):
             weight: the weight of the layer.
             bias: the bias of the layer; None for none.
             exact: whether the weight must stay in float32.
+            transposed: whether the weight is stored as (in, out).
         """
 
     def lookup(self, table: Tensor, ids: str) -> str:
@@ -227,11 +244,19 @@ class LinkedWeights:
         return self._graph.weight(tensor)
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
+        self,
+        name: str,
+        rows: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        exact: bool = False,
+        transposed: bool = False,
     ) -> str:
         """Return rows @ weight.T + bias."""
         biases = [] if bias is None else [self.whole(bias)]
-        return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=1)
+        side = int(not transposed)
+        return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=side)
 
     def lookup(self, table: Tensor, ids: str) -> str:
         """Return the rows of `table` at `ids`."""
@@ -242,14 +267,25 @@ class ObservedWeights(LinkedWeights):
     """Linked weights; the graph also outputs the inputs of each linear layer."""
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
+        self,
+        name: str,
+        rows: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        exact: bool = False,
+        transposed: bool = False,
     ) -> str:
         """Return rows @ weight.T + bias."""
         if not exact:
-            absolute = self._graph.node("Abs", rows)
+            width = weight.shape[0 if transposed else 1]
+            # An expert may have no rows, which have no maximum.
+            zeros = self._graph.constant([0.0] * width, "FLOAT")
+            row = self._graph.node("Unsqueeze", zeros, self._graph.constant([0], "INT64"))
+            absolute = self._graph.node("Concat", self._graph.node("Abs", rows), row, axis=0)
             maximum = self._graph.node("ReduceMax", absolute, axes=[0], keepdims=0)
-            self._graph.add_output(name, maximum, weight.shape[1])
-        return super().linear(name, rows, weight, bias)
+            self._graph.add_output(name, maximum, width)
+        return super().linear(name, rows, weight, bias, transposed=transposed)
 
 
 class QuantizedWeights:
@@ -272,18 +308,26 @@ class QuantizedWeights:
         return self._graph.weight(self._file.whole(tensor))
 
     def linear(
-        self, name: str, rows: str, weight: Tensor, bias: Tensor | None, *, exact: bool = False
+        self,
+        name: str,
+        rows: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        exact: bool = False,
+        transposed: bool = False,
     ) -> str:
         """Return rows @ weight.T + bias with the weight in 8 bits unless `exact`."""
         biases = [] if bias is None else [self.whole(bias)]
         if exact:
-            return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=1)
-        out_features, in_features = weight.shape
+            side = int(not transposed)
+            return self._graph.node("Gemm", rows, self.whole(weight), *biases, transB=side)
+        out_features, in_features = weight.shape[::-1] if transposed else weight.shape
         factors = None
         if name in self._ranges:
             factors = smoothing(self._ranges[name])
             rows = self._divide(rows, factors)
-        blocks = self._file.blocks(weight, LINEAR_BLOCK, factors)
+        blocks = self._file.blocks(weight, LINEAR_BLOCK, factors, transposed=transposed)
         parts = [self._graph.weight(part) for part in blocks]
         return self._graph.fused(
             "MatMulNBits",

@@ -32,8 +32,8 @@ export class SearchPanel {
     setAttribute(byId("hits"), "aria-busy", "true");
     try {
       const first = await request(0);
-      this.#showFirst(first, query);
-      if (first.mode === "lexical") this.#showSecond(await request(null), query, first);
+      this.#showFirst(first);
+      if (first.mode === "lexical") this.#showSecond(await request(null), first);
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#showStatus(error.message, "failed");
@@ -41,14 +41,14 @@ export class SearchPanel {
     if (!signal.aborted) setAttribute(byId("hits"), "aria-busy", null);
   }
 
-  #showFirst(result, query) {
-    this.#hits.update(result.hits, query, null);
+  #showFirst(result) {
+    this.#hits.update(result.hits, null);
     const next = result.mode === "lexical" ? "searching by meaning …" : null;
     this.#showStatus(joinParts(describeResult(result), next), result.mode);
   }
 
-  #showSecond(result, query, first) {
-    const changes = this.#hits.update(result.hits, query, first.hits);
+  #showSecond(result, first) {
+    const changes = this.#hits.update(result.hits, first.hits);
     const difference = result.mode === first.mode ? null : describeChanges(changes);
     this.#showStatus(joinParts(describeResult(result), difference), result.mode);
   }
@@ -80,12 +80,11 @@ class HitList {
     this.#rows = new KeyedList(node, () => new Hit());
   }
 
-  // `previous`: the hits of the first result for this query, or null. Return the changes.
-  update(hits, query, previous) {
+  // `previous`: the hits of the first result, or null. Return the changes.
+  update(hits, previous) {
     const previousPlaces = new Map((previous ?? []).map((hit, place) => [hitKey(hit), place]));
     const rows = hits.map((hit, place) => ({
       hit,
-      pattern: wordPattern(query),
       move: previous === null ? null : describeMove(previousPlaces.get(hitKey(hit)), place),
     }));
     this.#animate(() => this.#rows.update(rows, ({ hit }) => hitKey(hit)));
@@ -115,20 +114,20 @@ class Hit {
     this.move = element("span", { class: "hit-move" });
     this.foundBy = element("span", { class: "hit-source muted" });
     this.heading = element("span", { class: "muted" });
-    this.text = element("p", { class: "passage" });
+    this.lines = element("pre", { class: "passage" });
     this.node = element("li", {},
       element("p", { class: "hit-head" }, this.path, this.move, this.foundBy),
-      this.heading, this.text);
+      this.heading, this.lines);
   }
 
-  update({ hit, pattern, move }) {
-    setText(this.path, `${hit.path}:${hit.start_line}–${hit.end_line}`);
+  update({ hit, move }) {
+    setText(this.path, `${hit.path}:${hit.line}`);
     setText(this.heading, hit.heading ?? "");
     setText(this.foundBy, hit.found_by.join(" + "));
     setText(this.move, move ?? "");
     setAttribute(this.move, "hidden", move === null);
     setAttribute(this.node, "data-move", move === null ? null : move === "new" ? "new" : "moved");
-    this.text.replaceChildren(...highlight(hit.text, pattern));
+    this.lines.replaceChildren(...hit.lines.map(showLine));
   }
 }
 
@@ -142,14 +141,16 @@ function describeMove(oldPlace, place) {
   return oldPlace > place ? `up ${oldPlace - place}` : `down ${place - oldPlace}`;
 }
 
-// Match the words of the query with three or more letters, each at the beginning of a word.
-function wordPattern(query) {
-  const words = query.match(/[\p{L}\p{N}]{3,}/gu) ?? [];
-  return words.length ? new RegExp(`(?<![\\p{L}\\p{N}])(${words.join("|")})`, "giu") : null;
-}
-
-// Split the text at the matches, which are the odd parts, and mark them.
-function highlight(text, pattern) {
-  if (pattern === null) return [text];
-  return text.split(pattern).map((part, place) => (place % 2 ? element("mark", {}, part) : part));
+// A line of the file behind its number. Matches are pairs of places, counted in code points.
+function showLine({ number, text, matches }) {
+  const characters = Array.from(text);
+  const parts = [];
+  let end = 0;
+  for (const [start, stop] of matches) {
+    parts.push(characters.slice(end, start).join(""));
+    parts.push(element("mark", {}, characters.slice(start, stop).join("")));
+    end = stop;
+  }
+  parts.push(characters.slice(end).join(""));
+  return element("span", {}, element("span", { class: "muted" }, `${number} `), ...parts, "\n");
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from typing import Any
 
@@ -45,12 +44,16 @@ _HIT = {
     "end_line": 9,
     "heading": "Guide > Install",
     "text": "Install it with ...",
-    "score": 0.03,
+    "score": 0.75,
     "found_by": ["lexical", "semantic"],
-    "parts": {"lexical": 0.016, "semantic": 0.014},
+    "parts": {"words": 1.02, "semantic": 1.7, "document": -0.5},
     "others": [
         {"path": "docs/guide.md", "start_line": 40, "end_line": 52, "heading": "Guide > Use"}
     ],
+    "is_current": True,
+    "line": 3,
+    "lines": [{"number": 3, "text": "Install it with ...", "matches": [[0, 7]]}],
+    "note": None,
 }
 _SEARCH = {
     "hits": [_HIT],
@@ -193,14 +196,14 @@ class Search(Group):
         deadline = limit if body.timeout is None else min(body.timeout, limit)
         self.service.check_texts([body.query], "query")
         self.service.keep_searching(body)
-        results = await in_thread(
-            functools.partial(self.service.index.search, min_score=body.min_score),
-            body.query,
-            body.top_k,
-            deadline,
-            waits=True,
-        )
-        content = asdict(results)
-        for hit in content["hits"]:
-            del hit["folder"]  # where it lies on the server is nobody's business
+        content = await in_thread(self._answer, body, deadline, waits=True)
         return json_response(content)
+
+    def _answer(self, body: SearchBody, timeout: float) -> dict[str, Any]:
+        index = self.service.index
+        answer = index.search(body.query, body.top_k, timeout, min_score=body.min_score)
+        content = asdict(answer)
+        for hit, fields in zip(answer.hits, content["hits"], strict=True):
+            fields.update(index.excerpt(answer.query, hit).fields())
+            del fields["folder"]  # where it lies on the server is nobody's business
+        return content

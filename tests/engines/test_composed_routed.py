@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hotstart.engines.graph import RoutedEngine
+from hotstart.engines.composed import RoutedEngine
 from hotstart.types import EngineOutput, Matrix, TaskText
 
 
