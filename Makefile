@@ -108,7 +108,7 @@ PROJECT := --quiet --no-deps --no-build-isolation --editable .
 # Locks. One file an environment, for Python 3.10 and newer on every platform; Pipecat needs 3.11.
 COMPILE = .venv-upgrade/bin/uv pip compile --quiet --upgrade --universal --no-annotate --custom-compile-command 'make upgrade'
 IN := requirements/build.in pyproject.toml
-DEV := --extra search --extra code --extra hub --extra server --extra dev
+DEV := --extra search --extra code --extra documents --extra hub --extra server --extra dev
 ADAPTERS := --extra langchain --extra llamaindex --extra chroma --extra haystack --extra pipecat --extra ray
 # What `pip install torch` chooses by itself.
 WITHOUT_TORCH = sed -i -E '/^(torch|triton|nvidia-|cuda-)/d'
@@ -116,7 +116,7 @@ WITHOUT_TORCH = sed -i -E '/^(torch|triton|nvidia-|cuda-)/d'
 upgrade:  ## refresh every lock in requirements/
 	$(PYTHON) -m venv .venv-upgrade
 	.venv-upgrade/bin/pip install --quiet uv
-	$(COMPILE) --python-version 3.10 --extra search --extra code $(IN) -o requirements/base.txt
+	$(COMPILE) --python-version 3.10 --extra search --extra code --extra documents $(IN) -o requirements/base.txt
 	$(COMPILE) --python-version 3.10 $(DEV) $(IN) -o requirements/dev.txt
 	$(COMPILE) --python-version 3.10 $(DEV) $(IN) requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) --python-version 3.10 requirements/infinity.in -o requirements/infinity.txt

@@ -84,6 +84,17 @@ def test_an_index_names_what_it_skips(folder: Path, capsys: pytest.CaptureFixtur
     assert "--exclude must be a glob as in .gitignore, got '['." in capsys.readouterr().err
 
 
+def test_the_last_line_says_how_much_no_vector_covers(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["index", str(folder)])
+    assert "in no vector" not in capsys.readouterr().out
+    (folder / "long.txt").write_text("x y z , . " * 120)
+    main(["index", str(folder)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("57.5% of the tokens are in no vector")
+
+
 def test_a_second_index_touches_only_what_changed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
+import docx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hotstart.search.chunking import chunk
+from hotstart.search.documents import read_document
 from hotstart.search.formats import largest, readable
 from hotstart.search.text import SkippedFile
 
@@ -121,3 +125,68 @@ def test_no_markup_harms(parts: list[str]) -> None:
 
 def test_other_texts_are_as_they_are() -> None:
     assert readable("a.md", "<b>\r\n") == "<b>\r\n"
+
+
+def pdf(*pages: str) -> bytes:
+    """Return a PDF with these lines of text, one a page."""
+    first = 4
+    kids = " ".join(f"{first + 2 * n} 0 R" for n in range(len(pages)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Count {len(pages)} /Kids [{kids}] >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    for number, text in enumerate(pages):
+        content = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+        objects += [
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792]"
+            f" /Resources << /Font << /F1 3 0 R >> >> /Contents {first + 2 * number + 1} 0 R >>",
+            f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        ]
+    body = "%PDF-1.4\n"
+    places = []
+    for number, each in enumerate(objects, 1):
+        places.append(len(body))
+        body += f"{number} 0 obj\n{each}\nendobj\n"
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    size = len(objects) + 1
+    end = f"xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n"
+    return f"{body}{end}startxref\n{len(body)}\n%%EOF\n".encode()
+
+
+def test_a_pdf_is_read_by_pages(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf("Pools are shared " * 30, "The idle one is closed " * 30))
+    text = read_document(str(path)).text
+    assert text.split("\n\f")[0].startswith("Pools are shared Pools")
+    assert [piece.heading for piece in chunk("a.pdf", text)] == ["page 1", "page 2"]
+
+
+def test_a_word_document_is_read_as_markdown(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_heading("Guide", 0)
+    document.add_heading("Install", 1)
+    document.add_paragraph("Pools are shared.")
+    document.add_paragraph("first", style="List Bullet")
+    row = document.add_table(rows=1, cols=2).rows[0]
+    row.cells[0].text = "one"
+    row.cells[1].text = "two"
+    path = tmp_path / "a.docx"
+    document.save(str(path))
+    assert [line for line in read_document(str(path)).text.split("\n") if line] == [
+        *("# Guide", "# Install", "Pools are shared.", "- first", "one | two"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.docx"])
+def test_a_document_that_cannot_be_read_is_skipped(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0damaged")
+    with pytest.raises(SkippedFile, match="unreadable"):
+        read_document(str(path))
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(SkippedFile, match=r"needs hotstart\[documents\]"):
+        read_document(str(path))

@@ -302,3 +302,13 @@ def test_a_file_cut_by_other_rules_is_cut_again_and_keeps_what_is_the_same(
         assert counts(SearchIndex(root, counting).update()) == (0, 0, 0, 3, 0)
     monkeypatch.setattr(chunking, "_RULES", chunking._RULES + 1)
     assert counts(SearchIndex(root, counting).update()) == (0, 3, 0, 0, 0)
+
+
+def test_the_report_says_how_much_no_vector_covers(plant: Plant, embedder: Embedder) -> None:
+    short = SearchIndex(plant(FILES), embedder).update()
+    assert short.unread_share == 0
+    words = " ".join(["x y z , ."] * 120)  # 600 tokens in one chunk, of which the model reads 254
+    report = SearchIndex(plant({"long.txt": words}), embedder).update()
+    assert report.embedded == 1
+    assert report.unread_share == pytest.approx(1 - 256 / 602, abs=0.005)
+    assert SearchIndex(plant({"long.txt": words})).update().unread_share == 0  # no vectors

@@ -76,6 +76,11 @@ def _summary(report: UpdateReport, *, names_skipped: bool) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
         names = "" if names_skipped else " (--verbose names them)"
         lines.append(textwrap.fill(f"skipped: {reasons}{names}", columns(), subsequent_indent="  "))
+    if report.unread_share >= 0.0005:
+        lines.append(
+            f"{report.unread_share:.1%} of the tokens are in no vector: "
+            "they are beyond what the model reads of a chunk"
+        )
     return "\n".join(lines)
 
 

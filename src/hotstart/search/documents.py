@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hotstart.config import git_environment
 from hotstart.errors import InvalidInput
 from hotstart.files import open_regular
-from hotstart.search.formats import largest, readable
+from hotstart.search.formats import document_text, is_document, largest, readable
 from hotstart.search.gitignore import (
     GitignorePatterns,
     GitRepository,
@@ -313,7 +313,7 @@ def read_document(path: str, *, is_named: bool = False) -> FileContent:
     try:
         with open_regular(path) as file:
             data = file.read(PROBE)
-            if is_binary(data):
+            if is_binary(data) and not is_document(path):
                 raise SkippedFile("binary")
             data += file.read(largest(path) + 1 - len(data))
     except FileNotFoundError:
@@ -323,7 +323,7 @@ def read_document(path: str, *, is_named: bool = False) -> FileContent:
         raise SkippedFile("unreadable") from error
     if len(data) > largest(path):
         raise SkippedFile("too large")
-    text = readable(path, decode(data))
+    text = document_text(path, data) if is_document(path) else readable(path, decode(data))
     reason = kind_by_text(path, text, is_named=is_named)
     if reason:
         raise SkippedFile(reason)

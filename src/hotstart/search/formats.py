@@ -1,9 +1,14 @@
-"""What people read of a notebook or an HTML page, each line where it stands in the file."""
+"""What people read of a notebook, an HTML page, a PDF or a Word document.
+
+The lines of notebooks and pages stand where they stand in the file.
+"""
 
 from __future__ import annotations
 
 import html
+import io
 import json
+import logging
 import os
 import re
 from bisect import bisect_right
@@ -12,19 +17,21 @@ from html.parser import HTMLParser
 from itertools import accumulate
 from typing import Any
 
+from hotstart._lazy import require
+from hotstart.errors import MissingExtra
 from hotstart.search.text import SkippedFile
 
+logger = logging.getLogger(__name__)
+
 _LARGEST = 1_000_000
-_LARGEST_NOTEBOOK = 20_000_000
+_LARGEST_WITH_PICTURES = 20_000_000
 _NEWLINE = re.compile(r"\r\n|\r")
 
 
 def largest(path: str) -> int:
-    """Return the bytes of the largest file `path` that is read; larger ones are data.
-
-    Nearly all of a large notebook are pictures among its outputs.
-    """
-    return _LARGEST_NOTEBOOK if _extension(path) == ".ipynb" else _LARGEST
+    """Return the bytes of the largest file `path` that is read; larger ones are data."""
+    is_picture_book = is_document(path) or _extension(path) == ".ipynb"
+    return _LARGEST_WITH_PICTURES if is_picture_book else _LARGEST
 
 
 def readable(path: str, text: str) -> str:
@@ -110,6 +117,55 @@ def _joined(cells: list[tuple[bool, list[_Located]]]) -> str:
     """Return the cells below each other, with line numbers of their own."""
     sources = ((is_code, "".join(source).rstrip("\n")) for is_code, source in cells)
     return "\n\n".join(f"```\n{each}\n```" if is_code else each for is_code, each in sources)
+
+
+# Documents --------------------------------------------------------------------------------------
+
+
+def is_document(path: str) -> bool:
+    """Return whether the file `path` is a PDF or a Word document."""
+    return _extension(path) in {".pdf", ".docx"}
+
+
+def document_text(path: str, data: bytes) -> str:
+    """Return the text of a PDF, a form feed before each page but the first, or of a Word document
+    as Markdown.
+
+    Raises:
+        SkippedFile: the library is missing, or the document is damaged or encrypted.
+    """
+    read = _pdf if _extension(path) == ".pdf" else _word
+    try:
+        return read(io.BytesIO(data))
+    except MissingExtra:
+        raise SkippedFile("needs hotstart[documents]") from None
+    except Exception as error:  # noqa: BLE001 - of many kinds, where a document is damaged
+        logger.info("%s cannot be read: %s", path, error)
+        raise SkippedFile("unreadable") from None
+
+
+def _pdf(file: io.BytesIO) -> str:
+    reader = require("pypdf", extra="documents").PdfReader(file)
+    return "\n\f".join(page.extract_text() for page in reader.pages)
+
+
+_HEADING = re.compile(r"Heading ([1-6])")
+
+
+def _word(file: io.BytesIO) -> str:
+    document = require("docx", extra="documents").Document(file)
+    parts = []
+    for block in document.iter_inner_content():
+        if hasattr(block, "rows"):
+            rows = [" | ".join(cell.text for cell in row.cells) for row in block.rows]
+            parts.append("\n".join(rows))
+            continue
+        style = block.style.name if block.style else ""
+        heading = _HEADING.match(style)
+        level = int(heading[1]) if heading else int(style == "Title")
+        mark = "- " if style.startswith("List") else f"{'#' * level} ".lstrip()
+        parts.append(mark + block.text)
+    return "\n\n".join(parts)
 
 
 # HTML -------------------------------------------------------------------------------------------

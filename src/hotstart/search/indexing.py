@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ class UpdateReport:
         skipped_files: the reason by path; that of a folder ends in a slash.
         chunks: chunks of the index.
         embedded: computed vectors.
+        unread_share: the share of the tokens of these chunks that no vector covers, because the
+            model reads less of a chunk.
         seconds: duration of the update.
     """
 
@@ -70,6 +73,7 @@ class UpdateReport:
     skipped_files: Mapping[str, str] = field(repr=False)
     chunks: int
     embedded: int
+    unread_share: float
     seconds: float
 
 
@@ -130,7 +134,8 @@ def update_index(
     scan = _Scan(root, store, report, selections or (FileSelection(root),))
     scan.run()
     lexical.sync(store, lambda done, total: report("lexical", done, total))
-    embedded = sum(_embed(store, one, report) for one in _with_fallbacks(embedder))
+    tokens = _TokenCount()
+    embedded = sum(_embed(store, one, report, tokens) for one in _with_fallbacks(embedder))
     result = UpdateReport(
         added=scan.counts["added"],
         changed=scan.counts["changed"],
@@ -141,6 +146,7 @@ def update_index(
         skipped_files=dict(scan.skipped),
         chunks=store.count_chunks(),
         embedded=embedded,
+        unread_share=tokens.unread_share,
         seconds=time.perf_counter() - began,
     )
     logger.info("%s: %s", root, result)
@@ -303,7 +309,36 @@ def _with_fallbacks(embedder: Embedder | None) -> Iterator[Embedder]:
         yield embedder
 
 
-def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
+class _TokenCount:
+    """The tokens of the embedded texts, and those among them that the models did not read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.unread = 0
+
+    def add(self, texts: Sequence[str], read: int | None, embedder: Embedder) -> None:
+        """Count the tokens of `texts`, of which the model read `read`."""
+        if read is None:
+            return
+        self.read += read
+        limit = embedder.max_seq_length
+        long = [text for text in texts if limit and len(text) > limit]  # a token is a character
+        if long:
+            pieces = [piece for text in long for piece in _PIECE.findall(text)]
+            special = embedder.count_tokens([""]) or 0
+            whole = (embedder.count_tokens(pieces) or 0) - special * (len(pieces) - len(long))
+            self.unread += max(0, whole - (embedder.count_tokens(long) or 0))
+
+    @property
+    def unread_share(self) -> float:
+        """The share of the tokens that is in no vector."""
+        return self.unread / max(1, self.read + self.unread)
+
+
+_PIECE = re.compile(r"(?s).{1,200}(?:\s|$)|.{1,200}")  # fewer tokens than any model reads
+
+
+def _embed(store: Store, embedder: Embedder, report: OnProgress, tokens: _TokenCount) -> int:
     """Compute and store missing vectors; return their number. Load no model if none is missing.
 
     Vectors that may be compared are stored under one fingerprint, that of float32.
@@ -317,7 +352,7 @@ def _embed(store: Store, embedder: Embedder, report: OnProgress) -> int:
         read.sort(key=lambda passage: len(passage.text))  # equal lengths need no padding
         for batch in _cut(read, _VECTORS_A_COMMIT):
             report("vectors", done, total)
-            computed = _embed_batch(store, embedder, batch)
+            computed = _embed_batch(store, embedder, batch, tokens)
             done += len(batch)
             if computed != space:  # the model was replaced: begin again with its new space
                 space = computed
@@ -335,10 +370,13 @@ def _cut(passages: list[Passage], size: int) -> Iterator[list[Passage]]:
         yield passages[start : start + size]
 
 
-def _embed_batch(store: Store, embedder: Embedder, batch: list[Passage]) -> str:
+def _embed_batch(
+    store: Store, embedder: Embedder, batch: list[Passage], tokens: _TokenCount
+) -> str:
     """Compute and store the vectors of `batch`; return their space."""
     texts = [_text_to_embed(passage) for passage in batch]
     result = embedder.embed(texts, prompt_name="document", normalize_embeddings=True)
+    tokens.add(texts, result.tokens, embedder)
     vectors = result.vectors.astype("<f4")
     rows = [(p.id, vector.tobytes()) for p, vector in zip(batch, vectors, strict=True)]
     computed = result.comparable_with or result.fingerprint

@@ -20,6 +20,7 @@ Reason = Literal[
     "lock file",
     "minified",
     "name is not Unicode",
+    "needs hotstart[documents]",
     "not a regular file",
     "too large",
     "unreadable",
