@@ -44,8 +44,8 @@ embedder.encode("warm")
 interrupted = 0
 for number in range(200):
     shared = [f"{number} {text}" for text in range(300)]
-    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.004))
     try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.004))
         embedder.encode(shared)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:

@@ -62,7 +62,7 @@ def test_a_file_that_the_package_lacks_is_noticed(tmp_path: Path) -> None:
         list(ask(package, tmp_path, {}))
 
 
+@pytest.mark.parity
 def test_plain_bm25_ranks_texts_that_hold_a_word() -> None:
-    pytest.importorskip("bm25s")
     plain = PlainBM25(["the cache evicts entries", "a server listens", "an entry of the cache"])
     assert plain.best("which entries are evicted from the cache", 10) == [0, 2]

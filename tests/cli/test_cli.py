@@ -110,6 +110,7 @@ def test_embed_of_an_endless_pipe_answers_as_it_goes() -> None:
         (["embed", "--model", "splade-v3", "--normalize", "x"], 2, "the kind of the model is"),
         (["models", "pull", "all-MinLM-L6-v2"], 1, "Did you mean all-minilm-l6-v2"),
         (["search", "x", "--path", "/"], 1, "hotstart index /"),
+        (["search"], 2, "QUERY must be a text with a word in it"),
         (["models", "verify", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
         (["models", "rm", "nobody/nothing"], 1, "hotstart models prepare nobody/nothing"),
         (
@@ -139,7 +140,7 @@ def test_an_error_is_one_line_with_its_remedy(
     assert message in shown.err
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["search"], ["models", "nonsense"]])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["get"], ["models", "nonsense"]])
 def test_misuse_exits_2_with_usage(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.npy:
         check_output("--npy", arguments.npy)  # before the work
     kind = arguments.kind or kind_known(arguments.model)
-    check_kind(arguments.model, kind)
+    check_kind(arguments.model, "embedding" if kind == "reranker" else kind)
     # The model loads while the texts are read.
     embedder = Embedder(arguments.model, strategy="progressive", kind=kind)
     if kind != "embedding":

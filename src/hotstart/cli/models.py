@@ -20,7 +20,7 @@ from hotstart.models.catalogue import KnownModel, known_models, near, search
 from hotstart.models.description import describe
 from hotstart.models.locate import locate
 from hotstart.models.spec import KINDS, ModelSpec, artifact_folder, kind_known
-from hotstart.preparation.prepare import prepare, remove
+from hotstart.preparation.prepare import prepare, prepare_once, remove
 from hotstart.progress import bar, bytes_bar
 
 
@@ -185,7 +185,8 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     from hotstart.embedder import Embedder
     from hotstart.preparation.calibrate import PASSAGES, QUESTIONS, similarity_scale
 
-    spec = _spec(arguments)
+    spec, settings = _spec(arguments), read_settings()
+    artifact = find(spec, settings) or prepare_once(spec, settings)
     embedder = Embedder(
         spec.source,
         revision=spec.revision,
@@ -196,9 +197,6 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     questions = embedder.encode_query(QUESTIONS, normalize_embeddings=True)
     passages = embedder.encode_document(PASSAGES, normalize_embeddings=True)
     scale = similarity_scale(questions, passages)
-    artifact = find(spec, read_settings())
-    if artifact is None:
-        raise _missing(spec, read_settings())
     if scale is None:
         raise InvalidInput("MODEL", got=spec.source, expected="a model that tells texts apart")
     record_scale(artifact, scale)

@@ -112,8 +112,9 @@ def _nearest(
     try:
         return SearchIndex.nearest(path, embedder, reranker=reranker)
     except IndexMissing:
-        if arguments.no_index or not os.path.isdir(path):
-            raise
+        whole = (os.path.expanduser("~"), os.path.dirname(os.path.abspath(path)))
+        if arguments.no_index or not os.path.isdir(path) or os.path.abspath(path) in whole:
+            raise  # nobody means a whole disk, or all that is theirs
     with spinner(f"Indexing {path}", shown=not arguments.quiet):
         report = SearchIndex(path).update()
     if not arguments.quiet:
@@ -127,6 +128,8 @@ def _nearest(
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise InvalidInput before anything is read."""
+    if not (arguments.query.strip() or arguments.regex):
+        raise InvalidInput("QUERY", got=arguments.query, expected="a text with a word in it")
     check_count("--top-k", arguments.top_k)
     if arguments.timeout is not None and not arguments.timeout >= 0:
         raise InvalidInput("--timeout", got=arguments.timeout, expected="a number from 0 on")
