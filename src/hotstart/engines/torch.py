@@ -72,8 +72,10 @@ class TorchEngine:
         self._lock = threading.Lock()
         self.device = str(model.device)
         self.max_seq_length = _limit_of(model)
-        self.prompts = {name: text for name, text in model.prompts.items() if text}
-        self.default_prompt_name: str | None = model.default_prompt_name
+        # A CrossEncoder adds its prompt itself, where its chat template wants it.
+        prompts = {} if ranks else model.prompts
+        self.prompts = {name: text for name, text in prompts.items() if text}
+        self.default_prompt_name: str | None = None if ranks else model.default_prompt_name
         self.classifier = _classifier_of(model, folder) if ranks else None
         if not ranks:
             model.truncate_dim = None  # the caller truncates vectors and adds prompts
@@ -133,7 +135,7 @@ class TorchEngine:
         if self.classifier is not None:
             plain = self._torch.nn.Identity()
             with self._lock:
-                logits = self._model.predict(texts, prompt="", activation_fn=plain, **options)
+                logits = self._model.predict(texts, activation_fn=plain, **options)
             return np.asarray(logits, np.float32).reshape(len(texts), -1)
         groups: dict[tuple[str, str], list[int]] = {}
         for position, text in enumerate(texts):
