@@ -225,7 +225,9 @@ def main(seed: int, count: int, compare: bool) -> None:  # noqa: C901 - one loop
                     faults.append(f"{what}: not finite")
             except HotstartError as error:
                 outcomes[type(error).__name__] += 1
-                if not isinstance(error, ModelError):
+                # A tokenizer may have more tokens than the model: a text with one is refused.
+                is_of_text = "a token that the model has no embedding of" in str(error)
+                if not (isinstance(error, ModelError) or is_of_text):
                     faults.append(f"{what}: {error}")
             except Exception as error:  # noqa: BLE001 - that is what is looked for
                 outcomes["raw"] += 1
