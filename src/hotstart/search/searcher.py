@@ -51,7 +51,7 @@ _READ_ONLY = "the index cannot be written here, so its latest changes may be mis
 
 
 class Question(NamedTuple):
-    """What is asked of an index.
+    """A query and how to answer it.
 
     Attributes:
         query: the words and the filters.

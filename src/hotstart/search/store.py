@@ -1,7 +1,8 @@
 """The SQLite store of an index: documents, chunks, vectors.
 
 All other files of an index are derived from this file. Every change is a transaction, so a killed
-writer leaves the state before or after the change.
+writer leaves the state before or after the change. It is one file because its migrations and its
+statements name the same tables.
 """
 
 from __future__ import annotations
