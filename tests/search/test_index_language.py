@@ -182,3 +182,11 @@ def test_a_pasted_text_is_not_filtered(index: SearchIndex) -> None:
         'Traceback:\n  File "src/pool.py", line 2\n  -nightly "no such phrase" path:absent\npool'
     )
     assert paths(index.search(pasted))
+
+
+def test_a_match_beside_words_scores_their_share(plant: Plant) -> None:
+    index = SearchIndex(plant({"a.txt": "class FilePool waits", "b.txt": "class ThreadPool runs"}))
+    index.update()
+    hits = index.search("waits", regex=r"class \w+Pool").hits
+    assert {hit.path: hit.score for hit in hits} == {"a.txt": 1.0, "b.txt": 0.0}
+    assert {hit.score for hit in index.search(regex=r"class \w+Pool").hits} == {1.0}

@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         if answer.hits and len(shown) < shutil.get_terminal_size().lines:
             first = shown
             print("\n".join(first), flush=True)
+            if embedder.state == "unloaded" and reranker is None:
+                return 0  # there is nothing to wait for: the index has no vectors
     with spinner(f"Loading {arguments.model}", shown=not arguments.quiet):
         answer = _answer(index, arguments, arguments.timeout)
     shown = _shown(index, answer, arguments)
@@ -112,9 +114,11 @@ def _nearest(
     try:
         return SearchIndex.nearest(path, embedder, reranker=reranker)
     except IndexMissing:
-        whole = (os.path.expanduser("~"), os.path.dirname(os.path.abspath(path)))
-        if arguments.no_index or not os.path.isdir(path) or os.path.abspath(path) in whole:
-            raise  # nobody means a whole disk, or all that is theirs
+        folder = os.path.abspath(path)
+        # Nobody means a whole disk, which is its own parent, or all that is theirs.
+        is_wide = folder in (os.path.expanduser("~"), os.path.dirname(folder))
+        if arguments.no_index or is_wide or not os.path.isdir(folder):
+            raise
     with spinner(f"Indexing {path}", shown=not arguments.quiet):
         report = SearchIndex(path).update()
     if not arguments.quiet:

@@ -121,6 +121,7 @@ class Searcher:
         else:  # each file with a match is one hit, however alike they are
             groups, late = grouped(ranked, question.top_k, {}), None
             texts = store.texts([group.best.passage.id for group in groups])
+            groups = [group for group in groups if group.best.passage.id in texts]
         hits = list(self._hits(store, groups, texts, found, nearest))
         if expression:
             hits = list(_matching_lines(store, hits, groups, expression))
@@ -410,6 +411,5 @@ def _matching_lines(
                 start_line=places[0].start_line,
                 end_line=places[0].end_line,
                 text="\n".join(lines),
-                score=1.0,
                 others=tuple(places[1 : _MOST_OTHERS + 1]),
             )
